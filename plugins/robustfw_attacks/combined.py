@@ -1,0 +1,59 @@
+"""Attacks made of attacks. The worst case is taken per example, never per batch or data set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, final
+
+import attrs
+from attrs.validators import ge, min_len
+from robustfw_attacks.best import Best
+from robustfw_attacks.iterated import Pgd
+
+from robustfw import Attack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import torch
+    from torch import Tensor
+
+    from robustfw.inner import InnerProblem
+
+
+@final
+@attrs.frozen
+class Restarts(Attack):
+    """The worst case of each example over n runs of one attack, each with fresh randomness."""
+
+    attack: Annotated[Attack, "what is run, in brackets: (pgd:steps=100)"] = attrs.field(factory=Pgd)
+    n: Annotated[int, "how often"] = attrs.field(default=10, validator=ge(1))
+
+    def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
+        """Runs on the rows that are not solved yet."""
+        return _worst(problem, [self.attack] * self.n, generator)
+
+
+@final
+@attrs.frozen
+class Strongest(Attack):
+    """The worst case of each example over several attacks."""
+
+    attacks: Annotated[tuple[Attack, ...], "a list: [pgd, (frank-wolfe:steps=50)]"] = attrs.field(
+        factory=lambda: (Pgd(), Pgd(direction="gradient")), validator=min_len(1)
+    )
+
+    def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
+        """Runs on the rows that are not solved yet."""
+        return _worst(problem, self.attacks, generator)
+
+
+def _worst(problem: InnerProblem, attacks: Iterable[Attack], generator: torch.Generator) -> Tensor:
+    best = Best.none_yet(problem)
+    for attack in attacks:
+        rows = best.unsolved.nonzero()[:, 0]
+        if not len(rows):
+            break
+        rest = problem if len(rows) == len(problem) else problem[rows]
+        delta = attack.maximize(rest, generator)
+        best.offer(delta, rest.value(delta), rows)
+    return best.delta

@@ -1,0 +1,105 @@
+"""Attacks of many gradients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, final
+
+import attrs
+from attrs.validators import ge, gt, in_, optional
+from robustfw_attacks.best import Best
+
+from robustfw import Attack, UsageError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from robustfw.inner import InnerProblem
+
+
+@final
+@attrs.frozen
+class Pgd(Attack):
+    """Projected gradient ascent: δ ← P(δ + step · direction) (Madry et al. 2018), in the set's own geometry.
+
+    With ``direction=support`` a step is the steepest one over step·𝒰 (sign step for ℓ∞, normalised gradient for ℓ2,
+    the best coordinates for ℓ1), with ``gradient`` it follows ∇J, as long as the set reaches that way. The result is
+    each example's best iterate, the last one included. Where rows can be solved (in evaluation) they are dropped.
+    """
+
+    steps: Annotated[int, "gradients per example"] = attrs.field(default=10, validator=ge(1))
+    step: Annotated[float | None, "step length relative to the set; 2.5/steps if none"] = attrs.field(
+        default=None, validator=optional(gt(0))
+    )
+    direction: Annotated[Literal["support", "gradient"], "steepest in the set's geometry, or along the gradient"] = (
+        attrs.field(default="support", validator=in_(("support", "gradient")))
+    )
+    random_start: Annotated[bool, "start from a random member instead of 0"] = True
+    momentum: Annotated[float, "share of the last direction that is kept (Dong et al. 2018)"] = attrs.field(
+        default=0.0, validator=ge(0)
+    )
+    result: Annotated[Literal["best", "last"], "best iterate; the last saves one forward pass, for training"] = (
+        attrs.field(default="best", validator=in_(("best", "last")))
+    )
+
+    def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
+        """``steps`` forward and backward passes, and a forward pass for the last iterate."""
+        delta = problem.region.sample(generator) if self.random_start else problem.region.zero()
+        best, velocity = Best.none_yet(problem), problem.region.zero()
+        rows = None  # all
+        for _ in range(self.steps):
+            value, gradient = problem.value_and_grad(delta)
+            best.offer(delta, value, rows)
+            going = ~value.isposinf() if problem.goal else None
+            if going is not None and not going.all():
+                rows = going.nonzero()[:, 0] if rows is None else rows[going]
+                if not len(rows):
+                    return best.delta
+                problem, delta, gradient, velocity = problem[going], delta[going], gradient[going], velocity[going]
+            velocity = self.momentum * velocity + _unit_mean(gradient) if self.momentum else gradient
+            delta = problem.region.project(delta + self._move(problem, velocity, delta))
+        if self.result == "last" and not problem.goal:
+            return delta
+        best.offer(delta, problem.value(delta), rows)
+        return best.delta
+
+    def _move(self, problem: InnerProblem, direction: Tensor, delta: Tensor) -> Tensor:
+        step = 2.5 / self.steps if self.step is None else self.step
+        if self.direction == "support":
+            return problem.region.ascent(direction, delta, step)
+        reach = _norms(problem.region.support(direction))
+        return step * direction * (reach / _norms(direction).clamp(min=1e-30))
+
+
+def _norms(delta: Tensor) -> Tensor:
+    return delta.flatten(1).norm(dim=1).reshape(-1, *[1] * (delta.dim() - 1))
+
+
+def _unit_mean(gradient: Tensor) -> Tensor:
+    """g / mean|g|: gradients of any size count alike in the velocity."""
+    mean = gradient.flatten(1).abs().mean(1).clamp(min=1e-30)
+    return gradient / mean.reshape(-1, *[1] * (gradient.dim() - 1))
+
+
+@final
+@attrs.frozen
+class FrankWolfe(Attack):
+    """Frank-Wolfe: δ ← (1 − γ)·δ + γ·support(∇J), γ = 2/(k + 2): projection-free, each iterate an average of members.
+
+    Needs a convex set: averages leave any other.
+    """
+
+    steps: Annotated[int, "gradients per example"] = attrs.field(default=20, validator=ge(1))
+
+    def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
+        """``steps`` forward and backward passes, and a forward pass for the last iterate."""
+        if not problem.region.convex:
+            raise UsageError("frank-wolfe needs a convex set: use pgd for this one")
+        best, delta = Best.none_yet(problem), problem.region.zero()
+        for k in range(self.steps):
+            value, gradient = problem.value_and_grad(delta)
+            best.offer(delta, value)
+            share = 2 / (k + 2)
+            delta = (1 - share) * delta + share * problem.region.support(gradient)
+        best.offer(delta, problem.value(delta))
+        return best.delta

@@ -1,0 +1,55 @@
+"""Attacks of one gradient, or of none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, final
+
+import attrs
+from attrs.validators import ge, gt
+from robustfw_attacks.best import Best
+
+from robustfw import Attack
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from robustfw.inner import InnerProblem
+
+
+@final
+@attrs.frozen
+class SingleStep(Attack):
+    """δ = argmax_{δ ∈ 𝒰} ⟨∇J(x), δ⟩ (eq. 11): one gradient, one support call.
+
+    Over ℓ∞ this is the fast method of Goodfellow et al. (eq. 2). With ``random_start=true,step=1.25`` it is the FGSM-RS
+    of Wong et al. 2020: a random member, a step of 1.25 times the set, a projection.
+    """
+
+    step: Annotated[float, "length of the step relative to the set"] = attrs.field(default=1.0, validator=gt(0))
+    random_start: Annotated[bool, "start from a random member instead of 0"] = False
+
+    def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
+        """One gradient at the start, one step."""
+        region = problem.region
+        start = region.sample(generator) if self.random_start else region.zero()
+        _, gradient = problem.value_and_grad(start)
+        if self.step == 1 and not self.random_start:
+            return region.support(gradient)
+        return region.project(start + region.ascent(gradient, start, self.step))
+
+
+@final
+@attrs.frozen
+class Random(Attack):
+    """The worst of n random members: the weak baseline that no gradient attack may fall behind."""
+
+    samples: Annotated[int, "members drawn for each example"] = attrs.field(default=10, validator=ge(1))
+
+    def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
+        """n draws, n forward passes."""
+        best = Best.none_yet(problem)
+        for _ in range(self.samples):
+            delta = problem.region.sample(generator)
+            best.offer(delta, problem.value(delta))
+        return best.delta

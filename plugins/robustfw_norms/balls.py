@@ -1,0 +1,251 @@
+"""The regions of the norm balls: {‖δ‖ ≤ r}, each with the data box as a part of itself."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import TypeVar, final
+
+import attrs
+import torch
+from robustfw_norms import oracles
+from torch import Tensor
+
+from robustfw.errors import UsageError
+from robustfw.regions import Bound, Region, per_row
+
+Ball = TypeVar("Ball", bound="NormBall")
+Oracle = Callable[[Tensor, Tensor | None, Tensor], Tensor]
+"""(tensor, room or None, radius) ↦ δ, for rows that are independent of each other."""
+
+
+@attrs.frozen(eq=False)
+class NormBall(Region):
+    """{‖δ‖ ≤ r} ∩ {lower ≤ δ ≤ upper}: the box is −∞ … ∞ until `within` gives one.
+
+    With a radius per channel, the set is the product of the channels' balls. half-precision inputs are
+    computed in float32 and rounded toward zero, which keeps members members.
+    """
+
+    like: Tensor
+    radius: Tensor
+    """(batch, groups); a group is the whole example, or one channel."""
+    lower: Tensor | None = None
+    upper: Tensor | None = None
+
+    @classmethod
+    def at(cls: type[Ball], x: Tensor, radius: float | tuple[float, ...]) -> Ball:
+        """The ball at every row of x, of one radius or of one for each channel."""
+        radii = radius if isinstance(radius, tuple) else (radius,)
+        if len(radii) not in (1, x.shape[1]):
+            raise UsageError(f"{len(radii)} radii do not fit {x.shape[1]} channels: give one radius, or one per channel")
+        return cls(x.detach(), torch.tensor(radii, dtype=_wide(x.dtype), device=x.device).expand(len(x), -1))
+
+    def within(self: Ball, lower: Bound, upper: Bound) -> Ball:
+        """The same ball and a box; exact, like everything here."""
+        low, high = (torch.as_tensor(b, dtype=self.like.dtype, device=self.like.device) for b in (lower, upper))
+        low, high = low.expand_as(self.like), high.expand_as(self.like)
+        if self.lower is not None and self.upper is not None:
+            low, high = torch.maximum(low, self.lower), torch.minimum(high, self.upper)
+        return attrs.evolve(self, lower=low, upper=high)
+
+    def scaled(self: Ball, factor: Tensor | float) -> Ball:
+        """factor·𝒰: radius and box."""
+        by = per_row(factor, self.like)
+        low, high = (None if b is None else b * by for b in (self.lower, self.upper))
+        return attrs.evolve(self, radius=self.radius * by.reshape(-1, 1), lower=low, upper=high)
+
+    def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
+        """argmax ⟨direction, s⟩ over ‖s‖ ≤ step·r with δ + s in the box: nothing is spent where there is no room."""
+        low, high = (None if b is None else b - delta for b in (self.lower, self.upper))
+        ball = attrs.evolve(self, radius=self.radius * step, lower=low, upper=high)
+        return ball.support(direction)
+
+    def violation(self, delta: Tensor) -> Tensor:
+        """The larger of ‖δ‖ − r and the way out of the box."""
+        wide = delta.to(_wide(delta.dtype))
+        outside = self._excess(self._grouped(wide)).reshape(len(delta), -1).amax(1).clamp(min=0)
+        if self.lower is None or self.upper is None:
+            return outside
+        box = torch.maximum(self.lower.to(wide) - wide, wide - self.upper.to(wide)).flatten(1).amax(1)
+        return torch.maximum(outside, box)
+
+    @abstractmethod
+    def _excess(self, grouped: Tensor) -> Tensor:
+        """‖δ‖ − r of each group, for δ of shape (batch·groups, d)."""
+
+    @property
+    def _radii(self) -> Tensor:
+        return self.radius.reshape(-1, 1)
+
+    def _grouped(self, tensor: Tensor) -> Tensor:
+        return tensor.reshape(self.radius.numel(), -1)
+
+    def _solve(self, tensor: Tensor, oracle: Oracle) -> Tensor:
+        """An oracle of `robustfw_norms.oracles` for every group of every row."""
+        wide = self._grouped(tensor.to(_wide(tensor.dtype)))
+        solved = oracle(wide, self._room(wide), self._radii)
+        return oracles.toward_zero(solved, tensor.dtype).reshape(tensor.shape)
+
+    def _room(self, towards: Tensor) -> Tensor | None:
+        """How far each coordinate may go in the direction it wants to; None without a box."""
+        if self.lower is None or self.upper is None:
+            return None
+        low, high = (self._grouped(b).to(towards) for b in (self.lower, self.upper))
+        return torch.where(towards > 0, high, -low).clamp(min=0)
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+@final
+class LinfBall(NormBall):
+    """{‖δ‖_∞ ≤ r}."""
+
+    def _excess(self, grouped: Tensor) -> Tensor:
+        return grouped.abs().amax(1) - self.radius.flatten()
+
+    def project(self, point: Tensor) -> Tensor:
+        """Each coordinate clamped to the ball and the box."""
+        return self._solve(point, lambda z, room, r: torch.minimum(z.abs(), _least(room, r)).copysign(z))
+
+    def support(self, direction: Tensor) -> Tensor:
+        """r·sign(g) as far as the box allows (eq. 2); 0 where g_j = 0."""
+        return self._solve(direction, lambda g, room, r: _least(room, r) * g.sign())
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """Uniform on the ball ∩ box."""
+        u = _uniform(self.like, generator)
+        reach = torch.ones_like(u)
+        low, high = (self._solve(side, lambda s, room, r: _least(room, r) * s) for side in (-reach, reach))
+        return oracles.toward_zero(low + (high - low) * u, self.like.dtype)
+
+
+def _least(room: Tensor | None, radius: Tensor) -> Tensor:
+    return radius if room is None else torch.minimum(room, radius)
+
+
+@final
+class L2Ball(NormBall):
+    """{‖δ‖₂ ≤ r}."""
+
+    def _excess(self, grouped: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(grouped, dim=1) - self.radius.flatten()
+
+    def project(self, point: Tensor) -> Tensor:
+        """z·min(1, r/‖z‖₂) without a box; with one, clip(ηz), η ≤ 1 solved for exactly."""
+        return self._solve(point, oracles.project_l2)
+
+    def support(self, direction: Tensor) -> Tensor:
+        """r·g/‖g‖₂ without a box; with one, clip(ηg), η solved for exactly."""
+        return self._solve(direction, oracles.support_l2)
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """Uniform on the ball, then projected on the box."""
+        grouped = self._grouped(_normal(self.like, generator))
+        length = _uniform(self._radii, generator) ** (1 / grouped.shape[1]) * self._radii
+        point = oracles.support_l2(grouped, None, length).reshape(self.like.shape)
+        return oracles.toward_zero(self.project(point), self.like.dtype)
+
+
+@final
+class L1Ball(NormBall):
+    """{‖δ‖₁ ≤ r}."""
+
+    def _excess(self, grouped: Tensor) -> Tensor:
+        return grouped.abs().sum(1) - self.radius.flatten()
+
+    def project(self, point: Tensor) -> Tensor:
+        """Magnitudes lowered by a common threshold, which is solved for exactly."""
+        return self._solve(point, oracles.project_l1)
+
+    def support(self, direction: Tensor) -> Tensor:
+        """The coordinates of largest |g_j| filled up one after the other; without a box that is one coordinate."""
+        return self._solve(direction, oracles.support_l1)
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """Uniform on the ball, then projected on the box."""
+        shape = self._grouped(self.like).to(self._radii)
+        exponentials = -torch.log1p(-_uniform(shape, generator))
+        rest = -torch.log1p(-_uniform(self._radii, generator))
+        magnitude = self._radii * exponentials / (exponentials.sum(1, keepdim=True) + rest)
+        point = magnitude.copysign(_uniform(shape, generator) - 0.5)
+        return oracles.toward_zero(self.project(point.reshape(self.like.shape)), self.like.dtype)
+
+
+@final
+@attrs.frozen(eq=False)
+class L0Ball(NormBall):
+    """{δ : at most k coordinates (or pixels) move, each by at most r}. Not convex."""
+
+    count: int = 1
+    channels: int = 1
+    """Coordinates that count as one: 1, or the number of channels when pixels are counted."""
+
+    @classmethod
+    def of(cls, x: Tensor, limit: float, count: int, channels: int) -> L0Ball:
+        """The set at every row of x."""
+        ball = LinfBall.at(x, limit)
+        return cls(ball.like, ball.radius, count=count, channels=channels)
+
+    @property
+    def convex(self) -> bool:
+        return False
+
+    def _counted(self, squares_or_gains: Tensor) -> Tensor:
+        """Per unit: (batch, units)."""
+        return squares_or_gains.reshape(len(self), self.channels, -1).sum(1)
+
+    def _keep(self, values: Tensor, gains: Tensor) -> Tensor:
+        kept = oracles.keep_largest(self._counted(gains), self.count)
+        return torch.where(kept.repeat(1, self.channels), values, 0)
+
+    def _excess(self, grouped: Tensor) -> Tensor:
+        """The larger of the ℓ2 distance to the k-sparse points and |δ_j| − r."""
+        squares = self._counted(grouped.square())
+        beyond = squares.sort(dim=1, descending=True).values[:, self.count :].sum(1).sqrt()
+        return torch.maximum(beyond, grouped.abs().amax(1) - self.radius.flatten())
+
+    def project(self, point: Tensor) -> Tensor:
+        """Clamp, and keep the k units whose clamped values save the most distance."""
+
+        def oracle(z: Tensor, room: Tensor | None, r: Tensor) -> Tensor:
+            clipped = torch.minimum(z.abs(), _least(room, r)).copysign(z)
+            return self._keep(clipped, z.square() - (z - clipped).square())
+
+        return self._solve(point, oracle)
+
+    def support(self, direction: Tensor) -> Tensor:
+        """The k units of largest Σ|g_j|·u_j, each moved as far as it may."""
+
+        def oracle(g: Tensor, room: Tensor | None, r: Tensor) -> Tensor:
+            corner = _least(room, r) * g.sign()
+            return self._keep(corner, corner * g)
+
+        return self._solve(direction, oracle)
+
+    def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
+        """The whole box-ascent of relative length ``step``; the projection then picks the k units."""
+        low, high = (None if b is None else b - delta for b in (self.lower, self.upper))
+        box = LinfBall(self.like, self.radius * step, low, high)
+        return box.support(direction)
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """k units drawn at random, uniform within their room."""
+        scores = _uniform(self._counted(self.like.to(_wide(self.like.dtype)).reshape(len(self), -1)), generator)
+        kept = oracles.keep_largest(scores, self.count).repeat(1, self.channels)
+        u = 2 * _uniform(self.like, generator) - 1
+        u = torch.where(kept.reshape(u.shape), u, 0)
+        return oracles.toward_zero(self._solve(u, lambda s, room, r: _least(room, r) * s), self.like.dtype)
+
+
+def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
+    wide = _wide(like.dtype)
+    return torch.rand(like.shape, generator=generator, device=generator.device, dtype=wide).to(like.device)
+
+
+def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    wide = _wide(like.dtype)
+    return torch.randn(like.shape, generator=generator, device=generator.device, dtype=wide).to(like.device)
+

@@ -1,0 +1,32 @@
+"""Augmentations of whole batches, as tensor operations."""
+
+from __future__ import annotations
+
+from typing import final
+
+import attrs
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@final
+@attrs.frozen
+class Crop:
+    """Each image moved by up to ``pad`` pixels, reflected at the border, and mirrored with probability 1/2."""
+
+    pad: int = 4
+    flip: bool = True
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """One gather for the whole batch: rows and columns are index arrays."""
+        batch, _, height, width = x.shape
+        padded = functional.pad(x, [self.pad] * 4, mode="reflect")
+        shifts = torch.randint(0, 2 * self.pad + 1, (2, batch, 1), generator=generator).to(x.device)
+        rows = shifts[0] + torch.arange(height, device=x.device)
+        columns = shifts[1] + torch.arange(width, device=x.device)
+        if self.flip:
+            mirrored = torch.rand(batch, 1, generator=generator).to(x.device) < 0.5
+            columns = torch.where(mirrored, columns.flip(1), columns)
+        example = torch.arange(batch, device=x.device)[:, None, None]
+        return padded.permute(0, 2, 3, 1)[example, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

@@ -1,0 +1,138 @@
+"""The data sets. Small ones are uint8 tensors in memory; folders of images go through worker processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, final
+
+import attrs
+from attrs.validators import ge, gt, in_
+
+from robustfw import Dataset, DataSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from robustfw.splits import Augment, Splits
+
+Augmentation: TypeAlias = Literal["none", "crop", "flip-crop"]
+_SHARE = "share of the training examples set apart for validation"
+
+
+def _check_share(_: object, field: attrs.Attribute[Any], value: float) -> None:
+    if not 0 <= value < 1:
+        raise ValueError(f"{field.name} must be a share, at least 0 and less than 1, not {value}")
+
+
+def _augment(name: Augmentation) -> Augment | None:
+    if name == "none":
+        return None
+    from robustfw_vision.augment import Crop
+
+    return Crop(flip=name == "flip-crop")
+
+
+@final
+@attrs.frozen
+class Digits(Dataset):
+    """scikit-learn's 1,797 handwritten digits of 8x8 pixels: real, small, and there without a download."""
+
+    validation: Annotated[float, _SHARE] = attrs.field(default=0.15, validator=_check_share)
+
+    def load(self, root: Path) -> Splits:
+        """Every fifth example is a test example."""
+        from robustfw_vision import reading
+
+        return reading.digits(self.validation)
+
+
+@final
+@attrs.frozen
+class TwoMoons(Dataset):
+    """scikit-learn's two interleaving half circles, scaled to the unit square."""
+
+    examples: Annotated[int, "training and test examples together"] = attrs.field(default=1000, validator=ge(10))
+    noise: Annotated[float, "standard deviation of the noise before scaling"] = attrs.field(
+        default=0.1, validator=ge(0)
+    )
+    validation: Annotated[float, _SHARE] = attrs.field(default=0.15, validator=_check_share)
+
+    def load(self, root: Path) -> Splits:
+        """Every fifth example is a test example."""
+        from robustfw_vision import reading
+
+        return reading.two_moons(self.examples, self.noise, self.validation)
+
+
+@final
+@attrs.frozen
+class Mnist(Dataset):
+    """MNIST: 60,000 + 10,000 handwritten digits, 28x28."""
+
+    validation: Annotated[float, _SHARE] = attrs.field(default=0.05, validator=_check_share)
+    augment: Annotated[Augmentation, "what is done to training batches"] = attrs.field(
+        default="none", validator=in_(("none", "crop", "flip-crop"))
+    )
+
+    def load(self, root: Path) -> Splits:
+        """torchvision's files under ``root``, downloaded if they are not there."""
+        from robustfw_vision import reading
+
+        spec = DataSpec((1, 28, 28), 10, mean=(0.1307,), std=(0.3081,))
+        return reading.torchvision_set("MNIST", spec, root, self.validation, _augment(self.augment))
+
+
+@final
+@attrs.frozen
+class FashionMnist(Dataset):
+    """Fashion-MNIST: 60,000 + 10,000 articles of clothing, 28x28."""
+
+    validation: Annotated[float, _SHARE] = attrs.field(default=0.05, validator=_check_share)
+    augment: Annotated[Augmentation, "what is done to training batches"] = attrs.field(
+        default="none", validator=in_(("none", "crop", "flip-crop"))
+    )
+
+    def load(self, root: Path) -> Splits:
+        """torchvision's files under ``root``, downloaded if they are not there."""
+        from robustfw_vision import reading
+
+        spec = DataSpec((1, 28, 28), 10, mean=(0.2860,), std=(0.3530,))
+        return reading.torchvision_set("FashionMNIST", spec, root, self.validation, _augment(self.augment))
+
+
+@final
+@attrs.frozen
+class Cifar10(Dataset):
+    """CIFAR-10: 50,000 + 10,000 colour photographs, 32x32."""
+
+    validation: Annotated[float, _SHARE] = attrs.field(default=0.05, validator=_check_share)
+    augment: Annotated[Augmentation, "what is done to training batches"] = attrs.field(
+        default="flip-crop", validator=in_(("none", "crop", "flip-crop"))
+    )
+
+    def load(self, root: Path) -> Splits:
+        """torchvision's files under ``root``, downloaded if they are not there."""
+        from robustfw_vision import reading
+
+        spec = DataSpec((3, 32, 32), 10, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
+        return reading.torchvision_set("CIFAR10", spec, root, self.validation, _augment(self.augment))
+
+
+@final
+@attrs.frozen
+class ImageFolder(Dataset):
+    """Folders ``train/<class>/*.png`` and ``test/<class>/*.png``, read by worker processes."""
+
+    path: Annotated[str, "the folder; relative to the data folder"] = "images"
+    size: Annotated[int, "images are resized and cropped to size x size"] = attrs.field(default=224, validator=gt(0))
+    workers: Annotated[int, "processes that decode"] = attrs.field(default=2, validator=ge(0))
+    validation: Annotated[float, _SHARE] = attrs.field(default=0.05, validator=_check_share)
+    augment: Annotated[Augmentation, "what is done to training batches"] = attrs.field(
+        default="flip-crop", validator=in_(("none", "crop", "flip-crop"))
+    )
+
+    def load(self, root: Path) -> Splits:
+        """The two folders; classes are the names of the sub-folders of train."""
+        from robustfw_vision import reading
+
+        folder = root / self.path
+        return reading.image_folder(folder, self.size, self.workers, self.validation, _augment(self.augment))

@@ -1,0 +1,120 @@
+"""The options of the models; the nets are in `robustfw_vision.nets`, which needs torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, final
+
+import attrs
+from attrs.validators import deep_iterable, ge, gt, in_
+
+from robustfw import Model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from robustfw import DataSpec
+
+
+@final
+@attrs.frozen
+class Linear(Model):
+    """Logits W x + b."""
+
+    bias: Annotated[bool, "whether there is a b"] = True
+
+    def build(self, spec: DataSpec) -> nn.Module:
+        """One layer on the flattened pixels."""
+        from robustfw_vision import nets
+
+        return nets.mlp(spec, (), bias=self.bias)
+
+
+@final
+@attrs.frozen
+class Mlp(Model):
+    """A multi-layer perceptron with ReLU on the flattened pixels."""
+
+    hidden: Annotated[tuple[int, ...], "units of the hidden layers"] = attrs.field(
+        default=(256, 256), validator=deep_iterable(gt(0))
+    )
+
+    def build(self, spec: DataSpec) -> nn.Module:
+        """Standardisation, then the layers."""
+        from robustfw_vision import nets
+
+        return nets.mlp(spec, self.hidden)
+
+
+@final
+@attrs.frozen
+class PaperMnist(Model):
+    """The convnet of section 5.1: 5x5 convolutions of 32 and 64 filters, pools 3x3 and 2x2, 200 units.
+
+    As in the authors' scripts images are padded to 32x32; their robust nets have a batch norm without parameters
+    on the input (``input_norm=batch``) where the baseline has a fixed standardisation.
+    """
+
+    input_norm: Annotated[Literal["fixed", "batch"], "fixed: by the data's statistics; batch: batch norm"] = (
+        attrs.field(default="fixed", validator=in_(("fixed", "batch")))
+    )
+
+    def build(self, spec: DataSpec) -> nn.Module:
+        """106 thousand parameters on 28x28 images."""
+        from robustfw_vision import nets
+
+        return nets.paper_mnist(spec, self.input_norm)
+
+
+@final
+@attrs.frozen
+class PaperCifar(Model):
+    """The VGG variant of section 5.2: thirteen 3x3 convolutions with batch norm, in five blocks, 512 units; on YUV."""
+
+    dropout: Annotated[bool, "0.3 to 0.5 between the layers, as the authors have it"] = True
+
+    def build(self, spec: DataSpec) -> nn.Module:
+        """15 million parameters on 32x32 images."""
+        from robustfw_vision import nets
+
+        return nets.paper_cifar(spec, self.dropout)
+
+
+@final
+@attrs.frozen
+class MadryMnist(Model):
+    """The net of Madry et al. 2018: 5x5 convolutions of 32 and 64 filters with 2x2 pools, 1024 units."""
+
+    def build(self, spec: DataSpec) -> nn.Module:
+        """3.3 million parameters on 28x28 images; no standardisation, as in the original."""
+        from robustfw_vision import nets
+
+        return nets.madry_mnist(spec)
+
+
+@final
+@attrs.frozen
+class Resnet18Cifar(Model):
+    """ResNet-18 for small images with pre-activation blocks (He et al. 2016b): 3x3 stem, no stem pool."""
+
+    width: Annotated[int, "channels of the first stage; 64 is the usual net"] = attrs.field(default=64, validator=ge(1))
+
+    def build(self, spec: DataSpec) -> nn.Module:
+        """11.2 million parameters at width 64."""
+        from robustfw_vision import nets
+
+        return nets.preact_resnet18(spec, self.width)
+
+
+@final
+@attrs.frozen
+class Torchvision(Model):
+    """Any builder of ``torchvision.models`` by name, behind a standardising layer; grey images are repeated to 3 channels."""
+
+    builder: Annotated[str, "resnet18, convnext_tiny, … as in torchvision.models.list_models()"] = "resnet18"
+    weights: Annotated[str | None, "pretrained weights such as DEFAULT; the last layer is made anew"] = None
+
+    def build(self, spec: DataSpec) -> nn.Module:
+        """``torchvision.models.get_model(builder)`` with the data's number of classes."""
+        from robustfw_vision import nets
+
+        return nets.torchvision_model(spec, self.builder, self.weights)

@@ -1,0 +1,224 @@
+"""The nets as torch modules: pixels in the data's range in, logits out.
+
+Convolutional nets keep their activations channels-last, and pool before ReLU, which is the same function and
+cheaper: max and ReLU commute.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional
+
+from robustfw import DataSpec, UsageError
+
+
+class Standardize(nn.Module):
+    """(x − mean)/std per channel: the layer that lets everything outside the net stay in pixels."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).reshape(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
+class ChannelsLast(nn.Module):
+    """x in channels-last memory, where the convolutions and pools of a CPU are fastest."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=torch.channels_last)
+
+
+def _standardize(spec: DataSpec) -> nn.Module:
+    """The standardisation by the data's own statistics, or nothing where they are unknown."""
+    if spec.mean is None or spec.std is None or len(spec.shape) != 3:
+        return nn.Identity()
+    return Standardize(spec.mean, spec.std)
+
+
+def _require_images(spec: DataSpec, name: str, least: int) -> None:
+    if len(spec.shape) != 3 or min(spec.shape[1:]) < least:
+        raise UsageError(f"{name} needs images of at least {least}x{least}; the data has shape {spec.shape}")
+
+
+def _channels_last(net: nn.Module) -> nn.Module:
+    return cast(nn.Module, net.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+
+
+def mlp(spec: DataSpec, hidden: Sequence[int], *, bias: bool = True) -> nn.Module:
+    """Fully connected layers with ReLU between; without hidden ones, a linear classifier on the raw pixels."""
+    widths = [math.prod(spec.shape), *hidden]
+    layers: list[nn.Module] = [_standardize(spec) if hidden else nn.Identity(), nn.Flatten()]
+    for before, after in zip(widths, widths[1:], strict=False):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], spec.classes, bias=bias))
+
+
+def paper_mnist(spec: DataSpec, input_norm: str) -> nn.Module:
+    """Section 5.1, with the padding to 32x32 of the authors' scripts."""
+    _require_images(spec, "paper-mnist", 24)
+    channels, height, width = spec.shape
+    norm = nn.BatchNorm2d(channels, affine=False) if input_norm == "batch" else _standardize_padded(spec, 2)
+    rows, columns = (((side + 4 - 4) // 3 - 4) // 2 for side in (height, width))
+    return _channels_last(
+        nn.Sequential(
+            nn.ZeroPad2d(2),
+            norm,
+            ChannelsLast(),
+            nn.Conv2d(channels, 32, 5),
+            nn.MaxPool2d(3),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 5),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(64 * rows * columns, 200),
+            nn.ReLU(),
+            nn.Linear(200, spec.classes),
+        )
+    )
+
+
+def _standardize_padded(spec: DataSpec, pad: int) -> nn.Module:
+    """Standardisation by the statistics of the images once ``pad`` zeros are put around them."""
+    if spec.mean is None or spec.std is None:
+        return nn.Identity()
+    _, height, width = spec.shape
+    share = height * width / ((height + 2 * pad) * (width + 2 * pad))
+    mean = [share * m for m in spec.mean]
+    squares = [share * (s * s + m * m) for m, s in zip(spec.mean, spec.std, strict=True)]
+    return Standardize(mean, [math.sqrt(square - m * m) for square, m in zip(squares, mean, strict=True)])
+
+
+class Yuv(nn.Module):
+    """RGB to YUV (BT.601), a linear map of the channels; other images pass."""
+
+    matrix: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        rows = [[0.299, 0.587, 0.114], [-0.14713, -0.28886, 0.436], [0.615, -0.51499, -0.10001]]
+        self.register_buffer("matrix", torch.tensor(rows).reshape(3, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.conv2d(x, self.matrix) if x.shape[1] == 3 else x
+
+
+def paper_cifar(spec: DataSpec, dropout: bool) -> nn.Module:
+    """Section 5.2: 64-64, 128-128, 256x3, 512x3, 512x3 with batch norm, five 2x2 pools, 512 units.
+
+    The authors' data is YUV, normalised; here a fixed colour layer and a batch norm without parameters do both.
+    """
+    _require_images(spec, "paper-cifar", 32)
+    channels, height, width = spec.shape
+    layers: list[nn.Module] = [Yuv(), nn.BatchNorm2d(channels, affine=False), ChannelsLast()]
+    before = channels
+    for width_of_block, convolutions in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for i in range(convolutions):
+            layers += [
+                nn.Conv2d(before, width_of_block, 3, padding=1),
+                nn.BatchNorm2d(width_of_block, eps=1e-3),
+                nn.ReLU(),
+            ]
+            before = width_of_block
+            if dropout and i < convolutions - 1:
+                layers.append(nn.Dropout(0.3 if width_of_block == 64 else 0.4))
+        layers.append(nn.MaxPool2d(2, ceil_mode=True))
+    halved = math.ceil(height / 32) * math.ceil(width / 32)
+    half = nn.Dropout(0.5) if dropout else nn.Identity()
+    layers += [nn.Flatten(), half, nn.Linear(512 * halved, 512), nn.BatchNorm1d(512), nn.ReLU(), half]
+    return _channels_last(nn.Sequential(*layers, nn.Linear(512, spec.classes)))
+
+
+def madry_mnist(spec: DataSpec) -> nn.Module:
+    """Two padded 5x5 convolutions, each with a 2x2 pool, and 1024 units."""
+    _require_images(spec, "madry-mnist", 4)
+    channels, height, width = spec.shape
+    return _channels_last(
+        nn.Sequential(
+            ChannelsLast(),
+            nn.Conv2d(channels, 32, 5, padding=2),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 5, padding=2),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(64 * (height // 4) * (width // 4), 1024),
+            nn.ReLU(),
+            nn.Linear(1024, spec.classes),
+        )
+    )
+
+
+class PreActBlock(nn.Module):
+    """x + conv(relu(bn(conv(relu(bn(x)))))), the shortcut taken after the first activation where shapes change."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.BatchNorm2d(before), nn.ReLU())
+        self.body = nn.Sequential(
+            nn.Conv2d(before, after, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+            nn.Conv2d(after, after, 3, padding=1, bias=False),
+        )
+        same = stride == 1 and before == after
+        self.shortcut = None if same else nn.Conv2d(before, after, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = self.first(x)
+        shortcut = x if self.shortcut is None else self.shortcut(active)
+        return cast(Tensor, shortcut + self.body(active))
+
+
+def preact_resnet18(spec: DataSpec, width: int) -> nn.Module:
+    """Stages of two blocks each, at 1, 2, 4 and 8 times the width, halving the image three times."""
+    _require_images(spec, "resnet18-cifar", 8)
+    layers: list[nn.Module] = [_standardize(spec), ChannelsLast()]
+    layers.append(nn.Conv2d(spec.shape[0], width, 3, padding=1, bias=False))
+    before = width
+    for stage in range(4):
+        after = width * 2**stage
+        layers += [PreActBlock(before, after, 1 if stage == 0 else 2), PreActBlock(after, after, 1)]
+        before = after
+    layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return _channels_last(nn.Sequential(*layers, nn.Linear(before, spec.classes)))
+
+
+class ThreeChannels(nn.Module):
+    """Grey images repeated to three channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.expand(-1, 3, -1, -1)
+
+
+def torchvision_model(spec: DataSpec, builder: str, weights: str | None) -> nn.Module:
+    """The builder's net with ``spec.classes`` outputs."""
+    if builder not in torchvision.models.list_models(torchvision.models):
+        raise UsageError(f"torchvision.models has no classifier {builder!r}; see torchvision.models.list_models()")
+    if weights is None:
+        net = torchvision.models.get_model(builder, num_classes=spec.classes)
+    else:
+        net = _with_new_head(torchvision.models.get_model(builder, weights=weights), spec.classes)
+    adapt = ThreeChannels() if spec.shape[0] == 1 else nn.Identity()
+    return nn.Sequential(_standardize(spec), adapt, net)
+
+
+def _with_new_head(net: nn.Module, classes: int) -> nn.Module:
+    """The net with its last linear layer replaced."""
+    name, last = [(name, m) for name, m in net.named_modules() if isinstance(m, nn.Linear)][-1]
+    parent, _, child = name.rpartition(".")
+    setattr(net.get_submodule(parent), child, nn.Linear(last.in_features, classes))
+    return net

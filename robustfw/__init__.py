@@ -1,0 +1,72 @@
+"""robustfw: train neural nets by robust optimization, and measure honestly what that bought.
+
+min over θ of Σ max over δ ∈ 𝒰(x) of J(θ, x + δ, y). Importing this module does not import torch; the names that
+need it do so when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from robustfw.attack import Attack
+from robustfw.dataset import Dataset, DataSpec
+from robustfw.errors import DataError, PluginError, RobustfwError, RobustfwWarning, RunError, TrainingError, UsageError
+from robustfw.hookspecs import hookimpl
+from robustfw.model import Model
+from robustfw.objective import Objective
+from robustfw.options import Ratio
+from robustfw.uncertainty import UncertaintySet
+
+if TYPE_CHECKING:
+    from robustfw.api import evaluate, load, make, train, worst_case
+    from robustfw.inner import InnerProblem
+    from robustfw.regions import Region
+    from robustfw.splits import Splits, TensorSplit
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "evaluate": "robustfw.api",
+    "load": "robustfw.api",
+    "make": "robustfw.api",
+    "train": "robustfw.api",
+    "worst_case": "robustfw.api",
+    "InnerProblem": "robustfw.inner",
+    "Region": "robustfw.regions",
+    "Splits": "robustfw.splits",
+    "TensorSplit": "robustfw.splits",
+}
+
+__all__ = [
+    "Attack",
+    "DataError",
+    "DataSpec",
+    "Dataset",
+    "InnerProblem",
+    "Model",
+    "Objective",
+    "PluginError",
+    "Ratio",
+    "Region",
+    "RobustfwError",
+    "RobustfwWarning",
+    "RunError",
+    "Splits",
+    "TensorSplit",
+    "TrainingError",
+    "UncertaintySet",
+    "UsageError",
+    "evaluate",
+    "hookimpl",
+    "load",
+    "make",
+    "train",
+    "worst_case",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'robustfw' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)

@@ -1,0 +1,28 @@
+"""max: the interface of an attack."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from robustfw.inner import InnerProblem
+
+
+class Attack(ABC):
+    """An approximate maximizer of the inner problem max_{δ ∈ 𝒰(x)} J(θ, x + δ, y) (eq. 10).
+
+    It sees an `InnerProblem`: values, gradients and a region. It knows no norm, no network and no label.
+    A subclass is a frozen attrs class whose fields are its options; every field has a default.
+    """
+
+    @abstractmethod
+    def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
+        """A member δ of ``problem.region``, one for each row, of the region's shape and dtype.
+
+        All randomness comes from ``generator``. A row whose value is ∞ is solved: nothing exceeds it,
+        so an attack may leave it as it is (see `InnerProblem.goal`).
+        """

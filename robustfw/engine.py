@@ -1,0 +1,278 @@
+"""Algorithm 1, generalised: a generator of records that trains any net against any attack over any set.
+
+The engine prints nothing and writes nothing. Whenever it yields, its `State` is whole, so that whoever consumes the
+records may save it, stop there, and later go on as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from robustfw import losses, parallel
+from robustfw.errors import TrainingError
+from robustfw.evaluation import evaluate
+from robustfw.inner import Passes, worst_case
+from robustfw.objective import WorstCase
+from robustfw.overfitting import Diagnosis, Symptoms, diagnose, examine
+from robustfw.recipe import Recipe
+from robustfw.splits import Splits
+from robustfw.state import State, derived_seed, generator_for, global_randomness
+from robustfw.uncertainty import ScaledSet, UncertaintySet
+
+EXAMINED = 500
+"""Validation examples on which the symptoms of overfitting are looked for."""
+CHECK_EVERY = 25
+"""Updates between two looks at the loss on devices where a look means waiting."""
+
+
+@attrs.frozen(eq=False)
+class Step:
+    """One update of θ."""
+
+    epoch: int
+    """The epoch under way, from 1."""
+    batch: int
+    """Batches finished in it."""
+    batches: int
+    loss: Tensor
+    """Mean loss of the batch, detached; reading it waits for the device."""
+    learning_rate: float
+
+
+@attrs.frozen(eq=False)
+class Epoch:
+    """One pass over the training examples, and what validation says after it. Accuracies are on the validation split."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    """Mean training loss: of the objective, so at worst cases."""
+    clean_accuracy: float
+    robust_accuracy: float
+    """Under the validation attack, over ``attacked`` examples."""
+    attack_accuracy: float
+    """Under the training attack. Far above ``robust_accuracy``: the net has learnt to fool its attack."""
+    attacked: int
+    gradient_alignment: float
+    """Mean cosine between ∇ₓJ at x and at a random member of 𝒰(x) (Andriushchenko & Flammarion 2020)."""
+    learning_rate: float
+    passes_per_example: float
+    """Forward and backward passes of the ascent, per training example."""
+    seconds: float
+    best: bool
+    """Whether this is the highest robust accuracy so far."""
+    warnings: tuple[str, ...]
+    model: nn.Module = attrs.field(repr=False)
+    """The live net (its average where there is one)."""
+
+
+Record: TypeAlias = Step | Epoch
+
+
+def updates_per_epoch(examples: int, batch_size: int) -> int:
+    """Full batches only, unless there is not even one."""
+    return max(1, examples // batch_size)
+
+
+def train(recipe: Recipe, splits: Splits, state: State) -> Iterator[Record]:
+    """min_θ Σ max_{δ ∈ 𝒰(x)} J(θ, x + δ, y): from wherever ``state`` stands to the last epoch.
+
+    Yields a `Step` after each update and an `Epoch` after each epoch. The test split is out of reach: only
+    ``splits.train`` and ``splits.validation`` are read.
+
+    Raises:
+        TrainingError: the loss is not finite, or the overfitting detector was told to stop.
+    """
+    net = parallel.wrapped(state.model)
+    for _ in range(state.epoch, recipe.train.epochs):
+        start, passes = time.perf_counter(), Passes()
+        yield from _steps(recipe, splits, state, net, passes)
+        yield _finish_epoch(recipe, splits, state, passes, start)
+
+
+def _steps(recipe: Recipe, splits: Splits, state: State, net: nn.Module, passes: Passes) -> Iterator[Step]:
+    """The batches that are left of the epoch under way."""
+    options, device = recipe.train, state.total_loss.device
+    batches = updates_per_epoch(len(splits.train), options.batch_size)
+    order = torch.randperm(len(splits.train), generator=generator_for(options.seed, "order", state.epoch))
+    left = order.split(options.batch_size)[state.batch : batches]
+    for x, y in splits.train.batches(map(parallel.share, left), device):
+        here = (state.epoch, state.batch, parallel.rank())
+        if splits.augment is not None:
+            x = splits.augment(x, generator_for(options.seed, "augment", *here))
+        uncertainty = _grown(recipe, state.epoch + (state.batch + 1) / batches)
+        generator = generator_for(options.seed, "attack", *here)
+        ask = _worst_case(recipe, state.model, uncertainty, splits.spec.bounds, x, y, generator, passes)
+        with global_randomness(device, derived_seed(options.seed, "layers", *here)):
+            loss = update(recipe, state, net, x, y, ask)
+        state.batch += 1
+        state.total_loss += loss
+        if device.type == "cpu" or state.batch % CHECK_EVERY == 0 or state.batch == batches:
+            _check_finite(state, batches)
+        yield Step(state.epoch + 1, state.batch, batches, loss, state.scheduler.get_last_lr()[0])
+
+
+def update(recipe: Recipe, state: State, net: nn.Module, x: Tensor, y: Tensor, ask: WorstCase) -> Tensor:
+    """One descent step for θ at the worst cases that the objective asks for; the mean loss, detached.
+
+    Danskin's theorem: the gradient of a maximum is the gradient at the maximizer, held fixed.
+    """
+    options = recipe.train
+    net.train()
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+        loss = recipe.objective(net, x, y, ask).mean()
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if options.clip is not None:
+        nn.utils.clip_grad_norm_(state.model.parameters(), options.clip)
+    state.optimizer.step()
+    state.scheduler.step()
+    if state.average is not None:
+        state.average.update_parameters(state.model)
+    return loss.detach()
+
+
+def _grown(recipe: Recipe, epochs: float) -> UncertaintySet:
+    """𝒰, or as much of it as the warm-up allows after so many epochs."""
+    warmup = recipe.train.radius_warmup
+    return ScaledSet(recipe.uncertainty, epochs / warmup) if epochs < warmup else recipe.uncertainty
+
+
+def _worst_case(
+    recipe: Recipe,
+    model: nn.Module,
+    uncertainty: UncertaintySet,
+    bounds: tuple[float, float],
+    x: Tensor,
+    y: Tensor,
+    generator: torch.Generator,
+    passes: Passes,
+) -> WorstCase:
+    """What an objective calls for the worst cases of this batch."""
+
+    def ask(loss: losses.Loss | None = None) -> Tensor:
+        return worst_case(
+            model,
+            x,
+            y,
+            uncertainty=uncertainty,
+            attack=recipe.attack,
+            bounds=bounds,
+            loss=loss or losses.cross_entropy,
+            generator=generator,
+            mode=recipe.train.ascent_mode,
+            passes=passes,
+        )
+
+    return ask
+
+
+def _check_finite(state: State, batches: int) -> None:
+    if not math.isfinite(float(state.total_loss)):
+        rate = state.scheduler.get_last_lr()[0]
+        raise TrainingError(
+            f"the loss is not finite in epoch {state.epoch + 1}, batch {state.batch} of {batches}: lower the learning "
+            f"rate (it is {rate:.3g}) or clip the gradient (clip=1)"
+        )
+
+
+def _finish_epoch(recipe: Recipe, splits: Splits, state: State, passes: Passes, start: float) -> Epoch:
+    """Validate, look for overfitting, count the epoch."""
+    batches = state.batch
+    loss = float(parallel.summed(state.total_loss / batches / parallel.world()))
+    found = _validate(recipe, splits, state, attacked=passes.forward > 0)
+    best = not found.robust_accuracy <= state.best_accuracy and not found.diagnosis.overfitted
+    if best:
+        state.best_accuracy = found.robust_accuracy
+    state.smallest_gap = min(state.smallest_gap, found.diagnosis.gap)
+    warnings = found.diagnosis.warnings + _react(recipe, state, found.diagnosis, best=best)
+    state.epoch, state.batch = state.epoch + 1, 0
+    state.total_loss.zero_()
+    return Epoch(
+        epoch=state.epoch,
+        epochs=recipe.train.epochs,
+        loss=loss,
+        clean_accuracy=found.clean_accuracy,
+        robust_accuracy=found.robust_accuracy,
+        attack_accuracy=found.symptoms.attack_accuracy,
+        attacked=found.attacked,
+        gradient_alignment=found.symptoms.gradient_alignment,
+        learning_rate=state.scheduler.get_last_lr()[0],
+        passes_per_example=(passes.forward + passes.backward) / (batches * recipe.train.batch_size),
+        seconds=time.perf_counter() - start,
+        best=best,
+        warnings=warnings,
+        model=state.evaluated,
+    )
+
+
+@attrs.frozen
+class _Validation:
+    attacked: int
+    clean_accuracy: float
+    robust_accuracy: float
+    symptoms: Symptoms
+    diagnosis: Diagnosis
+
+
+def _validate(recipe: Recipe, splits: Splits, state: State, *, attacked: bool) -> _Validation:
+    """Accuracies over all processes, so that all of them decide alike; not a number where nothing is held out."""
+    options, device = recipe.train, state.total_loss.device
+    rows = parallel.share(torch.arange(min(options.validation_examples, len(splits.validation))))
+    split, nothing = splits.validation.subset(rows), Symptoms(math.nan, math.nan)
+    if not len(splits.validation):
+        return _Validation(0, math.nan, math.nan, nothing, diagnose(nothing, 0, 0, smallest_gap=1, limit=1))
+    evaluation = evaluate(
+        state.evaluated,
+        split,
+        uncertainty=recipe.uncertainty,
+        attack=options.validation_attack or recipe.attack,
+        classes=splits.spec.classes,
+        bounds=splits.spec.bounds,
+        seed=derived_seed(options.seed, "validation"),
+    )
+    symptoms = nothing
+    if attacked:
+        x, y = next(split.in_order(EXAMINED, device))
+        symptoms = examine(
+            state.evaluated,
+            x,
+            y,
+            uncertainty=recipe.uncertainty,
+            attack=recipe.attack,
+            bounds=splits.spec.bounds,
+            generator=generator_for(options.seed, "symptoms"),
+        )
+    local = torch.tensor(
+        [len(rows), evaluation.correct, evaluation.robust, symptoms.attack_accuracy, symptoms.gradient_alignment],
+        dtype=torch.float64,
+        device=device,
+    )
+    n, correct, robust, under_attack, cosine = parallel.summed(local).tolist()
+    symptoms = Symptoms(under_attack / parallel.world(), cosine / parallel.world())
+    diagnosis = diagnose(
+        symptoms, correct / n, robust / n, smallest_gap=state.smallest_gap, limit=options.overfitting_gap
+    )
+    return _Validation(int(n), correct / n, robust / n, symptoms, diagnosis)
+
+
+def _react(recipe: Recipe, state: State, diagnosis: Diagnosis, *, best: bool) -> tuple[str, ...]:
+    """Carry out ``on_overfitting``; what was done, in words."""
+    action = recipe.train.on_overfitting
+    if best and action == "roll-back":
+        state.keep_good()
+    if not diagnosis.overfitted or action in ("warn", "ignore"):
+        return ()
+    if action == "stop":
+        raise TrainingError(f"{diagnosis.warnings[0]} (stopped, as on_overfitting=stop says)")
+    if not state.good:
+        return ("there is nothing to roll back to yet",)
+    state.roll_back()
+    return ("rolled back to the weights of the best epoch",)

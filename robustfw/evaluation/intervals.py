@@ -1,0 +1,22 @@
+"""Intervals for proportions."""
+
+from __future__ import annotations
+
+import math
+
+Z95 = 1.959963984540054
+"""Φ⁻¹(0.975), for intervals of 95 %."""
+
+
+def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
+    """The score interval of Wilson 1927 for a proportion; (0, 1) when n is 0.
+
+    (p + z²/2n ± z·√(p(1−p)/n + z²/4n²)) / (1 + z²/n), which stays within [0, 1] and is right near 0 and 1,
+    where accuracies lie and the normal interval is not.
+    """
+    if n == 0:
+        return 0.0, 1.0
+    p, share = successes / n, z * z / n
+    centre = p + share / 2
+    half = z * math.sqrt(p * (1 - p) / n + share / (4 * n))
+    return max(0.0, (centre - half) / (1 + share)), min(1.0, (centre + half) / (1 + share))

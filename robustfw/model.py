@@ -1,0 +1,26 @@
+"""f_θ: the interface of a model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from robustfw.dataset import DataSpec
+
+
+class Model(ABC):
+    """A recipe for a net; the net itself is a plain ``torch.nn.Module``.
+
+    A subclass is a frozen attrs class whose fields are its options; every field has a default.
+    """
+
+    @abstractmethod
+    def build(self, spec: DataSpec) -> nn.Module:
+        """A net from x of shape (batch, *spec.shape), in the data's own range, to logits (batch, classes).
+
+        Standardisation is a layer of the net. Fresh weights come from torch's global generator, which
+        the caller has seeded.
+        """

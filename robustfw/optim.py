@@ -1,0 +1,147 @@
+"""Optimizers and learning-rate schedules: torch's own, spelled and registered like any other plugin.
+
+They belong to the engine and are no interface of robust optimization; that they come through the same door only
+means that specs, records and help need no second way.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Annotated, Any, final
+
+import attrs
+from attrs.validators import deep_iterable, ge, gt, le, lt
+
+from robustfw.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import torch
+    from torch import nn
+    from torch.optim.lr_scheduler import LRScheduler
+
+    from robustfw.hookspecs import Add
+
+
+class Optimizer(ABC):
+    """A recipe for a ``torch.optim.Optimizer``."""
+
+    @abstractmethod
+    def build(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+        """The optimizer of these parameters."""
+
+
+class Schedule(ABC):
+    """A recipe for a learning-rate scheduler that is stepped after each update."""
+
+    @abstractmethod
+    def build(self, optimizer: torch.optim.Optimizer, updates: int) -> LRScheduler:
+        """The scheduler of a training of so many updates."""
+
+
+@final
+@attrs.frozen
+class Sgd(Optimizer):
+    """Stochastic gradient descent."""
+
+    momentum: Annotated[float, "heavy-ball momentum"] = attrs.field(default=0.9, validator=[ge(0), lt(1)])
+    nesterov: Annotated[bool, "Nesterov's form of it"] = True
+    weight_decay: Annotated[float, "ℓ2 penalty, added to the gradient"] = attrs.field(default=5e-4, validator=ge(0))
+
+    def build(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+        """torch.optim.SGD."""
+        from torch.optim import SGD
+
+        nesterov = self.nesterov and self.momentum > 0
+        return SGD(
+            parameters, learning_rate, momentum=self.momentum, nesterov=nesterov, weight_decay=self.weight_decay
+        )
+
+
+@final
+@attrs.frozen
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    weight_decay: Annotated[float, "decoupled weight decay"] = attrs.field(default=0.01, validator=ge(0))
+    beta1: Annotated[float, "decay of the mean gradient"] = attrs.field(default=0.9, validator=[ge(0), lt(1)])
+    beta2: Annotated[float, "decay of the mean square"] = attrs.field(default=0.999, validator=[ge(0), lt(1)])
+
+    def build(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+        """torch.optim.AdamW."""
+        from torch.optim import AdamW as TorchAdamW
+
+        return TorchAdamW(
+            parameters, learning_rate, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay
+        )
+
+
+@final
+@attrs.frozen
+class Constant(Schedule):
+    """The learning rate as it is."""
+
+
+    def build(self, optimizer: torch.optim.Optimizer, updates: int) -> LRScheduler:
+        """torch's ConstantLR with factor 1."""
+        from torch.optim.lr_scheduler import ConstantLR
+
+        return ConstantLR(optimizer, factor=1.0)
+
+
+@final
+@attrs.frozen
+class MultiStep(Schedule):
+    """The learning rate times ``gamma`` at each milestone."""
+
+    milestones: Annotated[tuple[float, ...], "shares of the training, such as [0.5, 0.75]"] = attrs.field(
+        default=(0.5, 0.75), validator=deep_iterable([ge(0), le(1)])
+    )
+    gamma: Annotated[float, "factor at each milestone"] = attrs.field(default=0.1, validator=gt(0))
+
+    def build(self, optimizer: torch.optim.Optimizer, updates: int) -> LRScheduler:
+        """torch's MultiStepLR."""
+        from torch.optim.lr_scheduler import MultiStepLR
+
+        return MultiStepLR(optimizer, [round(share * updates) for share in self.milestones], self.gamma)
+
+
+@final
+@attrs.frozen
+class Cosine(Schedule):
+    """Half a cosine from the learning rate down to 0."""
+
+
+    def build(self, optimizer: torch.optim.Optimizer, updates: int) -> LRScheduler:
+        """torch's CosineAnnealingLR."""
+        from torch.optim.lr_scheduler import CosineAnnealingLR
+
+        return CosineAnnealingLR(optimizer, updates)
+
+
+@final
+@attrs.frozen
+class OneCycle(Schedule):
+    """Up to the learning rate and down to almost 0 again (Smith & Topin 2019)."""
+
+    peak: Annotated[float, "share of the training at which the peak is reached"] = attrs.field(
+        default=0.25, validator=[gt(0), lt(1)]
+    )
+
+    def build(self, optimizer: torch.optim.Optimizer, updates: int) -> LRScheduler:
+        """torch's OneCycleLR, momentum left alone."""
+        from torch.optim.lr_scheduler import OneCycleLR
+
+        rates: Any = [group["lr"] for group in optimizer.param_groups]
+        return OneCycleLR(optimizer, rates, total_steps=updates + 1, pct_start=self.peak, cycle_momentum=False)
+
+
+@hookimpl
+def robustfw_register(add: Add) -> None:
+    add("sgd", Sgd)
+    add("adamw", AdamW)
+    add("constant", Constant)
+    add("multistep", MultiStep)
+    add("cosine", Cosine)
+    add("one-cycle", OneCycle)

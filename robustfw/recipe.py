@@ -1,0 +1,99 @@
+"""A recipe: everything that decides a training, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import attrs
+from attrs.validators import ge, gt, in_, lt, optional
+
+from robustfw.attack import Attack
+from robustfw.dataset import Dataset
+from robustfw.errors import UsageError
+from robustfw.model import Model
+from robustfw.objective import Objective
+from robustfw.optim import OneCycle, Optimizer, Schedule, Sgd
+from robustfw.uncertainty import UncertaintySet
+
+if TYPE_CHECKING:
+    from robustfw.registry import Registry
+
+DEFAULTS: dict[str, Any] = {
+    "dataset": "digits",
+    "model": "mlp",
+    "uncertainty": "linf:radius=0.1",
+    "attack": "pgd:steps=7",
+    "objective": "robust",
+    "train": {"validation_attack": "pgd:steps=10"},
+}
+"""What ``robustfw train`` does when nothing is said: names only, which the registry resolves."""
+
+
+@attrs.frozen
+class TrainOptions:
+    """How θ is found: the engine's own options, the table [train] of a recipe."""
+
+    epochs: Annotated[int, "passes over the training examples"] = attrs.field(default=20, validator=ge(1))
+    batch_size: Annotated[int, "examples per update, over all processes"] = attrs.field(default=128, validator=ge(1))
+    learning_rate: Annotated[float, "the optimizer's; a schedule's highest"] = attrs.field(
+        default=0.1, validator=gt(0)
+    )
+    optimizer: Annotated[Optimizer, "spec of an optimizer"] = attrs.field(factory=Sgd)
+    schedule: Annotated[Schedule, "spec of a schedule"] = attrs.field(factory=OneCycle)
+    radius_warmup: Annotated[float, "epochs over which the set grows to its full size"] = attrs.field(
+        default=0.0, validator=ge(0)
+    )
+    clip: Annotated[float | None, "largest norm of the parameters' gradient"] = attrs.field(
+        default=None, validator=optional(gt(0))
+    )
+    ema: Annotated[float, "decay of the averaged weights that are then evaluated, such as 0.999; 0: off"] = (
+        attrs.field(default=0.0, validator=[ge(0), lt(1)])
+    )
+    ascent_mode: Annotated[Literal["eval", "train"], "batch norm and dropout during the ascent"] = attrs.field(
+        default="eval", validator=in_(("eval", "train"))
+    )
+    validation_attack: Annotated[Attack | None, "spec; the training attack if none"] = None
+    validation_examples: Annotated[int, "how many are attacked after each epoch"] = attrs.field(
+        default=1000, validator=ge(1)
+    )
+    on_overfitting: Annotated[
+        Literal["warn", "roll-back", "stop", "ignore"], "when the net has learnt to fool its attack (C1)"
+    ] = attrs.field(default="warn", validator=in_(("warn", "roll-back", "stop", "ignore")))
+    overfitting_gap: Annotated[float, "how far the many-step accuracy may fall behind before that"] = attrs.field(
+        default=0.2, validator=gt(0)
+    )
+    precision: Annotated[Literal["fp32", "bf16"], "of the training's matrix products; evaluation is fp32"] = (
+        attrs.field(default="fp32", validator=in_(("fp32", "bf16")))
+    )
+    device: Annotated[str, "auto, cpu, cuda, cuda:1, mps …"] = "auto"
+    threads: Annotated[int | None, "torch's threads; its own choice if none"] = attrs.field(
+        default=None, validator=optional(ge(1))
+    )
+    seed: Annotated[int, "of initial weights, order, augmentation and attacks"] = 0
+
+
+@attrs.frozen
+class Recipe:
+    """min_θ Σ max_{δ ∈ 𝒰(x)} J(θ, x + δ, y), each symbol filled in."""
+
+    dataset: Dataset
+    model: Model
+    uncertainty: UncertaintySet
+    attack: Attack
+    objective: Objective
+    train: TrainOptions = attrs.field(factory=TrainOptions)
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any], registry: Registry) -> Recipe:
+        """A recipe from specs or objects by kind, and a mapping ``train``; `DEFAULTS` where nothing is given."""
+        known = {field.name for field in attrs.fields(cls)}
+        for key in given:
+            if key not in known:
+                from robustfw.options import suggest
+
+                raise UsageError(f"a recipe has no part {key!r}; {suggest(key, known)}")
+        parts = DEFAULTS | {key: value for key, value in given.items() if value is not None}
+        train = DEFAULTS["train"] | {str(k).replace("-", "_"): v for k, v in dict(given.get("train") or {}).items()}
+        made = {kind: registry.make(kind, parts[kind]) for kind in known - {"train"}}
+        return cls(**made, train=registry.reader.build(TrainOptions, train, "train"))

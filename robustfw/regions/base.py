@@ -1,0 +1,280 @@
+"""The interface of a region, and the three combinators that its defaults are made of."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from typing import TypeAlias, final
+
+import attrs
+import torch
+from torch import Tensor
+
+from robustfw.errors import RobustfwWarning, UsageError
+
+Bound: TypeAlias = Tensor | float
+"""One end of a box: a tensor that broadcasts to δ, or one number for all coordinates."""
+
+
+def per_row(values: Tensor | float, like: Tensor) -> Tensor:
+    """Numbers, one for all rows or one per row, shaped (batch or 1, 1, …, 1) to go with ``like``."""
+    return torch.as_tensor(values, dtype=like.dtype, device=like.device).reshape(-1, *[1] * (like.dim() - 1))
+
+
+def norms(delta: Tensor) -> Tensor:
+    """‖δ‖₂ of each row, (batch,)."""
+    return torch.linalg.vector_norm(delta.flatten(1), dim=1)
+
+
+def inner_products(left: Tensor, right: Tensor) -> Tensor:
+    """⟨left, right⟩ of each row, (batch,)."""
+    return (left.flatten(1) * right.flatten(1)).sum(1)
+
+
+class Region(ABC):
+    """𝒰(x): for each row of a batch, a closed set of perturbations that contains 0.
+
+    Tensors are (batch, *shape) and row i of a result depends on row i of the arguments only. A subclass
+    is a frozen attrs class (``eq=False``) in which every tensor and every region has the batch as its
+    first axis; that is what makes ``region[rows]`` work. `violation` defines the set; `project` and
+    `support` are its two oracles, and the laws of `robustfw.testing` hold each against the other.
+    """
+
+    like: Tensor
+    """Any tensor of the shape, dtype and device of δ; its values do not matter."""
+
+    @abstractmethod
+    def violation(self, delta: Tensor) -> Tensor:
+        """How far δ lies outside, (batch,): zero inside, positive outside. It defines the set."""
+
+    @abstractmethod
+    def project(self, point: Tensor) -> Tensor:
+        """The nearest member: argmin_{δ ∈ 𝒰} ‖δ − point‖₂."""
+
+    @abstractmethod
+    def support(self, direction: Tensor) -> Tensor:
+        """A farthest member: argmax_{δ ∈ 𝒰} ⟨direction, δ⟩ (eq. 11 is this call on the gradient).
+
+        Where the direction vanishes the answer is any member, the same each time.
+        """
+
+    @abstractmethod
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """A random member for each row; random starts and the random attack draw from it."""
+
+    @property
+    def convex(self) -> bool:
+        """Whether every row is a convex set; laws and attacks that need it ask."""
+        return True
+
+    def zero(self) -> Tensor:
+        """δ = 0, which every region contains."""
+        return torch.zeros_like(self.like)
+
+    def apply(self, x: Tensor, delta: Tensor) -> Tensor:
+        """x̃, the example that δ makes of x: x + δ, unless the set's parameters mean something else.
+
+        A set that overrides this (a rotation, say) overrides `within` too: its range is its own affair.
+        """
+        return x + delta
+
+    def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
+        """A move of steepest ascent from δ in the set's own geometry: argmax ⟨direction, s⟩, s ∈ step·𝒰.
+
+        ``step`` is relative to the set: 1 goes as far from δ as the border is from 0. The caller projects
+        δ + s. A region that knows the data range spends the move only where there is room for it.
+        """
+        return step * self.support(direction)
+
+    def within(self, lower: Bound, upper: Bound) -> Region:
+        """𝒰 ∩ {lower ≤ δ ≤ upper}: by Dykstra's algorithm, unless a subclass knows it exactly."""
+        return Intersection((self, Box.around(self.like, lower, upper)))
+
+    def scaled(self, factor: Tensor | float) -> Region:
+        """factor·𝒰, with one factor ≥ 0 for all rows or one per row, (batch,)."""
+        return Scaled(self, per_row(factor, self.like).expand(len(self), *[1] * (self.like.dim() - 1)))
+
+    def __len__(self) -> int:
+        return len(self.like)
+
+    def __getitem__(self, rows: Tensor | slice) -> Region:
+        """The same sets for some of the rows: a mask, indices or a slice."""
+        values = {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
+        return attrs.evolve(self, **{name: _rows_of(value, rows) for name, value in values.items()})
+
+
+def _rows_of(value: object, rows: Tensor | slice) -> object:
+    if isinstance(value, Tensor | Region):
+        return value[rows]
+    if isinstance(value, tuple):
+        return tuple(_rows_of(part, rows) for part in value)
+    return value
+
+
+@final
+@attrs.frozen(eq=False)
+class Box(Region):
+    """{δ : lower ≤ δ ≤ upper} with lower ≤ 0 ≤ upper."""
+
+    lower: Tensor
+    upper: Tensor
+
+    @classmethod
+    def around(cls, like: Tensor, lower: Bound, upper: Bound) -> Box:
+        """A box with bounds that broadcast to ``like``."""
+        return cls(*(torch.as_tensor(b, dtype=like.dtype, device=like.device).expand_as(like) for b in (lower, upper)))
+
+    @property
+    def like(self) -> Tensor:
+        return self.lower
+
+    def violation(self, delta: Tensor) -> Tensor:
+        """max_j of lower − δ and δ − upper, where positive."""
+        return torch.maximum(self.lower - delta, delta - self.upper).flatten(1).amax(1).clamp(min=0)
+
+    def project(self, point: Tensor) -> Tensor:
+        """The coordinates clamped."""
+        return point.clamp(self.lower, self.upper)
+
+    def support(self, direction: Tensor) -> Tensor:
+        """The corner that the direction points to; 0 where it vanishes."""
+        corner = torch.where(direction > 0, self.upper, self.lower)
+        return torch.where(direction == 0, torch.zeros_like(corner), corner)
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """Uniform."""
+        return self.lower + (self.upper - self.lower) * uniform_like(self.lower, generator)
+
+    def within(self, lower: Bound, upper: Bound) -> Box:
+        """The smaller box."""
+        other = Box.around(self.like, lower, upper)
+        return Box(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))
+
+
+def uniform_like(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Numbers from U[0, 1) of the shape of ``like``, drawn where the generator lives."""
+    kind = like.dtype if like.dtype == torch.float64 else torch.float32
+    return torch.rand(like.shape, generator=generator, device=generator.device, dtype=kind).to(like)
+
+
+@final
+@attrs.frozen(eq=False)
+class Scaled(Region):
+    """factor·𝒰 with factor ≥ 0, (batch, 1, …, 1)."""
+
+    region: Region
+    factor: Tensor
+
+    @property
+    def like(self) -> Tensor:
+        return self.region.like
+
+    @property
+    def convex(self) -> bool:
+        return self.region.convex
+
+    def _unscaled(self, point: Tensor) -> Tensor:
+        return point / self.factor.clamp(min=torch.finfo(self.factor.dtype).tiny)
+
+    def violation(self, delta: Tensor) -> Tensor:
+        """factor · violation(δ / factor); ‖δ‖₂ where the factor is 0."""
+        inner = self.factor.flatten() * self.region.violation(torch.where(self.factor > 0, self._unscaled(delta), 0))
+        return torch.where(self.factor.flatten() > 0, inner, norms(delta))
+
+    def project(self, point: Tensor) -> Tensor:
+        return self.factor * self.region.project(torch.where(self.factor > 0, self._unscaled(point), 0))
+
+    def support(self, direction: Tensor) -> Tensor:
+        return self.factor * self.region.support(direction)
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        return self.factor * self.region.sample(generator)
+
+
+@final
+@attrs.frozen(eq=False)
+class Intersection(Region):
+    """𝒰₁ ∩ … ∩ 𝒰ₘ of convex regions, by Dykstra's algorithm (Boyle & Dykstra 1986).
+
+    Projections are exact up to ``accuracy`` relative to the size of the point's projection. `support` iterates the
+    projection as a proximal-point method, δ ← P(δ + t·g), whose gap to the true maximum after k rounds
+    is at most R²/2tk (R: the largest norm in the set); it stops when a round gains nothing more.
+    """
+
+    members: tuple[Region, ...] = attrs.field()
+    accuracy: float = 1e-7
+    cycles: int = 20_000
+    """A bound on Dykstra's cycles; reaching it gives a warning that says how far the rows still moved."""
+
+    @members.validator
+    def _check(self, _: object, members: tuple[Region, ...]) -> None:
+        if not all(member.convex for member in members):
+            raise UsageError(
+                "an intersection needs convex regions: intersect the members of a union one by one, "
+                "or give a set that is not convex an exact `within` of its own"
+            )
+
+    @property
+    def like(self) -> Tensor:
+        return self.members[0].like
+
+    def violation(self, delta: Tensor) -> Tensor:
+        """The largest of the members' violations."""
+        return torch.stack([member.violation(delta) for member in self.members]).amax(0)
+
+    def project(self, point: Tensor) -> Tensor:
+        """Dykstra's algorithm; a row stops as soon as it has converged, whatever the others do."""
+        settled = point.clone()
+        rows = torch.arange(len(point), device=point.device)
+        members, delta = self.members, point
+        corrections = [torch.zeros_like(point) for _ in members]
+        for _ in range(self.cycles):
+            change = torch.zeros(len(rows), dtype=point.dtype, device=point.device)
+            for i, member in enumerate(members):
+                moved = delta + corrections[i]
+                delta = member.project(moved)
+                change += norms(moved - delta - corrections[i]) ** 2
+                corrections[i] = moved - delta
+            settled[rows] = delta
+            # Birgin & Raydan 2005: the iterate alone can stall; the corrections tell when it is over.
+            going = change.sqrt() > self._tolerance(delta)
+            if not going.any():
+                return settled
+            if not going.all():
+                rows, delta = rows[going], delta[going]
+                members = tuple(member[going] for member in members)
+                corrections = [correction[going] for correction in corrections]
+        warnings.warn(
+            f"Dykstra's algorithm stopped after {self.cycles} cycles with {len(rows)} rows still moving by "
+            f"{change.sqrt().max():.1e}",
+            RobustfwWarning,
+            stacklevel=2,
+        )
+        return settled
+
+    def _tolerance(self, delta: Tensor) -> Tensor:
+        floor = 16 * torch.finfo(delta.dtype).eps
+        return max(self.accuracy, floor) * norms(delta) + torch.finfo(delta.dtype).tiny
+
+    def support(self, direction: Tensor) -> Tensor:
+        """Proximal-point iterations δ ← P(δ + t·g/‖g‖), t the size of the first member's answer."""
+        length = norms(direction)
+        unit = direction / per_row(length.clamp(min=torch.finfo(direction.dtype).tiny), direction)
+        reach = per_row(norms(self.members[0].support(direction)), direction)
+        delta = self.zero()
+        value = torch.zeros_like(length)
+        for _ in range(100):
+            delta = self.project(delta + reach * unit)
+            reached = inner_products(unit, delta)
+            if bool((reached - value <= self._tolerance(delta)).all()):
+                break
+            value = reached
+        return torch.where(per_row(length, direction) > 0, delta, 0)
+
+    def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
+        """In the geometry of the first member; the others act when the caller projects."""
+        return self.members[0].ascent(direction, delta, step)
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """A random member of the first region, projected."""
+        return self.project(self.members[0].sample(generator))

@@ -1,0 +1,162 @@
+"""Examples in memory or on disk: train, validation, test, and how batches are cut from them."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias, final
+
+import attrs
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Dataset as TorchDataset
+
+from robustfw.dataset import DataSpec
+from robustfw.errors import DataError
+
+Batch: TypeAlias = tuple[Tensor, Tensor]
+Augment: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
+"""(x, generator) ↦ x of the same shape and range; on whole batches."""
+
+
+class Split(ABC):
+    """Examples that batches can be cut from by index."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def batches(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Batch]:
+        """x of shape (batch, *shape), floating point, and y of shape (batch,), for each tensor of indices."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash of the examples, the same wherever the data is the same."""
+
+    @abstractmethod
+    def subset(self, indices: Tensor) -> Split:
+        """Some of the examples, in the order of the indices."""
+
+    def in_order(self, size: int, device: torch.device | str = "cpu") -> Iterator[Batch]:
+        """All examples once, in batches of ``size``."""
+        return self.batches(torch.arange(len(self)).split(size), device)
+
+    def first(self, n: int | None) -> Split:
+        """The first n examples, or all of them."""
+        return self if n is None or n >= len(self) else self.subset(torch.arange(n))
+
+
+@final
+@attrs.frozen(eq=False)
+class TensorSplit(Split):
+    """Examples as two tensors; uint8 is kept as it is and read as x/255."""
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def batches(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Batch]:
+        """By indexing: no loader, no worker, no copy of the whole."""
+        for rows in indices:
+            x = self.x[rows.to(self.x.device)].to(device, non_blocking=True)
+            yield (x.float() / 255 if x.dtype == torch.uint8 else x), self.y[rows.to(self.y.device)].to(device)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over shape, type and bytes."""
+        digest = hashlib.sha256(f"{tuple(self.x.shape)} {self.x.dtype}".encode())
+        for tensor in (self.x, self.y):
+            digest.update(tensor.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def subset(self, indices: Tensor) -> TensorSplit:
+        return TensorSplit(self.x[indices], self.y[indices])
+
+
+@final
+@attrs.frozen(eq=False)
+class LoadedSplit(Split):
+    """A map-style torch data set too big for memory, whose items are (x, label), read by worker processes."""
+
+    dataset: TorchDataset[Any]
+    identity: str
+    """What `fingerprint` hashes: whatever names the files and their sizes."""
+    workers: int = 0
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]  # torch's Dataset does not declare __len__
+
+    def batches(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Batch]:
+        """Through a DataLoader; the workers only decode, so that no randomness is theirs."""
+        sampler = [rows.tolist() for rows in indices]
+        for x, y in DataLoader(self.dataset, batch_sampler=sampler, num_workers=self.workers):
+            yield x.to(device), y.to(device)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the identity."""
+        return hashlib.sha256(self.identity.encode()).hexdigest()
+
+    def subset(self, indices: Tensor) -> LoadedSplit:
+        rows = indices.tolist()
+        return LoadedSplit(Subset(self.dataset, rows), f"{self.identity} {rows}", self.workers)
+
+
+@attrs.frozen(eq=False)
+class Splits:
+    """What a data set loads: three splits, their spec, and an augmentation for training batches."""
+
+    train: Split
+    validation: Split
+    test: Split
+    spec: DataSpec
+    augment: Augment | None = None
+
+    @classmethod
+    def cut(
+        cls,
+        train: Split,
+        test: Split,
+        spec: DataSpec,
+        *,
+        validation: float,
+        augment: Augment | None = None,
+    ) -> Splits:
+        """Splits with a share ``validation`` of the training examples set apart, always the same ones."""
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(len(train)))
+        count = round(validation * len(train))
+        kept, apart = order[count:].sort().values, order[:count].sort().values
+        return cls(train.subset(kept), train.subset(apart), test, spec, augment)
+
+    def check(self) -> None:
+        """Raise a `DataError` where tensors do not fit the spec: shape, range, labels."""
+        for name in ("train", "validation", "test"):
+            split = getattr(self, name)
+            if isinstance(split, TensorSplit) and len(split):
+                _check_tensors(name, split, self.spec)
+
+    def fingerprint(self) -> str:
+        """A hash over all three splits."""
+        parts = " ".join(split.fingerprint() for split in (self.train, self.validation, self.test))
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+
+def _check_tensors(name: str, split: TensorSplit, spec: DataSpec) -> None:
+    if tuple(split.x.shape[1:]) != spec.shape or len(split.x) != len(split.y):
+        raise DataError(
+            f"{name} examples have shape {tuple(split.x.shape)} with {len(split.y)} labels; "
+            f"the data set declares {spec.shape}"
+        )
+    if int(split.y.min()) < 0 or int(split.y.max()) >= spec.classes:
+        raise DataError(
+            f"{name} labels run from {int(split.y.min())} to {int(split.y.max())}, outside 0 … {spec.classes - 1}"
+        )
+    scale = 255 if split.x.dtype == torch.uint8 else 1
+    low, high = (float(extreme) / scale for extreme in split.x.aminmax())
+    if not (spec.bounds[0] <= low and high <= spec.bounds[1]):
+        raise DataError(
+            f"{name} values range over [{low:.4g}, {high:.4g}], outside the declared bounds "
+            f"[{spec.bounds[0]:g}, {spec.bounds[1]:g}]: radii would be in the wrong unit"
+        )
