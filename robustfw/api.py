@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robustfw import inner, losses, registry
+from torch import nn
+
 from robustfw import evaluation as evaluation_
+from robustfw import inner, losses, registry
 from robustfw.engine import Epoch, Record
 from robustfw.recipe import Recipe
 from robustfw.runs import Run
@@ -16,7 +18,7 @@ from robustfw.splits import Split, Splits
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from robustfw.attack import Attack
     from robustfw.dataset import Dataset
@@ -53,8 +55,8 @@ def train(
 ) -> Iterator[Record]:
     """Train, as a generator of records: one `robustfw.engine.Epoch` per epoch, and with ``steps`` a `Step` per update.
 
-    Parts are objects or specs; a ``torch.nn.Module`` is trained in place, and `Splits` are data of your own. What is left
-    out is as in ``robustfw train``. The net is ``record.model``.
+    Parts are objects or specs; a ``torch.nn.Module`` is trained in place, and `Splits` are data of your own. What is
+    left out is as in ``robustfw train``. The net is ``record.model``.
 
     Args:
         out: a run directory to write (manifest, metrics, checkpoints); nothing is written without it.
@@ -64,7 +66,7 @@ def train(
     """
     parts = {
         "dataset": GivenDataset(dataset) if isinstance(dataset, Splits) else dataset,
-        "model": GivenModel(model) if _is_module(model) else model,
+        "model": GivenModel(model) if isinstance(model, nn.Module) else model,
         "uncertainty": uncertainty,
         "attack": attack,
         "objective": objective,
@@ -79,12 +81,6 @@ def train(
         resume=resume,
     )
     return (record for record in session.records() if steps or isinstance(record, Epoch))
-
-
-def _is_module(model: object) -> bool:
-    from torch import nn
-
-    return isinstance(model, nn.Module)
 
 
 def worst_case(
@@ -122,18 +118,21 @@ def evaluate(
     split: Split,
     *,
     uncertainty: UncertaintySet | Spec,
-    attack: Attack | Spec,
+    attack: Attack | Spec | Sequence[Attack | Spec],
     classes: int,
     bounds: inner.Bounds = (0.0, 1.0),
     batch_size: int = 500,
     seed: int = 0,
 ) -> Evaluation:
-    """Clean and robust accuracy with intervals; as `robustfw.evaluation.evaluate`, with specs as well as objects."""
+    """Clean and robust accuracy with intervals; as `robustfw.evaluation.evaluate`, with specs as well as objects.
+
+    Several attacks together: each example's worst case over all of them.
+    """
     return evaluation_.evaluate(
         model,
         split,
         uncertainty=make("uncertainty", uncertainty),
-        attack=make("attack", attack),
+        attacks=[make("attack", each) for each in (attack if isinstance(attack, list | tuple) else [attack])],
         classes=classes,
         bounds=bounds,
         batch_size=batch_size,

@@ -19,6 +19,11 @@ class Attack(ABC):
     A subclass is a frozen attrs class whose fields are its options; every field has a default.
     """
 
+    @property
+    def linear_share(self) -> float:
+        """The share of the exact maximum of a linear objective that is promised; the contract kit holds it to that."""
+        return 0.9
+
     @abstractmethod
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """A member δ of ``problem.region``, one for each row, of the region's shape and dtype.

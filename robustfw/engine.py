@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TypeAlias
 
 import attrs
@@ -48,7 +48,7 @@ class Step:
 
 @attrs.frozen(eq=False)
 class Epoch:
-    """One pass over the training examples, and what validation says after it. Accuracies are on the validation split."""
+    """One pass over the training examples, and what validation says after it; accuracies are on that split."""
 
     epoch: int
     epochs: int
@@ -81,7 +81,7 @@ def updates_per_epoch(examples: int, batch_size: int) -> int:
     return max(1, examples // batch_size)
 
 
-def train(recipe: Recipe, splits: Splits, state: State) -> Iterator[Record]:
+def train(recipe: Recipe, splits: Splits, state: State) -> Generator[Record, None, None]:
     """min_θ Σ max_{δ ∈ 𝒰(x)} J(θ, x + δ, y): from wherever ``state`` stands to the last epoch.
 
     Yields a `Step` after each update and an `Epoch` after each epoch. The test split is out of reach: only
@@ -116,7 +116,7 @@ def _steps(recipe: Recipe, splits: Splits, state: State, net: nn.Module, passes:
         state.total_loss += loss
         if device.type == "cpu" or state.batch % CHECK_EVERY == 0 or state.batch == batches:
             _check_finite(state, batches)
-        yield Step(state.epoch + 1, state.batch, batches, loss, state.scheduler.get_last_lr()[0])
+        yield Step(state.epoch + 1, state.batch, batches, loss, state.learning_rate)
 
 
 def update(recipe: Recipe, state: State, net: nn.Module, x: Tensor, y: Tensor, ask: WorstCase) -> Tensor:
@@ -176,7 +176,7 @@ def _worst_case(
 
 def _check_finite(state: State, batches: int) -> None:
     if not math.isfinite(float(state.total_loss)):
-        rate = state.scheduler.get_last_lr()[0]
+        rate = state.learning_rate
         raise TrainingError(
             f"the loss is not finite in epoch {state.epoch + 1}, batch {state.batch} of {batches}: lower the learning "
             f"rate (it is {rate:.3g}) or clip the gradient (clip=1)"
@@ -204,7 +204,7 @@ def _finish_epoch(recipe: Recipe, splits: Splits, state: State, passes: Passes, 
         attack_accuracy=found.symptoms.attack_accuracy,
         attacked=found.attacked,
         gradient_alignment=found.symptoms.gradient_alignment,
-        learning_rate=state.scheduler.get_last_lr()[0],
+        learning_rate=state.learning_rate,
         passes_per_example=(passes.forward + passes.backward) / (batches * recipe.train.batch_size),
         seconds=time.perf_counter() - start,
         best=best,
@@ -233,7 +233,7 @@ def _validate(recipe: Recipe, splits: Splits, state: State, *, attacked: bool) -
         state.evaluated,
         split,
         uncertainty=recipe.uncertainty,
-        attack=options.validation_attack or recipe.attack,
+        attacks=[options.validation_attack or recipe.attack],
         classes=splits.spec.classes,
         bounds=splits.spec.bounds,
         seed=derived_seed(options.seed, "validation"),

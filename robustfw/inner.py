@@ -126,7 +126,9 @@ def region_at(x: Tensor, uncertainty: UncertaintySet, bounds: Bounds) -> Region:
 def check_range(x: Tensor, bounds: Bounds) -> None:
     """Raise a `DataError` unless x is floating point and within its bounds."""
     if not x.is_floating_point():
-        raise DataError(f"x is {str(x.dtype).removeprefix('torch.')}: give floats in the data's range (x.float() / 255)")
+        raise DataError(
+            f"x is {str(x.dtype).removeprefix('torch.')}: give floats in the data's range (x.float() / 255)"
+        )
     if bounds is None or not x.numel():
         return
     low, high = (float(extreme) for extreme in x.aminmax())

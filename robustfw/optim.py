@@ -54,9 +54,7 @@ class Sgd(Optimizer):
         from torch.optim import SGD
 
         nesterov = self.nesterov and self.momentum > 0
-        return SGD(
-            parameters, learning_rate, momentum=self.momentum, nesterov=nesterov, weight_decay=self.weight_decay
-        )
+        return SGD(parameters, learning_rate, momentum=self.momentum, nesterov=nesterov, weight_decay=self.weight_decay)
 
 
 @final
@@ -72,16 +70,13 @@ class AdamW(Optimizer):
         """torch.optim.AdamW."""
         from torch.optim import AdamW as TorchAdamW
 
-        return TorchAdamW(
-            parameters, learning_rate, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay
-        )
+        return TorchAdamW(parameters, learning_rate, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay)
 
 
 @final
 @attrs.frozen
 class Constant(Schedule):
     """The learning rate as it is."""
-
 
     def build(self, optimizer: torch.optim.Optimizer, updates: int) -> LRScheduler:
         """torch's ConstantLR with factor 1."""
@@ -111,7 +106,6 @@ class MultiStep(Schedule):
 @attrs.frozen
 class Cosine(Schedule):
     """Half a cosine from the learning rate down to 0."""
-
 
     def build(self, optimizer: torch.optim.Optimizer, updates: int) -> LRScheduler:
         """torch's CosineAnnealingLR."""

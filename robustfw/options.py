@@ -34,7 +34,7 @@ def parse(text: str) -> dict[str, Any]:
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
             raise UsageError(f"cannot read {item.strip()!r} in {text!r}: write {name}:key=value,key=value")
-        options[key.strip().replace("-", "_")] = _value(value.strip())
+        options[key.strip().replace("-", "_")] = value_of(value.strip())
     return options
 
 
@@ -58,13 +58,14 @@ def _split(text: str) -> list[str]:
     return [part for part in [*parts, text[start:]] if part.strip()]
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
+    """A TOML literal, a bare word, a ratio, a bracketed spec or a list, as the value or text it stands for."""
     import tomllib
 
     if text.startswith("(") and text.endswith(")"):
         return text[1:-1]
     if text.startswith("[") and text.endswith("]"):
-        return [_value(part.strip()) for part in _split(text[1:-1])]
+        return [value_of(part.strip()) for part in _split(text[1:-1])]
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -76,7 +77,7 @@ def as_mapping(spec: Spec) -> dict[str, Any]:
     if isinstance(spec, str):
         return parse(spec)
     if "use" not in spec:
-        raise UsageError(f"{dict(spec)!r} names nothing: add use = \"…\"")
+        raise UsageError(f'{dict(spec)!r} names nothing: add use = "…"')
     return {str(key).replace("-", "_"): value for key, value in spec.items()}
 
 
@@ -180,6 +181,13 @@ def _read_fraction(value: Any, _: type) -> Fraction:
     return Fraction(int(top), int(bottom))
 
 
+def number(value: Any) -> Any:
+    """A recorded ratio as a float, in lists too; other values as they are."""
+    if isinstance(value, list | tuple):
+        return [number(part) for part in value]
+    return _read_float(value, float) if isinstance(value, str) and "/" in value else value
+
+
 def strip(annotation: Any) -> Any:
     """An annotation without ``Annotated``."""
     return typing.get_args(annotation)[0] if typing.get_origin(annotation) is typing.Annotated else annotation
@@ -228,9 +236,10 @@ def meaning(annotation: Any) -> str:
 
 
 def _default(field: attrs.Attribute[Any], plain: Any) -> str:
-    if isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]  # attrs types Factory as a function
-        return spell(plain(field.default.factory()))
-    return "required" if field.default is attrs.NOTHING else spell(plain(field.default))
+    default: Any = field.default
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # attrs types Factory as a function
+        default = default.factory()
+    return "required" if default is attrs.NOTHING else spell(plain(default))
 
 
 def spell(value: Any) -> str:

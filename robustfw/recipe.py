@@ -36,9 +36,7 @@ class TrainOptions:
 
     epochs: Annotated[int, "passes over the training examples"] = attrs.field(default=20, validator=ge(1))
     batch_size: Annotated[int, "examples per update, over all processes"] = attrs.field(default=128, validator=ge(1))
-    learning_rate: Annotated[float, "the optimizer's; a schedule's highest"] = attrs.field(
-        default=0.1, validator=gt(0)
-    )
+    learning_rate: Annotated[float, "the optimizer's; a schedule's highest"] = attrs.field(default=0.1, validator=gt(0))
     optimizer: Annotated[Optimizer, "spec of an optimizer"] = attrs.field(factory=Sgd)
     schedule: Annotated[Schedule, "spec of a schedule"] = attrs.field(factory=OneCycle)
     radius_warmup: Annotated[float, "epochs over which the set grows to its full size"] = attrs.field(
@@ -47,8 +45,8 @@ class TrainOptions:
     clip: Annotated[float | None, "largest norm of the parameters' gradient"] = attrs.field(
         default=None, validator=optional(gt(0))
     )
-    ema: Annotated[float, "decay of the averaged weights that are then evaluated, such as 0.999; 0: off"] = (
-        attrs.field(default=0.0, validator=[ge(0), lt(1)])
+    ema: Annotated[float, "decay of the averaged weights that are then evaluated, such as 0.999; 0: off"] = attrs.field(
+        default=0.0, validator=[ge(0), lt(1)]
     )
     ascent_mode: Annotated[Literal["eval", "train"], "batch norm and dropout during the ascent"] = attrs.field(
         default="eval", validator=in_(("eval", "train"))

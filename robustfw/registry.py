@@ -157,7 +157,7 @@ class Registry:
         if kind in KINDS and isinstance(spec, KINDS[kind]):
             return spec
         if not isinstance(spec, str | Mapping):
-            raise UsageError(f"cannot make a plugin of kind {kind!r} from {spec!r}: give a spec like \"name:key=value\"")
+            raise UsageError(f'cannot make a plugin of kind {kind!r} from {spec!r}: give a spec like "name:key=value"')
         mapping = options.as_mapping(spec)
         entry = self.entry(kind, str(mapping.pop("use")))
         return self.reader.build(entry.cls, mapping, f"{kind} {entry.name}")
@@ -179,7 +179,8 @@ class Registry:
         if attrs.has(type(value)):
             named = {"use": self.name_of(value)} if isinstance(value, tuple(KINDS.values())) else {}
             return named | {
-                field.alias or field.name: self.record(getattr(value, field.name)) for field in options.fields(type(value))
+                field.alias or field.name: self.record(getattr(value, field.name))
+                for field in options.fields(type(value))
             }
         if isinstance(value, list | tuple):
             return [self.record(part) for part in value]
@@ -194,5 +195,3 @@ class Registry:
 def installed() -> Registry:
     """The registry of the environment, read once."""
     return Registry.installed()
-
-

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, final
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from robustfw.engine import Epoch, Record
 from robustfw.errors import RunError
-from robustfw.state import State
+from robustfw.state import State, evaluated_weights
 
 SAVE_EVERY = 60.0
 """Seconds between two checkpoints within an epoch."""
@@ -86,7 +86,7 @@ class Run:
             return []
         return [json.loads(line) for line in self.metrics_path.read_text().splitlines()]
 
-    def keep(self, records: Iterator[Record], state: State) -> Iterator[Record]:
+    def keep(self, records: Iterator[Record], state: State) -> Generator[Record, None, None]:
         """Pass records on, and keep what they say: a line per epoch, the best weights, the state to resume from.
 
         The state is saved before the first record, after each epoch, now and then within one, and when the consumer
@@ -127,8 +127,9 @@ class Run:
             ) from error
 
     def weights(self, name: str = "best") -> dict[str, Tensor]:
-        """The weights of highest robust validation accuracy."""
-        return self._load_tensors(name)[0]
+        """Weights to evaluate: ``best``, of highest robust validation accuracy, or those of the ``last`` checkpoint."""
+        tensors, _ = self._load_tensors(name)
+        return evaluated_weights(tensors) if name == "last" else tensors
 
     def _append(self, record: Epoch) -> None:
         values = attrs.asdict(record, filter=attrs.filters.exclude("model"))

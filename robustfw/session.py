@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -60,14 +61,15 @@ class Session:
     run: Run | None
     registry: Registry
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Generator[Record, None, None]:
         """Train; each record goes to the run directory and to the plugins that want to see it."""
         records = engine.train(self.recipe, self.splits, self.state)
         if self.run is not None:
             records = self.run.keep(records, self.state)
-        for record in records:
-            self.registry.hooks.robustfw_record(record=record)
-            yield record
+        with contextlib.closing(records):
+            for record in records:
+                self.registry.hooks.robustfw_record(record=record)
+                yield record
 
 
 def begin(
@@ -172,17 +174,26 @@ def _commit() -> str | None:
     return answer.stdout.strip() or None
 
 
-def rebuild(run: Run, registry: Registry) -> nn.Module:
-    """The trained net of a run, in evaluation mode, on the CPU; needs no data."""
-    manifest = run.manifest()
-    spec = manifest["data"]["spec"]
-    spec = DataSpec(**{key: tuple(value) if isinstance(value, list) else value for key, value in spec.items()})
-    if ":" in manifest["recipe"]["model"]["use"]:
-        raise RunError(f"the run in {run.path} trained a net given as an object, which only its program can rebuild")
-    model = registry.make("model", manifest["recipe"]["model"]).build(spec)
-    weights = run.weights()
+def rebuild(run: Run, registry: Registry, model: nn.Module | None = None, *, weights: str = "best") -> nn.Module:
+    """The trained net of a run, in evaluation mode; needs no data.
+
+    Args:
+        model: a net of the run's architecture to load the weights into; by default a new one, on the CPU.
+        weights: ``best``, of highest robust validation accuracy, or ``last``.
+    """
+    if model is None:
+        model = _built(run.manifest(), run, registry)
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(run.weights(weights))
     except RuntimeError as error:
         raise RunError(f"the weights in {run.path} do not fit its model: {str(error).splitlines()[0]}") from error
     return model.eval()
+
+
+def _built(manifest: dict[str, Any], run: Run, registry: Registry) -> nn.Module:
+    if ":" in manifest["recipe"]["model"]["use"]:
+        raise RunError(f"the run in {run.path} trained a net given as an object, which only its program can rebuild")
+    facts = manifest["data"]["spec"]
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
+    spec = DataSpec(**given)
+    return registry.make("model", manifest["recipe"]["model"]).build(spec)

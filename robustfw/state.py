@@ -33,7 +33,7 @@ def generator_for(seed: int, *stream: object) -> torch.Generator:
 
 @contextlib.contextmanager
 def global_randomness(device: torch.device, seed: int) -> Iterator[None]:
-    """torch's global generators seeded inside (dropout and initial weights know no other), the caller's again outside."""
+    """torch's global generators, which dropout and initial weights draw from: seeded inside, the caller's outside."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
@@ -71,6 +71,11 @@ class State:
             average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=True)
         total = torch.zeros((), dtype=torch.float64, device=device)
         return cls(model, optimizer, options.schedule.build(optimizer, updates), average, total)
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next update."""
+        return float(self.scheduler.get_last_lr()[0])
 
     @property
     def evaluated(self) -> nn.Module:
@@ -140,6 +145,11 @@ class State:
         self.optimizer.state.clear()
 
 
+def evaluated_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """From a state's tensors the weights that count: the average's where there is one, else the net's."""
+    return _under("average.module", tensors) or _under("model", tensors)
+
+
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     start = prefix + "."
     return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
@@ -151,4 +161,3 @@ def _plain(value: object) -> bool:
     if isinstance(value, dict):
         return all(_plain(part) for part in value.values())
     return value is None or isinstance(value, bool | int | float | str)
-

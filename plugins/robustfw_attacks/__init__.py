@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from robustfw import hookimpl
 from robustfw_attacks.combined import Restarts, Strongest
 from robustfw_attacks.iterated import FrankWolfe, Pgd
 from robustfw_attacks.single import Random, SingleStep
-
-from robustfw import hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable

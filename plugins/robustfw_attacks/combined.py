@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, final
 
 import attrs
 from attrs.validators import ge, min_len
-from robustfw_attacks.best import Best
-from robustfw_attacks.iterated import Pgd
 
 from robustfw import Attack
+from robustfw_attacks.best import Best
+from robustfw_attacks.iterated import Pgd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

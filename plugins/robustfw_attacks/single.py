@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, final
 
 import attrs
 from attrs.validators import ge, gt
-from robustfw_attacks.best import Best
 
 from robustfw import Attack
+from robustfw_attacks.best import Best
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +29,11 @@ class SingleStep(Attack):
     step: Annotated[float, "length of the step relative to the set"] = attrs.field(default=1.0, validator=gt(0))
     random_start: Annotated[bool, "start from a random member instead of 0"] = False
 
+    @property
+    def linear_share(self) -> float:
+        """All of it, unless the start is elsewhere or the step of another length."""
+        return 1.0 if self.step == 1 and not self.random_start else 0.5
+
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """One gradient at the start, one step."""
         region = problem.region
@@ -45,6 +50,11 @@ class Random(Attack):
     """The worst of n random members: the weak baseline that no gradient attack may fall behind."""
 
     samples: Annotated[int, "members drawn for each example"] = attrs.field(default=10, validator=ge(1))
+
+    @property
+    def linear_share(self) -> float:
+        """Chance promises nothing."""
+        return 0.0
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """n draws, n forward passes."""

@@ -12,8 +12,9 @@ from robustfw import Ratio, UncertaintySet, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from robustfw_norms.balls import L0Ball, L1Ball, L2Ball, LinfBall
     from torch import Tensor
+
+    from robustfw_norms.balls import L0Ball, L1Ball, L2Ball, LinfBall
 
 Radius: TypeAlias = Ratio | tuple[Ratio, ...]
 

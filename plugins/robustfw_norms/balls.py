@@ -8,11 +8,11 @@ from typing import TypeVar, final
 
 import attrs
 import torch
-from robustfw_norms import oracles
 from torch import Tensor
 
 from robustfw.errors import UsageError
 from robustfw.regions import Bound, Region, per_row
+from robustfw_norms import oracles
 
 Ball = TypeVar("Ball", bound="NormBall")
 Oracle = Callable[[Tensor, Tensor | None, Tensor], Tensor]
@@ -38,7 +38,9 @@ class NormBall(Region):
         """The ball at every row of x, of one radius or of one for each channel."""
         radii = radius if isinstance(radius, tuple) else (radius,)
         if len(radii) not in (1, x.shape[1]):
-            raise UsageError(f"{len(radii)} radii do not fit {x.shape[1]} channels: give one radius, or one per channel")
+            raise UsageError(
+                f"{len(radii)} radii do not fit {x.shape[1]} channels: give one radius, or one per channel"
+            )
         return cls(x.detach(), torch.tensor(radii, dtype=_wide(x.dtype), device=x.device).expand(len(x), -1))
 
     def within(self: Ball, lower: Bound, upper: Bound) -> Ball:
@@ -248,4 +250,3 @@ def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
     wide = _wide(like.dtype)
     return torch.randn(like.shape, generator=generator, device=generator.device, dtype=wide).to(like.device)
-

@@ -18,13 +18,16 @@ POLISH = 2
 """Newton steps after the sorted search. One is enough on all we measured; the second costs little."""
 
 
-def l1_threshold(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
-    """λ ≥ 0 with Σ min(max(a − λ, 0), u) = r, or 0 where λ = 0 already fits; (rows, 1).
+def shrunk_l1(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
+    """min(max(a − λ, 0), u) with the λ ≥ 0 that makes its sum r, or λ = 0 where that fits already.
 
-    The projection on the ℓ1 ball ∩ box moves coordinate j by min(max(a_j − λ, 0), u_j) (Duchi et al. 2008
-    without the box). The sum is piecewise linear in λ with breakpoints a_j and a_j − u_j.
+    This is the projection on the ℓ1 ball ∩ box in magnitudes (Duchi et al. 2008 without the box). The sum is
+    piecewise linear in λ with breakpoints a_j and a_j − u_j. All is measured from the largest a: differences of
+    neighbouring large numbers are exact, so that a far point loses no digits.
     """
-    breakpoints = magnitude if room is None else torch.cat([magnitude, (magnitude - room).clamp(min=0)], dim=1)
+    top = magnitude.amax(1, keepdim=True)
+    below = magnitude - top
+    breakpoints = below if room is None else torch.cat([below, torch.maximum(below - room, -top)], dim=1)
     breakpoints, order = breakpoints.sort(dim=1, descending=True)
     slopes = torch.where(order < magnitude.shape[1], 1.0, -1.0).to(magnitude).cumsum(1)
     gaps = breakpoints[:, :-1] - breakpoints[:, 1:]
@@ -33,17 +36,18 @@ def l1_threshold(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tens
     slope = slopes.gather(1, last).clamp(min=1)
     level = breakpoints.gather(1, last) - (radius - filled.gather(1, last)) / slope
     for _ in range(POLISH):
-        level = _polished_level(magnitude, room, radius, level)
+        level = _polished_level(below, room, radius, level)
     fits = _capped(magnitude, room).sum(1, keepdim=True) <= radius
-    return torch.where(fits, 0, level.clamp(min=0))
+    level = torch.maximum(level, -top)
+    return torch.where(fits, _capped(magnitude, room), _capped((below - level).clamp(min=0), room))
 
 
-def _polished_level(magnitude: Tensor, room: Tensor | None, radius: Tensor, level: Tensor) -> Tensor:
+def _polished_level(below: Tensor, room: Tensor | None, radius: Tensor, level: Tensor) -> Tensor:
     """The root of the linear piece that ``level`` lies on."""
-    excess = magnitude - level
+    excess = below - level
     full = None if room is None else excess >= room
     free = excess > 0 if full is None else (excess > 0) & ~full
-    sums = torch.where(free, magnitude, 0).sum(1, keepdim=True)
+    sums = torch.where(free, below, 0).sum(1, keepdim=True)
     if room is not None and full is not None:
         sums += torch.where(full, room, 0).sum(1, keepdim=True)
     count = free.sum(1, keepdim=True)
@@ -56,9 +60,7 @@ def _capped(magnitude: Tensor, room: Tensor | None) -> Tensor:
 
 def project_l1(point: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
     """argmin ‖δ − z‖₂ over ‖δ‖₁ ≤ r, |δ_j| ≤ u_j."""
-    magnitude = point.abs()
-    moved = (magnitude - l1_threshold(magnitude, room, radius)).clamp(min=0)
-    return _capped(moved, room).copysign(point)
+    return shrunk_l1(point.abs(), room, radius).copysign(point)
 
 
 def support_l1(direction: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:

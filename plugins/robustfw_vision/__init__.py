@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from robustfw import hookimpl
 from robustfw_vision.datasets import Cifar10, Digits, FashionMnist, ImageFolder, Mnist, TwoMoons
 from robustfw_vision.models import (
     Linear,
@@ -14,8 +15,6 @@ from robustfw_vision.models import (
     Resnet18Cifar,
     Torchvision,
 )
-
-from robustfw import hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -108,7 +108,7 @@ class Resnet18Cifar(Model):
 @final
 @attrs.frozen
 class Torchvision(Model):
-    """Any builder of ``torchvision.models`` by name, behind a standardising layer; grey images are repeated to 3 channels."""
+    """Any builder of ``torchvision.models``, behind a standardising layer; grey images are repeated to 3 channels."""
 
     builder: Annotated[str, "resnet18, convnext_tiny, … as in torchvision.models.list_models()"] = "resnet18"
     weights: Annotated[str | None, "pretrained weights such as DEFAULT; the last layer is made anew"] = None

@@ -6,6 +6,7 @@ cheaper: max and ReLU commute.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import cast
@@ -53,14 +54,14 @@ def _require_images(spec: DataSpec, name: str, least: int) -> None:
 
 
 def _channels_last(net: nn.Module) -> nn.Module:
-    return cast(nn.Module, net.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    return net.to(memory_format=torch.channels_last)
 
 
 def mlp(spec: DataSpec, hidden: Sequence[int], *, bias: bool = True) -> nn.Module:
     """Fully connected layers with ReLU between; without hidden ones, a linear classifier on the raw pixels."""
     widths = [math.prod(spec.shape), *hidden]
     layers: list[nn.Module] = [_standardize(spec) if hidden else nn.Identity(), nn.Flatten()]
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in itertools.pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(widths[-1], spec.classes, bias=bias))
 

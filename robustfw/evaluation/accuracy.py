@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 import torch
@@ -13,7 +13,7 @@ from robustfw import losses
 from robustfw.attack import Attack
 from robustfw.errors import PluginError
 from robustfw.evaluation.intervals import wilson
-from robustfw.inner import Bounds, Forward, InnerProblem, Passes, applied, frozen, maximized, region_at
+from robustfw.inner import Bounds, InnerProblem, Passes, applied, frozen, maximized, region_at
 from robustfw.regions.base import norms
 from robustfw.splits import Split
 from robustfw.uncertainty import UncertaintySet
@@ -99,7 +99,7 @@ def evaluate(
     split: Split,
     *,
     uncertainty: UncertaintySet,
-    attack: Attack,
+    attacks: Sequence[Attack],
     classes: int,
     bounds: Bounds = (0.0, 1.0),
     loss: losses.Loss = losses.cross_entropy,
@@ -108,7 +108,14 @@ def evaluate(
 ) -> Evaluation:
     """Clean and robust accuracy of a model on a split; see `verdicts`."""
     parts = verdicts(
-        model, split, uncertainty=uncertainty, attack=attack, bounds=bounds, loss=loss, batch_size=batch_size, seed=seed
+        model,
+        split,
+        uncertainty=uncertainty,
+        attacks=attacks,
+        bounds=bounds,
+        loss=loss,
+        batch_size=batch_size,
+        seed=seed,
     )
     return Evaluation.of(Verdicts.joined(parts), classes)
 
@@ -118,7 +125,7 @@ def verdicts(
     split: Split,
     *,
     uncertainty: UncertaintySet,
-    attack: Attack,
+    attacks: Sequence[Attack],
     bounds: Bounds = (0.0, 1.0),
     loss: losses.Loss = losses.cross_entropy,
     batch_size: int = 500,
@@ -126,8 +133,9 @@ def verdicts(
 ) -> Iterator[Verdicts]:
     """The verdicts batch by batch, so that a caller can show progress or stop.
 
-    Only examples that are correct to begin with are attacked. Nothing that the attack says is believed: membership in
-    the set is measured, and whether an example is fooled is decided by another forward pass.
+    Only examples that are correct to begin with are attacked, by each attack in turn those that withstood the ones
+    before: the worst case per example. Nothing that an attack says is believed: membership in the set is measured, and
+    whether an example is fooled is decided by another forward pass.
 
     Raises:
         PluginError: a perturbation lies outside its set or the data range.
@@ -135,35 +143,35 @@ def verdicts(
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     generator = torch.Generator().manual_seed(seed)
     for x, y in split.in_order(batch_size, device):
+        start, passes = time.perf_counter(), Passes()
         with frozen(model):
-            yield _judge(model, x, y, uncertainty, attack, bounds, loss, generator)
+            with torch.no_grad():
+                clean = ~losses.misclassified(model(x), y)
+            robust, zero_gradients = clean.clone(), 0
+            if clean.any():
+                region = region_at(x[clean], uncertainty, bounds)
+                problem = InnerProblem(model, loss, x[clean], y[clean], region, losses.misclassified, passes)
+                zero_gradients = _zero_gradients(problem)
+                robust[clean] = _withstood(problem, attacks, bounds, generator)
+        seconds = time.perf_counter() - start
+        yield Verdicts(y.cpu(), clean.cpu(), robust.cpu(), zero_gradients, passes, seconds)
 
 
-def _judge(
-    model: Forward,
-    x: Tensor,
-    y: Tensor,
-    uncertainty: UncertaintySet,
-    attack: Attack,
-    bounds: Bounds,
-    loss: losses.Loss,
-    generator: torch.Generator,
-) -> Verdicts:
-    start = time.perf_counter()
-    with torch.no_grad():
-        clean = ~losses.misclassified(model(x), y)
-    rows = clean.nonzero()[:, 0]
-    robust, zero_gradients, passes = clean.clone(), 0, Passes()
-    if len(rows):
-        x, y_rows = x[rows], y[rows]
-        region = region_at(x, uncertainty, bounds)
-        problem = InnerProblem(model, loss, x, y_rows, region, losses.misclassified, passes)
-        zero_gradients = _zero_gradients(problem)
-        delta = maximized(attack, problem, generator)
-        check_membership(region.violation(delta), delta, attack)
+def _withstood(problem: InnerProblem, attacks: Sequence[Attack], bounds: Bounds, generator: torch.Generator) -> Tensor:
+    """Which rows no attack could change, (rows,)."""
+    standing = torch.arange(len(problem), device=problem.x.device)
+    for attack in attacks:
+        rest = problem[standing]
+        delta = maximized(attack, rest, generator)
+        check_membership(rest.region.violation(delta), delta, attack)
         with torch.no_grad():
-            robust[rows] = ~losses.misclassified(model(applied(region, x, delta, bounds)), y_rows)
-    return Verdicts(y.cpu(), clean.cpu(), robust.cpu(), zero_gradients, passes, time.perf_counter() - start)
+            logits = rest.forward(applied(rest.region, rest.x, delta, bounds))
+        standing = standing[~losses.misclassified(logits, rest.y)]
+        if not len(standing):
+            break
+    withstood = torch.zeros(len(problem), dtype=torch.bool, device=problem.x.device)
+    withstood[standing] = True
+    return withstood
 
 
 def _zero_gradients(problem: InnerProblem) -> int:

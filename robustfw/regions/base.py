@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from typing import TypeAlias, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import attrs
 import torch
@@ -40,8 +40,11 @@ class Region(ABC):
     `support` are its two oracles, and the laws of `robustfw.testing` hold each against the other.
     """
 
-    like: Tensor
-    """Any tensor of the shape, dtype and device of δ; its values do not matter."""
+    if TYPE_CHECKING:  # a field or a property of each subclass; attrs could not make it a field of an abstract one
+
+        @property
+        def like(self) -> Tensor:
+            """Any tensor of the shape, dtype and device of δ; its values do not matter."""
 
     @abstractmethod
     def violation(self, delta: Tensor) -> Tensor:
@@ -99,8 +102,9 @@ class Region(ABC):
 
     def __getitem__(self, rows: Tensor | slice) -> Region:
         """The same sets for some of the rows: a mask, indices or a slice."""
-        values = {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
-        return attrs.evolve(self, **{name: _rows_of(value, rows) for name, value in values.items()})
+        owner: Any = self  # an attrs class, which the type of an abstract base cannot say
+        values = {field.name: getattr(self, field.name) for field in attrs.fields(type(owner))}
+        return attrs.evolve(owner, **{name: _rows_of(value, rows) for name, value in values.items()})
 
 
 def _rows_of(value: object, rows: Tensor | slice) -> object:
@@ -140,6 +144,11 @@ class Box(Region):
         """The corner that the direction points to; 0 where it vanishes."""
         corner = torch.where(direction > 0, self.upper, self.lower)
         return torch.where(direction == 0, torch.zeros_like(corner), corner)
+
+    def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
+        """Each coordinate by its longer side, as far as there is room."""
+        reach = step * torch.maximum(-self.lower, self.upper)
+        return self.project(delta + reach * direction.sign()) - delta
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Uniform."""

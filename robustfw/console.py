@@ -1,0 +1,125 @@
+"""What people see: progress, tables, results. The only file that imports rich; plain lines when not a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from robustfw.engine import Epoch, Record, Step
+from robustfw.evaluation import Evaluation, Verdicts
+
+_out = Console(highlight=False)
+_err = Console(highlight=False, stderr=True)
+LOOK_EVERY = 0.2
+"""Seconds between two readings of the loss, each of which waits for the device."""
+
+
+def line(text: str) -> None:
+    """One line as it is."""
+    _out.print(escape(text), soft_wrap=True)
+
+
+def paragraph(title: str, text: str) -> None:
+    """A title and a text."""
+    _out.print(f"[bold]{escape(title)}[/]")
+    _out.print(escape(text), soft_wrap=True)
+
+
+def problem(text: str) -> None:
+    """Something that is wrong but does not stop the command."""
+    _err.print(f"[yellow]Warning:[/] {escape(text)}", soft_wrap=True)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table; on anything but a terminal, as wide as its contents."""
+    drawn = Table(title=escape(title), title_justify="left", title_style="bold", header_style="dim", box=None)
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(escape(cell) for cell in row))
+    _out.print(drawn, width=None if _out.is_terminal else 200)
+    _out.print()
+
+
+def training(records: Iterator[Record], epochs: int, run: str, *, quiet: bool) -> Iterator[Record]:
+    """Pass records on while drawing them: a bar for the epoch under way, a line for each one finished."""
+    if quiet:
+        yield from records
+        return
+    line(f"training in {run}")
+    with _progress() as progress:
+        task = progress.add_task("", total=None)
+        looked = 0.0
+        for record in records:
+            if isinstance(record, Step) and time.monotonic() - looked > LOOK_EVERY:
+                looked = time.monotonic()
+                done = (record.epoch - 1) * record.batches + record.batch
+                text = f"epoch {record.epoch}/{epochs}  loss {float(record.loss):.4f}"
+                progress.update(task, description=text, completed=done, total=epochs * record.batches)
+            elif isinstance(record, Epoch):
+                progress.console.print(escape(epoch_line(record)), soft_wrap=True)
+                for warning in record.warnings:
+                    problem(warning)
+            yield record
+
+
+def epoch_line(record: Epoch) -> str:
+    """What an epoch brought, in one line."""
+    mark = "  best so far" if record.best else ""
+    return (
+        f"epoch {record.epoch:>{len(str(record.epochs))}}/{record.epochs}  loss {record.loss:.4f}  "
+        f"validation: clean {record.clean_accuracy:.1%}  robust {record.robust_accuracy:.1%}  "
+        f"{record.seconds:.1f} s{mark}"
+    )
+
+
+def batches(parts: Iterable[Verdicts], n: int, name: str, *, quiet: bool) -> Iterator[Verdicts]:
+    """Pass verdicts on while drawing a bar over the examples."""
+    if quiet:
+        yield from parts
+        return
+    with _progress() as progress:
+        task, robust, seen = progress.add_task(f"attacking {name} examples", total=n), 0, 0
+        for part in parts:
+            robust, seen = robust + int(part.robust.sum()), seen + len(part.y)
+            progress.update(task, completed=seen, description=f"attacking {name} examples  robust {robust / seen:.1%}")
+            yield part
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=_out,
+        transient=True,
+        disable=not _out.is_terminal,
+    )
+
+
+def evaluation(result: Evaluation, uncertainty: str, attacks: Sequence[str]) -> None:
+    """Accuracies with their denominators and intervals, and what they were measured with."""
+    for name, count, share, interval in (
+        ("clean accuracy", result.correct, result.clean_accuracy, result.clean_interval),
+        ("robust accuracy", result.robust, result.robust_accuracy, result.interval),
+    ):
+        low, high = interval
+        line(f"{name:<16} {share:7.2%}   {count} of {result.n}, 95 % interval {low:.2%} to {high:.2%}")
+    line(f"{'uncertainty':<16} {uncertainty}")
+    line(f"{'attack':<16} {', '.join(attacks)}")
+    line(
+        f"{'cost':<16} {result.forward_passes / max(result.n, 1):.1f} forward and "
+        f"{result.backward_passes / max(result.n, 1):.1f} backward passes per example, {result.seconds:.1f} s"
+    )
+    if result.zero_gradients:
+        problem(
+            f"at {result.zero_gradients} of {result.correct} correct examples the loss has no gradient: a gradient "
+            "attack is blind there, so robust accuracy may be overstated; try --loss margin"
+        )

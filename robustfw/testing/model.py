@@ -1,0 +1,89 @@
+"""The laws of a model, on the first data spec that it accepts."""
+
+from __future__ import annotations
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from robustfw.dataset import DataSpec
+from robustfw.errors import UsageError
+from robustfw.model import Model
+from robustfw.testing.laws import Law, LawBroken, require
+
+SPECS = (
+    DataSpec((1, 28, 28), 10, mean=(0.13,), std=(0.31,)),
+    DataSpec((3, 32, 32), 10, mean=(0.49, 0.48, 0.45), std=(0.25, 0.24, 0.26)),
+    DataSpec((3, 64, 64), 10, mean=(0.49, 0.48, 0.45), std=(0.25, 0.24, 0.26)),
+    DataSpec((1, 8, 8), 10),
+    DataSpec((2,), 2),
+)
+
+
+def _built(model: Model, seed: int) -> tuple[nn.Module, DataSpec]:
+    for spec in SPECS:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                return model.build(spec), spec
+            except UsageError:
+                continue
+    raise LawBroken("it accepts no data spec that the kit tries: " + ", ".join(str(spec.shape) for spec in SPECS))
+
+
+def _batch(spec: DataSpec, seed: int, rows: int = 4) -> Tensor:
+    return torch.rand(rows, *spec.shape, generator=torch.Generator().manual_seed(seed))
+
+
+def check_logits(model: Model, seed: int) -> None:
+    """X ↦ logits of shape (batch, classes), finite, and not probabilities; in training and in evaluation mode."""
+    net, spec = _built(model, seed)
+    for mode in (True, False):
+        logits = net.train(mode)(_batch(spec, seed))
+        require(logits.shape == (4, spec.classes), f"output has shape {tuple(logits.shape)}")
+        require(bool(logits.isfinite().all()), "output is not finite")
+        summed = logits.sum(1)
+        probable = bool((logits >= 0).all()) and bool(((summed - 1).abs() < 1e-4).all())
+        require(not probable, "outputs are probabilities: a model gives logits")
+
+
+def check_rows(model: Model, seed: int) -> None:
+    """In evaluation mode row i of the logits depends on row i of x only; a batch of one will do."""
+    net, spec = _built(model, seed)
+    x = _batch(spec, seed)
+    with torch.no_grad():
+        whole = net.eval()(x)
+        for i in range(len(x)):
+            apart = (net(x[i : i + 1]) - whole[i : i + 1]).abs().max()
+            require(bool(apart <= 1e-4 * (1 + whole.abs().max())), f"row {i} depends on the rest, by {apart:.3g}")
+
+
+def check_input_gradient(model: Model, seed: int) -> None:
+    """The gradient in x is finite and not zero."""
+    net, spec = _built(model, seed)
+    x = _batch(spec, seed).requires_grad_()
+    (gradient,) = torch.autograd.grad(net.eval()(x).square().sum(), x)
+    require(bool(gradient.isfinite().all()), "the input gradient is not finite")
+    require(bool((gradient.flatten(1) != 0).any(1).all()), "the input gradient is zero: an attack would be blind")
+
+
+def check_weights(model: Model, seed: int) -> None:
+    """The seed decides the weights, and a safetensors file brings them back."""
+    first, spec = _built(model, seed)
+    second, _ = _built(model, seed)
+    other, _ = _built(model, seed + 1)
+    state = {name: value.contiguous() for name, value in first.state_dict().items()}
+    same = all(torch.equal(value, second.state_dict()[name]) for name, value in state.items())
+    require(same, "the same seed of torch's global generator gives other weights")
+    other.load_state_dict(load(save(state)))
+    x = _batch(spec, seed)
+    with torch.no_grad():
+        require(bool(torch.equal(first.eval()(x), other.eval()(x))), "weights read back give other logits")
+
+
+LAWS = (
+    Law("logits", check_logits),
+    Law("rows are independent", check_rows),
+    Law("input gradient", check_input_gradient),
+    Law("weights", check_weights),
+)

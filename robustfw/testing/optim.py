@@ -1,0 +1,40 @@
+"""The laws of optimizers and schedules, on a parabola."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+
+from robustfw.optim import Optimizer, Schedule
+from robustfw.testing.laws import Law, require
+
+UPDATES = 40
+
+
+def check_descends(optimizer: Optimizer, seed: int) -> None:
+    """It lowers ‖θ‖² from a random start."""
+    theta = torch.nn.Parameter(torch.randn(5, generator=torch.Generator().manual_seed(seed)))
+    start, built = float(theta.square().sum()), optimizer.build([theta], 0.05)
+    for _ in range(UPDATES):
+        built.zero_grad()
+        theta.square().sum().backward()
+        built.step()
+    require(float(theta.square().sum()) < 0.5 * start, f"‖θ‖² went from {start:.3g} to {theta.square().sum():.3g}")
+
+
+def check_rates(schedule: Schedule, seed: int) -> None:
+    """Rates are finite, never negative nor above the learning rate, for every update; its state is plain JSON."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    built = schedule.build(optimizer, UPDATES)
+    for _ in range(UPDATES):
+        rate = built.get_last_lr()[0]
+        require(0 <= rate <= 0.1 + 1e-12, f"the rate is {rate} where the learning rate is 0.1")
+        optimizer.step()
+        built.step()
+    numbers = {k: v for k, v in built.state_dict().items() if isinstance(v, int | float | str | list)}
+    require(json.loads(json.dumps(numbers)) == numbers, "its state does not survive JSON")
+
+
+OPTIMIZER_LAWS = (Law("descends", check_descends),)
+SCHEDULE_LAWS = (Law("rates", check_rates),)
