@@ -120,7 +120,10 @@ def region_at(x: Tensor, uncertainty: UncertaintySet, bounds: Bounds) -> Region:
     """𝒰(x), within the data range: {δ ∈ 𝒰(x) : lower ≤ x + δ ≤ upper}."""
     check_range(x, bounds)
     region = uncertainty.at(x)
-    return region if bounds is None else region.within(bounds[0] - x, bounds[1] - x)
+    if bounds is None:
+        return region
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))  # 1 − x rounds in half precision
+    return region.within(bounds[0] - wide, bounds[1] - wide)
 
 
 def check_range(x: Tensor, bounds: Bounds) -> None:

@@ -31,8 +31,8 @@ class SingleStep(Attack):
 
     @property
     def linear_share(self) -> float:
-        """All of it, unless the start is elsewhere or the step of another length."""
-        return 1.0 if self.step == 1 and not self.random_start else 0.5
+        """What a step of this length gains from 0, or from the worst of starts."""
+        return max(0.0, min(1.0, self.step - 1 if self.random_start else self.step))
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """One gradient at the start, one step."""

@@ -41,11 +41,12 @@ class NormBall(Region):
             raise UsageError(
                 f"{len(radii)} radii do not fit {x.shape[1]} channels: give one radius, or one per channel"
             )
-        return cls(x.detach(), torch.tensor(radii, dtype=_wide(x.dtype), device=x.device).expand(len(x), -1))
+        return cls(x.detach(), torch.tensor(radii, dtype=_wide(x.dtype), device=x.device).repeat(len(x), 1))
 
     def within(self: Ball, lower: Bound, upper: Bound) -> Ball:
         """The same ball and a box; exact, like everything here."""
-        low, high = (torch.as_tensor(b, dtype=self.like.dtype, device=self.like.device) for b in (lower, upper))
+        wide = _wide(self.like.dtype)
+        low, high = (torch.as_tensor(b, dtype=wide, device=self.like.device) for b in (lower, upper))
         low, high = low.expand_as(self.like), high.expand_as(self.like)
         if self.lower is not None and self.upper is not None:
             low, high = torch.maximum(low, self.lower), torch.minimum(high, self.upper)

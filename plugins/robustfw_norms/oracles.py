@@ -22,8 +22,8 @@ def shrunk_l1(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
     """min(max(a − λ, 0), u) with the λ ≥ 0 that makes its sum r, or λ = 0 where that fits already.
 
     This is the projection on the ℓ1 ball ∩ box in magnitudes (Duchi et al. 2008 without the box). The sum is
-    piecewise linear in λ with breakpoints a_j and a_j − u_j. All is measured from the largest a: differences of
-    neighbouring large numbers are exact, so that a far point loses no digits.
+    piecewise linear in λ with breakpoints a_j and a_j − u_j. Magnitudes are measured from the largest one that
+    matters: differences of neighbouring large numbers are exact, so that a far point loses no digits.
     """
     top = magnitude.amax(1, keepdim=True)
     below = magnitude - top
@@ -36,22 +36,28 @@ def shrunk_l1(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
     slope = slopes.gather(1, last).clamp(min=1)
     level = breakpoints.gather(1, last) - (radius - filled.gather(1, last)) / slope
     for _ in range(POLISH):
-        level = _polished_level(below, room, radius, level)
+        below, level = _polished(below, room, radius, level)
+    moved = torch.minimum((below - level).clamp(min=0), magnitude)
     fits = _capped(magnitude, room).sum(1, keepdim=True) <= radius
-    level = torch.maximum(level, -top)
-    return torch.where(fits, _capped(magnitude, room), _capped((below - level).clamp(min=0), room))
+    return _capped(torch.where(fits, magnitude, moved), room)
 
 
-def _polished_level(below: Tensor, room: Tensor | None, radius: Tensor, level: Tensor) -> Tensor:
-    """The root of the linear piece that ``level`` lies on."""
+def _polished(below: Tensor, room: Tensor | None, radius: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+    """Magnitudes and the level measured anew, from the largest coordinate that is neither at 0 nor full.
+
+    The level is the root of the linear piece it lies on: Σ free (a − λ) + Σ full u = r.
+    """
     excess = below - level
     full = None if room is None else excess >= room
     free = excess > 0 if full is None else (excess > 0) & ~full
-    sums = torch.where(free, below, 0).sum(1, keepdim=True)
-    if room is not None and full is not None:
-        sums += torch.where(full, room, 0).sum(1, keepdim=True)
     count = free.sum(1, keepdim=True)
-    return torch.where(count > 0, (sums - radius) / count.clamp(min=1), level)
+    anchor = torch.where(count > 0, below.masked_fill(~free, -torch.inf).amax(1, keepdim=True), 0)
+    below, level = below - anchor, level - anchor
+    left = radius
+    if room is not None and full is not None:
+        left = radius - torch.where(full, room, 0).sum(1, keepdim=True)
+    root = (torch.where(free, below, 0).sum(1, keepdim=True) - left) / count.clamp(min=1)
+    return below, torch.where(count > 0, root, level)
 
 
 def _capped(magnitude: Tensor, room: Tensor | None) -> Tensor:

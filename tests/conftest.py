@@ -1,0 +1,51 @@
+"""Fixtures and settings for all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+from torch import nn
+
+settings.register_profile("desk", deadline=None, max_examples=50)
+settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+
+@pytest.fixture(autouse=True)
+def _few_threads():
+    """Small tensors are faster on one thread, and tests should not depend on the machine's number of cores."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    """The folder with the real data sets; tests that need it are skipped, saying so, where there is none."""
+    folder = os.environ.get("ROBUSTFW_DATA")
+    if not folder or not (Path(folder) / "MNIST").exists():
+        pytest.skip("ROBUSTFW_DATA names no folder with MNIST")
+    return Path(folder)
+
+
+@pytest.fixture
+def net() -> nn.Module:
+    """A small net with batch norm and dropout, in training mode, on images of shape (1, 4, 4)."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Flatten(),
+        nn.Linear(64, 3),
+    )
+
+
+@pytest.fixture
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    """Twelve images in [0, 1] with labels."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(12, 1, 4, 4, generator=generator), torch.arange(12) % 3

@@ -1,0 +1,276 @@
+"""Norm balls: known values worked by hand, and independent solvers on small random cases."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy.optimize import linprog, minimize
+
+import robustfw
+from robustfw import UsageError
+
+P = {"linf": np.inf, "l2": 2, "l1": 1}
+
+
+def ball(spec, x):
+    return robustfw.make("uncertainty", spec).at(x)
+
+
+def boxed(spec, x):
+    return ball(spec, x).within(0 - x, 1 - x)
+
+
+def column(*numbers, dtype=torch.float64):
+    return torch.tensor([numbers], dtype=dtype)
+
+
+ZERO = column(0, 0, 0)
+# (spec, point, projection): inside, on the border, outside, worked by hand.
+PROJECTIONS = [
+    ("linf:radius=1", (0.5, -0.5, 0), (0.5, -0.5, 0)),
+    ("linf:radius=1", (1, -1, 0), (1, -1, 0)),
+    ("linf:radius=1", (3, -2, 0.5), (1, -1, 0.5)),
+    ("l2:radius=5", (3, 0, 0), (3, 0, 0)),
+    ("l2:radius=5", (3, -4, 0), (3, -4, 0)),
+    ("l2:radius=5", (6, -8, 0), (3, -4, 0)),
+    ("l1:radius=2", (1, -0.5, 0), (1, -0.5, 0)),
+    ("l1:radius=2", (1, -1, 0), (1, -1, 0)),
+    ("l1:radius=2", (3, -2, 0), (1.5, -0.5, 0)),
+    ("l1:radius=2", (5, 0, 0), (2, 0, 0)),
+    ("l1:radius=3", (2, 2, -2), (1, 1, -1)),
+    ("l0:radius=1,limit=10", (0, -3, 2), (0, -3, 0)),
+    ("l0:radius=1", (0.4, -3, 2), (0, -1, 0)),
+]
+SUPPORTS = [
+    ("linf:radius=2", (3, -0.1, 0), (2, -2, 0)),
+    ("l2:radius=5", (3, -4, 0), (3, -4, 0)),
+    ("l1:radius=2", (3, -4, 0), (0, -2, 0)),
+    ("l1:radius=2", (4, -4, 0), (2, 0, 0)),
+    ("l0:radius=2,limit=1", (3, -4, 1), (1, -1, 0)),
+    ("linf:radius=1", (0, 0, 0), (0, 0, 0)),
+    ("l2:radius=1", (0, 0, 0), (0, 0, 0)),
+    ("l1:radius=1", (0, 0, 0), (0, 0, 0)),
+]
+
+
+@pytest.mark.parametrize(("spec", "point", "expected"), PROJECTIONS)
+def test_projection_by_hand(spec, point, expected):
+    torch.testing.assert_close(ball(spec, ZERO).project(column(*point)), column(*expected))
+
+
+@pytest.mark.parametrize(("spec", "direction", "expected"), SUPPORTS)
+def test_support_by_hand(spec, direction, expected):
+    torch.testing.assert_close(ball(spec, ZERO).support(column(*direction)), column(*expected))
+
+
+def test_l1_support_within_the_data_range_fills_coordinates_in_the_order_of_the_gradient():
+    """Pitfall C6: one pixel is right only while the radius fits its room."""
+    x = column(0.5, 0.9, 0.0, 0.2)
+    g = column(1, 5, 3, -2)
+    torch.testing.assert_close(boxed("l1:radius=1.25", x).support(g), column(0, 0.1, 1.0, -0.15))
+
+
+def test_l2_support_within_the_data_range_spends_the_whole_radius():
+    """Normalise, then clip leaves part of the radius unspent; the exact maximizer does not."""
+    x = column(0.9, 0.5, 0.5)
+    delta = boxed("l2:radius=0.5", x).support(column(10, 1, 1))
+    torch.testing.assert_close(delta.norm(), torch.tensor(0.5, dtype=torch.float64))
+    torch.testing.assert_close(delta, column(0.1, (0.24 / 2) ** 0.5, (0.24 / 2) ** 0.5))
+
+
+def test_a_saturated_l2_support_stops_at_the_corner():
+    x = column(0.9, 0.5, 0.5)
+    torch.testing.assert_close(boxed("l2:radius=9", x).support(column(1, -1, 0)), column(0.1, -0.5, 0))
+
+
+def random_case(seed, d=6):
+    rng = np.random.default_rng(seed)
+    x = rng.random(d)
+    x[rng.random(d) < 0.3] = np.round(x[rng.random(d).argmax()])
+    return x, rng.normal(size=d) * rng.choice([0.1, 1, 5]), rng.random() * 2
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("norm", ["linf", "l1"])
+def test_support_equals_a_linear_program(norm, seed):
+    """max ⟨g, u − v⟩ over u, v ≥ 0 with the box and the norm as linear constraints."""
+    x, g, radius = random_case(seed)
+    d = len(x)
+    most = np.minimum(1 - x, radius if norm == "linf" else np.inf)
+    least = np.minimum(x, radius if norm == "linf" else np.inf)
+    rows, sides = (np.ones((1, 2 * d)), [radius]) if norm == "l1" else (None, None)
+    answer = linprog(np.concatenate([-g, g]), rows, sides, bounds=[*((0, b) for b in most), *((0, b) for b in least)])
+    delta = boxed(f"{norm}:radius={radius}", torch.tensor(x[None])).support(torch.tensor(g[None]))
+    assert float((delta * torch.tensor(g)).sum()) == pytest.approx(-answer.fun, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_l2_support_equals_a_conic_solver(seed):
+    x, g, radius = random_case(seed)
+    constraint = {"type": "ineq", "fun": lambda s: radius**2 - s @ s, "jac": lambda s: -2 * s}
+    answer = minimize(
+        lambda s: -g @ s, np.zeros_like(x), jac=lambda s: -g, bounds=list(zip(-x, 1 - x, strict=True)),
+        constraints=[constraint], method="SLSQP", options={"ftol": 1e-14, "maxiter": 500},
+    )  # fmt: skip
+    delta = boxed(f"l2:radius={radius}", torch.tensor(x[None])).support(torch.tensor(g[None]))
+    assert float((delta * torch.tensor(g)).sum()) == pytest.approx(-answer.fun, rel=1e-6, abs=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_projection_equals_a_quadratic_program(norm, seed):
+    """min ‖u − v − z‖² over u, v ≥ 0, u ≤ 1 − x, v ≤ x, and the norm of u + v."""
+    x, z, radius = random_case(seed)
+    d = len(x)
+    most = np.minimum(np.concatenate([1 - x, x]), radius if norm == "linf" else np.inf)
+    constraints = {
+        "linf": [],
+        "l1": [{"type": "ineq", "fun": lambda s: radius - s.sum()}],
+        "l2": [{"type": "ineq", "fun": lambda s: radius**2 - np.sum((s[:d] - s[d:]) ** 2)}],
+    }
+    answer = minimize(
+        lambda s: np.sum((s[:d] - s[d:] - z) ** 2), np.zeros(2 * d), bounds=[(0, b) for b in most],
+        constraints=constraints[norm], method="SLSQP", options={"ftol": 1e-15, "maxiter": 1000},
+    )  # fmt: skip
+    delta = boxed(f"{norm}:radius={radius}", torch.tensor(x[None])).project(torch.tensor(z[None]))
+    np.testing.assert_allclose(delta[0].numpy(), answer.x[:d] - answer.x[d:], atol=3e-5)
+
+
+@pytest.mark.parametrize("norm", list(P))
+@given(
+    z=arrays.arrays(np.float32, (3, 5), elements=st.floats(-8, 8, width=32)),
+    x=arrays.arrays(np.float32, (3, 5), elements=st.floats(0, 1, width=32)),
+    radius=st.sampled_from([0.0, 0.25, 1.0, 20.0]),
+)
+def test_oracles_on_shrinkable_cases(norm, z, x, radius):
+    """The variational inequality and the norm, on small numbers with ties and zeros."""
+    z, x = torch.tensor(z, dtype=torch.float64), torch.tensor(x, dtype=torch.float64)
+    for region in (ball(f"{norm}:radius={radius}", x), boxed(f"{norm}:radius={radius}", x)):
+        projected = region.project(z)
+        assert float(torch.linalg.vector_norm(projected, P[norm], dim=1).max()) <= radius + 1e-12
+        assert float(region.violation(projected).max()) <= 1e-12
+        rest = z - projected
+        gap = (rest * (region.support(rest) - projected)).sum(1)
+        assert float(gap.max()) <= 1e-10 * (1 + float(rest.abs().sum()))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1", "l0"])
+def test_a_batch_equals_its_rows_bit_for_bit(norm):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(9, 1, 28, 28, generator=generator)
+    z = torch.randn(9, 1, 28, 28, generator=generator)
+    for region in (ball(norm, x), boxed(norm, x)):
+        for name in ("violation", "project", "support"):
+            whole = getattr(region, name)(z)
+            for i in range(len(x)):
+                assert torch.equal(getattr(region[i : i + 1], name)(z[i : i + 1]), whole[i : i + 1])
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1", "l0"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_members_are_members_exactly(norm, dtype):
+    """Rounded toward zero: not even the last bit leaves the set or the data range."""
+    x = torch.rand(20, 3, 6, 6).to(dtype)
+    region = ball(norm, x).within(0 - x.float(), 1 - x.float())
+    for delta in (region.project(torch.randn_like(x)), region.support(torch.randn_like(x))):
+        moved = x.double() + delta.double()
+        assert float(moved.min()) >= 0
+        assert float(moved.max()) <= 1
+        if norm != "l0":
+            radius = float(robustfw.make("uncertainty", norm).radius)
+            reached = torch.linalg.vector_norm(delta.double().flatten(1), P[norm], dim=1)
+            assert float(reached.max()) <= radius * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_large_points_and_many_dimensions_lose_no_accuracy(norm):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(4, 3, 64, 64, generator=generator)
+    for scale in (1e-8, 1.0, 1e6):
+        z = scale * torch.randn(4, 3, 64, 64, generator=generator)
+        region, exact = boxed(f"{norm}:radius=5", x), boxed(f"{norm}:radius=5", x.double())
+        for name in ("project", "support"):
+            narrow, wide = getattr(region, name)(z), getattr(exact, name)(z.double())
+            if name == "project":
+                torch.testing.assert_close(narrow.double(), wide, atol=2e-6, rtol=1e-5)
+            gained, possible = ((d.double() * z.double()).sum((1, 2, 3)) for d in (narrow, wide))
+            torch.testing.assert_close(gained, possible, rtol=1e-5, atol=1e-6 * scale)
+
+
+def test_peers_first_cases():
+    """Defects found in other libraries, as inputs: a row inside beside a row outside, ties, radius 0, a spike."""
+    mixed = torch.stack([torch.full((4,), 0.01), torch.full((4,), 3.0)]).double()
+    projected = ball("l1:radius=1", mixed).project(mixed)
+    torch.testing.assert_close(projected[0], mixed[0])
+    torch.testing.assert_close(projected[1], torch.full((4,), 0.25, dtype=torch.float64))
+    ties = column(2, 2, 2)
+    assert float(ball("l1:radius=1", ties).support(ties).abs().sum()) == 1
+    assert float(ball("l1:radius=0", ties).project(ties).abs().sum()) == 0
+    assert float(ball("l1:radius=1", ties).violation(column(5, -5, 0))) == pytest.approx(9)
+    spike = torch.zeros(1, 1, 2, 2, dtype=torch.float64)
+    spike[0, 0, 0, 0] = 7
+    assert float(ball("l1:radius=1", spike).project(spike)[0, 0, 0, 0]) == 1
+
+
+def test_a_row_that_is_not_a_number_leaks_into_no_other():
+    z = torch.randn(3, 5, dtype=torch.float64)
+    z[1, 2] = torch.nan
+    for norm in ("linf", "l2", "l1"):
+        projected = ball(norm, z).project(z)
+        assert projected[[0, 2]].isfinite().all()
+
+
+def test_a_radius_per_channel_is_a_ball_per_channel():
+    x = torch.rand(5, 3, 4, 4, dtype=torch.float64)
+    z = torch.randn(5, 3, 4, 4, dtype=torch.float64)
+    for norm in ("linf", "l2"):
+        together = ball(f"{norm}:radius=[0.1,0.2,0.3]", x)
+        for channel, radius in enumerate((0.1, 0.2, 0.3)):
+            alone = ball(f"{norm}:radius={radius}", x[:, channel : channel + 1])
+            for name in ("project", "support"):
+                expected = getattr(alone, name)(z[:, channel : channel + 1])
+                torch.testing.assert_close(getattr(together, name)(z)[:, channel : channel + 1], expected)
+    with pytest.raises(UsageError, match="2 radii do not fit 3 channels"):
+        ball("linf:radius=[0.1,0.2]", x)
+
+
+def test_a_ratio_is_kept_exactly():
+    linf = robustfw.make("uncertainty", "linf:radius=8/255")
+    assert linf.radius == Fraction(8, 255)
+    assert float(linf.at(torch.zeros(1, 1, dtype=torch.float64)).radius) == 8 / 255
+
+
+def test_pixels_are_counted_with_all_their_channels():
+    x = torch.full((1, 3, 2, 2), 0.5, dtype=torch.float64)
+    g = torch.zeros_like(x)
+    g[0, :, 0, 1] = 1.0
+    g[0, 0, 1, 1] = 2.0
+    delta = boxed("l0:radius=1,unit=pixel", x).support(g)
+    assert delta[0, :, 0, 1].tolist() == [0.5, 0.5, 0.5]
+    assert int((delta != 0).sum()) == 3
+
+
+def test_l0_says_that_it_is_not_convex():
+    assert not ball("l0", ZERO).convex
+    assert ball("l1", ZERO).convex
+
+
+def test_uniform_samples_fill_the_ball():
+    """‖δ‖₂/r of uniform points has the distribution U^{1/d}: its mean is d/(d + 1)."""
+    x = torch.zeros(4000, 6, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    for norm, p in P.items():
+        lengths = torch.linalg.vector_norm(ball(f"{norm}:radius=2", x).sample(generator), p, dim=1) / 2
+        assert float(lengths.mean()) == pytest.approx(6 / 7, abs=0.01)
+
+
+@pytest.mark.parametrize("spec", ["linf:radius=-1", "l2:radius=inf", "l1:radius=nan", "l0:radius=1.5", "l0:unit=blob"])
+def test_a_wrong_radius_is_refused(spec):
+    with pytest.raises(UsageError):
+        robustfw.make("uncertainty", spec)

@@ -1,0 +1,68 @@
+"""Every installed plugin, ours and strangers', against the laws of its interface."""
+
+from __future__ import annotations
+
+import pytest
+
+from robustfw.registry import KINDS, Registry
+from robustfw.testing import LAWS, LawBroken, check, findings
+
+REGISTRY = Registry.installed()
+ELSEWHERE = {"mnist", "fashion-mnist", "cifar10", "image-folder"}
+"""Data sets whose files a machine may not have: tests/plugins/test_vision.py has those that it has."""
+
+VARIANTS = [
+    ("uncertainty", "linf:radius=[0.1,0.2,0.3]"),
+    ("uncertainty", "linf:radius=8/255"),
+    ("uncertainty", "linf:radius=0"),
+    ("uncertainty", "linf:radius=5"),
+    ("uncertainty", "l2:radius=[0.5,1,2]"),
+    ("uncertainty", "l2:radius=0"),
+    ("uncertainty", "l2:radius=100"),
+    ("uncertainty", "l1:radius=0"),
+    ("uncertainty", "l1:radius=0.3"),
+    ("uncertainty", "l1:radius=1000"),
+    ("uncertainty", "l0:radius=0"),
+    ("uncertainty", "l0:radius=2,unit=pixel"),
+    ("uncertainty", "l0:radius=1000,limit=0.5"),
+    ("attack", "single-step:random_start=true,step=1.25"),
+    ("attack", "pgd:steps=1,random_start=false,step=1"),
+    ("attack", "pgd:direction=gradient"),
+    ("attack", "pgd:steps=5,momentum=0.9,result=last"),
+    ("attack", "strongest:attacks=[random,(restarts:n=2,attack=(frank-wolfe:steps=5))]"),
+    ("model", "paper-mnist:input_norm=batch"),
+    ("model", "mlp:hidden=[]"),
+    ("model", "resnet18-cifar:width=4"),
+    ("objective", "mixed:alpha=0"),
+    ("optimizer", "sgd:momentum=0"),
+    ("schedule", "multistep:milestones=[0.1,0.2],gamma=0.5"),
+]
+CASES = [(e.kind, e.name) for e in REGISTRY.entries.values() if e.name not in ELSEWHERE] + VARIANTS
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "law"),
+    [(kind, spec, law) for kind, spec in CASES for law in LAWS[kind]],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_law(kind, spec, law):
+    law.check(REGISTRY.make(kind, spec), 0)
+
+
+@pytest.mark.parametrize(("kind", "name"), list(REGISTRY.entries))
+def test_every_registered_class_builds_without_options_and_comes_back_from_its_spec(kind, name):
+    plugin = REGISTRY.make(kind, name)
+    assert REGISTRY.make(kind, REGISTRY.spell(plugin)) == plugin
+    assert REGISTRY.make(kind, REGISTRY.record(plugin)) == plugin
+
+
+def test_every_interface_has_laws():
+    assert set(LAWS) == set(KINDS)
+
+
+def test_expected_failures_need_a_law_and_must_happen():
+    good = REGISTRY.make("uncertainty", "linf")
+    with pytest.raises(Exception, match="there is no law nearness"):
+        list(findings(good, expected_failures={"nearness": "a typo"}))
+    with pytest.raises(LawBroken, match="holds, though expected not to"):
+        check(good, expected_failures={"nearest": "it is said not to be convex"})

@@ -1,0 +1,136 @@
+"""Who may import whom: the table of the architecture, as data."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+INTERFACES = {"attack", "dataset", "model", "objective", "uncertainty"}
+
+ALLOWED: dict[str, set[str]] = {
+    # module of robustfw: what it may import at run time. Third-party packages stand under their own names.
+    "attack": set(),
+    "model": set(),
+    "objective": set(),
+    "dataset": {"attrs"},
+    "uncertainty": {"attrs"},
+    "errors": set(),
+    "hookspecs": {"pluggy"},
+    "options": {"attrs", "cattrs", "errors"},
+    "optim": {"attrs", "torch", "hookspecs"},
+    "registry": {"attrs", "pluggy", "errors", "hookspecs", "options", "optim"} | INTERFACES,
+    "recipe": {"attrs", "errors", "optim", "options"} | INTERFACES,
+    "losses": {"torch"},
+    "regions": {"attrs", "torch", "errors", "regions"},
+    "splits": {"attrs", "torch", "errors", "dataset"},
+    "inner": {"attrs", "torch", "errors", "losses", "regions", "attack", "uncertainty"},
+    "parallel": {"torch"},
+    "hardware": {"torch"},
+    "state": {"attrs", "torch", "recipe"},
+    "overfitting": {"attrs", "torch", "losses", "inner", "regions", "attack", "uncertainty"},
+    "evaluation": {"attrs", "torch", "errors", "losses", "inner", "regions", "splits", "evaluation"} | INTERFACES,
+    "engine": {
+        "attrs", "torch", "errors", "losses", "inner", "parallel", "overfitting", "evaluation", "recipe", "splits",
+        "state", "objective", "uncertainty",
+    },
+    "runs": {"attrs", "torch", "safetensors", "engine", "errors", "state"},
+    "session": {
+        "attrs", "torch", "engine", "hardware", "parallel", "dataset", "errors", "model", "recipe", "registry", "runs",
+        "splits", "state", "",
+    },
+    "api": {"torch", "inner", "losses", "registry", "evaluation", "engine", "recipe", "runs", "session", "splits"},
+    "console": {"rich", "engine", "evaluation"},
+    "cli": {
+        "attrs", "click", "cli", "console", "engine", "errors", "evaluation", "hardware", "losses", "options",
+        "parallel", "recipe", "registry", "runs", "session", "testing", "",
+    },
+    "testing": {
+        "attrs", "torch", "safetensors", "pytest", "hypothesis", "errors", "inner", "losses", "optim", "regions",
+        "registry", "session", "splits", "testing",
+    } | INTERFACES,
+    "": {
+        "api", "inner", "regions", "splits", "errors", "hookspecs", "options", "attack", "dataset", "model",
+        "objective", "uncertainty",
+    },
+}  # fmt: skip
+
+
+def run_time_imports(path: Path) -> set[str]:
+    """Modules that a file imports when it runs: not those under TYPE_CHECKING."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.update(
+                f"robustfw.{alias.name}" if node.module == "robustfw" and is_module(alias.name) else node.module
+                for alias in node.names
+            )
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text()))
+    return found
+
+
+def is_module(name: str) -> bool:
+    return (ROOT / "robustfw" / f"{name}.py").exists() or (ROOT / "robustfw" / name).is_dir()
+
+
+def short(module: str) -> str | None:
+    """A module as the table names it; None for the standard library."""
+    top, _, rest = module.partition(".")
+    if top == "robustfw":
+        return rest.partition(".")[0]
+    return None if top in sys.stdlib_module_names else top
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "robustfw").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_core_imports_only_what_the_table_allows(path):
+    owner = path.relative_to(ROOT / "robustfw").parts[0].removesuffix(".py").removeprefix("__init__")
+    imported = {short(module) for module in run_time_imports(path)} - {None}
+    assert imported <= ALLOWED[owner], f"{owner} may not import {imported - ALLOWED[owner]}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plugins").glob("robustfw_*/**/*.py")), ids=lambda p: p.stem)
+def test_plugins_import_no_other_plugin_and_no_inside_of_the_engine(path):
+    own = path.relative_to(ROOT / "plugins").parts[0]
+    public = {"", "regions", "splits", "losses", "errors", "inner"}
+    for module in run_time_imports(path):
+        if module.startswith("robustfw_"):
+            assert module.partition(".")[0] == own
+        elif module.partition(".")[0] == "robustfw":
+            assert short(module) in public
+
+
+def test_benchmarks_name_plugins_through_the_registry():
+    for path in (ROOT / "benchmarks").glob("*.py"):
+        assert not any(module.startswith("robustfw_") for module in run_time_imports(path)), path
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import robustfw",
+        "import robustfw.registry; robustfw.registry.Registry.installed()",
+        "from robustfw.cli import main; main(['plugins', '--json'])",
+        "from robustfw.cli import main; main(['--help'])",
+    ],
+)
+def test_no_torch_before_it_is_needed(statement):
+    code = f"import sys, atexit; atexit.register(lambda: print('torch' in sys.modules, file=sys.stderr)); {statement}"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert answer.stderr.splitlines()[-1] == "False"
+
+
+def test_the_table_names_every_module():
+    modules = {path.relative_to(ROOT / "robustfw").parts[0].removesuffix(".py") for path in (ROOT / "robustfw").rglob("*.py")}
+    assert {name.removeprefix("__init__") for name in modules} == set(ALLOWED)
