@@ -31,6 +31,10 @@ def inner_products(left: Tensor, right: Tensor) -> Tensor:
     return (left.flatten(1) * right.flatten(1)).sum(1)
 
 
+PUSH, RELAXATION = 3.0, 1.6
+"""Constants of `Intersection`: how hard z pulls, in sizes of the set, and over-relaxation; the best of a small grid."""
+
+
 class Region(ABC):
     """𝒰(x): for each row of a batch, a closed set of perturbations that contains 0.
 
@@ -90,7 +94,7 @@ class Region(ABC):
         return step * self.support(direction)
 
     def within(self, lower: Bound, upper: Bound) -> Region:
-        """𝒰 ∩ {lower ≤ δ ≤ upper}: by Dykstra's algorithm, unless a subclass knows it exactly."""
+        """𝒰 ∩ {lower ≤ δ ≤ upper}: by iterated projections, unless a subclass knows it exactly."""
         return Intersection((self, Box.around(self.like, lower, upper)))
 
     def scaled(self, factor: Tensor | float) -> Region:
@@ -203,17 +207,19 @@ class Scaled(Region):
 @final
 @attrs.frozen(eq=False)
 class Intersection(Region):
-    """𝒰₁ ∩ … ∩ 𝒰ₘ of convex regions, by Dykstra's algorithm (Boyle & Dykstra 1986).
+    """𝒰₁ ∩ … ∩ 𝒰ₘ of convex regions, from their projections alone.
 
-    Projections are exact up to ``accuracy`` relative to the size of the point's projection. `support` iterates the
-    projection as a proximal-point method, δ ← P(δ + t·g), whose gap to the true maximum after k rounds
-    is at most R²/2tk (R: the largest norm in the set); it stops when a round gains nothing more.
+    Both oracles are the same iteration, the alternating direction method of multipliers on min ½t‖x − z‖² subject to
+    x ∈ 𝒰ᵢ for all i (Boyd et al. 2011, section 7.1); the support function is its limit t → 0. With t scaled to the
+    set, it needs some hundred rounds for any z, where Dykstra's algorithm needs a number proportional to the distance of
+    z (measured: above 3,000 at ten times the radius). The result is a member of the last 𝒰ᵢ; its violation of the others
+    and its distance to the true answer are about ``accuracy`` relative to the size of the set.
     """
 
     members: tuple[Region, ...] = attrs.field()
-    accuracy: float = 1e-7
-    cycles: int = 20_000
-    """A bound on Dykstra's cycles; reaching it gives a warning that says how far the rows still moved."""
+    accuracy: float = 1e-8
+    rounds: int = 10_000
+    """A bound on the rounds; reaching it gives a warning that says how far the rows still moved."""
 
     @members.validator
     def _check(self, _: object, members: tuple[Region, ...]) -> None:
@@ -232,53 +238,66 @@ class Intersection(Region):
         return torch.stack([member.violation(delta) for member in self.members]).amax(0)
 
     def project(self, point: Tensor) -> Tensor:
-        """Dykstra's algorithm; a row stops as soon as it has converged, whatever the others do."""
+        """The nearest point; members are returned as they are."""
+        moving = (self.violation(point) > 0).nonzero()[:, 0]
         settled = point.clone()
-        rows = torch.arange(len(point), device=point.device)
-        members, delta = self.members, point
-        corrections = [torch.zeros_like(point) for _ in members]
-        for _ in range(self.cycles):
-            change = torch.zeros(len(rows), dtype=point.dtype, device=point.device)
+        if len(moving):
+            rest, far = self[moving], point[moving]
+            weight = (PUSH * rest._size(far) / norms(far)).clamp(max=1)
+            settled[moving] = rest._consensus(far, weight, weight).to(point.dtype)
+        return settled
+
+    def support(self, direction: Tensor) -> Tensor:
+        """A farthest point; 0 where the direction vanishes."""
+        length = norms(direction)
+        moving = (length > 0).nonzero()[:, 0]
+        settled = torch.zeros_like(direction)
+        if len(moving):
+            rest, towards = self[moving], direction[moving]
+            push = PUSH * rest._size(towards) / length[moving]
+            settled[moving] = rest._consensus(towards, push, torch.zeros_like(push)).to(direction.dtype)
+        return settled
+
+    def _size(self, direction: Tensor) -> Tensor:
+        """How far the smallest member reaches in a direction, (batch,)."""
+        return torch.stack([norms(member.support(direction)) for member in self.members]).amin(0)
+
+    def _consensus(self, point: Tensor, push: Tensor, weight: Tensor) -> Tensor:
+        """argmin ½·weight·‖x‖² − push·⟨point, x⟩ over the intersection; each row stops when it has converged."""
+        wide = torch.promote_types(point.dtype, torch.float32)
+        size = torch.maximum(self._size(point), norms(point) * torch.finfo(wide).tiny).to(wide)
+        tolerance = max(self.accuracy, 16 * torch.finfo(wide).eps) * size
+        point, drive, weight = point.to(wide), per_row(push, point).to(wide) * point, per_row(weight, point).to(wide)
+        rows, members, settled = torch.arange(len(point), device=point.device), self.members, torch.empty_like(point)
+        parts, duals = ([torch.zeros_like(point) for _ in members] for _ in range(2))
+        for _ in range(self.rounds):
+            agreed = (drive + sum(parts) + sum(duals)) / (weight + len(members))
+            change = torch.zeros_like(tolerance)
             for i, member in enumerate(members):
-                moved = delta + corrections[i]
-                delta = member.project(moved)
-                change += norms(moved - delta - corrections[i]) ** 2
-                corrections[i] = moved - delta
-            settled[rows] = delta
-            # Birgin & Raydan 2005: the iterate alone can stall; the corrections tell when it is over.
-            going = change.sqrt() > self._tolerance(delta)
+                relaxed = RELAXATION * agreed + (1 - RELAXATION) * parts[i]
+                moved = member.project(relaxed - duals[i])
+                duals[i] = duals[i] + moved - relaxed
+                change += norms(moved - agreed) + norms(moved - parts[i])
+                parts[i] = moved
+            settled[rows] = parts[-1]
+            going = change > tolerance
             if not going.any():
                 return settled
             if not going.all():
-                rows, delta = rows[going], delta[going]
+                rows, drive, weight, tolerance = (t[going] for t in (rows, drive, weight, tolerance))
                 members = tuple(member[going] for member in members)
-                corrections = [correction[going] for correction in corrections]
+                parts, duals = ([t[going] for t in listed] for listed in (parts, duals))
         warnings.warn(
-            f"Dykstra's algorithm stopped after {self.cycles} cycles with {len(rows)} rows still moving by "
-            f"{change.sqrt().max():.1e}",
+            f"an intersection's oracle stopped after {self.rounds} rounds with {len(rows)} rows still moving by "
+            f"{change.max():.1e}",
             RobustfwWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
         return settled
 
-    def _tolerance(self, delta: Tensor) -> Tensor:
-        floor = 16 * torch.finfo(delta.dtype).eps
-        return max(self.accuracy, floor) * norms(delta) + torch.finfo(delta.dtype).tiny
-
-    def support(self, direction: Tensor) -> Tensor:
-        """Proximal-point iterations δ ← P(δ + t·g/‖g‖), t the size of the first member's answer."""
-        length = norms(direction)
-        unit = direction / per_row(length.clamp(min=torch.finfo(direction.dtype).tiny), direction)
-        reach = per_row(norms(self.members[0].support(direction)), direction)
-        delta = self.zero()
-        value = torch.zeros_like(length)
-        for _ in range(100):
-            delta = self.project(delta + reach * unit)
-            reached = inner_products(unit, delta)
-            if bool((reached - value <= self._tolerance(delta)).all()):
-                break
-            value = reached
-        return torch.where(per_row(length, direction) > 0, delta, 0)
+    def within(self, lower: Bound, upper: Bound) -> Intersection:
+        """One more member, not an intersection of intersections."""
+        return attrs.evolve(self, members=(*self.members, Box.around(self.like, lower, upper)))
 
     def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
         """In the geometry of the first member; the others act when the caller projects."""

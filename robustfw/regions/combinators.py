@@ -34,12 +34,21 @@ class Sum(Region):
         return all(member.convex for member in self.members)
 
     def violation(self, delta: Tensor) -> Tensor:
-        """The distance ‖δ − Pδ‖₂, counted as zero below the accuracy of P."""
-        distance = norms(delta - self.project(delta))
-        slack = max(self.accuracy, 16 * torch.finfo(delta.dtype).eps) * (1 + norms(delta)) * 100
-        return torch.where(distance > slack, distance, 0)
+        """The distance to the set, as ⟨g, δ⟩ − max_{s ∈ 𝒰} ⟨g, s⟩ with g = (δ − Pδ)/‖δ − Pδ‖₂.
+
+        However far P has come, this is never positive for a member and never above the true distance.
+        """
+        rest = delta - self._approached(delta)
+        distance = inner_products(rest, delta - self.support(rest)) / norms(rest).clamp(min=1e-30)
+        return torch.where(distance > 64 * torch.finfo(delta.dtype).eps * (1 + norms(delta)), distance, 0)
 
     def project(self, point: Tensor) -> Tensor:
+        """The nearest sum; members are returned as they are."""
+        inside = per_row((self.violation(point) <= 0).to(point), point) > 0
+        return torch.where(inside, point, self._approached(point))
+
+    def _approached(self, point: Tensor) -> Tensor:
+        """Block descent from 0."""
         parts = [torch.zeros_like(point) for _ in self.members]
         going = torch.ones(len(point), dtype=torch.bool, device=point.device)
         slack = max(self.accuracy, 4 * torch.finfo(point.dtype).eps)
@@ -47,7 +56,7 @@ class Sum(Region):
             change = torch.zeros(len(point), dtype=point.dtype, device=point.device)
             for i, member in enumerate(self.members):
                 rest = point - sum(part for j, part in enumerate(parts) if j != i)
-                moved = torch.where(per_row(going, point) > 0, member.project(rest), parts[i])
+                moved = torch.where(per_row(going.to(point), point) > 0, member.project(rest), parts[i])
                 change += norms(moved - parts[i])
                 parts[i] = moved
             going = going & (change > slack * norms(torch.stack(parts).sum(0)))

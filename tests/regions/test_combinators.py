@@ -37,9 +37,6 @@ class Built(UncertaintySet):
 
 COMBINATIONS = {
     "intersection of ℓ2 and ℓ1": lambda x: Intersection((at("l2:radius=0.7", x), at("l1:radius=1.5", x))),
-    "intersection of three": lambda x: Intersection(
-        (at("l2:radius=0.7", x), at("l1:radius=1.5", x), at("linf:radius=0.3", x))
-    ),
     "sum of ℓ2 and ℓ∞": lambda x: Sum((at("l2:radius=0.5", x), at("linf:radius=0.1", x))),
     "union of ℓ∞ and ℓ1": lambda x: Union((at("linf:radius=0.2", x), at("l1:radius=1", x))),
     "ℓ1 on half of the pixels": lambda x: Masked(
@@ -59,7 +56,7 @@ def test_law(name, law):
     law.check(Built(COMBINATIONS[name]), 0)
 
 
-def test_dykstra_finds_the_exact_projection_on_ball_and_box():
+def test_the_generic_projection_on_ball_and_box_is_the_exact_one():
     """The closed forms within the data range are an oracle for the generic way."""
     x = torch.rand(40, 3, 4, 4, dtype=torch.float64)
     z = 2 * torch.randn(40, 3, 4, 4, dtype=torch.float64)
@@ -96,10 +93,10 @@ def test_an_intersection_refuses_members_that_are_not_convex():
         Intersection((at("l0", x), at("l2", x)))
 
 
-def test_dykstra_says_when_it_stops_early():
+def test_an_intersection_says_when_it_stops_early():
     x = torch.zeros(1, 2, dtype=torch.float64)
-    thin = Intersection((at("l2:radius=1", x), at("l1:radius=1.3", x)), cycles=1)
-    with pytest.warns(robustfw.RobustfwWarning, match="stopped after 1 cycles with 1 rows still moving"):
+    thin = Intersection((at("l2:radius=1", x), at("l1:radius=1.3", x)), rounds=1)
+    with pytest.warns(robustfw.RobustfwWarning, match="stopped after 1 rounds with 1 rows still moving"):
         thin.project(torch.tensor([[3.0, 0.5]], dtype=torch.float64))
 
 
