@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from robustfw import losses
 from robustfw.attack import Attack
 from robustfw.inner import Bounds, InnerProblem, applied, frozen, maximized, region_at
-from robustfw.regions.base import inner_products, norms
+from robustfw.regions import inner_products, norms
 from robustfw.uncertainty import UncertaintySet
 
 TOLERATED_GAP = 0.1

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robustfw.errors import UsageError
-from robustfw.regions import Bound, Region, per_row
+from robustfw.regions import Bound, Region, normal_like, per_row, toward_zero, uniform_like, wide
 from robustfw_norms import oracles
 
 Ball = TypeVar("Ball", bound="NormBall")
@@ -41,12 +41,12 @@ class NormBall(Region):
             raise UsageError(
                 f"{len(radii)} radii do not fit {x.shape[1]} channels: give one radius, or one per channel"
             )
-        return cls(x.detach(), torch.tensor(radii, dtype=_wide(x.dtype), device=x.device).repeat(len(x), 1))
+        return cls(x.detach(), torch.tensor(radii, dtype=wide(x.dtype), device=x.device).repeat(len(x), 1))
 
     def within(self: Ball, lower: Bound, upper: Bound) -> Ball:
         """The same ball and a box; exact, like everything here."""
-        wide = _wide(self.like.dtype)
-        low, high = (torch.as_tensor(b, dtype=wide, device=self.like.device) for b in (lower, upper))
+        kind = wide(self.like.dtype)
+        low, high = (torch.as_tensor(b, dtype=kind, device=self.like.device) for b in (lower, upper))
         low, high = low.expand_as(self.like), high.expand_as(self.like)
         if self.lower is not None and self.upper is not None:
             low, high = torch.maximum(low, self.lower), torch.minimum(high, self.upper)
@@ -66,11 +66,11 @@ class NormBall(Region):
 
     def violation(self, delta: Tensor) -> Tensor:
         """The larger of ‖δ‖ − r and the way out of the box."""
-        wide = delta.to(_wide(delta.dtype))
-        outside = self._excess(self._grouped(wide)).reshape(len(delta), -1).amax(1).clamp(min=0)
+        exact = delta.to(wide(delta.dtype))
+        outside = self._excess(self._grouped(exact)).reshape(len(delta), -1).amax(1).clamp(min=0)
         if self.lower is None or self.upper is None:
             return outside
-        box = torch.maximum(self.lower.to(wide) - wide, wide - self.upper.to(wide)).flatten(1).amax(1)
+        box = torch.maximum(self.lower.to(exact.dtype) - exact, exact - self.upper.to(exact.dtype)).flatten(1).amax(1)
         return torch.maximum(outside, box)
 
     @abstractmethod
@@ -86,9 +86,9 @@ class NormBall(Region):
 
     def _solve(self, tensor: Tensor, oracle: Oracle) -> Tensor:
         """An oracle of `robustfw_norms.oracles` for every group of every row."""
-        wide = self._grouped(tensor.to(_wide(tensor.dtype)))
-        solved = oracle(wide, self._room(wide), self._radii)
-        return oracles.toward_zero(solved, tensor.dtype).reshape(tensor.shape)
+        exact = self._grouped(tensor.to(wide(tensor.dtype)))
+        solved = oracle(exact, self._room(exact), self._radii)
+        return toward_zero(solved, tensor.dtype).reshape(tensor.shape)
 
     def _room(self, towards: Tensor) -> Tensor | None:
         """How far each coordinate may go in the direction it wants to; None without a box."""
@@ -96,10 +96,6 @@ class NormBall(Region):
             return None
         low, high = (self._grouped(b).to(towards) for b in (self.lower, self.upper))
         return torch.where(towards > 0, high, -low).clamp(min=0)
-
-
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 @final
@@ -119,10 +115,10 @@ class LinfBall(NormBall):
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Uniform on the ball ∩ box."""
-        u = _uniform(self.like, generator)
+        u = uniform_like(self.like, generator)
         reach = torch.ones_like(u)
         low, high = (self._solve(side, lambda s, room, r: _least(room, r) * s) for side in (-reach, reach))
-        return oracles.toward_zero(low + (high - low) * u, self.like.dtype)
+        return toward_zero(low + (high - low) * u, self.like.dtype)
 
 
 def _least(room: Tensor | None, radius: Tensor) -> Tensor:
@@ -146,10 +142,10 @@ class L2Ball(NormBall):
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Uniform on the ball, then projected on the box."""
-        grouped = self._grouped(_normal(self.like, generator))
-        length = _uniform(self._radii, generator) ** (1 / grouped.shape[1]) * self._radii
+        grouped = self._grouped(normal_like(self.like, generator))
+        length = uniform_like(self._radii, generator) ** (1 / grouped.shape[1]) * self._radii
         point = oracles.support_l2(grouped, None, length).reshape(self.like.shape)
-        return oracles.toward_zero(self.project(point), self.like.dtype)
+        return toward_zero(self.project(point), self.like.dtype)
 
 
 @final
@@ -170,11 +166,11 @@ class L1Ball(NormBall):
     def sample(self, generator: torch.Generator) -> Tensor:
         """Uniform on the ball, then projected on the box."""
         shape = self._grouped(self.like).to(self._radii)
-        exponentials = -torch.log1p(-_uniform(shape, generator))
-        rest = -torch.log1p(-_uniform(self._radii, generator))
+        exponentials = -torch.log1p(-uniform_like(shape, generator))
+        rest = -torch.log1p(-uniform_like(self._radii, generator))
         magnitude = self._radii * exponentials / (exponentials.sum(1, keepdim=True) + rest)
-        point = magnitude.copysign(_uniform(shape, generator) - 0.5)
-        return oracles.toward_zero(self.project(point.reshape(self.like.shape)), self.like.dtype)
+        point = magnitude.copysign(uniform_like(shape, generator) - 0.5)
+        return toward_zero(self.project(point.reshape(self.like.shape)), self.like.dtype)
 
 
 @final
@@ -236,18 +232,8 @@ class L0Ball(NormBall):
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """k units drawn at random, uniform within their room."""
-        scores = _uniform(self._counted(self.like.to(_wide(self.like.dtype)).reshape(len(self), -1)), generator)
+        scores = uniform_like(self._counted(self.like.to(wide(self.like.dtype)).reshape(len(self), -1)), generator)
         kept = oracles.keep_largest(scores, self.count).repeat(1, self.channels)
-        u = 2 * _uniform(self.like, generator) - 1
+        u = 2 * uniform_like(self.like, generator) - 1
         u = torch.where(kept.reshape(u.shape), u, 0)
-        return oracles.toward_zero(self._solve(u, lambda s, room, r: _least(room, r) * s), self.like.dtype)
-
-
-def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
-    wide = _wide(like.dtype)
-    return torch.rand(like.shape, generator=generator, device=generator.device, dtype=wide).to(like.device)
-
-
-def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    wide = _wide(like.dtype)
-    return torch.randn(like.shape, generator=generator, device=generator.device, dtype=wide).to(like.device)
+        return toward_zero(self._solve(u, lambda s, room, r: _least(room, r) * s), self.like.dtype)

@@ -148,12 +148,3 @@ def keep_largest(gains: Tensor, count: int) -> Tensor:
     """A mask of the ``count`` largest gains of each row, ties to the lower index."""
     order = gains.sort(dim=1, descending=True, stable=True).indices[:, :count]
     return torch.zeros_like(gains, dtype=torch.bool).scatter(1, order, True)
-
-
-def toward_zero(exact: Tensor, dtype: torch.dtype) -> Tensor:
-    """``exact`` in a narrower type, rounded so that no coordinate grows: a member stays a member."""
-    if exact.dtype == dtype:
-        return exact
-    rounded = exact.to(dtype)
-    smaller = torch.nextafter(rounded, torch.zeros_like(rounded))
-    return torch.where(rounded.to(exact.dtype).abs() > exact.abs(), smaller, rounded)

@@ -14,7 +14,7 @@ from robustfw.attack import Attack
 from robustfw.errors import PluginError
 from robustfw.evaluation.intervals import wilson
 from robustfw.inner import Bounds, InnerProblem, Passes, applied, frozen, maximized, region_at
-from robustfw.regions.base import norms
+from robustfw.regions import norms
 from robustfw.splits import Split
 from robustfw.uncertainty import UncertaintySet
 

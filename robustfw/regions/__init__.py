@@ -1,7 +1,8 @@
 """Regions 𝒰(x): closed sets of perturbations, and how they combine."""
 
-from robustfw.regions.base import Bound, Box, Intersection, Region, Scaled, per_row
+from robustfw.regions.base import Bound, Box, Intersection, Region, Scaled
 from robustfw.regions.combinators import Masked, Sum, Transformed, Union
+from robustfw.regions.rows import inner_products, normal_like, norms, per_row, toward_zero, uniform_like, wide
 
 __all__ = [
     "Bound",
@@ -13,5 +14,11 @@ __all__ = [
     "Sum",
     "Transformed",
     "Union",
+    "inner_products",
+    "normal_like",
+    "norms",
     "per_row",
+    "toward_zero",
+    "uniform_like",
+    "wide",
 ]

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, final
 
 import attrs
 import torch
 from torch import Tensor
 
-from robustfw.errors import RobustfwWarning, UsageError
+from robustfw.errors import UsageError
+from robustfw.regions.rows import norms, per_row, uniform_like, wide
+from robustfw.regions.splitting import PUSH_COMMON, common_point
 
 Bound: TypeAlias = Tensor | float
 """One end of a box: a tensor that broadcasts to δ, or one number for all coordinates."""
-
-
-def per_row(values: Tensor | float, like: Tensor) -> Tensor:
-    """Numbers, one for all rows or one per row, shaped (batch or 1, 1, …, 1) to go with ``like``."""
-    return torch.as_tensor(values, dtype=like.dtype, device=like.device).reshape(-1, *[1] * (like.dim() - 1))
-
-
-def norms(delta: Tensor) -> Tensor:
-    """‖δ‖₂ of each row, (batch,)."""
-    return torch.linalg.vector_norm(delta.flatten(1), dim=1)
-
-
-def inner_products(left: Tensor, right: Tensor) -> Tensor:
-    """⟨left, right⟩ of each row, (batch,)."""
-    return (left.flatten(1) * right.flatten(1)).sum(1)
-
-
-PUSH, RELAXATION = 3.0, 1.6
-"""Constants of `Intersection`: how hard z pulls, in sizes of the set, and over-relaxation; the best of a small grid."""
 
 
 class Region(ABC):
@@ -104,7 +86,7 @@ class Region(ABC):
     def __len__(self) -> int:
         return len(self.like)
 
-    def __getitem__(self, rows: Tensor | slice) -> Region:
+    def __getitem__(self, rows: Tensor | slice) -> Self:
         """The same sets for some of the rows: a mask, indices or a slice."""
         owner: Any = self  # an attrs class, which the type of an abstract base cannot say
         values = {field.name: getattr(self, field.name) for field in attrs.fields(type(owner))}
@@ -156,18 +138,12 @@ class Box(Region):
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Uniform."""
-        return self.lower + (self.upper - self.lower) * uniform_like(self.lower, generator)
+        return self.lower + (self.upper - self.lower) * uniform_like(self.lower, generator).to(self.lower.dtype)
 
     def within(self, lower: Bound, upper: Bound) -> Box:
         """The smaller box."""
         other = Box.around(self.like, lower, upper)
         return Box(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))
-
-
-def uniform_like(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Numbers from U[0, 1) of the shape of ``like``, drawn where the generator lives."""
-    kind = like.dtype if like.dtype == torch.float64 else torch.float32
-    return torch.rand(like.shape, generator=generator, device=generator.device, dtype=kind).to(like)
 
 
 @final
@@ -200,26 +176,31 @@ class Scaled(Region):
     def support(self, direction: Tensor) -> Tensor:
         return self.factor * self.region.support(direction)
 
+    def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
+        return self.factor * self.region.ascent(direction, self._unscaled(delta), step)
+
     def sample(self, generator: torch.Generator) -> Tensor:
         return self.factor * self.region.sample(generator)
+
+    def within(self, lower: Bound, upper: Bound) -> Scaled:
+        """f·𝒰 ∩ [l, u] = f·(𝒰 ∩ [l/f, u/f]): as exact as the region's own."""
+        low, high = (torch.as_tensor(b, dtype=self.like.dtype, device=self.like.device) for b in (lower, upper))
+        return Scaled(self.region.within(self._unscaled(low), self._unscaled(high)), self.factor)
 
 
 @final
 @attrs.frozen(eq=False)
 class Intersection(Region):
-    """𝒰₁ ∩ … ∩ 𝒰ₘ of convex regions, from their projections alone.
+    """𝒰₁ ∩ … ∩ 𝒰ₘ of convex regions, from their projections alone (see `robustfw.regions.splitting`).
 
-    Both oracles are the same iteration, the alternating direction method of multipliers on min ½t‖x − z‖² subject to
-    x ∈ 𝒰ᵢ for all i (Boyd et al. 2011, section 7.1); the support function is its limit t → 0. With t scaled to the
-    set, it needs some hundred rounds for any z, where Dykstra's algorithm needs a number proportional to the distance of
-    z (measured: above 3,000 at ten times the radius). The result is a member of the last 𝒰ᵢ; its violation of the others
-    and its distance to the true answer are about ``accuracy`` relative to the size of the set.
+    Projections are members of the last 𝒰ᵢ; their violation of the others, and their distance to the true answer, are
+    about ``accuracy`` relative to the size of the set. The same holds for `support`.
     """
 
     members: tuple[Region, ...] = attrs.field()
     accuracy: float = 1e-8
-    rounds: int = 10_000
-    """A bound on the rounds; reaching it gives a warning that says how far the rows still moved."""
+    rounds: int = 3000
+    """A bound on the rounds; reaching it gives a warning that says how far rows still moved."""
 
     @members.validator
     def _check(self, _: object, members: tuple[Region, ...]) -> None:
@@ -239,61 +220,33 @@ class Intersection(Region):
 
     def project(self, point: Tensor) -> Tensor:
         """The nearest point; members are returned as they are."""
-        moving = (self.violation(point) > 0).nonzero()[:, 0]
+        moving = self.violation(point) > 0
         settled = point.clone()
-        if len(moving):
-            rest, far = self[moving], point[moving]
-            weight = (PUSH * rest._size(far) / norms(far)).clamp(max=1)
-            settled[moving] = rest._consensus(far, weight, weight).to(point.dtype)
+        if moving.any():
+            far = point[moving].to(wide(point.dtype))
+            rest, size = self[moving], self._size(point)[moving].to(far)
+            weight = per_row((PUSH_COMMON * size / norms(far)).clamp(max=1), far)
+            settled[moving] = rest._common(weight * far, weight, size).to(point.dtype)
         return settled
 
     def support(self, direction: Tensor) -> Tensor:
         """A farthest point; 0 where the direction vanishes."""
-        length = norms(direction)
-        moving = (length > 0).nonzero()[:, 0]
+        moving = norms(direction) > 0
         settled = torch.zeros_like(direction)
-        if len(moving):
-            rest, towards = self[moving], direction[moving]
-            push = PUSH * rest._size(towards) / length[moving]
-            settled[moving] = rest._consensus(towards, push, torch.zeros_like(push)).to(direction.dtype)
+        if moving.any():
+            towards = direction[moving].to(wide(direction.dtype))
+            rest, size = self[moving], self._size(direction)[moving].to(towards)
+            push = per_row(PUSH_COMMON * size / norms(towards), towards)
+            settled[moving] = rest._common(push * towards, torch.zeros_like(push), size).to(direction.dtype)
         return settled
 
     def _size(self, direction: Tensor) -> Tensor:
         """How far the smallest member reaches in a direction, (batch,)."""
-        return torch.stack([norms(member.support(direction)) for member in self.members]).amin(0)
+        reach = torch.stack([norms(member.support(direction)) for member in self.members]).amin(0)
+        return reach.clamp(min=torch.finfo(reach.dtype).tiny)
 
-    def _consensus(self, point: Tensor, push: Tensor, weight: Tensor) -> Tensor:
-        """argmin ½·weight·‖x‖² − push·⟨point, x⟩ over the intersection; each row stops when it has converged."""
-        wide = torch.promote_types(point.dtype, torch.float32)
-        size = torch.maximum(self._size(point), norms(point) * torch.finfo(wide).tiny).to(wide)
-        tolerance = max(self.accuracy, 16 * torch.finfo(wide).eps) * size
-        point, drive, weight = point.to(wide), per_row(push, point).to(wide) * point, per_row(weight, point).to(wide)
-        rows, members, settled = torch.arange(len(point), device=point.device), self.members, torch.empty_like(point)
-        parts, duals = ([torch.zeros_like(point) for _ in members] for _ in range(2))
-        for _ in range(self.rounds):
-            agreed = (drive + sum(parts) + sum(duals)) / (weight + len(members))
-            change = torch.zeros_like(tolerance)
-            for i, member in enumerate(members):
-                relaxed = RELAXATION * agreed + (1 - RELAXATION) * parts[i]
-                moved = member.project(relaxed - duals[i])
-                duals[i] = duals[i] + moved - relaxed
-                change += norms(moved - agreed) + norms(moved - parts[i])
-                parts[i] = moved
-            settled[rows] = parts[-1]
-            going = change > tolerance
-            if not going.any():
-                return settled
-            if not going.all():
-                rows, drive, weight, tolerance = (t[going] for t in (rows, drive, weight, tolerance))
-                members = tuple(member[going] for member in members)
-                parts, duals = ([t[going] for t in listed] for listed in (parts, duals))
-        warnings.warn(
-            f"an intersection's oracle stopped after {self.rounds} rounds with {len(rows)} rows still moving by "
-            f"{change.max():.1e}",
-            RobustfwWarning,
-            stacklevel=3,
-        )
-        return settled
+    def _common(self, drive: Tensor, weight: Tensor, size: Tensor) -> Tensor:
+        return common_point(self.members, drive, weight, size, self.accuracy, self.rounds)
 
     def within(self, lower: Bound, upper: Bound) -> Intersection:
         """One more member, not an intersection of intersections."""

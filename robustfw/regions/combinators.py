@@ -9,7 +9,9 @@ import attrs
 import torch
 from torch import Tensor
 
-from robustfw.regions.base import Bound, Region, inner_products, norms, per_row, uniform_like
+from robustfw.regions.base import Bound, Region
+from robustfw.regions.rows import inner_products, norms, per_row, uniform_like, wide
+from robustfw.regions.splitting import nearest_sum
 
 
 @final
@@ -17,13 +19,13 @@ from robustfw.regions.base import Bound, Region, inner_products, norms, per_row,
 class Sum(Region):
     """The Minkowski sum 𝒰₁ + … + 𝒰ₘ = {δ₁ + … + δₘ : δᵢ ∈ 𝒰ᵢ} of convex regions.
 
-    `support` is exact: the sum of the members' answers. `project` alternates over the members, each time
-    the nearest part for what the others leave, until the parts rest (block descent on a convex function).
+    `support` is exact: the sum of the members' answers. `project` is about as accurate as ``accuracy`` says, relative
+    to the size of the set, and always a sum of members (see `robustfw.regions.splitting`).
     """
 
     members: tuple[Region, ...]
-    accuracy: float = 1e-9
-    rounds: int = 10_000
+    accuracy: float = 1e-7
+    rounds: int = 1000
 
     @property
     def like(self) -> Tensor:
@@ -48,21 +50,9 @@ class Sum(Region):
         return torch.where(inside, point, self._approached(point))
 
     def _approached(self, point: Tensor) -> Tensor:
-        """Block descent from 0."""
-        parts = [torch.zeros_like(point) for _ in self.members]
-        going = torch.ones(len(point), dtype=torch.bool, device=point.device)
-        slack = max(self.accuracy, 4 * torch.finfo(point.dtype).eps)
-        for _ in range(self.rounds):
-            change = torch.zeros(len(point), dtype=point.dtype, device=point.device)
-            for i, member in enumerate(self.members):
-                rest = point - sum(part for j, part in enumerate(parts) if j != i)
-                moved = torch.where(per_row(going.to(point), point) > 0, member.project(rest), parts[i])
-                change += norms(moved - parts[i])
-                parts[i] = moved
-            going = going & (change > slack * norms(torch.stack(parts).sum(0)))
-            if not going.any():
-                break
-        return torch.stack(parts).sum(0)
+        far = point.to(wide(point.dtype))
+        size = norms(self.support(point)).to(far).clamp(min=torch.finfo(far.dtype).tiny)
+        return nearest_sum(self.members, far, size, self.accuracy, self.rounds).to(point.dtype)
 
     def support(self, direction: Tensor) -> Tensor:
         return torch.stack([member.support(direction) for member in self.members]).sum(0)

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from robustfw import losses
 from robustfw.attack import Attack
 from robustfw.inner import AscentMode, InnerProblem, worst_case
-from robustfw.regions import Box, Region
-from robustfw.regions.base import inner_products, norms
+from robustfw.regions import Box, Region, inner_products, norms
 from robustfw.testing.laws import Law, require
 from robustfw.uncertainty import UncertaintySet
 

@@ -16,7 +16,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from robustfw.regions.base import Region, inner_products, norms, per_row
+from robustfw.regions import Region, inner_products, norms, per_row
 from robustfw.testing.laws import Law, LawBroken, require
 from robustfw.uncertainty import UncertaintySet
 
@@ -276,7 +276,9 @@ def check_manners(case: Case) -> None:
     case.require(len(region) == len(z), f"the region has {len(region)} rows for a batch of {len(z)}")
 
 
-def _over_cases(check: Callable[[Case], None]) -> Callable[[UncertaintySet, int], None]:
+def over_cases(check: Callable[[Case], None]) -> Callable[[UncertaintySet, int], None]:
+    """A law on regions as a law on sets: at all of a set's cases."""
+
     def checked(uncertainty: UncertaintySet, seed: int) -> None:
         for case in cases(uncertainty, seed):
             check(case)
@@ -311,19 +313,24 @@ def check_plain(uncertainty: UncertaintySet, seed: int) -> None:
     require(not region.support(torch.ones_like(x)).requires_grad, "at(x) keeps the graph of x")
 
 
+CHECKS: dict[str, Callable[[Case], None]] = {
+    "zero is a member": check_zero,
+    "project is feasible": check_feasible,
+    "members are fixed": check_members_fixed,
+    "nearest": check_nearest,
+    "non-expansive": check_non_expansive,
+    "support is feasible": check_support_feasible,
+    "support is maximal": check_support_maximal,
+    "rows are independent": check_rows_independent,
+    "scaled": check_scaled,
+    "samples": check_samples,
+    "ascent": check_ascent,
+    "manners": check_manners,
+}
+"""The laws of a region at given points."""
+
 LAWS = (
-    Law("zero is a member", _over_cases(check_zero)),
-    Law("project is feasible", _over_cases(check_feasible)),
-    Law("members are fixed", _over_cases(check_members_fixed)),
-    Law("nearest", _over_cases(check_nearest)),
-    Law("non-expansive", _over_cases(check_non_expansive)),
-    Law("support is feasible", _over_cases(check_support_feasible)),
-    Law("support is maximal", _over_cases(check_support_maximal)),
-    Law("rows are independent", _over_cases(check_rows_independent)),
-    Law("scaled", _over_cases(check_scaled)),
-    Law("samples", _over_cases(check_samples)),
-    Law("ascent", _over_cases(check_ascent)),
-    Law("manners", _over_cases(check_manners)),
+    *(Law(name, over_cases(check)) for name, check in CHECKS.items()),
     Law("precisions", check_precisions),
     Law("plain options", check_plain),
 )

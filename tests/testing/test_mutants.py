@@ -12,7 +12,7 @@ from torch import Tensor
 
 from robustfw import UncertaintySet
 from robustfw.regions import Bound, Region, per_row
-from robustfw.regions.base import norms
+from robustfw.regions import norms
 from robustfw.testing import findings
 
 
