@@ -199,7 +199,7 @@ class Intersection(Region):
 
     members: tuple[Region, ...] = attrs.field()
     accuracy: float = 1e-8
-    rounds: int = 3000
+    rounds: int = 5000
     """A bound on the rounds; reaching it gives a warning that says how far rows still moved."""
 
     @members.validator

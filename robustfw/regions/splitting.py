@@ -17,9 +17,10 @@ from torch import Tensor
 from robustfw.errors import RobustfwWarning
 from robustfw.regions.rows import norms, per_row
 
-RELAXATION = 1.6
+RELAXATION, REBALANCE = 1.6, 50
 PUSH_COMMON, PUSH_SUM = 3.0, 10.0
-"""Over-relaxation, and how hard the point pulls, in sizes of the set: each the best of a small grid."""
+"""Over-relaxation, rounds between two looks at the balance of the residuals, and how hard the point pulls at first, in
+sizes of the set: each the best of a small grid."""
 
 
 class Projectable(Protocol):
@@ -40,16 +41,20 @@ def common_point(
     drive. ``size`` is the scale of the set, (batch,), to which ``accuracy`` is relative.
     """
     state = _State(sets, drive, size, accuracy)
-    for _ in range(rounds):
+    for done in range(1, rounds + 1):
         agreed = (state.drive + sum(state.parts) + sum(state.duals)) / (weight + len(sets))
-        change = torch.zeros_like(state.tolerance)
+        apart, step = torch.zeros_like(state.tolerance), torch.zeros_like(state.tolerance)
         for i, each in enumerate(state.sets):
             relaxed = RELAXATION * agreed + (1 - RELAXATION) * state.parts[i]
             moved = each.project(relaxed - state.duals[i])
             state.duals[i] = state.duals[i] + moved - relaxed
-            change = change + norms(moved - agreed) + norms(moved - state.parts[i])
+            apart, step = apart + norms(moved - agreed), step + norms(moved - state.parts[i])
             state.parts[i] = moved
-        going = state.settle(state.parts[-1], change)
+        if done % REBALANCE == 0:  # section 3.4.1: neither residual may lag behind; ever less, or it never settles
+            by = 2 ** (REBALANCE / done) ** 0.3
+            by = per_row(torch.where(apart > 2 * step, 1 / by, torch.where(step > 2 * apart, by, 1.0)), weight)
+            weight, state.drive, state.duals = weight * by, state.drive * by, [dual * by for dual in state.duals]
+        going = state.settle(state.parts[-1], apart + step)
         if going is None:
             return state.settled
         weight = weight[going]
