@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -36,14 +37,26 @@ def problem(text: str) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table; on anything but a terminal, as wide as its contents."""
+    """A table; on anything but a terminal, one line per row, however long."""
+    if not _out.is_terminal:
+        for each in _aligned([title, *columns[1:]], rows):
+            line(each)
+        line("")
+        return
     drawn = Table(title=escape(title), title_justify="left", title_style="bold", header_style="dim", box=None)
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
+    for i, column in enumerate(columns):
+        drawn.add_column(column, overflow="fold", no_wrap=i == 0)
     for row in rows:
         drawn.add_row(*(escape(cell) for cell in row))
-    _out.print(drawn, width=None if _out.is_terminal else 200)
+    _out.print(drawn)
     _out.print()
+
+
+def _aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as their widest cell; the first is indented below its head."""
+    cells = [list(heads), *([f"  {first}", *rest] for first, *rest in rows)]
+    widths = [max(cell_len(cell) for cell in column) for column in zip(*cells, strict=True)]
+    return ["  ".join(set_cell_size(c, w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
 def training(records: Iterator[Record], epochs: int, run: str, *, quiet: bool) -> Iterator[Record]:

@@ -20,8 +20,8 @@ class DataSpec:
     shape: tuple[int, ...]
     """Shape of one example, channels first."""
     classes: int
-    bounds: tuple[float, float] = (0.0, 1.0)
-    """The closed range of every value; perturbed examples stay inside it."""
+    bounds: tuple[float, float] | None = (0.0, 1.0)
+    """The closed range of every value, which perturbed examples keep; None where there is none."""
     mean: tuple[float, ...] | None = None
     """Mean per channel over the training examples, for a standardising layer; None: unknown."""
     std: tuple[float, ...] | None = None

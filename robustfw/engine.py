@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from robustfw import losses, parallel
 from robustfw.errors import TrainingError
 from robustfw.evaluation import evaluate
-from robustfw.inner import Passes, worst_case
+from robustfw.inner import Bounds, Passes, worst_case
 from robustfw.objective import WorstCase
 from robustfw.overfitting import Diagnosis, Symptoms, diagnose, examine
 from robustfw.recipe import Recipe
@@ -149,7 +149,7 @@ def _worst_case(
     recipe: Recipe,
     model: nn.Module,
     uncertainty: UncertaintySet,
-    bounds: tuple[float, float],
+    bounds: Bounds,
     x: Tensor,
     y: Tensor,
     generator: torch.Generator,
@@ -185,14 +185,14 @@ def _check_finite(state: State, batches: int) -> None:
 
 def _finish_epoch(recipe: Recipe, splits: Splits, state: State, passes: Passes, start: float) -> Epoch:
     """Validate, look for overfitting, count the epoch."""
-    batches = state.batch
+    batches, ignored = state.batch, recipe.train.on_overfitting == "ignore"
     loss = float(parallel.summed(state.total_loss / batches / parallel.world()))
     found = _validate(recipe, splits, state, attacked=passes.forward > 0)
-    best = not found.robust_accuracy <= state.best_accuracy and not found.diagnosis.overfitted
+    best = not found.robust_accuracy <= state.best_accuracy and (ignored or not found.diagnosis.overfitted)
     if best:
         state.best_accuracy = found.robust_accuracy
     state.smallest_gap = min(state.smallest_gap, found.diagnosis.gap)
-    warnings = found.diagnosis.warnings + _react(recipe, state, found.diagnosis, best=best)
+    warnings = () if ignored else found.diagnosis.warnings + _react(recipe, state, found.diagnosis, best=best)
     state.epoch, state.batch = state.epoch + 1, 0
     state.total_loss.zero_()
     return Epoch(
@@ -268,7 +268,7 @@ def _react(recipe: Recipe, state: State, diagnosis: Diagnosis, *, best: bool) ->
     action = recipe.train.on_overfitting
     if best and action == "roll-back":
         state.keep_good()
-    if not diagnosis.overfitted or action in ("warn", "ignore"):
+    if not diagnosis.overfitted or action == "warn":
         return ()
     if action == "stop":
         raise TrainingError(f"{diagnosis.warnings[0]} (stopped, as on_overfitting=stop says)")

@@ -186,9 +186,22 @@ class Registry:
             return [self.record(part) for part in value]
         return str(value) if isinstance(value, Fraction | Path) else value
 
-    def spell(self, plugin: object) -> str:
-        """A plugin in the grammar of specs."""
-        return options.spell(self.record(plugin))
+    def spell(self, plugin: object, *, brief: bool = False) -> str:
+        """A plugin in the grammar of specs; ``brief``: only the options that are not as the class has them anyway."""
+
+        def default(field: attrs.Attribute[Any]) -> Any:
+            given: Any = field.default
+            return given.factory() if isinstance(given, attrs.Factory) else given  # type: ignore[arg-type]
+
+        def record(value: Any) -> Any:
+            if isinstance(value, list | tuple):
+                return [record(part) for part in value]
+            if not (attrs.has(type(value)) and isinstance(value, tuple(KINDS.values()))):
+                return self.record(value)
+            told = [f for f in options.fields(type(value)) if getattr(value, f.name) != default(f)]
+            return {"use": self.name_of(value)} | {f.alias or f.name: record(getattr(value, f.name)) for f in told}
+
+        return options.spell(record(plugin) if brief else self.record(plugin))
 
 
 @functools.cache

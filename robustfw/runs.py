@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import shlex
+import sys
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -16,11 +19,15 @@ from safetensors.torch import save
 from torch import Tensor
 
 from robustfw.engine import Epoch, Record
-from robustfw.errors import RunError
+from robustfw.errors import RunError, UsageError
 from robustfw.state import State, evaluated_weights
 
 SAVE_EVERY = 60.0
 """Seconds between two checkpoints within an epoch."""
+PATIENCE = 10.0
+"""Seconds to wait for a run that is in use: workers that read data outlive a killed training by about five."""
+PARTS = ("dataset", "model", "uncertainty", "attack", "objective", "train")
+"""What the recipe in a manifest is made of."""
 
 
 @final
@@ -32,15 +39,15 @@ class Run:
 
     @classmethod
     def create(cls, path: Path, manifest: dict[str, Any]) -> Run:
-        """A new directory, or an empty one; what holds a run already is left alone."""
+        """A new directory, or one without a run; what holds anything of a run already is left alone."""
         run = cls(path)
-        if run.manifest_path.exists():
-            raise RunError(f"{path} holds a run already: go on with it by --resume, or choose another --out")
         try:
+            if any(file.exists() for file in run._files()):
+                raise RunError(f"{path} holds a run already: go on with it by --resume, or choose another --out")
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"cannot make the run directory {path}: {error.strerror}; choose another --out") from error
-        run.write_manifest(manifest)
+        run._write(run.manifest_path, _json(manifest), "make room or choose another --out, then start again")
         return run
 
     @classmethod
@@ -60,40 +67,66 @@ class Run:
         """One JSON object per finished epoch."""
         return self.path / "metrics.jsonl"
 
+    def _files(self) -> tuple[Path, ...]:
+        return self.manifest_path, self.metrics_path, self.checkpoint_path("last"), self.checkpoint_path("best")
+
     def checkpoint_path(self, name: str) -> Path:
         """``last`` holds a whole `State`, ``best`` the weights of highest robust validation accuracy."""
         return self.path / "checkpoints" / f"{name}.safetensors"
 
+    def resume_command(self) -> str:
+        """What to type to go on with this run."""
+        return f"robustfw train --resume --out {shlex.quote(str(self.path))}"
+
     def manifest(self) -> dict[str, Any]:
         """The run's record."""
+        path, advice = self.manifest_path, "without it the run cannot be used: train again with another --out"
         try:
-            manifest = json.loads(self.manifest_path.read_text())
+            manifest = json.loads(path.read_bytes())
         except FileNotFoundError:
-            raise RunError(f"there is no run in {self.path}: it has no manifest.json") from None
-        except (OSError, ValueError) as error:
-            raise RunError(f"cannot read {self.manifest_path}: {error}") from error
-        if not isinstance(manifest, dict) or "recipe" not in manifest:
-            raise RunError(f"{self.manifest_path} is not the manifest of a run: it names no recipe")
-        return manifest
+            raise RunError(f"there is no run in {self.path}: name a directory that robustfw train made") from None
+        except NotADirectoryError:
+            raise RunError(f"{self.path} is a file: name a directory that robustfw train made") from None
+        except OSError as error:
+            raise RunError(f"cannot read {path}: {error.strerror}; mend that, and try again") from error
+        except ValueError as error:
+            raise RunError(f"{path} is not JSON ({error}); {advice}") from error
+        if not _is_manifest(manifest):
+            raise RunError(f"{path} is not the manifest of a run: its recipe or its data are missing; {advice}")
+        return dict(manifest)
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest."""
-        self._write(self.manifest_path, (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
+        self._write(self.manifest_path, _json(manifest))
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The finished epochs."""
+        """The finished epochs; a last line that was cut off by a kill or a full disk is none."""
         if not self.metrics_path.exists():
             return []
-        return [json.loads(line) for line in self.metrics_path.read_text().splitlines()]
+        *whole, _ = self.metrics_path.read_bytes().split(b"\n")
+        try:
+            lines = [json.loads(line) for line in whole]
+        except ValueError:
+            lines = [None]
+        if not all(isinstance(line, dict) and "epoch" in line for line in lines):
+            raise RunError(f"{self.metrics_path} is damaged: move it away to go on without the record of past epochs")
+        return lines
 
     def keep(self, records: Iterator[Record], state: State) -> Generator[Record, None, None]:
         """Pass records on, and keep what they say: a line per epoch, the best weights, the state to resume from.
 
         The state is saved before the first record, after each epoch, now and then within one, and when the consumer
         stops early. At each of these moments it is whole, and a crash between two of them loses only the work between.
+
+        Raises:
+            RunError: another process (or another generator in this one) is training the run, or it cannot be written.
         """
-        self._keep_metrics_until(state.epoch)
-        self.save(state)
+        with self._reserved():
+            self._keep_metrics_until(state.epoch)
+            self.save(state)
+            yield from self._kept(records, state)
+
+    def _kept(self, records: Iterator[Record], state: State) -> Generator[Record, None, None]:
         saved = time.monotonic()
         try:
             for record in records:
@@ -108,6 +141,31 @@ class Run:
         except GeneratorExit:
             self.save(state)
             raise
+        except UsageError:
+            if state.epoch == state.batch == 0:
+                self._withdraw()
+            raise
+
+    def _withdraw(self) -> None:
+        """Take back a run whose recipe cannot make even a first step, so that the name is free for a better one."""
+        for file in self._files():
+            file.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _reserved(self) -> Iterator[None]:
+        """The directory for this training alone, and without what a killed one left half written."""
+        if sys.platform == "win32":  # directories cannot be locked there
+            yield
+            return
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            _lock(handle, self.path)
+            for file in self._files():
+                for leftover in file.parent.glob(f".{file.name}.*.tmp"):
+                    leftover.unlink()
+            yield
+        finally:
+            os.close(handle)
 
     def save(self, state: State) -> None:
         """Write the whole state, unless its loss has stopped being finite: then the previous one is worth more."""
@@ -123,7 +181,8 @@ class Run:
             state.restore(tensors, facts)
         except (KeyError, RuntimeError, ValueError) as error:
             raise RunError(
-                f"{self.checkpoint_path('last')} does not fit the net of this recipe: {str(error).splitlines()[0]}"
+                f"{self.checkpoint_path('last')} does not fit this recipe ({str(error).splitlines()[-1].strip()}): it "
+                "belongs to another run, or to another version of a plugin; train again with another --out"
             ) from error
 
     def weights(self, name: str = "best") -> dict[str, Tensor]:
@@ -133,10 +192,9 @@ class Run:
 
     def _append(self, record: Epoch) -> None:
         values = attrs.asdict(record, filter=attrs.filters.exclude("model"))
-        line = json.dumps({key: _plain(value) for key, value in values.items()}, ensure_ascii=False)
         try:
-            with self.metrics_path.open("a") as file:
-                file.write(line + "\n")
+            with self.metrics_path.open("ab") as file:
+                file.write(json.dumps(plain(values), ensure_ascii=False).encode() + b"\n")
         except OSError as error:
             raise self._unwritable(self.metrics_path, error) from error
 
@@ -146,23 +204,22 @@ class Run:
         self._write(self.metrics_path, "".join(line + "\n" for line in lines).encode())
 
     def _save_tensors(self, name: str, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-        self._write(self.checkpoint_path(name), save(plain, {"facts": json.dumps(facts)}))
+        copies = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+        self._write(self.checkpoint_path(name), save(copies, {"facts": json.dumps(facts)}))
 
     def _load_tensors(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        path = self.checkpoint_path(name)
+        path, other = self.checkpoint_path(name), "last" if name == "best" else "best"
+        advice = f"the {other} weights may be there: robustfw evaluate {self.path} --weights {other}"
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a mapping
                 return tensors, json.loads(file.metadata()["facts"])
         except FileNotFoundError:
-            raise RunError(f"{self.path} has no {name} checkpoint yet: {path} is missing") from None
+            raise RunError(f"{self.path} has no {name} checkpoint ({path} is missing); {advice}") from None
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise RunError(
-                f"cannot read the checkpoint {path}: {error}; it is damaged, or no checkpoint of robustfw"
-            ) from error
+            raise RunError(f"the checkpoint {path} is damaged, or none of robustfw ({error}); {advice}") from error
 
-    def _write(self, path: Path, content: bytes) -> None:
+    def _write(self, path: Path, content: bytes, advice: str | None = None) -> None:
         """Whole or not at all: a temporary file beside it, flushed to the disk, then renamed."""
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
@@ -172,18 +229,50 @@ class Run:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except OSError as error:
+            raise self._unwritable(path, error, advice) from error
+        finally:
             temporary.unlink(missing_ok=True)
-            raise self._unwritable(path, error) from error
 
-    def _unwritable(self, path: Path, error: OSError) -> RunError:
-        return RunError(
-            f"cannot write {path}: {error.strerror}; what was saved before is whole: make room or mend the "
-            f"permissions, then go on with: robustfw train --resume --out {self.path}"
-        )
+    def _unwritable(self, path: Path, error: OSError, advice: str | None = None) -> RunError:
+        go_on = f"what was saved before is whole: make room, then go on with: {self.resume_command()}"
+        return RunError(f"cannot write {path}: {error.strerror}; {advice or go_on}")
 
 
-def _plain(value: object) -> object:
-    """A value as JSON has it; what is not a number is null."""
+def _lock(handle: int, path: Path) -> None:
+    """Lock an open directory; the system takes the lock back however the process ends."""
+    import fcntl
+
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise RunError(f"{path} is being trained already: wait for that, or choose another --out") from None
+            time.sleep(0.1)
+        except OSError:  # a file system that has no locks
+            return None
+
+
+def _is_manifest(value: object) -> bool:
+    """Whether all is there that a run is taken up again from."""
+    if not (isinstance(value, dict) and isinstance(value.get("recipe"), dict) and isinstance(value.get("data"), dict)):
+        return False
+    recipe, data = value["recipe"], value["data"]
+    parts = all(isinstance(recipe.get(part), dict) for part in PARTS)
+    return parts and isinstance(data.get("hash"), str) and isinstance(data.get("spec"), dict)
+
+
+def _json(manifest: dict[str, Any]) -> bytes:
+    return (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: what is not a finite number is null, and a tuple is a list."""
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

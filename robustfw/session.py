@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import os
 import subprocess
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -18,7 +18,7 @@ import robustfw
 from robustfw import engine, hardware, parallel
 from robustfw.dataset import Dataset, DataSpec
 from robustfw.engine import Record
-from robustfw.errors import RunError, UsageError
+from robustfw.errors import DataError, RunError, UsageError
 from robustfw.model import Model
 from robustfw.recipe import Recipe
 from robustfw.registry import Registry
@@ -86,18 +86,31 @@ def begin(
     options = recipe.train
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    device = parallel.device(options.device)
+    device = usable_device(options.device)
     parallel.start(device)
     if options.batch_size % parallel.world():
         raise UsageError(f"a batch of {options.batch_size} cannot be shared by {parallel.world()} processes alike")
     splits = recipe.dataset.load(data_root(data_dir))
     splits.check()
+    if not len(splits.train):
+        raise DataError("there is not one training example: take a smaller share for validation, or other data")
     updates = options.epochs * engine.updates_per_epoch(len(splits.train), options.batch_size)
     state = State.fresh(lambda: recipe.model.build(splits.spec), options, device, updates)
     run = None
     if out is not None:
         run = _run(out, recipe, registry, splits, device, state, resume=resume)
     return Session(recipe, splits, state, run if parallel.rank() == 0 else None, registry)
+
+
+def usable_device(name: str) -> torch.device:
+    """A device by name, tried out."""
+    try:
+        device = parallel.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:  # an AssertionError is how torch says that it has no CUDA
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"the device {name!r} cannot be used here ({reason}): give cpu, or auto") from error
+    return device
 
 
 def data_root(given: Path | None) -> Path:
@@ -118,13 +131,28 @@ def _run(
 
 
 def _check_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
-    for part in ("recipe", "data"):
-        changed = [key for key in now[part] if before[part].get(key) != now[part][key]]
-        if changed:
-            raise RunError(
-                f"the run in {out} has another {part} ({', '.join(changed)}): resume it with the same one, or choose "
-                "another --out"
-            )
+    changed = "; ".join(_differences(before["recipe"], now["recipe"]))
+    if changed:
+        raise RunError(
+            f"the run in {out} has another recipe ({changed}): leave that option out to go on with it, or choose "
+            "another --out"
+        )
+    if any(True for _ in _differences(before["data"], now["data"])):
+        raise RunError(
+            f"the run in {out} was trained on other data: give the folder of its own by --data-dir, or choose "
+            "another --out"
+        )
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], owner: str = "") -> Iterator[str]:
+    """What of ``now`` is otherwise in ``before``, in words; of another plugin, its name only."""
+    keys = ["use"] if now.get("use") != before.get("use") else list(now)
+    for key in keys:
+        there, here = before.get(key), now[key]
+        if isinstance(there, Mapping) and isinstance(here, Mapping):
+            yield from _differences(there, here, f"{owner}{key}.")
+        elif there != here:
+            yield f"{owner}{key} is {there} there and {here} here"
 
 
 def _manifest(recipe: Recipe, registry: Registry, splits: Splits, device: torch.device) -> dict[str, Any]:
@@ -143,7 +171,7 @@ def _manifest(recipe: Recipe, registry: Registry, splits: Splits, device: torch.
         }
         | {"spec": _listed(attrs.asdict(splits.spec))},
         "ascent_mode": recipe.train.ascent_mode,
-        "bounds": list(splits.spec.bounds),
+        "bounds": _listed(splits.spec.bounds),
         "processes": parallel.world(),
         "hardware": hardware.describe(device),
     }
@@ -174,6 +202,18 @@ def _commit() -> str | None:
     return answer.stdout.strip() or None
 
 
+def named_parts(run: Run, *kinds: str) -> dict[str, Any]:
+    """The recipe in a run's manifest; its parts of these kinds must have names, by which they can be made again."""
+    recipe: dict[str, Any] = run.manifest()["recipe"]
+    objects = [kind for kind in kinds if ":" in str(recipe[kind].get("use", ""))]
+    if objects:
+        raise RunError(
+            f"the {' and the '.join(objects)} of the run in {run.path} were given as objects, which only the program "
+            "that made the run has: use it from there"
+        )
+    return recipe
+
+
 def rebuild(run: Run, registry: Registry, model: nn.Module | None = None, *, weights: str = "best") -> nn.Module:
     """The trained net of a run, in evaluation mode; needs no data.
 
@@ -182,18 +222,19 @@ def rebuild(run: Run, registry: Registry, model: nn.Module | None = None, *, wei
         weights: ``best``, of highest robust validation accuracy, or ``last``.
     """
     if model is None:
-        model = _built(run.manifest(), run, registry)
+        model = _built(run, registry)
     try:
         model.load_state_dict(run.weights(weights))
     except RuntimeError as error:
-        raise RunError(f"the weights in {run.path} do not fit its model: {str(error).splitlines()[0]}") from error
+        raise RunError(f"the weights in {run.path} do not fit its model: {str(error).splitlines()[-1].strip()}") from error
     return model.eval()
 
 
-def _built(manifest: dict[str, Any], run: Run, registry: Registry) -> nn.Module:
-    if ":" in manifest["recipe"]["model"]["use"]:
-        raise RunError(f"the run in {run.path} trained a net given as an object, which only its program can rebuild")
-    facts = manifest["data"]["spec"]
+def _built(run: Run, registry: Registry) -> nn.Module:
+    recipe, facts = named_parts(run, "model"), run.manifest()["data"]["spec"]
     given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
-    spec = DataSpec(**given)
-    return registry.make("model", manifest["recipe"]["model"]).build(spec)
+    try:
+        spec = DataSpec(**given)
+    except TypeError as error:
+        raise RunError(f"the manifest of {run.path} does not describe its data ({error}); train again") from error
+    return registry.make("model", recipe["model"]).build(spec)

@@ -155,7 +155,7 @@ def _check_tensors(name: str, split: TensorSplit, spec: DataSpec) -> None:
         )
     scale = 255 if split.x.dtype == torch.uint8 else 1
     low, high = (float(extreme) / scale for extreme in split.x.aminmax())
-    if not (spec.bounds[0] <= low and high <= spec.bounds[1]):
+    if spec.bounds is not None and not (spec.bounds[0] <= low and high <= spec.bounds[1]):
         raise DataError(
             f"{name} values range over [{low:.4g}, {high:.4g}], outside the declared bounds "
             f"[{spec.bounds[0]:g}, {spec.bounds[1]:g}]: radii would be in the wrong unit"

@@ -37,9 +37,15 @@ def shrunk_l1(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
     level = breakpoints.gather(1, last) - (radius - filled.gather(1, last)) / slope
     for _ in range(POLISH):
         below, level = _polished(below, room, radius, level)
-    moved = torch.minimum((below - level).clamp(min=0), magnitude)
+    moved = _at_most(torch.minimum((below - level).clamp(min=0), magnitude), room, radius)
     fits = _capped(magnitude, room).sum(1, keepdim=True) <= radius
     return _capped(torch.where(fits, magnitude, moved), room)
+
+
+def _at_most(moved: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
+    """Magnitudes with the last digits above the radius, which rounding may add, taken off in proportion."""
+    total = _capped(moved, room).sum(1, keepdim=True)
+    return _capped(moved, room) * (radius / total.clamp(min=torch.finfo(total.dtype).tiny)).clamp(max=1)
 
 
 def _polished(below: Tensor, room: Tensor | None, radius: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:

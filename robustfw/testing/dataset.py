@@ -24,7 +24,7 @@ def check_spec(dataset: Dataset, seed: int) -> None:
             continue
         x, y = next(split.in_order(8))
         require(x.is_floating_point() and tuple(x.shape[1:]) == splits.spec.shape, f"{name}: x is {tuple(x.shape)}")
-        low, high = splits.spec.bounds
+        low, high = splits.spec.bounds or (-torch.inf, torch.inf)
         require(bool(((x >= low) & (x <= high)).all()), f"{name}: values outside [{low:g}, {high:g}]")
         require(y.dtype == torch.int64, f"{name}: labels are {y.dtype}, not int64")
 
@@ -64,7 +64,7 @@ def check_augmentation(dataset: Dataset, seed: int) -> None:
     x, _ = next(splits.train.in_order(8))
     first, second = (splits.augment(x, torch.Generator().manual_seed(seed)) for _ in range(2))
     require(first.shape == x.shape and first.dtype == x.dtype, f"augmented x is {tuple(first.shape)} {first.dtype}")
-    low, high = splits.spec.bounds
+    low, high = splits.spec.bounds or (-torch.inf, torch.inf)
     require(bool(((first >= low) & (first <= high)).all()), "augmented x leaves the data range")
     require(bool(torch.equal(first, second)), "the same generator augments differently")
 

@@ -1,0 +1,135 @@
+"""Attacks: what each is by definition, on problems small enough to know the answer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import robustfw
+from robustfw import UsageError
+from robustfw.inner import InnerProblem
+
+
+def problem(function, x, spec="linf:radius=0.2", box=True):
+    region = robustfw.make("uncertainty", spec).at(x)
+    return InnerProblem.of(function, x, region.within(0 - x, 1 - x) if box else region)
+
+
+def run(attack, problem, seed=0):
+    return robustfw.make("attack", attack).maximize(problem, torch.Generator().manual_seed(seed))
+
+
+X = torch.full((4, 3), 0.5, dtype=torch.float64)
+
+
+def bumpy(moved):
+    """Two hills; the gradient at x leads up the lower one."""
+    t = moved[:, 0] - 0.5
+    return torch.where(t > 0, t, -0.5 * t + 4 * t**2)
+
+
+def test_single_step_is_one_support_call():
+    """Eq. 11, and over ℓ∞ eq. 2: ε·sign(∇J)."""
+    w = torch.tensor([1.0, -2.0, 0.0], dtype=torch.float64)
+    p = problem(lambda moved: moved @ w, X)
+    torch.testing.assert_close(run("single-step", p), 0.2 * w.sign().expand(4, 3))
+    assert (p.passes.forward, p.passes.backward) == (4, 4)
+
+
+def test_fgsm_rs_is_a_random_start_a_long_step_and_a_projection():
+    w = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    p = problem(lambda moved: moved @ w, X)
+    start = p.region.sample(torch.Generator().manual_seed(3))
+    expected = (start + 1.25 * 0.2 * w.sign()).clamp(-0.2, 0.2)
+    torch.testing.assert_close(run("single-step:random_start=true,step=1.25", p, 3), expected)
+
+
+def test_pgd_with_one_full_step_from_zero_is_the_single_step():
+    p = problem(lambda moved: (moved**2).sum(1), torch.rand(4, 3, dtype=torch.float64))
+    for spec in ("linf", "l2", "l1"):
+        p = problem(lambda moved: (moved**2).sum(1), torch.rand(4, 3, dtype=torch.float64), spec)
+        once = run("pgd:steps=1,step=1,random_start=false,result=last", p)
+        torch.testing.assert_close(once, run("single-step", p))
+
+
+def test_pgd_keeps_the_best_iterate_of_each_example():
+    """On an objective that falls after a peak the last iterate is worse than the best."""
+    p = problem(lambda moved: -((moved[:, 0] - 0.55) ** 2), X)
+    best = run("pgd:steps=9,step=1,random_start=false", p)
+    last = run("pgd:steps=9,step=1,random_start=false,result=last", p)
+    assert (p.value(best) >= p.value(last)).all()
+    assert (p.value(best) >= p.value(p.region.zero())).all()
+
+
+def test_the_last_iterate_is_scored_too():
+    p = problem(lambda moved: moved.sum(1), X)
+    assert (run("pgd:steps=1,step=1,random_start=false", p) == 0.2).all()
+
+
+def test_pgd_fools_what_one_step_cannot():
+    def hole(moved):
+        return -torch.cos(2 * torch.pi * (moved[:, 0] - 0.5) / 0.2) + 0.1 * moved[:, 0]
+
+    p = problem(hole, X)
+    assert (p.value(run("pgd:steps=20,step=0.1,random_start=false", p)) > 0.9).all()
+    assert (p.value(run("single-step", p)) < 0).all()
+
+
+def test_momentum_carries_on_through_a_flat_place():
+    def stairs(moved):
+        t = moved[:, 0] - 0.5
+        return torch.where(t < 0.05, t, torch.where(t > 0.08, t - 0.03, torch.full_like(t, 0.05)))
+
+    p = problem(stairs, X)
+    plain = run("pgd:steps=12,step=0.15,random_start=false", p)
+    carried = run("pgd:steps=12,step=0.15,random_start=false,momentum=0.9", p)
+    assert (p.value(carried) > p.value(plain) + 0.05).all()
+
+
+def test_restarts_take_the_worst_of_each_example():
+    x = torch.full((64, 1), 0.5, dtype=torch.float64)
+    p = problem(bumpy, x)
+    once = p.value(run("pgd:steps=3", p))
+    many = p.value(run("restarts:n=10,attack=(pgd:steps=3)", p))
+    assert (many >= p.value(run("restarts:n=1,attack=(pgd:steps=3)", p)) - 1e-12).all()
+    assert many.min() > once.min()
+
+
+def test_strongest_is_as_strong_as_each():
+    x = torch.rand(32, 6, dtype=torch.float64)
+    w = torch.randn(6, dtype=torch.float64)
+    p = problem(lambda moved: torch.sin(5 * moved) @ w, x, "l1:radius=1")
+    joined = p.value(run("strongest:attacks=[(pgd:random_start=false),frank-wolfe,single-step]", p))
+    for attack in ("pgd:random_start=false", "frank-wolfe", "single-step"):
+        assert (joined >= p.value(run(attack, p)) - 1e-12).all()
+
+
+def test_random_is_the_best_of_its_samples():
+    p = problem(lambda moved: moved.sum(1), X)
+    few, many = (p.value(run(f"random:samples={n}", p)).mean() for n in (1, 200))
+    assert few < many <= p.value(run("single-step", p)).mean()
+
+
+def test_frank_wolfe_needs_no_projection_and_a_convex_set():
+    p = problem(lambda moved: -((moved - 0.55) ** 2).sum(1), X, "l2:radius=0.5")
+    delta = run("frank-wolfe:steps=200", p)
+    torch.testing.assert_close(delta, torch.full_like(X, 0.05), atol=0.01, rtol=0)
+    with pytest.raises(UsageError, match="frank-wolfe needs a convex set"):
+        run("frank-wolfe", problem(lambda moved: moved.sum(1), X, "l0"))
+
+
+def test_steps_are_relative_to_the_set_and_spent_where_there_is_room():
+    """In ℓ1 a full step from the corner goes to the next best coordinates, not into the wall."""
+    x = torch.tensor([[0.9, 0.5, 0.5]], dtype=torch.float64)
+    w = torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64)
+    p = problem(lambda moved: moved @ w, x, "l1:radius=0.8")
+    moves = [p.region.ascent(w[None], delta, 0.5) for delta in (p.region.zero(), torch.tensor([[0.1, 0.4, 0.0]]))]
+    torch.testing.assert_close(moves[0], torch.tensor([[0.1, 0.3, 0.0]], dtype=torch.float64))
+    torch.testing.assert_close(moves[1], torch.tensor([[0.0, 0.1, 0.3]], dtype=torch.float64))
+    assert float(p.value(run("pgd:steps=40,random_start=false", p))) > 0.97 * float(p.value(run("single-step", p)))
+
+
+@pytest.mark.parametrize("spec", ["pgd:steps=0", "pgd:step=0", "pgd:direction=up", "random:samples=0", "restarts:n=0"])
+def test_wrong_options_are_refused(spec):
+    with pytest.raises(UsageError):
+        robustfw.make("attack", spec)

@@ -1,0 +1,139 @@
+"""Models and data sets: facts of the papers' nets, and the real files where there are some."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from PIL import Image
+
+import robustfw
+from robustfw import DataError, DataSpec, UsageError
+from robustfw.splits import LoadedSplit, TensorSplit
+
+MNIST = DataSpec((1, 28, 28), 10, mean=(0.1307,), std=(0.3081,))
+CIFAR = DataSpec((3, 32, 32), 10, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
+
+
+def parameters(model, spec):
+    return sum(p.numel() for p in robustfw.make("model", model).build(spec).parameters())
+
+
+@pytest.mark.parametrize(
+    ("model", "spec", "expected"),
+    [
+        ("paper-mnist", MNIST, 105_506),
+        ("madry-mnist", MNIST, 3_274_634),
+        ("linear", MNIST, 7_850),
+        ("mlp:hidden=[100]", MNIST, 79_510),
+        ("resnet18-cifar", CIFAR, 11_171_146 + 2 * 512),  # with the last batch norm of He et al. 2016b
+        ("paper-cifar", CIFAR, 14_991_946),
+    ],
+)
+def test_numbers_of_parameters(model, spec, expected):
+    assert parameters(model, spec) == expected
+
+
+def test_paper_mnist_standardises_the_padded_image():
+    """The authors' statistics: mean 0.1001 and standard deviation 0.2752 on images padded to 32x32."""
+    net = robustfw.make("model", "paper-mnist").build(MNIST)
+    assert float(net[1].mean) == pytest.approx(0.1001, abs=1e-4)
+    assert float(net[1].std) == pytest.approx(0.2752, abs=1e-4)
+
+
+def test_the_robust_nets_of_the_paper_have_a_batch_norm_on_the_input():
+    net = robustfw.make("model", "paper-mnist:input_norm=batch").build(MNIST)
+    assert isinstance(net[1], torch.nn.BatchNorm2d)
+    assert not net[1].affine
+
+
+def test_any_builder_of_torchvision():
+    net = robustfw.make("model", "torchvision:builder=mobilenet_v3_small").build(DataSpec((1, 64, 64), 7))
+    assert net.eval()(torch.rand(2, 1, 64, 64)).shape == (2, 7)
+    with pytest.raises(UsageError, match="has no classifier 'resnet19'"):
+        robustfw.make("model", "torchvision:builder=resnet19").build(CIFAR)
+
+
+@pytest.mark.parametrize("model", ["paper-mnist", "paper-cifar", "resnet18-cifar"])
+def test_images_that_are_too_small_are_refused(model):
+    with pytest.raises(UsageError, match=f"{model} needs images of at least"):
+        robustfw.make("model", model).build(DataSpec((1, 4, 4), 2))
+
+
+def test_digits_are_all_there(tmp_path):
+    splits = robustfw.make("dataset", "digits").load(tmp_path)
+    assert len(splits.train) + len(splits.validation) + len(splits.test) == 1797
+    assert splits.spec.shape == (1, 8, 8)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_validation_share(tmp_path):
+    splits = robustfw.make("dataset", "two-moons:examples=100,validation=0.25").load(tmp_path)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (60, 20, 20)
+    assert len(robustfw.make("dataset", "digits:validation=0").load(tmp_path).validation) == 0
+
+
+def test_crops_are_shifted_and_mirrored_copies():
+    from robustfw_vision.augment import Crop
+
+    x = torch.rand(200, 1, 8, 8)
+    still = Crop(pad=0, flip=True)(x, torch.Generator().manual_seed(0))
+    mirrored = (still == x.flip(3)).flatten(1).all(1)
+    kept = (still == x).flatten(1).all(1)
+    assert (mirrored | kept).all()
+    assert 60 < int(mirrored.sum()) < 140
+    moved = Crop(pad=2, flip=False)(x, torch.Generator().manual_seed(0))
+    centre = torch.nn.functional.pad(x, [2] * 4, mode="reflect")
+    windows = torch.stack([centre[:, :, i : i + 8, j : j + 8] for i in range(5) for j in range(5)])
+    assert (windows == moved).flatten(2).all(2).any(0).all()
+
+
+def test_image_folders_are_read_by_name(tmp_path):
+    for part, count in (("train", 6), ("test", 2)):
+        for label, colour in (("blue", (0, 0, 255)), ("red", (255, 0, 0))):
+            folder = tmp_path / "pets" / part / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                Image.new("RGB", (12, 10), colour).save(folder / f"{i}.png")
+    splits = robustfw.make("dataset", "image-folder:path=pets,size=8,workers=0,validation=0.25").load(tmp_path)
+    splits.check()
+    assert isinstance(splits.train, LoadedSplit)
+    assert splits.spec.labels == ("blue", "red")
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (9, 3, 4)
+    x, y = next(splits.test.in_order(4))
+    assert x.shape == (4, 3, 8, 8)
+    assert x[y == 1][:, 0].min() == 1
+    assert splits.fingerprint() == robustfw.make(
+        "dataset", "image-folder:path=pets,size=8,workers=0,validation=0.25"
+    ).load(tmp_path).fingerprint()
+
+
+def test_folders_that_are_not_there(tmp_path):
+    with pytest.raises(DataError, match="image-folder reads train/<class>/ and test/<class>/"):
+        robustfw.make("dataset", "image-folder:path=nowhere").load(tmp_path)
+
+
+def test_mnist_is_the_real_one(data_dir):
+    splits = robustfw.make("dataset", "mnist").load(data_dir)
+    splits.check()
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (57_000, 3_000, 10_000)
+    assert splits.test.y[:5].tolist() == [7, 2, 1, 0, 4]
+    assert isinstance(splits.train, TensorSplit)
+    assert splits.train.x.dtype == torch.uint8
+    pixels = torch.cat([splits.train.x, splits.validation.x]).float() / 255
+    assert float(pixels.mean()) == pytest.approx(0.1307, abs=1e-4)
+    assert float(pixels.std()) == pytest.approx(0.3081, abs=1e-4)
+
+
+def test_cifar10_is_the_real_one(data_dir):
+    splits = robustfw.make("dataset", "cifar10").load(data_dir)
+    splits.check()
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (47_500, 2_500, 10_000)
+    assert splits.spec.labels[3] == "cat"
+    assert splits.test.y[:4].tolist() == [3, 8, 8, 0]
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_the_laws_hold_on_the_real_files(data_dir, name):
+    from robustfw.testing import check
+
+    check(robustfw.make("dataset", name))

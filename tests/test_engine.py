@@ -1,0 +1,247 @@
+"""The engine: an exact oracle for the whole min-max path, and what it promises about its records and its state."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import attrs
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import robustfw
+from robustfw import DataSpec, Objective, Splits, TensorSplit, TrainingError, engine
+from robustfw.engine import Epoch, Step
+from robustfw.recipe import Recipe, TrainOptions
+from robustfw.registry import Registry
+from robustfw.session import GivenDataset, GivenModel, begin
+from robustfw.state import State, derived_seed, generator_for
+
+REGISTRY = Registry.installed()
+
+
+def blobs(n=96, d=6, dtype=torch.float64):
+    """Two overlapping clouds without a data range."""
+    generator = torch.Generator().manual_seed(5)
+    y = torch.arange(n) % 2
+    x = torch.randn(n, d, generator=generator, dtype=dtype) + (y[:, None] - 0.5) * 1.5
+    part = TensorSplit(x, y)
+    return Splits(part.subset(torch.arange(64)), part.subset(torch.arange(64, 80)), part.first(8), DataSpec((d,), 2, None))
+
+
+def recipe(model, splits, train=None, **parts):
+    given = {"dataset": GivenDataset(splits), "model": GivenModel(model) if isinstance(model, nn.Module) else model}
+    return Recipe.read(given | parts | {"train": train or {}}, REGISTRY)
+
+
+def records(model, splits, steps=False, **more):
+    session = begin(recipe(model, splits, **more), REGISTRY)
+    return [record for record in session.records() if steps or isinstance(record, Epoch)]
+
+
+@pytest.mark.parametrize(("norm", "dual"), [("linf", 1), ("l2", 2), ("l1", math.inf)])
+def test_linear_model_matches_dual_norm_penalty(norm, dual):
+    """Adversarial training of a linear binary classifier is training with ε‖w‖_q off the margin, weight for weight.
+
+    max over ‖δ‖ₚ ≤ ε of ℓ(y⟨w, x + δ⟩) = ℓ(y⟨w, x⟩ − ε‖w‖_q), 1/p + 1/q = 1, and one support call attains it.
+    """
+    epsilon, splits = 0.3, blobs()
+    torch.manual_seed(0)
+    model = nn.Linear(6, 2).double()
+    twin = nn.Linear(6, 2).double()
+    twin.load_state_dict(model.state_dict())
+    options = {"epochs": 6, "batch_size": 16, "learning_rate": 0.2, "optimizer": "sgd:momentum=0.9", "seed": 3}
+    records(model, splits, uncertainty=f"{norm}:radius={epsilon}", attack="single-step", train=options)
+
+    optimizer = torch.optim.SGD(twin.parameters(), 0.2, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=25, pct_start=0.25, cycle_momentum=False)
+    for epoch in range(6):
+        order = torch.randperm(64, generator=generator_for(3, "order", epoch))
+        for rows in order.split(16):
+            x, sign = splits.train.x[rows], 2 * splits.train.y[rows].double() - 1
+            w, b = twin.weight[1] - twin.weight[0], twin.bias[1] - twin.bias[0]
+            margin = sign * (x @ w + b) - epsilon * torch.linalg.vector_norm(w, dual)
+            loss = functional.softplus(-margin).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+    torch.testing.assert_close(model.weight, twin.weight, rtol=0, atol=1e-10)
+    torch.testing.assert_close(model.bias, twin.bias, rtol=0, atol=1e-10)
+
+
+def test_clean_training_is_training_with_radius_zero():
+    splits, weights = blobs(), []
+    for parts in ({"objective": "clean"}, {"objective": "robust", "uncertainty": "l2:radius=0"}):
+        torch.manual_seed(0)
+        model = nn.Linear(6, 2).double()
+        records(model, splits, attack="single-step", train={"epochs": 2, "batch_size": 16}, **parts)
+        weights.append(model.weight.detach())
+    torch.testing.assert_close(*weights, rtol=0, atol=1e-12)
+
+
+def test_mixed_is_the_mixture():
+    torch.manual_seed(0)
+    model, x, y = nn.Linear(4, 3), torch.rand(5, 4), torch.arange(5) % 3
+    far = x + 0.5
+    mixed = robustfw.make("objective", "mixed:alpha=0.25")(model, x, y, lambda loss=None: far)
+    expected = [functional.cross_entropy(model(z), y, reduction="none") for z in (x, far)]
+    torch.testing.assert_close(mixed, 0.25 * expected[0] + 0.75 * expected[1])
+
+
+def test_it_never_learns_from_clean_examples_when_robust():
+    """Algorithm 1: θ only ever sees worst cases."""
+    splits, seen = blobs(), []
+
+    class Watching(nn.Linear):
+        def forward(self, x):
+            if torch.is_grad_enabled() and not x.requires_grad and self.training:
+                seen.append(x.detach().clone())
+            return super().forward(x)
+
+    torch.manual_seed(0)
+    options = {"epochs": 1, "batch_size": 16}
+    records(Watching(6, 2).double(), splits, uncertainty="l2:radius=0.5", attack="single-step", train=options)
+    clean = {tuple(row.tolist()) for row in splits.train.x}
+    assert len(seen) == 4
+    assert not any(tuple(row.tolist()) in clean for batch in seen for row in batch)
+
+
+def test_records_count_steps_and_epochs():
+    options = {"epochs": 2, "batch_size": 16}
+    found = records("mlp:hidden=[8]", blobs(dtype=torch.float32), steps=True, train=options)
+    assert [type(record) for record in found] == [*[Step] * 4, Epoch, *[Step] * 4, Epoch]
+    last = found[-1]
+    assert last.epoch == last.epochs == 2
+    assert last.attacked == 16
+    assert last.passes_per_example == pytest.approx(7 + 7 + 1)
+    assert 0 <= last.robust_accuracy <= last.clean_accuracy <= 1
+    assert "model" not in repr(last)
+
+
+def test_the_test_split_is_out_of_reach():
+    class Guarded:
+        def __getattr__(self, name):
+            raise AssertionError(f"the trainer asked the test split for {name}")
+
+    splits = blobs(dtype=torch.float32)
+    made = recipe("mlp:hidden=[8]", splits, train={"epochs": 1, "batch_size": 16})
+    state = State.fresh(lambda: made.model.build(splits.spec), made.train, torch.device("cpu"), 4)
+    list(engine.train(made, attrs.evolve(splits, test=Guarded()), state))
+
+
+def test_a_training_leaves_the_callers_randomness_alone():
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    for _ in records("mlp:hidden=[8]", blobs(dtype=torch.float32), train={"epochs": 1, "batch_size": 16}):
+        pass
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_callers_randomness_does_not_change_a_training():
+    splits, weights = blobs(dtype=torch.float32), []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found = records("mlp:hidden=[8]", splits, train={"epochs": 1, "batch_size": 16})
+        weights.append(torch.cat([p.detach().flatten() for p in found[-1].model.parameters()]))
+        torch.rand(5)
+    assert torch.equal(*weights)
+
+
+def test_streams_of_randomness_share_nothing():
+    seeds = {derived_seed(seed, stream, step) for seed in range(20) for stream in ("a", "b") for step in range(20)}
+    assert len(seeds) == 800
+
+
+@attrs.frozen
+class Explodes(Objective):
+    def __call__(self, model, x, y, worst_case):
+        return model(x).sum(1) * torch.inf
+
+
+def test_a_loss_that_is_not_finite_stops_the_training_with_a_sentence():
+    with pytest.raises(TrainingError, match=r"the loss is not finite in epoch 1, batch 1 of 4: lower the learning rate"):
+        records("mlp:hidden=[8]", blobs(dtype=torch.float32), objective=Explodes(), train={"batch_size": 16})
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("schedule", ["constant", "multistep", "cosine", "one-cycle"])
+def test_optimizers_and_schedules_learn(optimizer, schedule):
+    rate = 0.05 if optimizer == "sgd" else 0.01
+    options = {"epochs": 5, "batch_size": 16, "optimizer": optimizer, "schedule": schedule, "learning_rate": rate}
+    found = records("mlp:hidden=[8]", blobs(dtype=torch.float32), uncertainty="l2:radius=0.1", train=options)
+    assert found[-1].loss < found[0].loss
+
+
+def test_averaged_weights_are_the_ones_evaluated():
+    options = {"epochs": 1, "batch_size": 16, "ema": 0.5}
+    session = begin(recipe("mlp:hidden=[8]", blobs(dtype=torch.float32), train=options), REGISTRY)
+    live, expected = session.state.model, None
+    for record in session.records():
+        if isinstance(record, Step):
+            now = next(live.parameters()).detach()
+            expected = now.clone() if expected is None else 0.5 * expected + 0.5 * now
+    assert record.model is not live
+    torch.testing.assert_close(next(record.model.parameters()).detach(), expected)
+
+
+def test_the_gradient_is_clipped():
+    splits = blobs(dtype=torch.float32)
+    options = {"epochs": 1, "batch_size": 16, "optimizer": "sgd:momentum=0,weight_decay=0", "schedule": "constant"}
+    torch.manual_seed(0)
+    model = nn.Linear(6, 2)
+    before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
+    session = begin(recipe(model, splits, train=options | {"clip": 1e-3, "learning_rate": 1.0}), REGISTRY)
+    next(session.records())
+    after = torch.cat([p.detach().flatten() for p in model.parameters()])
+    assert float((after - before).norm()) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_the_set_grows_during_the_warm_up():
+    made = recipe("mlp:hidden=[8]", blobs(), uncertainty="l2:radius=1", train={"radius_warmup": 2})
+    x, g = torch.zeros(1, 6), torch.ones(1, 6)
+    sizes = [float(engine._grown(made, epochs).at(x).support(g).norm()) for epochs in (0.5, 1, 2, 3)]
+    assert sizes == pytest.approx([0.25, 0.5, 1, 1])
+
+
+
+@pytest.mark.parametrize("action", ["warn", "roll-back", "stop", "ignore"])
+def test_catastrophic_overfitting_is_noticed_and_dealt_with(action, monkeypatch):
+    """The symptoms are given; what follows from them is the engine's: see tests/test_overfitting.py for the symptoms."""
+    symptoms = itertools.chain([(0.6, 0.6), (0.7, 0.6), (0.99, 0.1)], itertools.repeat((0.6, 0.6)))
+
+    def validate(recipe, splits, state, *, attacked):
+        under_attack, robust = next(symptoms)
+        found = engine.Symptoms(under_attack, 0.9)
+        limit = recipe.train.overfitting_gap
+        diagnosis = engine.diagnose(found, 0.99, robust, smallest_gap=state.smallest_gap, limit=limit)
+        return engine._Validation(10, 0.99, robust, found, diagnosis)
+
+    monkeypatch.setattr(engine, "_validate", validate)
+    options = {"epochs": 4, "batch_size": 16, "on_overfitting": action, "schedule": "constant"}
+    session = begin(recipe("mlp:hidden=[8]", blobs(dtype=torch.float32), train=options), REGISTRY)
+    epochs, weights = [], []
+    try:
+        for record in session.records():
+            if isinstance(record, Epoch):
+                epochs.append(record)
+                weights.append(torch.cat([p.detach().flatten().clone() for p in record.model.parameters()]))
+    except TrainingError as error:
+        assert action == "stop"
+        assert "catastrophic overfitting" in str(error)
+        assert len(epochs) == 2
+        return
+    assert action != "stop"
+    assert any("catastrophic overfitting" in warning for warning in epochs[2].warnings) == (action != "ignore")
+    assert not epochs[2].best
+    assert torch.equal(weights[2], weights[0]) == (action == "roll-back")
+    assert not epochs[3].warnings
+
+
+def test_options_are_checked():
+    for name, value in (("epochs", 0), ("batch_size", 0), ("learning_rate", -1.0), ("ema", 1.0), ("clip", 0.0)):
+        with pytest.raises(ValueError, match=name):
+            TrainOptions(**{name: value})

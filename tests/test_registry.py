@@ -1,0 +1,136 @@
+"""The registry is an object: plugins by kind and name, where they come from, and what is wrong with them."""
+
+from __future__ import annotations
+
+import types
+
+import attrs
+import pytest
+
+import robustfw
+from robustfw import UncertaintySet, UsageError, hookimpl
+from robustfw.registry import KINDS, Registry
+
+
+@attrs.frozen
+class Point(UncertaintySet):
+    """Nothing may change."""
+
+    radius: float = 0.0
+
+    def at(self, x):
+        return robustfw.make("uncertainty", "linf:radius=0").at(x)
+
+
+def plugin(**functions):
+    module = types.ModuleType("some_plugin")
+    for name, function in functions.items():
+        setattr(module, name, function)
+    return module
+
+
+@hookimpl
+def offers_point(add):
+    add("point", Point)
+
+
+def test_a_module_registers_classes_and_the_kind_is_inferred():
+    registry = Registry({"mine": plugin(robustfw_register=offers_point)}, {"mine": "my-package 1.2"})
+    entry = registry.entry("uncertainty", "point")
+    assert entry.cls is Point
+    assert entry.distribution == "my-package 1.2"
+    assert registry.make("uncertainty", "point:radius=0.5") == Point(0.5)
+    assert registry.make("uncertainty", {"use": "point", "radius": 1}) == Point(1.0)
+    assert registry.make("uncertainty", Point(2.0)) == Point(2.0)
+    assert registry.record(Point(0.5)) == {"use": "point", "radius": 0.5}
+
+
+def test_two_plugins_of_one_name_are_an_error_that_names_both():
+    module = plugin(robustfw_register=offers_point)
+    other = plugin(robustfw_register=offers_point)
+    with pytest.raises(UsageError, match=r"two plugins offer the uncertainty 'point': a \(dist-a 1\) and b \(dist-b 2\)"):
+        Registry({"a": module, "b": other}, {"a": "dist-a 1", "b": "dist-b 2"})
+
+
+def test_a_plugin_that_fails_is_reported_and_breaks_nothing_else():
+    @hookimpl
+    def fails(add):
+        add("half", Point)
+        raise RuntimeError("no such file")
+
+    registry = Registry({"bad": plugin(robustfw_register=fails), "good": plugin(robustfw_register=offers_point)})
+    assert [entry.name for entry in registry.of_kind("uncertainty")] == ["point"]
+    assert registry.broken[0].plugin == "bad"
+    assert "RuntimeError: no such file" in registry.broken[0].reason
+    with pytest.raises(UsageError, match=r"no uncertainty named 'half'.*failed to load: bad.*no such file"):
+        registry.entry("uncertainty", "half")
+
+
+def test_a_misspelt_hook_is_reported():
+    @hookimpl
+    def robustfw_registr(add):
+        """A typo."""
+
+    registry = Registry({"typo": plugin(robustfw_registr=robustfw_registr)})
+    assert "robustfw_registr" in registry.broken[0].reason
+
+
+def test_a_class_of_no_interface_is_refused():
+    @hookimpl
+    def offers_nonsense(add):
+        add("nonsense", dict)
+
+    registry = Registry({"odd": plugin(robustfw_register=offers_nonsense)})
+    assert "exactly one of robustfw's interfaces" in registry.broken[0].reason
+
+
+def test_wrong_names_and_kinds_list_the_right_ones():
+    registry = Registry.installed()
+    with pytest.raises(UsageError, match="no uncertainty named 'linff'; did you mean linf"):
+        registry.make("uncertainty", "linff")
+    with pytest.raises(UsageError, match="no kind of plugin 'atack'; did you mean attack"):
+        registry.make("atack", "pgd")
+    with pytest.raises(UsageError, match="attack pgd has no option 'stesp'; did you mean step or steps"):
+        registry.make("attack", "pgd:stesp=3")
+    with pytest.raises(UsageError, match="cannot make a plugin of kind 'attack' from 3"):
+        registry.make("attack", 3)
+
+
+def test_nested_plugins_are_made_by_the_registry():
+    registry = Registry.installed()
+    attack = registry.make("attack", "restarts:n=2,attack=(pgd:steps=3,direction=gradient)")
+    assert attack.n == 2
+    assert attack.attack.steps == 3
+    with pytest.raises(UsageError, match="attack pgd has no option 'stesp'"):
+        registry.make("attack", "restarts:attack=(pgd:stesp=3)")
+
+
+def test_make_of_the_package_uses_the_installed_plugins():
+    assert robustfw.make("uncertainty", "l1:radius=8").radius == 8
+    assert all(robustfw.make(kind, name) for kind, name in Registry.installed().entries if kind in KINDS)
+
+
+def test_loggers_see_every_record():
+    seen = []
+
+    class Logger:
+        @hookimpl
+        def robustfw_record(self, record):
+            seen.append(record)
+
+    registry = Registry({"logger": Logger()})
+    registry.hooks.robustfw_record(record="an epoch")
+    assert seen == ["an epoch"]
+
+
+def test_a_plugin_adds_commands():
+    import click
+
+    class Commands:
+        @hookimpl
+        def robustfw_commands(self, cli):
+            cli.add_command(click.Command("hello"))
+
+    group = click.Group()
+    Registry({"commands": Commands()}).hooks.robustfw_commands(cli=group)
+    assert "hello" in group.commands
