@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -16,6 +18,7 @@ from robustfw.evaluation import Evaluation, Verdicts
 
 _out = Console(highlight=False)
 _err = Console(highlight=False, stderr=True)
+Thing = TypeVar("Thing")
 LOOK_EVERY = 0.2
 """Seconds between two readings of the loss, each of which waits for the device."""
 
@@ -26,9 +29,15 @@ def line(text: str) -> None:
 
 
 def paragraph(title: str, text: str) -> None:
-    """A title and a text."""
-    _out.print(f"[bold]{escape(title)}[/]")
-    _out.print(escape(text), soft_wrap=True)
+    """A title and a docstring; a terminal folds its paragraphs, elsewhere lines stay as they are."""
+    _out.print(f"[bold]{escape(title)}[/]", soft_wrap=True)
+    for part in inspect.cleandoc(text).split("\n\n"):
+        prose = not any(each.startswith(" ") for each in part.splitlines())
+        if _out.is_terminal and prose:
+            _out.print(escape(" ".join(part.splitlines())))
+        else:
+            line(part)
+        line("")
 
 
 def problem(text: str) -> None:
@@ -60,12 +69,10 @@ def _aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def training(records: Iterator[Record], epochs: int, run: str, *, quiet: bool) -> Iterator[Record]:
-    """Pass records on while drawing them: a bar for the epoch under way, a line for each one finished."""
-    if quiet:
-        yield from records
-        return
-    line(f"training in {run}")
-    with _progress() as progress:
+    """Pass records on while drawing them: a bar, and a line for each epoch finished; if quiet, warnings only."""
+    if not quiet:
+        line(f"training in {run}")
+    with _progress(quiet=quiet) as progress:
         task = progress.add_task("", total=None)
         looked = 0.0
         for record in records:
@@ -75,7 +82,8 @@ def training(records: Iterator[Record], epochs: int, run: str, *, quiet: bool) -
                 text = f"epoch {record.epoch}/{epochs}  loss {float(record.loss):.4f}"
                 progress.update(task, description=text, completed=done, total=epochs * record.batches)
             elif isinstance(record, Epoch):
-                progress.console.print(escape(epoch_line(record)), soft_wrap=True)
+                if not quiet:
+                    line(epoch_line(record))
                 for warning in record.warnings:
                     problem(warning)
             yield record
@@ -83,20 +91,17 @@ def training(records: Iterator[Record], epochs: int, run: str, *, quiet: bool) -
 
 def epoch_line(record: Epoch) -> str:
     """What an epoch brought, in one line."""
-    mark = "  best so far" if record.best else ""
+    measured = f"clean {record.clean_accuracy:.1%}  robust {record.robust_accuracy:.1%}"
+    mark = "  best so far" if record.best and record.attacked else ""
     return (
         f"epoch {record.epoch:>{len(str(record.epochs))}}/{record.epochs}  loss {record.loss:.4f}  "
-        f"validation: clean {record.clean_accuracy:.1%}  robust {record.robust_accuracy:.1%}  "
-        f"{record.seconds:.1f} s{mark}"
+        f"validation: {measured if record.attacked else 'no examples'}  {record.seconds:.1f} s{mark}"
     )
 
 
 def batches(parts: Iterable[Verdicts], n: int, name: str, *, quiet: bool) -> Iterator[Verdicts]:
     """Pass verdicts on while drawing a bar over the examples."""
-    if quiet:
-        yield from parts
-        return
-    with _progress() as progress:
+    with _progress(quiet=quiet) as progress:
         task, robust, seen = progress.add_task(f"attacking {name} examples", total=n), 0, 0
         for part in parts:
             robust, seen = robust + int(part.robust.sum()), seen + len(part.y)
@@ -104,7 +109,13 @@ def batches(parts: Iterable[Verdicts], n: int, name: str, *, quiet: bool) -> Ite
             yield part
 
 
-def _progress() -> Progress:
+def counted(things: Iterable[Thing], n: int, text: str) -> Iterator[Thing]:
+    """Pass things on while drawing a bar."""
+    with _progress() as progress:
+        yield from progress.track(things, total=n, description=text)
+
+
+def _progress(*, quiet: bool = False) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -113,7 +124,7 @@ def _progress() -> Progress:
         TimeRemainingColumn(),
         console=_out,
         transient=True,
-        disable=not _out.is_terminal,
+        disable=quiet or not _out.is_terminal,
     )
 
 

@@ -226,7 +226,9 @@ def rebuild(run: Run, registry: Registry, model: nn.Module | None = None, *, wei
     try:
         model.load_state_dict(run.weights(weights))
     except RuntimeError as error:
-        raise RunError(f"the weights in {run.path} do not fit its model: {str(error).splitlines()[-1].strip()}") from error
+        raise RunError(
+            f"the weights in {run.path} do not fit its model: {str(error).splitlines()[-1].strip()}"
+        ) from error
     return model.eval()
 
 

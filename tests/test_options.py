@@ -111,11 +111,12 @@ def test_shell_and_toml_say_the_same():
     assert options.as_mapping(table) == options.parse("pgd:steps=5,step=0.25,random_start=false")
 
 
+LITERALS = {"true", "false", "inf", "nan", "none"}
 plain = st.one_of(
     st.integers(-1000, 1000),
     st.booleans(),
     st.floats(allow_nan=False, allow_infinity=False),
-    st.from_regex(r"[a-z][a-z-]{0,8}", fullmatch=True).filter(lambda w: w not in ("true", "false", "inf", "nan", "none")),
+    st.from_regex(r"[a-z][a-z-]{0,8}", fullmatch=True).filter(lambda w: w not in LITERALS),
 )
 
 

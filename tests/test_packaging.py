@@ -72,7 +72,9 @@ def test_the_installed_distribution_declares_the_entry_points_of_the_project():
     plugins = {point.name: point.value for point in points.select(group="robustfw")}
     assert plugins == PROJECT["project"]["entry-points"]["robustfw"]
     assert {"norms", "attacks", "objectives", "vision", "optim"} <= set(plugins)
-    assert {point.name: point.value for point in points.select(group="console_scripts")} == PROJECT["project"]["scripts"]
+    assert {point.name: point.value for point in points.select(group="console_scripts")} == PROJECT["project"][
+        "scripts"
+    ]
 
 
 def test_the_versions_agree():
@@ -82,7 +84,11 @@ def test_the_versions_agree():
 
 @pytest.mark.parametrize(
     "requirement",
-    [*PROJECT["project"]["dependencies"], *PROJECT["build-system"]["requires"], *(r for e in EXTRAS.values() for r in e)],
+    [
+        *PROJECT["project"]["dependencies"],
+        *PROJECT["build-system"]["requires"],
+        *(r for e in EXTRAS.values() for r in e),
+    ],
 )
 def test_no_requirement_has_an_upper_bound(requirement):
     assert re.fullmatch(r"[\w.\[\]-]+(>=[\d.]+)?", requirement)

@@ -48,7 +48,8 @@ def test_a_module_registers_classes_and_the_kind_is_inferred():
 def test_two_plugins_of_one_name_are_an_error_that_names_both():
     module = plugin(robustfw_register=offers_point)
     other = plugin(robustfw_register=offers_point)
-    with pytest.raises(UsageError, match=r"two plugins offer the uncertainty 'point': a \(dist-a 1\) and b \(dist-b 2\)"):
+    both = r"two plugins offer the uncertainty 'point': a \(dist-a 1\) and b \(dist-b 2\)"
+    with pytest.raises(UsageError, match=both):
         Registry({"a": module, "b": other}, {"a": "dist-a 1", "b": "dist-b 2"})
 
 

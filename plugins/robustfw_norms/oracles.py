@@ -16,6 +16,8 @@ from torch import Tensor
 
 POLISH = 2
 """Newton steps after the sorted search. One is enough on all we measured; the second costs little."""
+FAR = 1e3
+"""Radii from which on a point is far."""
 
 
 def shrunk_l1(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
@@ -71,8 +73,17 @@ def _capped(magnitude: Tensor, room: Tensor | None) -> Tensor:
 
 
 def project_l1(point: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
-    """argmin ‖δ − z‖₂ over ‖δ‖₁ ≤ r, |δ_j| ≤ u_j."""
-    return shrunk_l1(point.abs(), room, radius).copysign(point)
+    """argmin ‖δ − z‖₂ over ‖δ‖₁ ≤ r, |δ_j| ≤ u_j.
+
+    In float32 a point a thousand radii away leaves no digits for the room; such rows are solved in float64.
+    """
+    magnitude = point.abs()
+    shrunk = shrunk_l1(magnitude, room, radius)
+    far = magnitude.amax(1) > FAR * radius[:, 0]
+    if point.dtype == torch.float32 and point.device.type != "mps" and far.any():
+        exact_room = None if room is None else room[far].double()
+        shrunk[far] = shrunk_l1(magnitude[far].double(), exact_room, radius[far].double()).float()
+    return shrunk.copysign(point)
 
 
 def support_l1(direction: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:

@@ -2,22 +2,59 @@
 
 from __future__ import annotations
 
+import io
+import signal
 import sys
+import traceback
 import warnings
-from typing import Any
+from typing import Any, NoReturn
 
 import click
+from click.exceptions import Abort, ClickException, Exit
 
 import robustfw
 from robustfw import registry
 from robustfw.cli.check import check
 from robustfw.cli.evaluate import evaluate
 from robustfw.cli.plugins import plugins, show
+from robustfw.cli.stopping import Stopped
 from robustfw.cli.train import train
 from robustfw.errors import RobustfwError, RobustfwWarning
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Commands(click.Group):
+    """Commands whose errors are one sentence and an exit status: 2 for usage, 1 for failure, 130 after Ctrl-C."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ClickException, Exit, Abort, BrokenPipeError):
+            raise  # click knows what to do with these
+        except KeyboardInterrupt as stop:
+            click.echo("stopped", err=True)
+            raise Exit(128 + signal.SIGINT) from stop
+        except Stopped as stop:
+            click.echo(str(stop), err=True)
+            raise Exit(stop.exit_status) from stop
+        except Exception as error:
+            raise Exit(_report(error, debug=ctx.params["debug"])) from error
+
+
+def _report(error: Exception, *, debug: bool) -> int:
+    """Say in one line what went wrong; the exit status."""
+    if debug:
+        traceback.print_exception(error)
+    message = str(error)
+    if isinstance(error, OSError):
+        message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or message
+    elif not isinstance(error, RobustfwError):  # a bug, here or in a plugin
+        first = (message.splitlines() or [""])[0]
+        message = f"{type(error).__name__}: {first} (unexpected: see robustfw --debug …)"
+    click.echo(f"Error: {' '.join(message.splitlines())}", err=True)
+    return error.exit_status if isinstance(error, RobustfwError) else 1
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(robustfw.__version__, prog_name="robustfw")
 @click.option("--debug", is_flag=True, help="Show a traceback with errors.")
 def cli(debug: bool) -> None:
@@ -32,27 +69,28 @@ for command in (train, evaluate, plugins, show, check):
     cli.add_command(command)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run a command; errors are one sentence and an exit status: 2 for usage, 1 for failure."""
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run a command and exit with its status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without δ shows ? instead of an error
     try:
-        registry.installed().hooks.robustfw_commands(cli=cli)
-        cli.main(arguments, prog_name="robustfw")
+        _add_plugin_commands()
     except RobustfwError as error:
-        _fail(error, str(error), error.exit_status, arguments)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(error, f"{where}{error.strerror or error}", 1, arguments)
-    except Exception as error:  # a bug, here or in a plugin: say so, and keep the traceback for --debug
-        _fail(error, f"{type(error).__name__}: {error} (unexpected: see robustfw --debug …)", 1, arguments)
+        sys.exit(_report(error, debug="--debug" in arguments))
+    cli.main(arguments, prog_name="robustfw")
 
 
-def _fail(error: Exception, message: str, status: int, arguments: list[str]) -> None:
-    if "--debug" in arguments:
-        raise error
-    click.echo(f"Error: {message}", err=True)
-    sys.exit(status)
+def _add_plugin_commands() -> None:
+    """The commands that plugins bring; one that fails to bring them breaks nothing else."""
+    for hook in registry.installed().hooks.robustfw_commands.get_hookimpls():
+        try:
+            hook.function(*[cli for _ in hook.argnames])
+        except Exception as error:  # a stranger's code may raise anything
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            click.echo(f"Warning: the plugin {hook.plugin_name} could not add its commands: {reason}", err=True)
 
 
 def _show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 
 import click
@@ -9,8 +11,8 @@ import click
 from robustfw import options, registry
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.command(short_help="List the installed plugins.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def plugins(as_json: bool) -> None:
     """List the installed plugins, and those that failed to load."""
     known = registry.installed()
@@ -20,7 +22,7 @@ def plugins(as_json: bool) -> None:
             for e in known.entries.values()
         ]
         broken = [{"plugin": b.plugin, "distribution": b.distribution, "reason": b.reason} for b in known.broken]
-        click.echo(json.dumps({"plugins": entries, "broken": broken}, indent=2, ensure_ascii=False))
+        click.echo(json.dumps({"plugins": entries, "broken": broken}, indent=2))
         return
     from robustfw import console
 
@@ -31,7 +33,7 @@ def plugins(as_json: bool) -> None:
         console.problem(f"the plugin {b.plugin} ({b.distribution}) failed to load: {b.reason}")
 
 
-@click.command()
+@click.command(short_help="Show what a plugin is, and its options.")
 @click.argument("kind")
 @click.argument("name")
 def show(kind: str, name: str) -> None:
@@ -40,12 +42,14 @@ def show(kind: str, name: str) -> None:
     entry = known.entry(kind, name)
     from robustfw import console
 
-    console.paragraph(f"{kind} {name} ({entry.distribution})", (entry.cls.__doc__ or "").strip())
-    rows = [[h.name, h.type, h.default, h.meaning] for h in options.describe(entry.cls, known.record)]
-    console.table("options", ["name", "type", "default", "meaning"], rows)
-    console.line(f"spec: {known.spell(entry.cls())}")
+    console.paragraph(f"{kind} {name} ({entry.distribution})", entry.cls.__doc__ or "")
+    helps = options.describe(entry.cls, functools.partial(known.spell, brief=True))
+    if helps:
+        rows = [[help_.name, help_.type, help_.default, help_.meaning] for help_ in helps]
+        console.table("options", ["name", "type", "default", "meaning"], rows)
+    console.line(f"in full: {known.spell(entry.cls())}")
 
 
 def about(entry: registry.Entry) -> str:
     """The first line of the class's docstring."""
-    return (entry.cls.__doc__ or "").strip().partition("\n")[0]
+    return inspect.cleandoc(entry.cls.__doc__ or "").partition("\n")[0]

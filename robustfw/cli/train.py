@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import signal
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from robustfw import options, registry
+from robustfw.cli import stopping
+from robustfw.cli.evaluate import alone_on_stdout, described, joined, print_json
 from robustfw.errors import UsageError
 from robustfw.recipe import DEFAULTS, Recipe, TrainOptions
 
 if TYPE_CHECKING:
-    from robustfw.evaluation import Evaluation
+    from robustfw.runs import Run
     from robustfw.session import Session
 
 KINDS = ("dataset", "model", "uncertainty", "attack", "objective")
@@ -32,25 +33,36 @@ def _part_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _train_options(command: Callable[..., Any]) -> Callable[..., Any]:
+@functools.cache
+def _train_flags() -> list[click.Option]:
     """A flag for each of the engine's own options."""
     known = registry.installed()
-    for help_ in reversed(options.describe(TrainOptions, known.record)):
+    flags = []
+    for help_ in options.describe(TrainOptions, functools.partial(known.spell, brief=True)):
         default = options.spell(DEFAULTS["train"].get(help_.name, help_.default))
-        text = f"{help_.meaning[:1].upper()}{help_.meaning[1:]} ({help_.type}). [{default}]"
+        words = help_.meaning if help_.meaning.startswith(default) else help_.meaning[:1].upper() + help_.meaning[1:]
+        spec = help_.type.startswith("the spec of")
+        text = f"{words}. [{default}]" if spec else f"{words} ({help_.type}). [{default}]"
         flag = "--" + help_.name.replace("_", "-")
-        command = click.option(flag, help_.name, metavar="VALUE", help=text)(command)
-    return command
+        flags.append(click.Option([flag, help_.name], metavar="SPEC" if spec else "VALUE", help=text))
+    return flags
 
 
-@click.command()
+class _Train(click.Command):
+    """Flags of the engine are made when they are asked for: their defaults are plugins, which may fail to load."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        own = len(self.params)
+        return [*self.params, *_train_flags(), *super().get_params(ctx)[own:]]
+
+
+@click.command(cls=_Train, short_help="Train a net, robustly.")
 @click.argument("recipe", required=False, type=click.Path(path_type=Path))
 @_part_options
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory. [a new one in runs/]")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out; start it if there is none yet.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where data files are. [ROBUSTFW_DATA]")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
-@_train_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
 def train(
     recipe: Path | None, out: Path | None, resume: bool, data_dir: Path | None, as_json: bool, **flags: str | None
 ) -> None:
@@ -58,8 +70,11 @@ def train(
 
     RECIPE is a TOML file with the keys dataset, model, uncertainty, attack, objective (specs, or tables with
     use = "name") and a table [train]; flags win over it. A resumed run needs neither: it keeps its own.
+
+    Ctrl-C (or SIGTERM) saves the state after the step under way and ends with exit status 130 (143); a second one
+    stops at once. A run that was killed loses a minute at most: --resume goes on from the last checkpoint.
     """
-    from robustfw import console, hardware, parallel, session
+    from robustfw import hardware, session
 
     known = registry.installed()
     given = _given(recipe, flags)
@@ -69,16 +84,11 @@ def train(
         given = _merged(_recorded(out), given)
     parsed = Recipe.read(given, known)
     hardware.keep_freed_memory()
-    out = out or _new_run(known, parsed)
-    started = session.begin(parsed, known, data_dir=data_dir, out=out, resume=resume)
-    quiet = as_json or parallel.rank() > 0
-    with stop_requests(quiet) as stopped, contextlib.closing(started.records()) as records:
-        for _ in console.training(records, parsed.train.epochs, str(out), quiet=quiet):
-            if stopped():
-                records.close()  # saves the state
-                raise click.ClickException(f"stopped; to go on: robustfw train --resume --out {out}")
-    if started.run is not None:
-        _finish(started, as_json)
+    with alone_on_stdout(as_json):
+        started = session.begin(parsed, known, data_dir=data_dir, out=out or _new_run(known, parsed), resume=resume)
+        result = _carried_out(started, quiet=as_json)
+    if as_json and result is not None:
+        print_json(result)
 
 
 def _given(recipe: Path | None, flags: dict[str, str | None]) -> dict[str, Any]:
@@ -90,26 +100,29 @@ def _given(recipe: Path | None, flags: dict[str, str | None]) -> dict[str, Any]:
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    return below | above | {"train": (below.get("train") or {}) | (above.get("train") or {})}
+    return below | above | {"train": below.get("train", {}) | above.get("train", {})}
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        return tomllib.loads(path.read_text())
+        parts = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the recipe {path} is not TOML: {error}") from error
+    if not isinstance(parts.get("train", {}), dict):
+        raise UsageError(f"in the recipe {path} train is {parts['train']!r}: make it a table [train]")
+    return parts
 
 
 def _recorded(out: Path) -> dict[str, Any]:
     """The recipe in a run's manifest."""
+    from robustfw import session
     from robustfw.runs import Run
 
-    recipe: dict[str, Any] = Run.open(out).manifest()["recipe"]
-    return recipe
+    return session.named_parts(Run.open(out), *KINDS)
 
 
 def _new_run(known: registry.Registry, recipe: Recipe) -> Path:
@@ -119,60 +132,50 @@ def _new_run(known: registry.Registry, recipe: Recipe) -> Path:
     return unused_path(Path("runs"), "-".join(known.name_of(part) for part in parts))
 
 
-@contextlib.contextmanager
-def stop_requests(quiet: bool) -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM ask to stop after the step under way; a second Ctrl-C stops at once."""
-    asked = False
-
-    def ask(signum: int, _: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        if not quiet:
-            click.echo("stopping after this step …", err=True)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+def _carried_out(started: Session, *, quiet: bool) -> dict[str, Any] | None:
+    """Train and evaluate; the result, for the first of several processes."""
+    if started.run is None:
+        for _ in started.records():
+            pass
+        return None
+    go_on = f"to go on: {started.run.resume_command()}"
     try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _train(started, started.run, go_on, quiet=quiet)
+        return _finish(started, started.run, quiet=quiet)
+    except KeyboardInterrupt:
+        raise stopping.Stopped(f"stopped at once; {go_on}") from None
 
 
-def _finish(started: Session, as_json: bool) -> None:
+def _train(started: Session, run: Run, go_on: str, *, quiet: bool) -> None:
+    from robustfw import console
+
+    epochs = started.recipe.train.epochs
+    if started.state.epoch == epochs and not quiet:
+        console.line(f"the training in {run.path} is finished")
+    with stopping.requests(quiet=quiet) as asked, contextlib.closing(started.records()) as records:
+        for _ in console.training(records, epochs, str(run.path), quiet=quiet):
+            if asked():
+                records.close()  # saves the state
+                raise stopping.Stopped(f"stopped, all is saved; {go_on}", asked())
+
+
+def _finish(started: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
     """Evaluate the best weights on test examples, which training never saw, and say where everything is."""
     from robustfw import console, session
-    from robustfw.evaluation import Evaluation, Verdicts, verdicts
+    from robustfw.evaluation import verdicts
 
-    recipe, splits, run, known = started.recipe, started.splits, started.run, started.registry
-    assert run is not None
-    split = splits.test.first(TESTED)
-    attack = recipe.train.validation_attack or recipe.attack
+    recipe, splits, known = started.recipe, started.splits, started.registry
+    split, attack = splits.test.first(TESTED), recipe.train.validation_attack or recipe.attack
     model = session.rebuild(run, known, started.state.model)
     parts = verdicts(
         model, split, uncertainty=recipe.uncertainty, attacks=[attack], bounds=splits.spec.bounds, batch_size=500
     )
-    shown = console.batches(parts, len(split), "test", quiet=as_json)
-    evaluation = Evaluation.of(Verdicts.joined(shown), splits.spec.classes)
+    evaluation = joined(parts, split, "test", splits.spec.classes, quiet=quiet)
     result = described(known, recipe.uncertainty, [attack], evaluation) | {"split": "test"}
     run.write_manifest(run.manifest() | {"result": result})
-    if as_json:
-        click.echo(json.dumps({"run": str(run.path)} | result, ensure_ascii=False))
-    else:
-        console.evaluation(evaluation, known.spell(recipe.uncertainty), [known.spell(attack)])
+    if not quiet:
+        console.evaluation(evaluation, known.spell(recipe.uncertainty, brief=True), [known.spell(attack, brief=True)])
         console.line(f"run: {run.path}")
         stronger = "restarts:n=10,attack=(pgd:steps=100)"
         console.line(f"a stronger attack on all test examples: robustfw evaluate {run.path} --attack '{stronger}'")
-
-
-def described(known: registry.Registry, uncertainty: Any, attacks: list[Any], evaluation: Evaluation) -> dict[str, Any]:
-    """An evaluation as JSON, with the circumstances that make its numbers mean something."""
-    import attrs
-
-    radius = known.record(uncertainty).get("radius")
-    return {
-        "uncertainty": known.spell(uncertainty),
-        "attacks": [known.spell(attack) for attack in attacks],
-        "radius": options.number(radius),
-    } | attrs.asdict(evaluation)
+    return {"run": str(run.path)} | result

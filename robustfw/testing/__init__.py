@@ -56,6 +56,7 @@ def findings(plugin: Any, *, seed: int = 0, expected_failures: Mapping[str, str]
 
 def check(plugin: Any, *, seed: int = 0, expected_failures: Mapping[str, str] | None = None) -> None:
     """Raise `LawBroken` at the first law that does not hold (or that holds although expected not to)."""
+    __tracebackhide__ = True
     for finding in findings(plugin, seed=seed, expected_failures=expected_failures):
         if finding.broken:
             raise LawBroken(f"{finding.law}: {finding.failure or finding.verdict}")
@@ -82,6 +83,7 @@ def _checker(law: Law, expected_failures: Mapping[str, str]) -> Callable[[Any], 
 
 
 def _check_one(law: Law, expected_failures: Mapping[str, str], plugin: Any) -> None:
+    __tracebackhide__ = True  # a broken law is the plugin's; its sentence says all
     (finding,) = run([law], plugin, 0, expected_failures)
     if finding.broken:
         raise LawBroken(f"{finding.law}: {finding.failure or finding.verdict}")

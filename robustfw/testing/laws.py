@@ -73,14 +73,20 @@ def run(laws: Iterable[Law], plugin: Any, seed: int, expected_failures: Mapping[
 def require(holds: Tensor | bool, text: str, value: Tensor | None = None, **shown: Tensor) -> None:
     """Raise `LawBroken` where a mask over rows is not all true.
 
-    The message speaks of the first row that fails: ``text``, in which ``{}`` stands for the row's ``value``, and the
-    row of each tensor in ``shown``: the counterexample.
+    The message speaks of the row that fails with the smallest numbers: ``text``, in which ``{}`` stands for the row's
+    ``value``, and the row of each tensor in ``shown``: the counterexample.
     """
     if holds is True or (not isinstance(holds, bool) and bool(holds.all())):
         return
-    row = 0 if isinstance(holds, bool) else int((~holds).nonzero()[0, 0])
+    row = 0 if isinstance(holds, bool) else _smallest((~holds).nonzero()[:, 0].tolist(), shown)
     said = text if value is None else text.format(f"{float(value[row]):.3g}")
     raise LawBroken(", ".join([said, *(f"{name} = {show(tensor[row])}" for name, tensor in shown.items())]))
+
+
+def _smallest(rows: list[int], shown: Mapping[str, Tensor]) -> int:
+    """The row that is easiest to read: of smallest sum of magnitudes in the first tensor shown."""
+    tensor = next(iter(shown.values()), None)
+    return rows[0] if tensor is None else min(rows, key=lambda row: float(tensor[row].abs().sum()))
 
 
 def show(tensor: Tensor, limit: int = 12) -> str:

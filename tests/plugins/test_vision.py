@@ -102,9 +102,12 @@ def test_image_folders_are_read_by_name(tmp_path):
     x, y = next(splits.test.in_order(4))
     assert x.shape == (4, 3, 8, 8)
     assert x[y == 1][:, 0].min() == 1
-    assert splits.fingerprint() == robustfw.make(
-        "dataset", "image-folder:path=pets,size=8,workers=0,validation=0.25"
-    ).load(tmp_path).fingerprint()
+    assert (
+        splits.fingerprint()
+        == robustfw.make("dataset", "image-folder:path=pets,size=8,workers=0,validation=0.25")
+        .load(tmp_path)
+        .fingerprint()
+    )
 
 
 def test_folders_that_are_not_there(tmp_path):

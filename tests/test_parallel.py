@@ -1,0 +1,77 @@
+"""Several processes train one net: gloo on the CPU, started as torchrun starts them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+
+import torch
+from safetensors.torch import load_file
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def train(tmp_path, name, processes, arguments):
+    """`robustfw train` in so many processes, with the environment that torchrun gives them."""
+    out, port = tmp_path / name, free_port()
+    code = textwrap.dedent("""
+        import sys
+        from robustfw.cli import main
+        main(sys.argv[1:])
+    """)
+    command = [sys.executable, "-c", code, "train", "--out", str(out), "--threads", "1", *arguments]
+    running = [
+        subprocess.Popen(
+            command,
+            env=os.environ
+            | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
+            | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(processes)
+    ]
+    answers = [process.communicate(timeout=120) for process in running]
+    assert [process.returncode for process in running] == [0] * processes, answers
+    return out, answers
+
+
+OPTIONS = [
+    "--model", "mlp:hidden=[16]", "--attack", "pgd:steps=2,random_start=false", "--epochs", "2", "--batch-size", "64",
+]  # fmt: skip
+
+
+def test_two_processes_learn_what_one_does(tmp_path):
+    """Halves of each batch, gradients averaged: the same net up to the order of sums."""
+    one, _ = train(tmp_path, "one", 1, OPTIONS)
+    two, answers = train(tmp_path, "two", 2, OPTIONS)
+    for name in ("best", "last"):
+        weights = [load_file(run / "checkpoints" / f"{name}.safetensors") for run in (one, two)]
+        for key, value in weights[0].items():
+            if key.startswith(("model", "0", "1", "2", "3")):
+                torch.testing.assert_close(value, weights[1][key], atol=1e-4, rtol=1e-3)
+    assert "clean accuracy" in answers[0][0]
+    assert answers[1][0] == ""
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
+    out = tmp_path / "odd"
+    environment = os.environ | {"RANK": "0", "WORLD_SIZE": "1"}
+    assert not out.exists()
+    code = (
+        "from robustfw import parallel; parallel.world = lambda: 3\n"
+        "from robustfw.cli import main; main(['train', '--batch-size', '64'])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 2
+    assert "a batch of 64 cannot be shared by 3 processes alike" in answer.stderr

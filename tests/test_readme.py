@@ -1,0 +1,199 @@
+"""README.md and docs/quickstart.md say what is so: their code runs, their commands print what they show."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+import signal
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from torch import nn
+
+from robustfw import options
+from robustfw.cli import cli
+from robustfw.recipe import Recipe
+from robustfw.registry import KINDS, installed
+
+ROOT = Path(__file__).parents[1]
+README, QUICKSTART = ((ROOT / name).read_text() for name in ("README.md", "docs/quickstart.md"))
+WIDTH = 110
+"""Columns of the pages' terminal."""
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+
+def words(text):
+    """The words of an output in any order; numbers, the marks that hang on them, and line ends are a machine's own."""
+    return Counter(re.sub(r"-?\d[\d.,]*(e[+-]?\d+)?%?|best so far", "#", text).replace("#", " ").split())
+
+
+def section(heading):
+    return re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)[1]
+
+
+def commands(page):
+    """(command, what the page says it prints) of all console blocks; what it prints is empty where nothing is shown."""
+    for block in blocks(page, "console"):
+        for entry in re.split(r"^\$ ", block, flags=re.MULTILINE) if "$ " in block else block.splitlines():
+            command, _, output = entry.partition("\n")
+            if command:
+                yield command, output
+
+
+def run(command, monkeypatch):
+    """A command line, in this process."""
+    program, *arguments = shlex.split(command)
+    assert program == "robustfw"
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
+    return CliRunner().invoke(cli, arguments, prog_name=program, terminal_width=WIDTH)
+
+
+def assert_prints(said, printed):
+    """What a page says, with … for the lines that it leaves out."""
+    if "\n…\n" not in said:
+        assert words(printed) == words(said)
+        return
+    head, tail = (part.strip().splitlines() for part in said.split("\n…\n"))
+    lines = printed.strip().splitlines()
+    assert len(lines) > len(head) + len(tail)
+    for expected, line in [*zip(head, lines, strict=False), *zip(tail[::-1], lines[::-1], strict=False)]:
+        assert words(line) == words(expected)
+
+
+# README
+
+
+@pytest.mark.parametrize("index", [0, 1], ids=["train", "worst_case"])
+def test_the_code_prints_what_the_page_says(index):
+    code, said = re.findall(r"^```python\n(.*?)^```$\n+^```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)[index]
+    names = {}
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(code, "README.md", "exec"), names)
+    assert words(printed.getvalue()) == words(said)
+    assert isinstance(names["net"], nn.Module)
+    found = names["record" if index == 0 else "found"]
+    assert found.clean_accuracy > 0.7
+    assert 0.4 < found.robust_accuracy < found.clean_accuracy
+
+
+def test_all_code_is_tested():
+    assert len(blocks(README, "python")) == 2
+
+
+def test_the_help_is_the_programs(monkeypatch):
+    assert run("robustfw --help", monkeypatch).output in blocks(README, "text")
+
+
+def test_the_first_training_prints_what_the_page_says(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert_prints(blocks(section("Start"), "text")[0], run("robustfw train", monkeypatch).output)
+
+
+def test_the_set_up_commands_are_those_of_ci_and_name_extras_that_exist():
+    commands = [block.strip() for block in blocks(section("Start"), "console")]
+    assert len(commands) == 2
+    script = (ROOT / ".ci" / "run").read_text()
+    for command in commands:
+        assert f'step "{command}"' in script
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert re.findall(r"'\.\[(\w+)\]'", "".join(commands)) == ["test"]
+    assert "test" in extras
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_table_lists_the_plugins_that_there_are(kind):
+    (row,) = [line for line in README.splitlines() if line.startswith("|") and f"| `{kind}` |" in line]
+    ours = [e.name for e in installed().of_kind(kind) if e.distribution.startswith("robustfw ")]
+    assert sorted(re.findall(r"`([\w-]+)`", row.split("|")[4])) == ours
+
+
+def test_specs_in_the_grammars_examples_name_plugins():
+    (text,) = (block for block in blocks(README, "text") if block.startswith("pgd "))
+    for line in text.splitlines():
+        spec, meaning = re.split(r" +", line, maxsplit=1)
+        kind = "uncertainty" if spec.startswith("linf") else "attack"
+        plugin = installed().make(kind, spec)
+        assert installed().make(kind, installed().spell(plugin)) == plugin
+        assert meaning
+
+
+def test_every_command_has_options_and_specs_that_exist():
+    shown = [command for page in (README, QUICKSTART) for command, _ in commands(page)]
+    ours = [
+        command[command.index("robustfw ") :] for command in shown if re.match(r"(torchrun .* )?robustfw ", command)
+    ]
+    assert len(ours) > 10
+    for line in ours:
+        name, *arguments = shlex.split(line)[1:]
+        context = cli.commands[name].make_context(name, arguments)
+        for kind in {"dataset", "model", "uncertainty", "objective"} & set(context.params):
+            if context.params[kind] is not None:
+                installed().make(kind, context.params[kind])
+
+
+def test_the_recipe_is_the_measured_command():
+    (toml,) = blocks(README, "toml")
+    (command,) = (line for line, _ in commands(section("Measured on MNIST")))
+    flags = {k.replace("-", "_"): v for k, v in re.findall(r"--(\S+) (\S+)", command)}
+    given = {
+        kind: flags.pop(kind) for kind in list(flags) if kind in KINDS and kind != "optimizer" and kind != "schedule"
+    }
+    given["train"] = {name: options.value_of(value) for name, value in flags.items()}
+    assert Recipe.read(tomllib.loads(toml), installed()) == Recipe.read(given, installed())
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/quickstart.md", "docs/notation.md"])
+def test_the_links_lead_somewhere(name):
+    page = ROOT / name
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path) if path else page
+        assert linked.exists(), target
+        headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}, target
+
+
+# The quick start
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the page's commands run, one after the other."""
+    return tmp_path_factory.mktemp("quickstart")
+
+
+@pytest.mark.parametrize(("command", "said"), list(commands(QUICKSTART)), ids=lambda text: text.partition("\n")[0][:60])
+def test_the_quick_start_prints_what_it_says(command, said, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    if "^C" in said:
+        press_ctrl_c_after(int(re.search(r"epoch +(\d+)/\d+.*\n\^C", said)[1]), monkeypatch)
+    answer = run(command, monkeypatch)
+    assert answer.exit_code == ("^C" in said), answer.output
+    assert_prints(said.replace("^C\n", ""), answer.output)
+
+
+def press_ctrl_c_after(epoch, monkeypatch):
+    """Ctrl-C in the first step after an epoch."""
+    from robustfw import console
+
+    drawn = console.training
+
+    def interrupted(*args, **kwargs):
+        pressed = False
+        for record in drawn(*args, **kwargs):
+            if record.epoch == epoch + 1 and not pressed:
+                pressed = True
+                signal.raise_signal(signal.SIGINT)
+            yield record
+
+    monkeypatch.setattr(console, "training", interrupted)
