@@ -16,6 +16,7 @@ from robustfw.hookspecs import hookimpl
 from robustfw.model import Model
 from robustfw.objective import Objective
 from robustfw.options import Ratio
+from robustfw.records import Epoch, Record, Step
 from robustfw.uncertainty import UncertaintySet
 
 if TYPE_CHECKING:
@@ -43,16 +44,19 @@ __all__ = [
     "DataError",
     "DataSpec",
     "Dataset",
+    "Epoch",
     "InnerProblem",
     "Model",
     "Objective",
     "PluginError",
     "Ratio",
+    "Record",
     "Region",
     "RobustfwError",
     "RobustfwWarning",
     "RunError",
     "Splits",
+    "Step",
     "TensorSplit",
     "TrainingError",
     "UncertaintySet",

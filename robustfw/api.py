@@ -10,8 +10,8 @@ from torch import nn
 
 from robustfw import evaluation as evaluation_
 from robustfw import inner, losses, registry
-from robustfw.engine import Epoch, Record
 from robustfw.recipe import Recipe
+from robustfw.records import Epoch, Record
 from robustfw.runs import Run
 from robustfw.session import GivenDataset, GivenModel, begin, rebuild
 from robustfw.splits import Split, Splits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -13,8 +13,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from robustfw.engine import Epoch, Record, Step
-from robustfw.evaluation import Evaluation, Verdicts
+from robustfw.records import Epoch, Record, Step
+
+if TYPE_CHECKING:
+    from robustfw.evaluation import Evaluation, Verdicts
 
 _out = Console(highlight=False)
 _err = Console(highlight=False, stderr=True)

@@ -6,22 +6,23 @@ records may save it, stop there, and later go on as if nothing had happened.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Generator, Iterator
-from typing import TypeAlias
 
 import attrs
 import torch
 from torch import Tensor, nn
 
-from robustfw import losses, parallel
+from robustfw import parallel
 from robustfw.errors import TrainingError
 from robustfw.evaluation import evaluate
-from robustfw.inner import Bounds, Passes, worst_case
+from robustfw.inner import Passes, worst_case
 from robustfw.objective import WorstCase
 from robustfw.overfitting import Diagnosis, Symptoms, diagnose, examine
 from robustfw.recipe import Recipe
+from robustfw.records import Epoch, Record, Step
 from robustfw.splits import Splits
 from robustfw.state import State, derived_seed, generator_for, global_randomness
 from robustfw.uncertainty import ScaledSet, UncertaintySet
@@ -30,50 +31,6 @@ EXAMINED = 500
 """Validation examples on which the symptoms of overfitting are looked for."""
 CHECK_EVERY = 25
 """Updates between two looks at the loss on devices where a look means waiting."""
-
-
-@attrs.frozen(eq=False)
-class Step:
-    """One update of θ."""
-
-    epoch: int
-    """The epoch under way, from 1."""
-    batch: int
-    """Batches finished in it."""
-    batches: int
-    loss: Tensor
-    """Mean loss of the batch, detached; reading it waits for the device."""
-    learning_rate: float
-
-
-@attrs.frozen(eq=False)
-class Epoch:
-    """One pass over the training examples, and what validation says after it; accuracies are on that split."""
-
-    epoch: int
-    epochs: int
-    loss: float
-    """Mean training loss: of the objective, so at worst cases."""
-    clean_accuracy: float
-    robust_accuracy: float
-    """Under the validation attack, over ``attacked`` examples."""
-    attack_accuracy: float
-    """Under the training attack. Far above ``robust_accuracy``: the net has learnt to fool its attack."""
-    attacked: int
-    gradient_alignment: float
-    """Mean cosine between ∇ₓJ at x and at a random member of 𝒰(x) (Andriushchenko & Flammarion 2020)."""
-    learning_rate: float
-    passes_per_example: float
-    """Forward and backward passes of the ascent, per training example."""
-    seconds: float
-    best: bool
-    """Whether this is the highest robust accuracy so far."""
-    warnings: tuple[str, ...]
-    model: nn.Module = attrs.field(repr=False)
-    """The live net (its average where there is one)."""
-
-
-Record: TypeAlias = Step | Epoch
 
 
 def updates_per_epoch(examples: int, batch_size: int) -> int:
@@ -92,12 +49,12 @@ def train(recipe: Recipe, splits: Splits, state: State) -> Generator[Record, Non
     """
     net = parallel.wrapped(state.model)
     for _ in range(state.epoch, recipe.train.epochs):
-        start, passes = time.perf_counter(), Passes()
-        yield from _steps(recipe, splits, state, net, passes)
-        yield _finish_epoch(recipe, splits, state, passes, start)
+        start = time.perf_counter()
+        yield from _steps(recipe, splits, state, net)
+        yield _finish_epoch(recipe, splits, state, start)
 
 
-def _steps(recipe: Recipe, splits: Splits, state: State, net: nn.Module, passes: Passes) -> Iterator[Step]:
+def _steps(recipe: Recipe, splits: Splits, state: State, net: nn.Module) -> Iterator[Step]:
     """The batches that are left of the epoch under way."""
     options, device = recipe.train, state.total_loss.device
     batches = updates_per_epoch(len(splits.train), options.batch_size)
@@ -107,9 +64,18 @@ def _steps(recipe: Recipe, splits: Splits, state: State, net: nn.Module, passes:
         here = (state.epoch, state.batch, parallel.rank())
         if splits.augment is not None:
             x = splits.augment(x, generator_for(options.seed, "augment", *here))
-        uncertainty = _grown(recipe, state.epoch + (state.batch + 1) / batches)
-        generator = generator_for(options.seed, "attack", *here)
-        ask = _worst_case(recipe, state.model, uncertainty, splits.spec.bounds, x, y, generator, passes)
+        ask = functools.partial(
+            worst_case,
+            state.model,
+            x,
+            y,
+            uncertainty=_grown(recipe, state.epoch + (state.batch + 1) / batches),
+            attack=recipe.attack,
+            bounds=splits.spec.bounds,
+            generator=generator_for(options.seed, "attack", *here),
+            mode=options.ascent_mode,
+            passes=state.passes,
+        )
         with global_randomness(device, derived_seed(options.seed, "layers", *here)):
             loss = update(recipe, state, net, x, y, ask)
         state.batch += 1
@@ -145,35 +111,6 @@ def _grown(recipe: Recipe, epochs: float) -> UncertaintySet:
     return ScaledSet(recipe.uncertainty, epochs / warmup) if epochs < warmup else recipe.uncertainty
 
 
-def _worst_case(
-    recipe: Recipe,
-    model: nn.Module,
-    uncertainty: UncertaintySet,
-    bounds: Bounds,
-    x: Tensor,
-    y: Tensor,
-    generator: torch.Generator,
-    passes: Passes,
-) -> WorstCase:
-    """What an objective calls for the worst cases of this batch."""
-
-    def ask(loss: losses.Loss | None = None) -> Tensor:
-        return worst_case(
-            model,
-            x,
-            y,
-            uncertainty=uncertainty,
-            attack=recipe.attack,
-            bounds=bounds,
-            loss=loss or losses.cross_entropy,
-            generator=generator,
-            mode=recipe.train.ascent_mode,
-            passes=passes,
-        )
-
-    return ask
-
-
 def _check_finite(state: State, batches: int) -> None:
     if not math.isfinite(float(state.total_loss)):
         rate = state.learning_rate
@@ -183,9 +120,9 @@ def _check_finite(state: State, batches: int) -> None:
         )
 
 
-def _finish_epoch(recipe: Recipe, splits: Splits, state: State, passes: Passes, start: float) -> Epoch:
+def _finish_epoch(recipe: Recipe, splits: Splits, state: State, start: float) -> Epoch:
     """Validate, look for overfitting, count the epoch."""
-    batches, ignored = state.batch, recipe.train.on_overfitting == "ignore"
+    batches, passes, ignored = state.batch, state.passes, recipe.train.on_overfitting == "ignore"
     loss = float(parallel.summed(state.total_loss / batches / parallel.world()))
     found = _validate(recipe, splits, state, attacked=passes.forward > 0)
     best = not found.robust_accuracy <= state.best_accuracy and (ignored or not found.diagnosis.overfitted)
@@ -193,7 +130,7 @@ def _finish_epoch(recipe: Recipe, splits: Splits, state: State, passes: Passes, 
         state.best_accuracy = found.robust_accuracy
     state.smallest_gap = min(state.smallest_gap, found.diagnosis.gap)
     warnings = () if ignored else found.diagnosis.warnings + _react(recipe, state, found.diagnosis, best=best)
-    state.epoch, state.batch = state.epoch + 1, 0
+    state.epoch, state.batch, state.passes = state.epoch + 1, 0, Passes()
     state.total_loss.zero_()
     return Epoch(
         epoch=state.epoch,

@@ -9,7 +9,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from robustfw.engine import Record
+    from robustfw.records import Record
 
 hookspec = pluggy.HookspecMarker("robustfw")
 hookimpl = pluggy.HookimplMarker("robustfw")

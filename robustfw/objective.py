@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class WorstCase(Protocol):
     """A way to ask for the worst cases of the batch at hand."""
 
-    def __call__(self, loss: Loss | None = None) -> Tensor:
+    def __call__(self, *, loss: Loss = ...) -> Tensor:
         """x̃ = x + argmax_{δ ∈ 𝒰(x)} loss(model(x + δ), y), detached; cross-entropy when none is given."""
 
 

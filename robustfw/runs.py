@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from robustfw.engine import Epoch, Record
 from robustfw.errors import RunError, UsageError
+from robustfw.records import Epoch, Record
 from robustfw.state import State, evaluated_weights
 
 SAVE_EVERY = 60.0

@@ -17,10 +17,10 @@ from torch import nn
 import robustfw
 from robustfw import engine, hardware, parallel
 from robustfw.dataset import Dataset, DataSpec
-from robustfw.engine import Record
 from robustfw.errors import DataError, RunError, UsageError
 from robustfw.model import Model
 from robustfw.recipe import Recipe
+from robustfw.records import Record
 from robustfw.registry import Registry
 from robustfw.runs import Run
 from robustfw.splits import Splits

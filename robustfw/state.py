@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from robustfw.inner import Passes
 from robustfw.recipe import TrainOptions
 
 
@@ -49,6 +50,8 @@ class State:
     average: AveragedModel | None
     total_loss: Tensor
     """Sum of the losses of the epoch under way, float64, on the net's device."""
+    passes: Passes = attrs.field(factory=Passes)
+    """Of the ascent, in the epoch under way."""
     epoch: int = 0
     """Epochs finished."""
     batch: int = 0
@@ -103,6 +106,7 @@ class State:
             "batch": self.batch,
             "best_accuracy": self.best_accuracy,
             "smallest_gap": self.smallest_gap,
+            "passes": attrs.asdict(self.passes),
             "groups": self.optimizer.state_dict()["param_groups"],
             "schedule": {k: v for k, v in self.scheduler.state_dict().items() if _plain(v)},
         }
@@ -120,6 +124,7 @@ class State:
         self.good = _under("good", tensors)
         self._restore_optimizer(_under("optimizer", tensors), facts["groups"])
         self.scheduler.load_state_dict(facts["schedule"])
+        self.passes = Passes(**facts["passes"])
         for name in ("epoch", "batch", "best_accuracy", "smallest_gap"):
             setattr(self, name, facts[name])
 

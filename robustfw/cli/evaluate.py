@@ -88,7 +88,7 @@ def evaluate(
         facts = {"run": str(run), "split": split, "weights": weights, "seed": seed, "bounds": splits.spec.bounds}
         print_json(facts | described(known, sets, made, evaluation))
     else:
-        console.evaluation(evaluation, known.spell(sets, brief=True), [known.spell(a, brief=True) for a in made])
+        console.evaluation(evaluation, known.spell(sets), [known.spell(a, brief=True) for a in made])
 
 
 def _check_data(splits: Splits, run: Run) -> None:

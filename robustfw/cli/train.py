@@ -150,8 +150,10 @@ def _train(started: Session, run: Run, go_on: str, *, quiet: bool) -> None:
     from robustfw import console
 
     epochs = started.recipe.train.epochs
-    if started.state.epoch == epochs and not quiet:
-        console.line(f"the training in {run.path} is finished")
+    if started.state.epoch == epochs:
+        if not quiet:
+            console.line(f"the training in {run.path} is finished")
+        return
     with stopping.requests(quiet=quiet) as asked, contextlib.closing(started.records()) as records:
         for _ in console.training(records, epochs, str(run.path), quiet=quiet):
             if asked():
@@ -160,22 +162,37 @@ def _train(started: Session, run: Run, go_on: str, *, quiet: bool) -> None:
 
 
 def _finish(started: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
-    """Evaluate the best weights on test examples, which training never saw, and say where everything is."""
+    """Evaluate on test examples, which training never saw, and say where everything is."""
     from robustfw import console, session
     from robustfw.evaluation import verdicts
 
     recipe, splits, known = started.recipe, started.splits, started.registry
+    if not len(splits.test):
+        console.problem(f"there are no test examples; the net is in {run.path}")
+        return {"run": str(run.path)}
     split, attack = splits.test.first(TESTED), recipe.train.validation_attack or recipe.attack
-    model = session.rebuild(run, known, started.state.model)
+    weights = _which_weights(run)
+    model = session.rebuild(run, known, started.state.model, weights=weights)
     parts = verdicts(
         model, split, uncertainty=recipe.uncertainty, attacks=[attack], bounds=splits.spec.bounds, batch_size=500
     )
     evaluation = joined(parts, split, "test", splits.spec.classes, quiet=quiet)
-    result = described(known, recipe.uncertainty, [attack], evaluation) | {"split": "test"}
+    facts = {"split": "test", "weights": weights}
+    result = facts | described(known, recipe.uncertainty, [attack], evaluation)
     run.write_manifest(run.manifest() | {"result": result})
     if not quiet:
-        console.evaluation(evaluation, known.spell(recipe.uncertainty, brief=True), [known.spell(attack, brief=True)])
+        console.evaluation(evaluation, known.spell(recipe.uncertainty), [known.spell(attack, brief=True)])
         console.line(f"run: {run.path}")
         stronger = "restarts:n=10,attack=(pgd:steps=100)"
         console.line(f"a stronger attack on all test examples: robustfw evaluate {run.path} --attack '{stronger}'")
     return {"run": str(run.path)} | result
+
+
+def _which_weights(run: Run) -> str:
+    """The best ones, if there are any."""
+    from robustfw import console
+
+    if run.checkpoint_path("best").exists():
+        return "best"
+    console.problem("no epoch counts as the best, since all were overfitted: the last weights are evaluated")
+    return "last"

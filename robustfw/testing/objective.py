@@ -18,7 +18,7 @@ def _setting(seed: int, rows: int = 8) -> tuple[nn.Module, Tensor, Tensor]:
 
 
 def _losses(objective: Objective, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    def worst_case(loss: losses.Loss | None = None) -> Tensor:
+    def worst_case(*, loss: losses.Loss = losses.cross_entropy) -> Tensor:
         return (x + 0.05).clamp(0, 1).detach()
 
     return objective(model, x, y, worst_case)
