@@ -1,4 +1,6 @@
-"""The checks, as `nox` runs them: tests, lint, types, and the example plugin as a stranger has it."""
+"""The checks, as `nox` runs them: lint, types, tests, and the example plugin as a stranger has it."""
+
+import shutil
 
 import nox
 
@@ -7,11 +9,10 @@ nox.options.sessions = ["lint", "types", "tests", "example_plugin"]
 EXAMPLE = "plugins/example-ellipsoid"
 
 
-@nox.session
-def tests(session: nox.Session) -> None:
-    """The test suite, against the installed package: pytest leaves the source tree off the path."""
-    session.install(".[test]")
-    session.run("pytest", *session.posargs)
+def install(session: nox.Session, *requirements: str) -> None:
+    """Install, from sources alone: setuptools would put modules deleted since its last build into the wheel."""
+    shutil.rmtree("build", ignore_errors=True)
+    session.install(*requirements)
 
 
 @nox.session
@@ -25,12 +26,19 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy, strict, on robustfw and the plugins."""
-    session.install(".[testing]", "mypy>=1.13")
+    install(session, ".[testing]", "mypy>=1.13")
     session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite, against the installed package: pytest leaves the source tree off the path."""
+    install(session, ".[test]")
+    session.run("pytest", *session.posargs)
 
 
 @nox.session
 def example_plugin(session: nox.Session) -> None:
     """The example, installed like anyone's plugin, and its own tests."""
-    session.install(".", f"./{EXAMPLE}[test]")
+    install(session, ".", f"./{EXAMPLE}[test]")
     session.run("pytest", f"{EXAMPLE}/tests", *session.posargs)

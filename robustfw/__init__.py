@@ -10,7 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from robustfw.attack import Attack
-from robustfw.dataset import Dataset, DataSpec
+from robustfw.dataset import Dataset
+from robustfw.dataspec import DataSpec
 from robustfw.errors import DataError, PluginError, RobustfwError, RobustfwWarning, RunError, TrainingError, UsageError
 from robustfw.hookspecs import hookimpl
 from robustfw.model import Model
@@ -21,7 +22,7 @@ from robustfw.uncertainty import UncertaintySet
 
 if TYPE_CHECKING:
     from robustfw.api import evaluate, load, make, train, worst_case
-    from robustfw.inner import InnerProblem
+    from robustfw.problem import InnerProblem
     from robustfw.regions import Region
     from robustfw.splits import Splits, TensorSplit
 
@@ -33,7 +34,7 @@ _LAZY = {
     "make": "robustfw.api",
     "train": "robustfw.api",
     "worst_case": "robustfw.api",
-    "InnerProblem": "robustfw.inner",
+    "InnerProblem": "robustfw.problem",
     "Region": "robustfw.regions",
     "Splits": "robustfw.splits",
     "TensorSplit": "robustfw.splits",

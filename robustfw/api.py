@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from robustfw import evaluation as evaluation_
-from robustfw import inner, losses, registry
+from robustfw import inner, losses, problem, registry
 from robustfw.recipe import Recipe
 from robustfw.records import Epoch, Record
 from robustfw.runs import Run
@@ -84,7 +84,7 @@ def train(
 
 
 def worst_case(
-    model: nn.Module | inner.Forward,
+    model: nn.Module | problem.Forward,
     x: Tensor,
     y: Tensor,
     *,

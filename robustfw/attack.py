@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from robustfw.inner import InnerProblem
+    from robustfw.problem import InnerProblem
 
 
 class Attack(ABC):

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from robustfw import parallel
 from robustfw.errors import TrainingError
 from robustfw.evaluation import evaluate
-from robustfw.inner import Passes, worst_case
+from robustfw.inner import worst_case
 from robustfw.objective import WorstCase
 from robustfw.overfitting import Diagnosis, Symptoms, diagnose, examine
+from robustfw.problem import Passes
 from robustfw.recipe import Recipe
 from robustfw.records import Epoch, Record, Step
 from robustfw.splits import Splits

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-    from robustfw.dataset import DataSpec
+    from robustfw.dataspec import DataSpec
 
 
 class Model(ABC):

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from robustfw import losses
 from robustfw.attack import Attack
-from robustfw.inner import Bounds, InnerProblem, applied, frozen, maximized, region_at
+from robustfw.inner import Bounds, applied, frozen, maximized, region_at
+from robustfw.problem import InnerProblem
 from robustfw.regions import inner_products, norms
 from robustfw.uncertainty import UncertaintySet
 

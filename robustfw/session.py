@@ -16,7 +16,8 @@ from torch import nn
 
 import robustfw
 from robustfw import engine, hardware, parallel
-from robustfw.dataset import Dataset, DataSpec
+from robustfw.dataset import Dataset
+from robustfw.dataspec import DataSpec
 from robustfw.errors import DataError, RunError, UsageError
 from robustfw.model import Model
 from robustfw.recipe import Recipe
@@ -156,7 +157,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], owner: str =
 
 
 def _manifest(recipe: Recipe, registry: Registry, splits: Splits, device: torch.device) -> dict[str, Any]:
-    record = registry.record(recipe)
+    record = _described(registry.record(recipe), registry)
     return {
         "robustfw": robustfw.__version__,
         "commit": _commit(),
@@ -169,19 +170,21 @@ def _manifest(recipe: Recipe, registry: Registry, splits: Splits, device: torch.
             "validation": len(splits.validation),
             "test": len(splits.test),
         }
-        | {"spec": _listed(attrs.asdict(splits.spec))},
+        | {"spec": _described(attrs.asdict(splits.spec), registry)},
         "ascent_mode": recipe.train.ascent_mode,
-        "bounds": _listed(splits.spec.bounds),
+        "bounds": _described(splits.spec.bounds, registry),
         "processes": parallel.world(),
         "hardware": hardware.describe(device),
     }
 
 
-def _listed(value: Any) -> Any:
-    """Tuples as lists, as they come back from JSON."""
+def _described(value: Any, registry: Registry) -> Any:
+    """A value as it comes back from JSON; of an object that a program has given, the name of its class."""
     if isinstance(value, Mapping):
-        return {key: _listed(part) for key, part in value.items()}
-    return [_listed(part) for part in value] if isinstance(value, list | tuple) else value
+        return {key: _described(part, registry) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_described(part, registry) for part in value]
+    return value if isinstance(value, str | int | float | None) else {"use": registry.name_of(value)}
 
 
 def _origins(record: Mapping[str, Any], registry: Registry) -> dict[str, str]:

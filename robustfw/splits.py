@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from torch.utils.data import Dataset as TorchDataset
 
-from robustfw.dataset import DataSpec
+from robustfw.dataspec import DataSpec
 from robustfw.errors import DataError
 
 Batch: TypeAlias = tuple[Tensor, Tensor]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from robustfw.inner import Passes
+from robustfw.problem import Passes
 from robustfw.recipe import TrainOptions
 
 

@@ -11,7 +11,8 @@ from torch import nn
 
 import robustfw
 from robustfw import Attack, DataError, PluginError, losses
-from robustfw.inner import InnerProblem, Passes, frozen, worst_case
+from robustfw.inner import frozen, worst_case
+from robustfw.problem import InnerProblem, Passes
 from robustfw.registry import Registry
 
 REGISTRY = Registry.installed()

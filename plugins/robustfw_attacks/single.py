@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from robustfw.inner import InnerProblem
+    from robustfw.problem import InnerProblem
 
 
 @final

@@ -13,7 +13,8 @@ from robustfw import losses
 from robustfw.attack import Attack
 from robustfw.errors import PluginError
 from robustfw.evaluation.intervals import wilson
-from robustfw.inner import Bounds, InnerProblem, Passes, applied, frozen, maximized, region_at
+from robustfw.inner import Bounds, applied, frozen, maximized, region_at
+from robustfw.problem import InnerProblem, Passes
 from robustfw.regions import norms
 from robustfw.splits import Split
 from robustfw.uncertainty import UncertaintySet

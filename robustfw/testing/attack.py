@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from robustfw import losses
 from robustfw.attack import Attack
-from robustfw.inner import AscentMode, InnerProblem, worst_case
+from robustfw.inner import AscentMode, worst_case
+from robustfw.problem import InnerProblem
 from robustfw.regions import Box, Region, inner_products, norms
 from robustfw.testing.laws import Law, require
 from robustfw.uncertainty import UncertaintySet

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from robustfw.dataset import DataSpec
+from robustfw.dataspec import DataSpec
 from robustfw.errors import UsageError
 from robustfw.model import Model
 from robustfw.testing.laws import Law, LawBroken, require

@@ -7,7 +7,7 @@ import torch
 
 import robustfw
 from robustfw import UsageError
-from robustfw.inner import InnerProblem
+from robustfw.problem import InnerProblem
 
 
 def problem(function, x, spec="linf:radius=0.2", box=True):

@@ -1,0 +1,91 @@
+"""The command line in this process, and runs to use and misuse."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from robustfw.cli import main
+
+TRAINING = ("--epochs", "1", "--attack", "pgd:steps=1", "--validation-examples", "50")
+
+
+class Answer(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+    def refused(self, status: int, *words: str) -> None:
+        """One sentence on stderr with these words in it, and nothing else there."""
+        assert self.status == status, self
+        (line,) = self.err.splitlines()
+        assert line.startswith("Error: "), line
+        assert "(unexpected: see" not in line
+        for word in words:
+            assert word in line
+
+
+@pytest.fixture
+def robustfw(capsys, tmp_path, monkeypatch):
+    """``robustfw("train", …)``, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Answer:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        return Answer(ended.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A finished run."""
+    path = tmp_path_factory.mktemp("trained") / "run"
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *TRAINING, "--out", str(path)])
+    assert not ended.value.code
+    return path
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy of it, called ``run``, to be damaged."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+@pytest.fixture
+def distributions(tmp_path):
+    """``distributions(name=source, …)`` makes a distribution of one module for each; the environment that has them."""
+
+    def make(**sources: str) -> dict[str, str]:
+        folder = tmp_path / "distributions"
+        for name, source in sources.items():
+            info = folder / f"{name}-1.0.dist-info"
+            info.mkdir(parents=True)
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+            (info / "entry_points.txt").write_text(f"[robustfw]\n{name} = {name}_module\n")
+            (folder / f"{name}_module.py").write_text(source)
+        return os.environ | {"PYTHONPATH": str(folder)}
+
+    return make
+
+
+@pytest.fixture
+def program(tmp_path):
+    """The real command, in a process of its own."""
+
+    def run(*arguments: object, environment: dict[str, str] | None = None, program: tuple[str, ...] = ()) -> Answer:
+        command = [*(program or (sys.executable, "-m", "robustfw")), *(str(argument) for argument in arguments)]
+        answer = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, encoding="utf-8", errors="replace", timeout=120
+        )
+        return Answer(answer.returncode, answer.stdout, answer.stderr)
+
+    return run
