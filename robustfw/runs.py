@@ -76,7 +76,7 @@ class Run:
 
     def resume_command(self) -> str:
         """What to type to go on with this run."""
-        return f"robustfw train --resume --out {shlex.quote(str(self.path))}"
+        return shlex.join(["robustfw", "train", "--resume", "--out", str(self.path)])
 
     def manifest(self) -> dict[str, Any]:
         """The run's record."""
@@ -209,7 +209,8 @@ class Run:
 
     def _load_tensors(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         path, other = self.checkpoint_path(name), "last" if name == "best" else "best"
-        advice = f"the {other} weights may be there: robustfw evaluate {self.path} --weights {other}"
+        command = shlex.join(["robustfw", "evaluate", str(self.path), "--weights", other])
+        advice = f"the {other} weights may be there: {command}"
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a mapping

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 KINDS = ("dataset", "model", "uncertainty", "attack", "objective")
 TESTED = 2000
 """Test examples attacked at the end of a training; `robustfw evaluate` takes all."""
+STRONGER = "restarts:n=10,attack=(pgd:steps=100)"
 
 
 def _part_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -183,8 +185,8 @@ def _finish(started: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
     if not quiet:
         console.evaluation(evaluation, known.spell(recipe.uncertainty), [known.spell(attack, brief=True)])
         console.line(f"run: {run.path}")
-        stronger = "restarts:n=10,attack=(pgd:steps=100)"
-        console.line(f"a stronger attack on all test examples: robustfw evaluate {run.path} --attack '{stronger}'")
+        stronger = shlex.join(["robustfw", "evaluate", str(run.path), "--attack", STRONGER])
+        console.line(f"a stronger attack on all test examples: {stronger}")
     return {"run": str(run.path)} | result
 
 

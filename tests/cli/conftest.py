@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 from typing import NamedTuple
 
 import pytest
 
+from robustfw import registry
 from robustfw.cli import main
 
 TRAINING = ("--epochs", "1", "--attack", "pgd:steps=1", "--validation-examples", "50")
@@ -61,11 +63,13 @@ def run(trained, tmp_path):
 
 
 @pytest.fixture
-def distributions(tmp_path):
-    """``distributions(name=source, …)`` makes a distribution of one module for each; the environment that has them."""
+def distributions(tmp_path, monkeypatch):
+    """``distributions(name=source, …)`` installs one module for each, here and in the environment that it returns."""
 
     def make(**sources: str) -> dict[str, str]:
         folder = tmp_path / "distributions"
+        monkeypatch.syspath_prepend(folder)
+        registry.installed.cache_clear()
         for name, source in sources.items():
             info = folder / f"{name}-1.0.dist-info"
             info.mkdir(parents=True)
@@ -74,7 +78,8 @@ def distributions(tmp_path):
             (folder / f"{name}_module.py").write_text(source)
         return os.environ | {"PYTHONPATH": str(folder)}
 
-    return make
+    yield make
+    registry.installed.cache_clear()
 
 
 @pytest.fixture
@@ -83,9 +88,10 @@ def program(tmp_path):
 
     def run(*arguments: object, environment: dict[str, str] | None = None, program: tuple[str, ...] = ()) -> Answer:
         command = [*(program or (sys.executable, "-m", "robustfw")), *(str(argument) for argument in arguments)]
-        answer = subprocess.run(
-            command, env=environment, cwd=tmp_path, capture_output=True, encoding="utf-8", errors="replace", timeout=120
-        )
-        return Answer(answer.returncode, answer.stdout, answer.stderr)
+        with subprocess.Popen(
+            command, env=environment, cwd=tmp_path, stdout=PIPE, stderr=PIPE, encoding="utf-8", errors="replace"
+        ) as process:
+            out, err = process.communicate(timeout=120)
+        return Answer(process.returncode, out, err)
 
     return run

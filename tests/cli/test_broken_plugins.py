@@ -79,8 +79,9 @@ def test_a_broken_plugin_is_reported_and_all_others_work(source, reason, program
     assert program("show", "attack", "pgd", environment=environment).status == 0
 
 
-def test_a_training_beside_a_broken_plugin(program, distributions):
-    answer = program("train", *TRAINING, environment=distributions(broken=IMPORT, other=COMMANDS))
+def test_a_training_beside_a_broken_plugin(robustfw, distributions):
+    distributions(broken=IMPORT, other=COMMANDS)
+    answer = robustfw("train", *TRAINING)
     assert answer.status == 0
     assert answer.err == ("Warning: the plugin other could not add its commands: ValueError: no commands today\n")
 
@@ -92,8 +93,9 @@ def test_two_plugins_of_one_name(arguments, program, distributions):
     assert answer.out == ""
 
 
-def test_what_a_plugin_prints_is_not_mixed_with_json(program, distributions):
-    answer = program("train", *TRAINING, "--json", environment=distributions(noisy=NOISY))
+def test_what_a_plugin_prints_is_not_mixed_with_json(robustfw, distributions):
+    distributions(noisy=NOISY)
+    answer = robustfw("train", *TRAINING, "--json")
     assert answer.status == 0
     assert json.loads(answer.out)["n"] == 359
     assert "noise" in answer.err

@@ -171,8 +171,8 @@ def no_network(monkeypatch):
 
 
 @pytest.mark.parametrize(("dataset", "name"), [("fashion-mnist", "FashionMNIST"), ("cifar10", "CIFAR10")])
-def test_data_that_is_neither_there_nor_to_be_had(dataset, name, program, no_network):
-    answer = program("train", "--dataset", dataset, "--data-dir", "empty", "--out", "run")
+def test_data_that_is_neither_there_nor_to_be_had(dataset, name, robustfw, no_network):
+    answer = robustfw("train", "--dataset", dataset, "--data-dir", "empty", "--out", "run")
     answer.refused(1, f"{name} is not in empty and could not be downloaded", "--data-dir or ROBUSTFW_DATA")
     assert answer.out == ""
 

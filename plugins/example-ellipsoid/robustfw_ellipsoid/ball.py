@@ -8,7 +8,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from robustfw.regions import Bound, Box, Region, per_row
+from robustfw.regions import Bound, Box, Region, per_row, toward_zero
 
 NEWTON = 30
 """Newton steps at most; one to ten are the rule."""
@@ -82,7 +82,7 @@ class WeightedBall(Region):
     def _solve(self, pull: Tensor, ridge: float) -> Tensor:
         room = torch.where(pull > 0, _rows(self.box.upper), -_rows(self.box.lower)).clamp(min=0)
         moved = filled(pull.abs(), _rows(self.weight), room, self.radius, ridge)
-        return _toward_zero(moved.copysign(pull), self.like.dtype)
+        return toward_zero(moved.copysign(pull), self.like.dtype)
 
 
 def filled(pull: Tensor, weight: Tensor, room: Tensor, radius: Tensor, ridge: float) -> Tensor:
@@ -133,10 +133,3 @@ def _norm(rows: Tensor) -> Tensor:
 
 def _wide(like: Tensor) -> torch.dtype:
     return torch.float32 if like.device.type == "mps" else torch.float64
-
-
-def _toward_zero(exact: Tensor, dtype: torch.dtype) -> Tensor:
-    """``exact`` in a narrower type, no coordinate any larger."""
-    rounded = exact.to(dtype)
-    smaller = torch.nextafter(rounded, torch.zeros_like(rounded))
-    return torch.where(rounded.to(exact).abs() > exact.abs(), smaller, rounded)
