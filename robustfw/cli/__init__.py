@@ -34,7 +34,7 @@ class _Commands(click.Group):
             click.echo("stopped", err=True)
             raise Exit(128 + signal.SIGINT) from stop
         except Stopped as stop:
-            click.echo(str(stop), err=True)
+            click.echo(str(stop), err=True, nl=bool(str(stop)))
             raise Exit(stop.exit_status) from stop
         except Exception as error:
             raise Exit(_report(error, debug=ctx.params["debug"])) from error

@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 
 import click
+
+ECHO = 0.5
+"""Seconds within which a second signal is the first one again: torchrun passes on what the terminal sends to all."""
 
 
 class Stopped(Exception):
@@ -21,15 +25,17 @@ class Stopped(Exception):
 @contextlib.contextmanager
 def requests(*, quiet: bool) -> Iterator[Callable[[], int]]:
     """While inside, a function that tells which signal has asked to stop, or 0; a second one is a KeyboardInterrupt."""
-    asked, process = 0, os.getpid()
+    asked, since, process = 0, 0.0, os.getpid()
 
     def ask(signum: int, _: object) -> None:
-        nonlocal asked
+        nonlocal asked, since
         if os.getpid() != process:  # a forked worker, whom a terminal's Ctrl-C reaches too
             return
         if asked:
-            raise KeyboardInterrupt
-        asked = signum
+            if time.monotonic() - since > ECHO:
+                raise KeyboardInterrupt
+            return
+        asked, since = signum, time.monotonic()
         if not quiet:
             click.echo("stopping after this step …", err=True)
 

@@ -137,8 +137,7 @@ def _new_run(known: registry.Registry, recipe: Recipe) -> Path:
 def _carried_out(started: Session, *, quiet: bool) -> dict[str, Any] | None:
     """Train and evaluate; the result, for the first of several processes."""
     if started.run is None:
-        for _ in started.records():
-            pass
+        _follow(started)
         return None
     go_on = f"to go on: {started.run.resume_command()}"
     try:
@@ -146,6 +145,18 @@ def _carried_out(started: Session, *, quiet: bool) -> dict[str, Any] | None:
         return _finish(started, started.run, quiet=quiet)
     except KeyboardInterrupt:
         raise stopping.Stopped(f"stopped at once; {go_on}") from None
+
+
+def _follow(started: Session) -> None:
+    """Train in another process than the first, which alone decides when to stop and then is gone."""
+    with stopping.requests(quiet=True) as asked:
+        try:
+            for _ in started.records():
+                pass
+        except Exception as error:
+            if asked():
+                raise stopping.Stopped("", asked()) from error
+            raise
 
 
 def _train(started: Session, run: Run, go_on: str, *, quiet: bool) -> None:
