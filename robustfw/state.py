@@ -123,7 +123,7 @@ class State:
         self.total_loss.copy_(tensors["total_loss"])
         self.good = _under("good", tensors)
         self._restore_optimizer(_under("optimizer", tensors), facts["groups"])
-        self.scheduler.load_state_dict(facts["schedule"])
+        self.scheduler.load_state_dict(self.scheduler.state_dict() | facts["schedule"])
         self.passes = Passes(**facts["passes"])
         for name in ("epoch", "batch", "best_accuracy", "smallest_gap"):
             setattr(self, name, facts[name])
@@ -161,8 +161,7 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _plain(value: object) -> bool:
+    """Whether JSON gives the value back as it was; a schedule's other facts follow from its options."""
     if isinstance(value, list | tuple):
         return all(_plain(part) for part in value)
-    if isinstance(value, dict):
-        return all(_plain(part) for part in value.values())
     return value is None or isinstance(value, bool | int | float | str)
