@@ -167,10 +167,10 @@ def _train(started: Session, run: Run, go_on: str, *, quiet: bool) -> None:
         if not quiet:
             console.line(f"the training in {run.path} is finished")
         return
+    # closing saves the state, also where a stop is asked for in the middle of an epoch
     with stopping.requests(quiet=quiet) as asked, contextlib.closing(started.records()) as records:
         for _ in console.training(records, epochs, str(run.path), quiet=quiet):
             if asked():
-                records.close()  # saves the state
                 raise stopping.Stopped(f"stopped, all is saved; {go_on}", asked())
 
 
