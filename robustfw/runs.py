@@ -249,7 +249,10 @@ def _lock(handle: int, path: Path) -> None:
             return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise RunError(f"{path} is being trained already: wait for that, or choose another --out") from None
+                raise RunError(
+                    f"{path} is being trained already, by another process or by records that were not closed: end "
+                    "that, or choose another --out"
+                ) from None
             time.sleep(0.1)
         except OSError:  # a file system that has no locks
             return None
