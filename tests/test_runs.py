@@ -303,7 +303,7 @@ def test_one_training_at_a_time(run, state, monkeypatch):
     first = run.keep(iter([step(1), step(2)]), state)
     next(first)
     before = contents(run.path)
-    with pytest.raises(RunError, match="is being trained already, by another process or by records that were not closed"):
+    with pytest.raises(RunError, match="is being trained already, by another process or by records"):
         next(run.keep(iter([step(1)]), state))
     assert contents(run.path) == before
     first.close()
