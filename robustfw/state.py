@@ -147,6 +147,8 @@ class State:
     def roll_back(self) -> None:
         """The remembered weights, without the optimizer's memory of what followed them."""
         self.model.load_state_dict(self.good)
+        if self.average is not None:  # it would go on spreading what was rolled back
+            self.average.module.load_state_dict(self.good)
         self.optimizer.state.clear()
 
 
