@@ -76,7 +76,7 @@ class Registry:
                 registry._distributions[point.name] = f"{point.dist.name} {point.dist.version}"
             try:
                 module = point.load()
-            except Exception as error:  # a stranger's import may raise anything, and must break nothing else
+            except (Exception, SystemExit) as error:  # a stranger's import may do anything, and must break nothing else
                 registry._report(point.name, error)
             else:
                 registry._load(point.name, module)
@@ -98,7 +98,7 @@ class Registry:
             for entry in offered:
                 self._enter(entry)
 
-    def _report(self, plugin: str, error: Exception) -> None:
+    def _report(self, plugin: str, error: BaseException) -> None:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         self.broken.append(Broken(plugin, self.distribution(plugin), reason))
 
