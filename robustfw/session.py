@@ -138,6 +138,11 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
             f"the run in {out} has another recipe ({changed}): leave that option out to go on with it, or choose "
             "another --out"
         )
+    if before["processes"] != now["processes"]:
+        raise RunError(
+            f"the run in {out} was trained by {before['processes']} processes, not {now['processes']}, each with random "
+            "numbers of its own: go on with as many, or choose another --out"
+        )
     if any(True for _ in _differences(before["data"], now["data"])):
         raise RunError(
             f"the run in {out} was trained on other data: give the folder of its own by --data-dir, or choose "

@@ -149,6 +149,8 @@ def _check_tensors(name: str, split: TensorSplit, spec: DataSpec) -> None:
             f"{name} examples have shape {tuple(split.x.shape)} with {len(split.y)} labels; "
             f"the data set declares {spec.shape}"
         )
+    if split.y.dtype != torch.int64:
+        raise DataError(f"{name} labels are {str(split.y.dtype).removeprefix('torch.')}: give int64 (y.long())")
     if int(split.y.min()) < 0 or int(split.y.max()) >= spec.classes:
         raise DataError(
             f"{name} labels run from {int(split.y.min())} to {int(split.y.max())}, outside 0 … {spec.classes - 1}"
