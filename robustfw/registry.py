@@ -76,7 +76,7 @@ class Registry:
                 registry._distributions[point.name] = f"{point.dist.name} {point.dist.version}"
             try:
                 module = point.load()
-            except (Exception, SystemExit) as error:  # a stranger's import may do anything, and must break nothing else
+            except (Exception, SystemExit) as error:  # a stranger's import must break nothing else
                 registry._report(point.name, error)
             else:
                 registry._load(point.name, module)
