@@ -140,8 +140,8 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
         )
     if before["processes"] != now["processes"]:
         raise RunError(
-            f"the run in {out} was trained by {before['processes']} processes, not {now['processes']}, each with random "
-            "numbers of its own: go on with as many, or choose another --out"
+            f"the run in {out} was trained by {before['processes']} processes, not {now['processes']}, each with "
+            "random numbers of its own: go on with as many, or choose another --out"
         )
     if any(True for _ in _differences(before["data"], now["data"])):
         raise RunError(
