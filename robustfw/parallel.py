@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 
 import torch
@@ -19,10 +20,28 @@ def rank() -> int:
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
+class _Sums:
+    """The group for `summed`, one of its own: DistributedDataParallel keeps hold of the default group for good.
+
+    A thread of gloo that still lets go of a tensor while Python ends aborts the process; to give up the last hold on a
+    group waits for its threads.
+    """
+
+    group: distributed.ProcessGroup | None = None
+
+    @classmethod
+    def leave(cls) -> None:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+        cls.group = None
+
+
 def start(device: torch.device) -> None:
     """Join the processes that torchrun started, if it did."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        _Sums.group = distributed.new_group()
+        atexit.register(_Sums.leave)
 
 
 def device(name: str) -> torch.device:
@@ -47,5 +66,5 @@ def wrapped(model: nn.Module) -> nn.Module:
 def summed(values: Tensor) -> Tensor:
     """The sum over the processes, known to all of them."""
     if world() > 1:
-        distributed.all_reduce(values)
+        distributed.all_reduce(values, group=_Sums.group)
     return values
