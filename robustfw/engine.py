@@ -163,9 +163,10 @@ class _Validation:
 def _validate(recipe: Recipe, splits: Splits, state: State, *, attacked: bool) -> _Validation:
     """Accuracies over all processes, so that all of them decide alike; not a number where nothing is held out."""
     options, device = recipe.train, state.total_loss.device
-    rows = parallel.share(torch.arange(min(options.validation_examples, len(splits.validation))))
-    split, nothing = splits.validation.subset(rows), Symptoms(math.nan, math.nan)
-    if not len(splits.validation):
+    count, nothing = min(options.validation_examples, len(splits.validation)), Symptoms(math.nan, math.nan)
+    rows = parallel.share(torch.arange(count))
+    split = splits.validation.subset(rows)
+    if count < parallel.world():  # a process without a row could not take part
         return _Validation(0, math.nan, math.nan, nothing, diagnose(nothing, 0, 0, smallest_gap=1, limit=1))
     evaluation = evaluate(
         state.evaluated,

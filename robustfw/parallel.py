@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -27,7 +28,7 @@ class _Sums:
     group waits for its threads.
     """
 
-    group: distributed.ProcessGroup | None = None
+    group: Any = None
 
     @classmethod
     def leave(cls) -> None:

@@ -85,7 +85,7 @@ class Registry:
     def _load(self, plugin: str, module: Any) -> None:
         try:
             self._manager.register(module, plugin)
-            self._manager.check_pending()
+            self._check_hooks(module)
             others = [other for name, other in self._manager.list_name_plugin() if name != plugin]
             offered: list[Entry] = []
             self._manager.subset_hook_caller("robustfw_register", others)(
@@ -97,6 +97,13 @@ class Registry:
         else:
             for entry in offered:
                 self._enter(entry)
+
+    def _check_hooks(self, module: Any) -> None:
+        """As pluggy's ``check_pending``, with the right names."""
+        for caller in self._manager.get_hookcallers(module) or ():
+            if not caller.has_spec() and not all(hook.optionalhook for hook in caller.get_hookimpls()):
+                names = [name for name in vars(hookspecs) if name.startswith("robustfw_")]
+                raise UsageError(f"no hook is called {caller.name}; {options.suggest(caller.name, names)}")
 
     def _report(self, plugin: str, error: BaseException) -> None:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]

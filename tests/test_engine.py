@@ -241,6 +241,20 @@ def test_catastrophic_overfitting_is_noticed_and_dealt_with(action, monkeypatch)
     assert not epochs[3].warnings
 
 
+def test_rolling_back_takes_the_averaged_weights_back_too():
+    """They would go on spreading what was rolled back."""
+    options = {"epochs": 1, "batch_size": 16, "ema": 0.9}
+    state = begin(recipe("mlp:hidden=[8]", blobs(dtype=torch.float32), train=options), REGISTRY).state
+    state.keep_good()
+    with torch.no_grad():
+        for parameter in (*state.model.parameters(), *state.average.parameters()):
+            parameter.fill_(torch.nan)
+    state.roll_back()
+    for name, value in state.good.items():
+        assert torch.equal(state.model.state_dict()[name], value)
+        assert torch.equal(state.weights()[name], value)
+
+
 def test_options_are_checked():
     for name, value in (("epochs", 0), ("batch_size", 0), ("learning_rate", -1.0), ("ema", 1.0), ("clip", 0.0)):
         with pytest.raises(ValueError, match=name):

@@ -97,3 +97,9 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
     )
     assert answer.returncode == 2
     assert "a batch of 64 cannot be shared by 3 processes alike" in answer.stderr
+
+
+def test_fewer_validation_examples_than_processes(tmp_path):
+    """A process without one could not take part, so that nothing is validated."""
+    _, answers = train(tmp_path, "few", 2, [*OPTIONS, "--validation-examples", "1"])
+    assert "validation: no examples" in answers[0][0]

@@ -73,7 +73,16 @@ def test_a_misspelt_hook_is_reported():
         """A typo."""
 
     registry = Registry({"typo": plugin(robustfw_registr=robustfw_registr)})
-    assert "robustfw_registr" in registry.broken[0].reason
+    assert "no hook is called robustfw_registr; did you mean robustfw_register" in registry.broken[0].reason
+
+
+def test_a_hook_that_resembles_none_lists_all():
+    @hookimpl
+    def at_start():
+        """No such hook."""
+
+    registry = Registry({"typo": plugin(at_start=at_start)})
+    assert "known: robustfw_commands, robustfw_record, robustfw_register" in registry.broken[0].reason
 
 
 def test_a_class_of_no_interface_is_refused():

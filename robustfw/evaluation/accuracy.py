@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from robustfw import losses
 from robustfw.attack import Attack
-from robustfw.errors import PluginError
+from robustfw.errors import DataError, PluginError
 from robustfw.evaluation.intervals import wilson
 from robustfw.inner import Bounds, applied, frozen, maximized, region_at
 from robustfw.problem import InnerProblem, Passes
@@ -81,8 +81,8 @@ class Evaluation:
             n=n,
             correct=correct,
             robust=robust,
-            clean_accuracy=correct / max(n, 1),
-            robust_accuracy=robust / max(n, 1),
+            clean_accuracy=correct / n,
+            robust_accuracy=robust / n,
             clean_interval=wilson(correct, n),
             interval=wilson(robust, n),
             per_class=tuple(
@@ -140,7 +140,10 @@ def verdicts(
 
     Raises:
         PluginError: a perturbation lies outside its set or the data range.
+        DataError: the split is empty.
     """
+    if not len(split):
+        raise DataError("there is not one example to evaluate")
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     generator = torch.Generator().manual_seed(seed)
     for x, y in split.in_order(batch_size, device):

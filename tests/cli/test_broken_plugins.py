@@ -58,11 +58,12 @@ def robustfw_record(record):
     ("source", "reason"),
     [
         (IMPORT, "ModuleNotFoundError: No module named 'robustfw_needs_this'"),
-        (HOOK, "unknown hook 'robustfw_registre'"),
+        (HOOK, "no hook is called robustfw_registre; did you mean robustfw_register"),
         (CLASS, "'seven' must be a class derived from exactly one of robustfw's interfaces"),
         ("raise RuntimeError", "RuntimeError"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
     ],
-    ids=["import", "misspelt hook", "not a class", "raises"],
+    ids=["import", "misspelt hook", "not a class", "raises", "exits"],
 )
 def test_a_broken_plugin_is_reported_and_all_others_work(source, reason, program, distributions):
     environment = distributions(broken=source)

@@ -147,6 +147,7 @@ def test_examples_of_the_wrong_type_or_range(x, words):
         ({"x": torch.full((8, 1, 2, 2), torch.nan)}, "outside the declared bounds"),
         ({"x": torch.zeros(8, 4)}, "the data set declares"),
         ({"y": torch.full((8,), 2)}, "labels run from 2 to 2, outside 0 … 1"),
+        ({"y": torch.zeros(8, dtype=torch.int32)}, r"train labels are int32: give int64 \(y.long\(\)\)"),
         ({"x": torch.zeros(0, 1, 2, 2), "y": torch.zeros(0).long()}, "there is not one training example"),
     ],
 )
@@ -279,6 +280,12 @@ def test_a_run_whose_data_differs(robustfw, run):
     changed(run, lambda manifest: manifest["data"].update(hash="0" * 64))
     robustfw("evaluate", run).refused(1, "the data is not what", "give the folder of its own data by --data-dir")
     robustfw("train", "--resume", "--out", run).refused(1, "was trained on other data", "--data-dir")
+
+
+def test_resuming_with_another_number_of_processes(robustfw, run):
+    changed(run, lambda manifest: manifest.update(processes=2))
+    answer = robustfw("train", "--resume", "--out", run)
+    answer.refused(1, "trained by 2 processes, not 1", "go on with as many, or choose another --out")
 
 
 def test_a_run_of_objects_belongs_to_its_program(robustfw, tmp_path):

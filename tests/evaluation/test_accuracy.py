@@ -9,8 +9,8 @@ from scipy.stats import binomtest
 from torch import nn
 
 import robustfw
-from robustfw import Attack, PluginError, TensorSplit
-from robustfw.evaluation import Evaluation, evaluate, wilson
+from robustfw import Attack, DataError, PluginError, TensorSplit
+from robustfw.evaluation import evaluate, wilson
 
 
 class OneNumber(nn.Module):
@@ -40,6 +40,11 @@ def test_by_hand():
     assert found.robust_accuracy == 0.4
     assert found.interval == wilson(2, 5)
     assert found.per_class == ((5, 4, 2), (0, 0, 0))
+
+
+def test_nothing_to_evaluate():
+    with pytest.raises(DataError, match="not one example to evaluate"):
+        measured(line())
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 10), (5, 10), (10, 10), (9418, 10000)])
@@ -118,9 +123,3 @@ def test_dropping_rows_changes_no_verdict():
     moved = robustfw.worst_case(model, x, y, uncertainty="linf:radius=0.1", attack=attack)
     standing = (model(moved).argmax(1) == y) & (model(x).argmax(1) == y)
     assert int(standing.sum()) >= found.robust  # what was fooled on the way stays fooled in evaluation
-
-
-def test_an_empty_split_is_no_crash():
-    found = measured(line())
-    assert isinstance(found, Evaluation)
-    assert found.n == 0
