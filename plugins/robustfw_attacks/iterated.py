@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 @final
 @attrs.frozen
 class Pgd(Attack):
-    """Projected gradient ascent: δ ← P(δ + step · direction) (Madry et al. 2018), in the set's own geometry.
+    """Projected gradient ascent: δ ← P(δ + step_k · direction) (Madry et al. 2018), in the set's own geometry.
 
     With ``direction=support`` a step is the steepest one over step·𝒰 (sign step for ℓ∞, normalised gradient for ℓ2,
     the best coordinates for ℓ1), with ``gradient`` it follows ∇J, as long as the set reaches that way. The result is
     each example's best iterate, the last one included. Where rows can be solved (in evaluation) they are dropped.
+
+    A step that is given is the same for all k, as in Madry et al. Without one, step_k = 1 − k/steps: the first steps
+    cross the set and the last ones settle, where steps of one length go to and fro around a maximum.
     """
 
     steps: Annotated[int, "gradients per example"] = attrs.field(default=10, validator=ge(1))
-    step: Annotated[float | None, "step length relative to the set; 2.5/steps if none"] = attrs.field(
+    step: Annotated[float | None, "constant step, relative to the set; if none, from 1 linearly to 0"] = attrs.field(
         default=None, validator=optional(gt(0))
     )
     direction: Annotated[Literal["support", "gradient"], "steepest in the set's geometry, or along the gradient"] = (
@@ -52,7 +55,7 @@ class Pgd(Attack):
         delta = problem.region.sample(generator) if self.random_start else problem.region.zero()
         best, velocity = Best.none_yet(problem), problem.region.zero()
         rows = None  # all
-        for _ in range(self.steps):
+        for k in range(self.steps):
             value, gradient = problem.value_and_grad(delta)
             best.offer(delta, value, rows)
             going = ~value.isposinf() if problem.goal else None
@@ -62,14 +65,16 @@ class Pgd(Attack):
                     return best.delta
                 problem, delta, gradient, velocity = problem[going], delta[going], gradient[going], velocity[going]
             velocity = self.momentum * velocity + _unit_mean(gradient) if self.momentum else gradient
-            delta = problem.region.project(delta + self._move(problem, velocity, delta))
+            delta = problem.region.project(delta + self._move(problem, velocity, delta, self._length(k)))
         if self.result == "last" and not problem.goal:
             return delta
         best.offer(delta, problem.value(delta), rows)
         return best.delta
 
-    def _move(self, problem: InnerProblem, direction: Tensor, delta: Tensor) -> Tensor:
-        step = 2.5 / self.steps if self.step is None else self.step
+    def _length(self, k: int) -> float:
+        return 1 - k / self.steps if self.step is None else self.step
+
+    def _move(self, problem: InnerProblem, direction: Tensor, delta: Tensor, step: float) -> Tensor:
         if self.direction == "support":
             return problem.region.ascent(direction, delta, step)
         reach = _norms(problem.region.support(direction))

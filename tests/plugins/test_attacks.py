@@ -75,6 +75,26 @@ def test_pgd_fools_what_one_step_cannot():
     assert (p.value(run("single-step", p)) < 0).all()
 
 
+@pytest.mark.parametrize("spec", ["linf:radius=0.2", "l2:radius=0.3", "l1:radius=0.6"])
+def test_pgd_settles_on_a_maximum_that_steps_of_one_length_straddle(spec):
+    """A hill of height 0 inside the set: what a step overshoots, the next ones make up for."""
+    top = X + torch.tensor([0.03, -0.11, 0.07])
+    p = problem(lambda moved: -(moved - top).square().sum(1).sqrt(), X, spec)
+    settled, straddling = (p.value(run(f"pgd:steps=40{step}", p)) for step in ("", ",step=0.0625"))
+    assert (settled > -0.02).all()
+    assert settled.mean() > 0.7 * straddling.mean()
+
+
+@pytest.mark.parametrize("spec", ["linf:radius=0.2", "l2:radius=1", "l1:radius=2"])
+def test_pgd_from_anywhere_takes_what_a_linear_function_gives(spec):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(16, 40, generator=generator, dtype=torch.float64)
+    w = torch.randn(40, generator=generator, dtype=torch.float64)
+    p = problem(lambda moved: moved @ w, x, spec)
+    gained, most = (p.value(run(attack, p)) - x @ w for attack in ("pgd:steps=40", "single-step"))
+    assert (gained > 0.98 * most).all()
+
+
 def test_momentum_carries_on_through_a_flat_place():
     def stairs(moved):
         t = moved[:, 0] - 0.5
