@@ -9,6 +9,7 @@ import re
 import sys
 import tomllib
 import types
+from importlib.metadata import entry_points
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,6 +20,8 @@ import torch
 from click.testing import CliRunner
 
 from robustfw import hookspecs
+from robustfw import registry as registries
+from robustfw.cli import cli
 from robustfw.engine import Epoch
 from robustfw.recipe import Recipe
 from robustfw.registry import Registry
@@ -70,6 +73,17 @@ def test_the_code_prints_what_the_page_says(page):
         assert without_numbers(printed) == without_numbers(expected)
 
 
+def test_the_training_prints_what_the_page_says(page, monkeypatch, tmp_path):
+    modules = {point.name: point.load() for point in entry_points(group="robustfw") if point.name != "ellipsoid"}
+    monkeypatch.setattr(registries, "installed", lambda: Registry(modules | {"ellipsoid": page}))
+    monkeypatch.chdir(tmp_path)
+    (said,) = (text for language, text in BLOCKS if language == "console" and "epoch" in text)
+    command, expected = said.split("\n", 1)
+    answer = CliRunner().invoke(cli, command.removeprefix("$ robustfw ").split(), catch_exceptions=False)
+    printed, expected = (text.replace("best so far", "") for text in (answer.stdout, expected))
+    assert without_numbers(printed) == without_numbers(expected)
+
+
 def test_toml_blocks_parse_and_the_project_declares_the_entry_point():
     project, recipe = (tomllib.loads(text) for language, text in BLOCKS if language == "toml")
     assert project["project"]["entry-points"]["robustfw"] == {"ellipsoid": "robustfw_ellipsoid"}
@@ -118,9 +132,9 @@ def test_the_pages_logger_writes_a_line_per_epoch(registry, tmp_path, monkeypatc
 
 
 def test_the_pages_command_measures_a_set(registry):
-    cli = click.Group()
-    registry.hooks.robustfw_commands(cli=cli)
-    answer = CliRunner().invoke(cli, ["reach", "linf:radius=1/4"], catch_exceptions=False)
+    group = click.Group()
+    registry.hooks.robustfw_commands(cli=group)
+    answer = CliRunner().invoke(group, ["reach", "linf:radius=1/4"], catch_exceptions=False)
     assert answer.output == "0.2500\n"
 
 
