@@ -19,6 +19,7 @@ from robustfw.records import Epoch, Record, Step
 if TYPE_CHECKING:
     from robustfw.evaluation import Comparison, Evaluation, Sweep, Verdicts
     from robustfw.evaluation.transfer import Transfer
+    from robustfw.reproduction.running import Progress as Progress_
 
 _out = Console(highlight=False)
 _err = Console(highlight=False, stderr=True)
@@ -117,6 +118,27 @@ def counted(things: Iterable[Thing], n: int, text: str, *, quiet: bool = False) 
     """Pass things on while drawing a bar."""
     with _progress(quiet=quiet) as progress:
         yield from progress.track(things, total=n, description=text)
+
+
+def progress(steps: Iterable[Progress_], end: str) -> Iterator[Progress_]:
+    """Pass the progress of a plan on while drawing a bar with the commands under way; elsewhere, lines."""
+    with _progress() as bar:
+        task, told = bar.add_task("", total=None), set[str]()
+        for step in steps:
+            names = [_brief(command) for command in step.running]
+            bar.update(task, description="  ".join(names), completed=step.done, total=step.total)
+            if not _out.is_terminal:
+                for command in [command for command in step.running if command not in told]:
+                    told.add(command)
+                    line(f"{step.done / step.total:4.0%}  {_brief(command)}")
+            yield step
+    line(end)
+
+
+def _brief(command: str) -> str:
+    """The name of a command, and the run that it is about."""
+    words = command.split()
+    return f"{words[1]} {words[-1] if words[1] == 'train' else words[2]}"
 
 
 def _progress(*, quiet: bool = False) -> Progress:

@@ -19,6 +19,7 @@ from robustfw.cli.compare import compare
 from robustfw.cli.craft import craft
 from robustfw.cli.evaluate import evaluate
 from robustfw.cli.plugins import plugins, show
+from robustfw.cli.reproduce import recipes, reproduce
 from robustfw.cli.stopping import Stopped
 from robustfw.cli.sweep import sweep
 from robustfw.cli.train import train
@@ -68,7 +69,7 @@ def cli(debug: bool) -> None:
     """
 
 
-for command in (train, evaluate, sweep, compare, craft, plugins, show, check):
+for command in (train, evaluate, sweep, compare, craft, reproduce, recipes, plugins, show, check):
     cli.add_command(command)
 
 
