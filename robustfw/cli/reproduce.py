@@ -57,11 +57,11 @@ def reproduce(
     at_a_time = processes or min(2, os.cpu_count() or 1)
     threads = max(1, (os.cpu_count() or 1) // at_a_time)
     data = None if data_dir is None else str(data_dir.resolve())
-    plan = Plan(experiment, _modes(experiment.modes, modes), budget, seeds, threads, data)
+    plan = Plan(experiment, _modes(experiment.modes, modes), budget, seeds, data)
     jobs = plan.jobs()
     _prepare(folder, text)
     console.line(f"{experiment.title}: {len(jobs)} commands in {folder}")
-    for _ in console.progress(Runner(main, folder, at_a_time).carry_out(jobs), f"all of it is in {folder}"):
+    for _ in console.progress(Runner(main, folder, at_a_time, threads).carry_out(jobs), f"all of it is in {folder}"):
         pass
     _finish(plan, folder)
 

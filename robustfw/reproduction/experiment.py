@@ -97,6 +97,7 @@ class Experiment:
             raise UsageError(f"the recipe {where} is not TOML: {error}") from error
         if "nets" not in tables:
             raise UsageError(f"the recipe {where} has no table [nets.…]: it is one for robustfw train")
+        _check_keys(cls, tables, where)
         return _build(
             cls,
             tables
@@ -147,6 +148,11 @@ def _build(cls: type, given: Any, where: str) -> Any:
     """An attrs class from a table, whose lists become tuples."""
     if not isinstance(given, dict):
         raise UsageError(f"{where} must be a table, not {given!r}")
+    _check_keys(cls, given, where)
+    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+
+
+def _check_keys(cls: type, given: Mapping[str, Any], where: str) -> None:
     fields = {field.name: field for field in attrs.fields(cls)}
     for key in given:
         if key not in fields:
@@ -154,4 +160,3 @@ def _build(cls: type, given: Any, where: str) -> Any:
     missing = [name for name, field in fields.items() if field.default is attrs.NOTHING and name not in given]
     if missing:
         raise UsageError(f"{where} lacks {' and '.join(missing)}")
-    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})

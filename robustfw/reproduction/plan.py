@@ -57,7 +57,6 @@ class Plan:
     modes: tuple[str, ...]
     budget: str
     seeds: int
-    threads: int
     data_dir: str | None = None
 
     @staticmethod
@@ -87,7 +86,7 @@ class Plan:
         for net in self.experiment.nets_of(mode):
             parts, out = self.experiment.parts(mode, net, self.budget), self.run(mode, net, seed)
             flags = [f for kind in KINDS if kind in parts for f in (f"--{kind}", str(parts[kind]))]
-            train = parts["train"] | {"seed": seed, "threads": self.threads}
+            train = parts["train"] | {"seed": seed}
             flags += [f for key, value in train.items() for f in ("--" + key.replace("_", "-"), str(value))]
             arguments = ["train", *flags, *self._data(), "--resume", "--out", out]
             yield Job(tuple(arguments), "run", out, cost=3.0 * float(train.get("epochs", 20)))
@@ -97,7 +96,7 @@ class Plan:
         for net in self.experiment.nets_of(mode) if seed == 0 else [transfer.source]:
             source, out = self.run(mode, net, seed), self.collection(mode, net, seed)
             sets = [flag for spec in transfer.uncertainties for flag in ("--uncertainty", spec)]
-            arguments = ["craft", source, *sets, "--attack", transfer.attack, *self._measuring(), "--out", out]
+            arguments = ["craft", source, *sets, "--attack", transfer.attack, *self._data(), "--out", out]
             yield Job(tuple(arguments), "collection", out, needs=(source,))
 
     def _measurements(self, mode: str, seed: int) -> Iterator[Job]:
@@ -109,7 +108,7 @@ class Plan:
             yield from self._sweeps(run)
             yield self._shown(run, self.collection(mode, experiment.transfer.source, seed))
             if net != experiment.baseline and seed == 0:
-                arguments = ["compare", baseline, run, "--attack", "single-step", *self._measuring()]
+                arguments = ["compare", baseline, run, "--attack", "single-step", *self._data()]
                 yield Job(tuple(arguments), "result", baseline, needs=(baseline, run))
         if self.seeds > 1:  # a standard net of another seed, which the collection was not made against
             other = self.run(mode, experiment.baseline, (seed + 1) % self.seeds)
@@ -122,14 +121,14 @@ class Plan:
         for each in self.experiment.evaluations:
             attacks = [flag for spec in each.attacks for flag in ("--attack", spec)]
             arguments = ["evaluate", run, "--uncertainty", each.uncertainty, *attacks, *self._first(each.examples)]
-            yield Job((*arguments, *self._measuring()), "result", run, needs=(run,), cost=2.0)
+            yield Job((*arguments, *self._data()), "result", run, needs=(run,), cost=2.0)
 
     def _sweeps(self, run: str) -> Iterator[Job]:
         for each in self.experiment.sweeps:
             radii = ",".join(f"{radius:g}" for radius in each.radii)
             flags = ["--independent"] if each.independent else []
             arguments = ["sweep", run, "--uncertainty", each.uncertainty, "--attack", each.attack, "--radii", radii]
-            arguments += [*flags, *self._first(each.examples), *self._measuring()]
+            arguments += [*flags, *self._first(each.examples), *self._data()]
             yield Job(tuple(arguments), "result", run, needs=(run,), cost=3.0)
 
     def _matrix(self, mode: str) -> Iterator[Job]:
@@ -143,14 +142,11 @@ class Plan:
         flags = [f for key, value in self.experiment.audit.items() for f in (f"--{key}", str(value))]
         for net in self.experiment.nets_of(mode) if flags else ():
             run = self.run(mode, net, 0)
-            yield Job(("audit", run, *flags, *self._measuring()), "result", run, needs=(run,), cost=3.0)
+            yield Job(("audit", run, *flags, *self._data()), "result", run, needs=(run,), cost=3.0)
 
     def _shown(self, run: str, collection: str) -> Job:
-        arguments = ("evaluate", run, "--on", collection, *self._measuring())
+        arguments = ("evaluate", run, "--on", collection, *self._data())
         return Job(arguments, "result", run, needs=(run, collection))
-
-    def _measuring(self) -> list[str]:
-        return ["--threads", str(self.threads), *self._data()]
 
     def _data(self) -> list[str]:
         return [] if self.data_dir is None else ["--data-dir", self.data_dir]

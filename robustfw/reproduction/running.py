@@ -12,6 +12,7 @@ from pathlib import Path
 
 import attrs
 
+from robustfw import hardware
 from robustfw.errors import RunError
 from robustfw.reproduction.plan import Job
 
@@ -36,6 +37,8 @@ class Runner:
     main: Callable[[list[str]], object]
     folder: Path
     processes: int
+    threads: int
+    """Of each process."""
 
     def carry_out(self, jobs: Sequence[Job]) -> Generator[Progress, None, None]:
         """Run what is not done, each job once what it needs is there.
@@ -49,7 +52,8 @@ class Runner:
         yield Progress(total - sum(job.cost for job in waiting), total, ())
         if not waiting:
             return
-        pool = ProcessPoolExecutor(self.processes, multiprocessing.get_context("spawn"), _leave_ctrl_c_to_commands)
+        spawn = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(self.processes, spawn, _prepare, (self.threads,))
         try:
             yield from self._run(waiting, made, pool, total)
         finally:
@@ -73,9 +77,10 @@ class Runner:
         yield Progress(total, total, ())
 
 
-def _leave_ctrl_c_to_commands() -> None:
-    """A training takes the signal itself, and saves; a measurement is short; a process that waits is told to end."""
+def _prepare(threads: int) -> None:
+    """Ctrl-C: trainings see to it themselves, and save; measurements are short; a process that waits is told to end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    hardware.use_threads(threads)
 
 
 def _work(main: Callable[[list[str]], object], arguments: Sequence[str], folder: str) -> int:
