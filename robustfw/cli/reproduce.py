@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustfw import registry
+from robustfw.cli.stopping import Stopped
+from robustfw.cli.subject import command_line
 from robustfw.errors import RunError, UsageError
 from robustfw.reproduction.recipes import named, shipped
 
@@ -61,8 +63,13 @@ def reproduce(
     jobs = plan.jobs()
     _prepare(folder, text)
     console.line(f"{experiment.title}: {len(jobs)} commands in {folder}")
-    for _ in console.progress(Runner(main, folder, at_a_time, threads).carry_out(jobs), f"all of it is in {folder}"):
-        pass
+    try:
+        for _ in console.progress(
+            Runner(main, folder, at_a_time, threads).carry_out(jobs), f"all of it is in {folder}"
+        ):
+            pass
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped, nothing is lost; to go on: {command_line()}") from None
     _finish(plan, folder)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -102,6 +105,29 @@ def test_one_mode_and_one_seed(tmp_path):
     assert not list((tmp_path / "it" / "runs").glob("exact-*"))
     page = json.loads((tmp_path / "it" / "reproduction.json").read_text())
     assert {claim["verdict"] for claim in page["claims"]} == {"undecided"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_ctrl_c_and_the_same_command_again(tmp_path):
+    """The trainings under way save what they have; the signal goes to all processes, as a terminal sends it."""
+    recipe = tmp_path / "long.toml"
+    recipe.write_text(TINY.read_text().replace("epochs = 2", "epochs = 400"))
+    command = [sys.executable, "-m", "robustfw", "reproduce", str(recipe), "--quick", "--exact", "--out", "it"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        log = tmp_path / "it" / "log.txt"
+        while not (log.exists() and "epoch   2/400" in log.read_text()):
+            time.sleep(0.1)
+            assert running.poll() is None
+        os.killpg(running.pid, signal.SIGINT)
+        _, said = running.communicate(timeout=100)
+    assert running.returncode == 130
+    assert said.splitlines()[-1].startswith("stopped, nothing is lost; to go on: robustfw reproduce ")
+    saved = list((tmp_path / "it" / "runs").glob("*/checkpoints/last.safetensors"))
+    assert saved
+    epochs = len((saved[0].parents[1] / "metrics.jsonl").read_text().splitlines())
+    assert 1 <= epochs < 400
 
 
 def test_a_folder_of_another_recipe_is_left_alone(tmp_path):
