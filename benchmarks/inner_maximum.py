@@ -18,11 +18,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -35,7 +33,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 import robustfw
-from robustfw.hardware import describe
+from benchmarks.circumstances import circumstances
 from robustfw.session import data_root
 
 Array: TypeAlias = NDArray[np.float64]
@@ -251,15 +249,6 @@ def line(name: str, shares: dict[Column, Share]) -> str:
     return f"{name:<40}" + "".join(f"{cell:>8}" for cell in cells) + f"{longest:>8.3f}"
 
 
-def circumstances(problem: Problem, libraries: list[str]) -> dict[str, Any]:
-    """Where the numbers come from."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    settings = {"examples": len(problem.x), "digits": DIGITS, "radii": RADII, "steps": STEPS, "seed": SEED}
-    versions = {name: version(name) for name in ("robustfw", "numpy", "scipy", *libraries)}
-    return {**settings, "commit": commit or None, **describe(torch.device("cpu")), "versions": versions}
-
-
 def main() -> int:
     """Print the table, or JSON (the table then goes to stderr)."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.inner_maximum", description=__doc__.splitlines()[0])
@@ -282,7 +271,8 @@ def main() -> int:
     for name, crafts in attacks.items():
         table[name] = measured(problem, crafts)
         say(line(name, table[name]))
-    facts = circumstances(problem, [name for name in PEERS if name not in skipped])
+    settings = {"examples": len(problem.x), "digits": DIGITS, "radii": RADII, "steps": STEPS, "seed": SEED}
+    facts = circumstances(["scipy", *(name for name in PEERS if name not in skipped)], **settings)
     say("", *(f"{key}: {value}" for key, value in facts.items()), sep="\n")
     if options.json:
         shares = {name: {" ".join(c): attrs.asdict(s) for c, s in row.items()} for name, row in table.items()}

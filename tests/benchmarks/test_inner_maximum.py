@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +12,14 @@ import pytest
 import torch
 from scipy.optimize import linprog, minimize
 
+# Last in the path: the benchmarks are no part of the installed distribution, which is what the tests run against.
+sys.path.append(str(Path(__file__).parents[2]))
+
+from benchmarks import inner_maximum  # found by the line above
+
 if TYPE_CHECKING:
     from benchmarks.inner_maximum import Array, Problem
 
-# By its path: the benchmarks are no part of the installed distribution, which is what the tests run against.
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "inner_maximum.py"
-spec = importlib.util.spec_from_file_location("inner_maximum", SCRIPT)
-inner_maximum = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(inner_maximum)
 share, RADII = inner_maximum.share, inner_maximum.RADII
 
 
