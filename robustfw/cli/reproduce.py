@@ -112,11 +112,15 @@ def _finish(plan: Plan, folder: Path) -> None:
     from robustfw.reproduction.findings import Findings
 
     found = [Findings(plan, mode, folder) for mode in plan.modes]
-    tables, claims = [each.table() for each in found], [claim for each in found for claim in each.claims()]
+    tables = [each.table() | {"command": command_line()} for each in found]
+    claims, controls = (
+        [claim for each in found for claim in each.claims()],
+        [s for each in found for s in each.controls()],
+    )
     experiment = plan.experiment
     page = {
         "title": experiment.title,
-        "summary": [f"{claim['claim']}: {claim['verdict']}." for claim in claims],
+        "summary": [*(f"{claim['claim']}: {claim['verdict']}." for claim in claims), *controls],
         "mode": ", ".join(plan.modes),
         "budget": plan.budget,
         "seeds": plan.seeds,
@@ -137,6 +141,8 @@ def _finish(plan: Plan, folder: Path) -> None:
         console.line(table["note"])
         console.line("")
     console.table("claim", ["", "ours", "verdict"], [[c["claim"], c["ours"], c["verdict"]] for c in claims])
+    for sentence in controls:
+        console.line(sentence)
 
 
 @click.group(invoke_without_command=True, short_help="List the recipes that ship with robustfw and its plugins.")

@@ -130,6 +130,21 @@ class Findings:
         """The claims of the paper, each with its verdict."""
         return [self._improves(), self._transfers(), self._harder(), self._best(), self._costs()]
 
+    def controls(self) -> list[str]:
+        """What nets of this mode alone show: a part of the robust nets' gain that robust training has no part in."""
+        experiment, base = self.plan.experiment, self.plan.experiment.baseline
+        sentences = []
+        for net in experiment.nets_of(self.mode):
+            if net not in experiment.nets:
+                clean = minus(self.clean(net), self.clean(base)).spelled(" points")
+                other = self.transfer_of_another_baseline()
+                shown = minus(self.transfer(net), other).spelled(" points") if other else "one seed cannot say"
+                sentences.append(
+                    f"{self.mode}: {experiment.labels.get(net, net)}, less the baseline: {clean} on the test set; on "
+                    f"the transfer set, less a baseline of another seed: {shown}."
+                )
+        return sentences
+
     def _improves(self) -> dict[str, str]:
         base = self.clean(self.plan.experiment.baseline)
         gains = {net: minus(self.clean(net), base) for net in self.plan.experiment.robust_nets()}

@@ -47,6 +47,8 @@ def test_it_ends_with_tables_and_verdicts(done):
     assert page["tables"][0]["rows"][1][1] == "99.10 %"
     assert {claim["verdict"] for claim in page["claims"]} <= {"confirmed", "not confirmed", "undecided"}
     assert len(page["claims"]) == 2 * 5
+    assert page["summary"][-1].startswith("faithful: another baseline, less the baseline: ")
+    assert page["tables"][0]["command"].startswith("robustfw ")
     for claim in page["claims"]:
         assert claim["claim"] in printed
     assert len(page["runs"]) == 2 * 3 + 2 * 4
