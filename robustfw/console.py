@@ -17,6 +17,7 @@ from robustfw.records import Epoch, Record, Step
 
 if TYPE_CHECKING:
     from robustfw.evaluation import Evaluation, Verdicts
+    from robustfw.evaluation.audit import Audit
 
 _out = Console(highlight=False)
 _err = Console(highlight=False, stderr=True)
@@ -111,9 +112,9 @@ def batches(parts: Iterable[Verdicts], n: int, name: str, *, quiet: bool) -> Ite
             yield part
 
 
-def counted(things: Iterable[Thing], n: int, text: str) -> Iterator[Thing]:
+def counted(things: Iterable[Thing], n: int, text: str, *, quiet: bool = False) -> Iterator[Thing]:
     """Pass things on while drawing a bar."""
-    with _progress() as progress:
+    with _progress(quiet=quiet) as progress:
         yield from progress.track(things, total=n, description=text)
 
 
@@ -149,3 +150,26 @@ def evaluation(result: Evaluation, uncertainty: str, attacks: Sequence[str]) -> 
             f"at {result.zero_gradients} of {result.correct} correct examples the loss has no gradient: a gradient "
             "attack is blind there, so robust accuracy may be overstated; try --loss margin"
         )
+
+
+MARKS = {"passed": "✓ passed", "failed": "✗ FAILED", "not checked": "- not checked"}
+
+
+def audit(result: Audit, uncertainty: str, attack: str, split: str) -> None:
+    """The masking checklist: each line with its numbers, advice below those that failed, and the verdict."""
+    rows = []
+    for each in result.lines:
+        rows.append([each.name, MARKS[each.verdict], each.found])
+        if each.verdict == "failed":
+            rows.append(["", "", f"→ {each.advice}"])
+    table("masking checklist", ["line", "verdict", "found"], rows)
+    line(f"{'examples':<16} {result.n}, {split}")
+    line(f"{'uncertainty':<16} {uncertainty}")
+    line(f"{'attack':<16} {attack}")
+    checked = [each for each in result.lines if each.verdict != "not checked"]
+    if result.failed:
+        names = ", ".join(each.name for each in result.failed)
+        line(f"{'verdict':<16} ✗ SUSPICIOUS: {len(result.failed)} of {len(checked)} lines checked failed ({names})")
+        problem("do not believe the robust accuracy before these are explained")
+    else:
+        line(f"{'verdict':<16} ✓ sound: none of {len(checked)} lines checked failed, which is no certificate")

@@ -14,6 +14,7 @@ from click.exceptions import Abort, ClickException, Exit
 
 import robustfw
 from robustfw import registry
+from robustfw.cli.audit import audit
 from robustfw.cli.check import check
 from robustfw.cli.evaluate import evaluate
 from robustfw.cli.plugins import plugins, show
@@ -65,7 +66,7 @@ def cli(debug: bool) -> None:
     """
 
 
-for command in (train, evaluate, plugins, show, check):
+for command in (train, evaluate, audit, plugins, show, check):
     cli.add_command(command)
 
 
