@@ -20,7 +20,7 @@ EXAMPLES = 200
 ONE_STEP, NOISE, RESTARTS = "single-step", "random:samples=100", 5
 
 
-@click.command(short_help="Check whether gradients are masked, and robust accuracy overstated.")
+@click.command(short_help="Look for masked gradients, which overstate robust accuracy.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--uncertainty", metavar="SPEC", help="Spec of the uncertainty set. [that of the training]")
 @click.option("--attack", metavar="SPEC", default=ATTACK, show_default=True, help="Spec of the attack in question.")
@@ -47,7 +47,7 @@ def audit(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Check whether gradients are masked, so that the attack is blind and robust accuracy overstated.
+    """Look for masked gradients, which blind the attack, so that robust accuracy is overstated.
 
     RUN is the directory of a training. Ten signs are looked for (Athalye et al. 2018, Carlini et al. 2019); for each
     the verdict, the counts behind it, and what to do if it failed. That none is found is no certificate.

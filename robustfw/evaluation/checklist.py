@@ -43,8 +43,8 @@ ADVICE = {
         "both, and attack a smooth copy of the net"
     ),
     "gradients not zero": (
-        "cross-entropy leads nowhere or astray: evaluate with --loss margin too and believe the lower number; where there "
-        "is no gradient, divide the logits by a temperature, or attack the net without the layer that cuts it"
+        "cross-entropy leads nowhere or astray: evaluate with --loss margin too and believe the lower number; where "
+        "there is no gradient, divide the logits by a temperature, or attack the net without the layer that cuts it"
     ),
     "deterministic": (
         "the net is random in evaluation mode: switch the randomness off, or attack the mean of the outputs over many "

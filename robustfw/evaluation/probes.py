@@ -16,7 +16,7 @@ from robustfw.regions import inner_products, norms, per_row, uniform_like
 BLIND = 0.01, 1
 """How many examples may have no gradient: a few very sure ones of a sound net do."""
 MARGIN = 0.05, 3
-"""What the margin loss may fool in addition: on digits none, on MNIST (radius 0.3) 5 of 200; of saturated nets 26 up."""
+"""What the margin loss may fool in addition: on digits none, on MNIST (radius 0.3) 5 of 200; of saturated nets 26."""
 SUM_TO_ONE = 1e-3
 """How far from 1 probabilities may sum: half precision's rounding."""
 STEPS = (1e-3, 3e-4, 1e-4)
@@ -100,7 +100,7 @@ def true_gradients(case: Case, many: Verdicts) -> Line:
         "true gradients",
         agree >= least,
         f"gradient and finite differences agree within {AGREE:.0%} at {agree} of {len(case)} examples (at least "
-        f"{least} expected), median error {median:.2g}",
+        f"{least} expected), median error beyond rounding {median:.2g}",
         n=len(case),
         agree=agree,
         expected=least,
