@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 import robustfw
-from robustfw import Attack, DataError, PluginError, TensorSplit, losses
+from robustfw import Attack, DataError, PluginError, TensorSplit, UncertaintySet, losses
 from robustfw.evaluation.audit import ADVICE, CHECKS, Attacks, Transferred, audit
+from robustfw.regions import Box, Region
 
 SET = "linf:radius=0.1"
 
@@ -262,11 +263,85 @@ def test_a_set_that_cannot_cover_the_range_is_not_judged_by_what_it_leaves(spec,
     assert line.numbers["covers_the_range"] is False
 
 
+@attrs.frozen(eq=False)
+class Brightness(Region):
+    """All pixels by one δ: a region whose parameters are not shaped like x, and whose range is its own affair."""
+
+    amount: Box
+
+    @property
+    def like(self):
+        return self.amount.like
+
+    def violation(self, delta):
+        return self.amount.violation(delta)
+
+    def project(self, point):
+        return self.amount.project(point)
+
+    def support(self, direction):
+        return self.amount.support(direction)
+
+    def sample(self, generator):
+        return self.amount.sample(generator)
+
+    def within(self, lower, upper):
+        return self
+
+    def apply(self, x, delta):
+        return (x + delta).clamp(0, 1)
+
+    def scaled(self, factor):
+        return Brightness(Box(factor * self.amount.lower, factor * self.amount.upper))
+
+
+class Brighter(UncertaintySet):
+    def at(self, x):
+        return Brightness(Box.around(x[:, :1], -0.05, 0.05))
+
+
+@attrs.frozen
+class Along(Attack):
+    """As far as the gradient at 0 says."""
+
+    def maximize(self, problem, generator):
+        _, gradient = problem.value_and_grad(problem.region.zero())
+        return problem.region.support(gradient)
+
+
+def test_a_set_that_is_not_additive():
+    split = TensorSplit(torch.stack([PIXELS, PIXELS], 1), SPLIT.y)
+    attacks = Attacks(**dict.fromkeys(("many", "one", "double", "restarts", "noise"), Along()))
+    given = [Transferred(torch.arange(10), split.x - 0.05)]
+    found = audit(OneNumber(), split, uncertainty=Brighter(), attacks=attacks, transfer=given)
+    assert failed(found) == set()
+    assert named(found, "large radius").numbers["factors"] == [1, 2, 4, 8, 16]
+    assert named(found, "large radius").numbers["robust"][0] == 10
+
+
 def test_a_transferred_example_that_wins_fails_its_line_alone():
     found = by_hand(transfer=[Transferred(torch.tensor([7, 3, 5]), SPLIT.x[[7, 3, 5]] - 0.2)])
     assert failed(found) == {"transfer"}
     counted = {"nets": 1, "shown": 3, "standing": 3, "fooled_by_transfer_alone": 3}
     assert named(found, "transfer").numbers.items() >= counted.items()
+
+
+@pytest.mark.parametrize(("fooled", "verdict"), [(1, "passed"), (2, "failed")])
+def test_what_is_tolerated_passes_and_one_more_fails(fooled, verdict):
+    rows = torch.arange(fooled)
+    line = named(by_hand(transfer=[Transferred(rows, SPLIT.x[rows] - 0.2)]), "transfer")
+    assert line.verdict == verdict
+    assert line.numbers["tolerated"] == 1
+
+
+@pytest.mark.parametrize(("wrong", "verdict"), [(2, "passed"), (3, "failed")])
+def test_gradients_must_be_true_on_four_of_five_examples(wrong, verdict):
+    def lie(x):
+        low = torch.arange(len(x))[:, None] < wrong
+        return torch.where(low, 3 * x - 2 * x.detach(), x)
+
+    line = named(by_hand(Around(OneNumber(), before=lie)), "true gradients")
+    assert (line.verdict, line.numbers["agree"], line.numbers["expected"]) == (verdict, 10 - wrong, 8)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
