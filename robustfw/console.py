@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -16,14 +17,17 @@ from rich.table import Table
 from robustfw.records import Epoch, Record, Step
 
 if TYPE_CHECKING:
-    from robustfw.evaluation import Evaluation, Verdicts
+    from robustfw.evaluation import Comparison, Evaluation, Sweep, Verdicts
     from robustfw.evaluation.audit import Audit
+    from robustfw.evaluation.transfer import Transfer
+    from robustfw.reproduction.running import Progress as Progress_
 
 _out = Console(highlight=False)
 _err = Console(highlight=False, stderr=True)
 Thing = TypeVar("Thing")
 LOOK_EVERY = 0.2
 """Seconds between two readings of the loss, each of which waits for the device."""
+MARKS = {"passed": "✓ passed", "failed": "✗ FAILED", "not checked": "- not checked"}
 
 
 def line(text: str) -> None:
@@ -118,6 +122,27 @@ def counted(things: Iterable[Thing], n: int, text: str, *, quiet: bool = False) 
         yield from progress.track(things, total=n, description=text)
 
 
+def progress(steps: Iterable[Progress_], end: str) -> Iterator[Progress_]:
+    """Pass the progress of a plan on while drawing a bar with the commands under way; elsewhere, lines."""
+    with _progress() as bar:
+        task, told = bar.add_task("", total=None), set[str]()
+        for step in steps:
+            names = [_brief(command) for command in step.running]
+            bar.update(task, description="  ".join(names), completed=step.done, total=step.total)
+            if not _out.is_terminal:
+                for command in [command for command in step.running if command not in told]:
+                    told.add(command)
+                    line(f"{step.done / step.total:4.0%}  {_brief(command)}")
+            yield step
+    line(end)
+
+
+def _brief(command: str) -> str:
+    """The name of a command, and the run that it is about."""
+    words = command.split()
+    return f"{words[1]} {words[-1] if words[1] == 'train' else words[2]}"
+
+
 def _progress(*, quiet: bool = False) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
@@ -133,12 +158,11 @@ def _progress(*, quiet: bool = False) -> Progress:
 
 def evaluation(result: Evaluation, uncertainty: str, attacks: Sequence[str]) -> None:
     """Accuracies with their denominators and intervals, and what they were measured with."""
-    for name, count, share, interval in (
-        ("clean accuracy", result.correct, result.clean_accuracy, result.clean_interval),
-        ("robust accuracy", result.robust, result.robust_accuracy, result.interval),
+    for name, count, interval in (
+        ("clean accuracy", result.correct, result.clean_interval),
+        ("robust accuracy", result.robust, result.interval),
     ):
-        low, high = interval
-        line(f"{name:<16} {share:7.2%}   {count} of {result.n}, 95 % interval {low:.2%} to {high:.2%}")
+        _share(name, count, result.n, interval)
     line(f"{'uncertainty':<16} {uncertainty}")
     line(f"{'attack':<16} {', '.join(attacks)}")
     line(
@@ -150,9 +174,6 @@ def evaluation(result: Evaluation, uncertainty: str, attacks: Sequence[str]) -> 
             f"at {result.zero_gradients} of {result.correct} correct examples the loss has no gradient: a gradient "
             "attack is blind there, so robust accuracy may be overstated; try --loss margin"
         )
-
-
-MARKS = {"passed": "✓ passed", "failed": "✗ FAILED", "not checked": "- not checked"}
 
 
 def audit(result: Audit, uncertainty: str, attack: str, split: str) -> None:
@@ -173,3 +194,58 @@ def audit(result: Audit, uncertainty: str, attack: str, split: str) -> None:
         problem("do not believe the robust accuracy before these are explained")
     else:
         line(f"{'verdict':<16} ✓ sound: none of {len(checked)} lines checked failed, which is no certificate")
+
+
+def collection(manifest: Mapping[str, Any], path: str) -> None:
+    """What a collection of adversarial examples holds."""
+    rows = [[part["uncertainty"], str(part["n"])] for part in manifest["sets"]]
+    table("uncertainty set", ["", "examples that fool the net"], rows)
+    tried = manifest["data"]["tried"]
+    line(f"{manifest['n']} adversarial examples by {manifest['attack']}, of {tried} examples tried with each set")
+    line(f"{manifest['fooling_8bit']} of them still fool the net after rounding to 8 bits")
+    line(f"collection: {path}")
+
+
+def transfer(result: Transfer, path: str, source: str) -> None:
+    """A net's accuracy on adversarial examples that were crafted against another."""
+    _share("accuracy", result.correct, result.n, result.interval)
+    for part in result.sets:
+        _share(f"  {part.uncertainty}", part.correct, part.n, part.interval)
+    line(f"{'8 bits':<16} {result.accuracy_8bit:7.2%}   the same examples, rounded as image files are")
+    line(f"{'collection':<16} {path}, crafted against {source}")
+
+
+def sweep(result: Sweep, radii: Sequence[float], unit: float, uncertainty: str, attack: str) -> None:
+    """Accuracy at each radius, and the smallest radii that fool the net."""
+    rows = [
+        [f"{radius:.4g}", f"{share:.2%}", f"{count} of {result.n}", f"{low:.2%} to {high:.2%}"]
+        for radius, share, count, (low, high) in zip(
+            radii, result.accuracy, result.correct, result.intervals, strict=True
+        )
+    ]
+    table("radius", ["", "accuracy", "", "95 % interval"], rows)
+    low, median, high = ("beyond" if math.isinf(q) else f"{unit * q:.4g}" for q in result.quartiles)
+    line(f"{'smallest radius':<16} median {median}, quartiles {low} and {high}; {result.beyond} of {result.n} beyond")
+    line(f"{'uncertainty':<16} {uncertainty}")
+    line(f"{'attack':<16} {attack}")
+
+
+def comparison(results: Mapping[str, Comparison], n: int, runs: tuple[str, str]) -> None:
+    """Which net has which examples right, on clean examples and under attack."""
+    rows = [
+        [
+            name, f"{(r.both + r.only_first) / n:.2%}", f"{(r.both + r.only_second) / n:.2%}",
+            f"{r.only_first}", f"{r.only_second}", f"{100 * r.difference:+.2f}",
+            f"{100 * r.interval[0]:+.2f} to {100 * r.interval[1]:+.2f}", f"{r.p:.2g}",
+        ]
+        for name, r in results.items()
+    ]  # fmt: skip
+    heads = ["", "first", "second", "only first", "only second", "difference", "95 % interval", "p (McNemar)"]
+    table("accuracy", heads, rows)
+    line(f"first: {runs[0]}, second: {runs[1]}; {n} examples; differences in points")
+
+
+def _share(name: str, count: int, n: int, interval: tuple[float, float]) -> None:
+    low, high = interval
+    share = f"{count / n:7.2%}" if n else "      -"
+    line(f"{name:<16} {share}   {count} of {n}, 95 % interval {low:.2%} to {high:.2%}")

@@ -41,3 +41,9 @@ def keep_freed_memory() -> None:
     libc = ctypes.CDLL(None)
     for parameter in (m_trim_threshold, m_mmap_threshold):
         libc.mallopt(parameter, 1 << 30)
+
+
+def use_threads(count: int | None) -> None:
+    """So many threads for torch; its own choice if None."""
+    if count is not None:
+        torch.set_num_threads(count)

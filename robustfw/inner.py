@@ -49,7 +49,11 @@ def frozen(model: nn.Module, mode: AscentMode = "eval") -> Iterator[None]:
 def region_at(x: Tensor, uncertainty: UncertaintySet, bounds: Bounds) -> Region:
     """𝒰(x), within the data range: {δ ∈ 𝒰(x) : lower ≤ x + δ ≤ upper}."""
     check_range(x, bounds)
-    region = uncertainty.at(x)
+    return within_range(uncertainty.at(x), x, bounds)
+
+
+def within_range(region: Region, x: Tensor, bounds: Bounds) -> Region:
+    """The members that leave x + δ in the data range."""
     if bounds is None:
         return region
     wide = x.to(torch.promote_types(x.dtype, torch.float32))  # 1 − x rounds in half precision

@@ -116,6 +116,20 @@ class Cosine(Schedule):
 
 @final
 @attrs.frozen
+class InverseTime(Schedule):
+    """The learning rate over 1 + decay·t, after t updates: torch7's ``learningRateDecay``."""
+
+    decay: Annotated[float, "per update"] = attrs.field(default=1e-5, validator=ge(0))
+
+    def build(self, optimizer: torch.optim.Optimizer, updates: int) -> LRScheduler:
+        """torch's LambdaLR."""
+        from torch.optim.lr_scheduler import LambdaLR
+
+        return LambdaLR(optimizer, lambda t: 1 / (1 + self.decay * t))
+
+
+@final
+@attrs.frozen
 class OneCycle(Schedule):
     """Up to the learning rate and down to almost 0 again (Smith & Topin 2019)."""
 
@@ -138,4 +152,5 @@ def robustfw_register(add: Add) -> None:
     add("constant", Constant)
     add("multistep", MultiStep)
     add("cosine", Cosine)
+    add("inverse-time", InverseTime)
     add("one-cycle", OneCycle)

@@ -40,6 +40,8 @@ class InnerProblem:
     region: Region
     goal: Callable[[Tensor, Tensor], Tensor] | None = None
     passes: Passes = attrs.field(factory=Passes)
+    start: Tensor | None = None
+    """A member that an iterated attack begins at, instead of at one of its own choice: what was found elsewhere."""
 
     @classmethod
     def of(cls, function: Callable[[Tensor], Tensor], x: Tensor, region: Region) -> InnerProblem:
@@ -51,7 +53,8 @@ class InnerProblem:
 
     def __getitem__(self, rows: Tensor | slice) -> InnerProblem:
         """The problem of some of the rows; passes go on being counted together."""
-        return attrs.evolve(self, x=self.x[rows], y=self.y[rows], region=self.region[rows])
+        start = None if self.start is None else self.start[rows]
+        return attrs.evolve(self, x=self.x[rows], y=self.y[rows], region=self.region[rows], start=start)
 
     def logits(self, delta: Tensor) -> Tensor:
         """forward(x + δ), without a graph."""

@@ -132,6 +132,10 @@ class Registry:
         """pluggy's callers: ``registry.hooks.robustfw_record(record=…)``."""
         return self._manager.hook
 
+    def modules(self) -> list[object]:
+        """What the entry points name, by name of the entry point."""
+        return [module for _, module in sorted(self._manager.list_name_plugin())]
+
     def of_kind(self, kind: str) -> list[Entry]:
         """The entries of a kind, by name."""
         return [self.entries[key] for key in sorted(self.entries) if key[0] == kind]

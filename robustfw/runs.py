@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from robustfw.errors import RunError, UsageError
+from robustfw.files import json_bytes, plain, write_whole
 from robustfw.records import Epoch, Record
 from robustfw.state import State, evaluated_weights
 
@@ -47,7 +48,7 @@ class Run:
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"cannot make the run directory {path}: {error.strerror}; choose another --out") from error
-        run._write(run.manifest_path, _json(manifest), "make room or choose another --out, then start again")
+        run._write(run.manifest_path, json_bytes(manifest), "make room or choose another --out, then start again")
         return run
 
     @classmethod
@@ -97,7 +98,7 @@ class Run:
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest."""
-        self._write(self.manifest_path, _json(manifest))
+        self._write(self.manifest_path, json_bytes(manifest))
 
     def metrics(self) -> list[dict[str, Any]]:
         """The finished epochs; a last line that was cut off by a kill or a full disk is none."""
@@ -221,18 +222,10 @@ class Run:
             raise RunError(f"the checkpoint {path} is damaged, or none of robustfw ({error}); {advice}") from error
 
     def _write(self, path: Path, content: bytes, advice: str | None = None) -> None:
-        """Whole or not at all: a temporary file beside it, flushed to the disk, then renamed."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            write_whole(path, content)
         except OSError as error:
             raise self._unwritable(path, error, advice) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def _unwritable(self, path: Path, error: OSError, advice: str | None = None) -> RunError:
         go_on = f"what was saved before is whole: make room, then go on with: {self.resume_command()}"
@@ -265,19 +258,6 @@ def _is_manifest(value: object) -> bool:
     recipe, data = value["recipe"], value["data"]
     parts = all(isinstance(recipe.get(part), dict) for part in PARTS)
     return parts and isinstance(data.get("hash"), str) and isinstance(data.get("spec"), dict)
-
-
-def _json(manifest: dict[str, Any]) -> bytes:
-    return (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON has it: what is not a finite number is null, and a tuple is a list."""
-    if isinstance(value, dict):
-        return {key: plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def unused_path(parent: Path, name: str) -> Path:

@@ -85,8 +85,7 @@ def begin(
         RunError: ``out`` holds a run and ``resume`` is false, or its recipe or its data are others.
     """
     options = recipe.train
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    hardware.use_threads(options.threads)
     device = usable_device(options.device)
     parallel.start(device)
     if options.batch_size % parallel.world():

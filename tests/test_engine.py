@@ -171,7 +171,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_with_a_sentence():
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-@pytest.mark.parametrize("schedule", ["constant", "multistep", "cosine", "one-cycle"])
+@pytest.mark.parametrize("schedule", ["constant", "multistep", "cosine", "one-cycle", "inverse-time:decay=0.01"])
 def test_optimizers_and_schedules_learn(optimizer, schedule):
     rate = 0.05 if optimizer == "sgd" else 0.01
     options = {"epochs": 5, "batch_size": 16, "optimizer": optimizer, "schedule": schedule, "learning_rate": rate}

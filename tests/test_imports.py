@@ -36,22 +36,26 @@ TABLE = {
     "hardware": "torch",
     "state": "attrs problem recipe torch",
     "overfitting": "attack attrs inner losses problem regions torch uncertainty",
+    "collection": "attrs errors evaluation files inner registry safetensors torch uncertainty",
+    "results": "robustfw errors files",
     "evaluation": f"attrs errors evaluation inner losses problem regions splits torch {INTERFACES}",
     "engine": (
         "attrs errors evaluation inner losses objective overfitting parallel problem recipe records "
         "splits state torch uncertainty"
     ),
-    "runs": "attrs errors records safetensors state torch",
+    "files": "",
+    "runs": "attrs errors files records safetensors state torch",
     "session": (
         "robustfw attrs dataset dataspec engine errors hardware model parallel recipe records "
         "registry runs splits state torch"
     ),
     "api": "evaluation inner losses problem recipe records registry runs session splits torch",
+    "reproduction": "attrs errors hardware options reproduction results",
     "__main__": "cli",
     "console": "records rich",
     "cli": (
-        "robustfw attrs cli click console engine errors evaluation hardware losses options parallel "
-        "recipe registry runs session testing"
+        "robustfw attrs cli click collection console engine errors evaluation files hardware losses options parallel "
+        "recipe registry reproduction results runs session testing"
     ),
     "testing": (
         "attrs dataspec errors hypothesis inner losses optim problem pytest regions registry "

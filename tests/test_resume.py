@@ -395,7 +395,10 @@ def test_a_disk_that_is_full_from_the_start(robustfw, whole):
 # What else is in a state
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "multistep:milestones=[0.3,0.6,0.9]", "one-cycle:peak=0.5"])
+@pytest.mark.parametrize(
+    "schedule",
+    ["constant", "cosine", "multistep:milestones=[0.3,0.6,0.9]", "one-cycle:peak=0.5", "inverse-time:decay=0.1"],
+)
 @pytest.mark.parametrize("optimizer", ["sgd:momentum=0.9", "sgd:momentum=0", "adamw:weight_decay=0.1"])
 def test_optimizers_and_schedules(optimizer, schedule, robustfw, watchers):
     rate = "0.01" if optimizer.startswith("adamw") else "0.1"

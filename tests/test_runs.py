@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from robustfw import RunError, UsageError, runs
+from robustfw.files import plain
 from robustfw.recipe import TrainOptions
 from robustfw.records import Epoch, Step
-from robustfw.runs import Run, plain, unused_path
+from robustfw.runs import Run, unused_path
 from robustfw.state import State
 
 RECIPE = {"dataset": {"use": "digits"}, "model": {"use": "linear"}, "uncertainty": {"use": "l2"}} | {

@@ -55,5 +55,6 @@ def _worst(problem: InnerProblem, attacks: Iterable[Attack], generator: torch.Ge
             break
         rest = problem if len(rows) == len(problem) else problem[rows]
         delta = attack.maximize(rest, generator)
+        problem = attrs.evolve(problem, start=None)  # one run goes on from it, the others look elsewhere
         best.offer(delta, rest.value(delta), rows)
     return best.delta

@@ -52,7 +52,7 @@ class Pgd(Attack):
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """``steps`` forward and backward passes, and a forward pass for the last iterate."""
-        delta = problem.region.sample(generator) if self.random_start else problem.region.zero()
+        delta = self._start(problem, generator)
         best, velocity = Best.none_yet(problem), problem.region.zero()
         rows = None  # all
         for k in range(self.steps):
@@ -70,6 +70,11 @@ class Pgd(Attack):
             return delta
         best.offer(delta, problem.value(delta), rows)
         return best.delta
+
+    def _start(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
+        if problem.start is not None:
+            return problem.start
+        return problem.region.sample(generator) if self.random_start else problem.region.zero()
 
     def _length(self, k: int) -> float:
         return 1 - k / self.steps if self.step is None else self.step
@@ -105,7 +110,7 @@ class FrankWolfe(Attack):
         """``steps`` forward and backward passes, and a forward pass for the last iterate."""
         if not problem.region.convex:
             raise UsageError("frank-wolfe needs a convex set: use pgd for this one")
-        best, delta = Best.none_yet(problem), problem.region.zero()
+        best, delta = Best.none_yet(problem), problem.region.zero() if problem.start is None else problem.start
         for k in range(self.steps):
             value, gradient = problem.value_and_grad(delta)
             best.offer(delta, value)

@@ -73,11 +73,14 @@ class Mnist(Dataset):
         default="none", validator=in_(("none", "crop", "flip-crop"))
     )
 
+    box: Annotated[bool, "whether perturbed images keep the range from 0 to 1"] = True
+
     def load(self, root: Path) -> Splits:
         """torchvision's files under ``root``, downloaded if they are not there."""
         from robustfw_vision import reading
 
-        spec = DataSpec((1, 28, 28), 10, mean=(0.1307,), std=(0.3081,))
+        bounds = (0.0, 1.0) if self.box else None
+        spec = DataSpec((1, 28, 28), 10, bounds=bounds, mean=(0.1307,), std=(0.3081,))
         return reading.torchvision_set("MNIST", spec, root, self.validation, _augment(self.augment))
 
 

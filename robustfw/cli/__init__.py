@@ -16,9 +16,13 @@ import robustfw
 from robustfw import registry
 from robustfw.cli.audit import audit
 from robustfw.cli.check import check
+from robustfw.cli.compare import compare
+from robustfw.cli.craft import craft
 from robustfw.cli.evaluate import evaluate
 from robustfw.cli.plugins import plugins, show
+from robustfw.cli.reproduce import recipes, reproduce
 from robustfw.cli.stopping import Stopped
+from robustfw.cli.sweep import sweep
 from robustfw.cli.train import train
 from robustfw.errors import RobustfwError, RobustfwWarning
 
@@ -66,7 +70,7 @@ def cli(debug: bool) -> None:
     """
 
 
-for command in (train, evaluate, audit, plugins, show, check):
+for command in (train, evaluate, audit, sweep, compare, craft, reproduce, recipes, plugins, show, check):
     cli.add_command(command)
 
 
@@ -81,7 +85,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _add_plugin_commands()
     except RobustfwError as error:
         sys.exit(_report(error, debug="--debug" in arguments))
-    cli.main(arguments, prog_name="robustfw")
+    cli.main(arguments, prog_name="robustfw", obj=arguments)
 
 
 def _add_plugin_commands() -> None:

@@ -2,112 +2,99 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
-from robustfw import options, registry
-from robustfw.errors import DataError, UsageError
+from robustfw import registry
+from robustfw.cli.subject import ATTACK, Choices, Subject, alone_on_stdout, print_json, radius_of
+from robustfw.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from robustfw.attack import Attack
     from robustfw.evaluation import Evaluation, Verdicts
-    from robustfw.runs import Run
-    from robustfw.splits import Split, Splits
+    from robustfw.splits import Split
     from robustfw.uncertainty import UncertaintySet
 
-ATTACK = "pgd:steps=40"
-SPLITS = ("test", "validation", "train")
+LOSSES = ("cross-entropy", "margin")
 
 
 @click.command(short_help="Measure a trained net: clean and robust accuracy.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--uncertainty", metavar="SPEC", help="Spec of the uncertainty set. [that of the training]")
 @click.option("--attack", "attacks", metavar="SPEC", multiple=True, help=f"Spec; may be repeated. [{ATTACK}]")
-@click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True)
-@click.option("--examples", type=click.IntRange(min=1), help="Only the first so many. [all]")
-@click.option("--batch-size", type=click.IntRange(min=1), default=500, show_default=True)
-@click.option("--weights", type=click.Choice(["best", "last"]), default="best", show_default=True)
-@click.option("--loss", type=click.Choice(["cross-entropy", "margin"]), default="cross-entropy", show_default=True)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda …")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the attacks' randomness.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where data files are. [ROBUSTFW_DATA]")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
+@click.option("--loss", type=click.Choice(LOSSES), default="cross-entropy", show_default=True, help="To be raised.")
+@click.option("--on", "collection", type=click.Path(path_type=Path), help="A collection of adversarial examples.")
+@Choices.flags
 def evaluate(
     run: Path,
     uncertainty: str | None,
     attacks: tuple[str, ...],
-    split: str,
-    examples: int | None,
-    batch_size: int,
-    weights: str,
     loss: str,
-    device: str,
-    seed: int,
-    data_dir: Path | None,
-    as_json: bool,
+    collection: Path | None,
+    **choices: Any,
 ) -> None:
     """Measure a trained net: clean and robust accuracy, each example's worst case over all attacks given.
 
-    RUN is the directory of a training. Intervals are Wilson's, 95 %.
+    RUN is the directory of a training. Intervals are Wilson's, 95 %. The result is also kept in RUN/results.
+
+    With --on, the net is not attacked: it is shown the adversarial examples that robustfw craft made against another
+    one, once it is made sure that each lies in its set, in the data range, and is what was written.
     """
-    from robustfw import console, hardware, losses, session
+    chosen = Choices(**choices)
+    if collection is not None and (uncertainty or attacks):
+        raise UsageError("a collection has its own sets and attack: leave out --uncertainty and --attack, or --on")
+    with alone_on_stdout(chosen.as_json):
+        subject = Subject.open(run, chosen)
+        result = _attacked(subject, uncertainty, attacks, loss) if collection is None else _shown(subject, collection)
+    if chosen.as_json:
+        print_json(result)
+
+
+def _attacked(subject: Subject, uncertainty: str | None, specs: tuple[str, ...], loss: str) -> dict[str, Any]:
+    from robustfw import console, losses
     from robustfw.evaluation import verdicts
-    from robustfw.runs import Run
 
-    known = registry.installed()
-    opened = Run.open(run)
-    recipe = session.named_parts(opened, "dataset", "model", *([] if uncertainty else ["uncertainty"]))
-    sets = known.make("uncertainty", uncertainty or recipe["uncertainty"])
-    made = [known.make("attack", spec) for spec in attacks or (ATTACK,)]
-    on = session.usable_device(device)
-    hardware.keep_freed_memory()
-    with alone_on_stdout(as_json):
-        splits = known.make("dataset", recipe["dataset"]).load(session.data_root(data_dir))
-        _check_data(splits, opened)
-        model = session.rebuild(opened, known, weights=weights).to(on)
-        chosen = _first(splits, split, examples)
-        parts = verdicts(
-            model,
-            chosen,
-            uncertainty=sets,
-            attacks=made,
-            bounds=splits.spec.bounds,
-            loss={"cross-entropy": losses.cross_entropy, "margin": losses.margin}[loss],
-            batch_size=batch_size,
-            seed=seed,
-        )
-        evaluation = joined(parts, chosen, split, splits.spec.classes, quiet=as_json)
-    if as_json:
-        facts = {"run": str(run), "split": split, "weights": weights, "seed": seed, "bounds": splits.spec.bounds}
-        print_json(facts | described(known, sets, made, evaluation))
-    else:
-        console.evaluation(evaluation, known.spell(sets), [known.spell(a, brief=True) for a in made])
+    known, choices = subject.known, subject.choices
+    sets, attacks = subject.uncertainty(uncertainty), [subject.attack(spec) for spec in specs or (ATTACK,)]
+    parts = verdicts(
+        subject.model,
+        subject.split,
+        uncertainty=sets,
+        attacks=attacks,
+        bounds=subject.splits.spec.bounds,
+        loss={"cross-entropy": losses.cross_entropy, "margin": losses.margin}[loss],
+        batch_size=choices.batch_size,
+        seed=choices.seed,
+    )
+    classes = subject.splits.spec.classes
+    evaluation = joined(parts, subject.split, choices.split, classes, quiet=choices.as_json)
+    if not choices.as_json:
+        console.evaluation(evaluation, known.spell(sets), [known.spell(attack, brief=True) for attack in attacks])
+    circumstances = subject.circumstances(loss=loss) | attacked_by(known, sets, attacks)
+    return subject.keep("evaluation", circumstances, attrs.asdict(evaluation))
 
 
-def _check_data(splits: Splits, run: Run) -> None:
-    splits.check()
-    if splits.fingerprint() != run.manifest()["data"]["hash"]:
-        raise DataError(
-            f"the data is not what {run.path} was trained on (another hash), so that test examples may be training "
-            "examples: give the folder of its own data by --data-dir"
-        )
+def _shown(subject: Subject, path: Path) -> dict[str, Any]:
+    from robustfw import console
+    from robustfw.collection import Collection
+    from robustfw.evaluation.transfer import Transfer, verify
 
-
-def _first(splits: Splits, name: str, examples: int | None) -> Split:
-    """The first examples of a split; all of them if none are asked for."""
-    split: Split = getattr(splits, name)
-    if not len(split):
-        raise DataError(f"there are no {name} examples: choose another --split")
-    if examples is not None and examples > len(split):
-        raise UsageError(f"there are {len(split)} {name} examples: leave out --examples {examples} to take them all")
-    return split.first(examples)
+    collection = Collection.open(path)
+    uncertainties = collection.uncertainties(subject.known)
+    verify(collection.examples, getattr(subject.splits, collection.split), uncertainties, collection.bounds)
+    specs = [subject.known.spell(each) for each in uncertainties]
+    transfer = Transfer.of(subject.model, collection.examples, specs, collection.bounds)
+    if not subject.choices.as_json:
+        console.transfer(transfer, str(path), str(collection.manifest["source"]["run"]))
+    facts = {"collection": str(path), "source": collection.manifest["source"]["run"]}
+    circumstances = {"run": str(subject.run.path), "weights": subject.choices.weights} | facts
+    circumstances["collection_sha256"] = collection.manifest["sha256"]
+    return subject.keep("transfer", circumstances, attrs.asdict(transfer))
 
 
 def joined(parts: Iterable[Verdicts], split: Split, name: str, classes: int, *, quiet: bool) -> Evaluation:
@@ -118,27 +105,10 @@ def joined(parts: Iterable[Verdicts], split: Split, name: str, classes: int, *, 
     return Evaluation.of(Verdicts.joined(console.batches(parts, len(split), name, quiet=quiet)), classes)
 
 
-def described(
-    known: registry.Registry, uncertainty: UncertaintySet, attacks: list[Attack], evaluation: Evaluation
-) -> dict[str, Any]:
-    """An evaluation as JSON, with the circumstances that make its numbers mean something."""
-    import attrs
-
-    radius = known.record(uncertainty).get("radius")
+def attacked_by(known: registry.Registry, uncertainty: UncertaintySet, attacks: list[Attack]) -> dict[str, Any]:
+    """The set and the attacks, in full."""
     return {
         "uncertainty": known.spell(uncertainty),
         "attacks": [known.spell(attack) for attack in attacks],
-        "radius": options.number(radius),
-    } | attrs.asdict(evaluation)
-
-
-def alone_on_stdout(as_json: bool) -> contextlib.AbstractContextManager[object]:
-    """Where one JSON object is promised, whatever else is printed meanwhile (by a plugin, say) goes to stderr."""
-    return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
-
-
-def print_json(result: dict[str, Any]) -> None:
-    """One object on one line, valid JSON in any encoding."""
-    from robustfw.runs import plain
-
-    click.echo(json.dumps(plain(result), allow_nan=False))
+        "radius": radius_of(known, uncertainty),
+    }

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from robustfw import options, registry
 from robustfw.cli import stopping
-from robustfw.cli.evaluate import alone_on_stdout, described, joined, print_json
+from robustfw.cli.evaluate import attacked_by, joined
+from robustfw.cli.subject import alone_on_stdout, print_json
 from robustfw.errors import UsageError
 from robustfw.recipe import DEFAULTS, Recipe, TrainOptions
 
@@ -191,7 +193,7 @@ def _finish(started: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
     )
     evaluation = joined(parts, split, "test", splits.spec.classes, quiet=quiet)
     facts = {"split": "test", "weights": weights}
-    result = facts | described(known, recipe.uncertainty, [attack], evaluation)
+    result = facts | attacked_by(known, recipe.uncertainty, [attack]) | attrs.asdict(evaluation)
     run.write_manifest(run.manifest() | {"result": result})
     if not quiet:
         console.evaluation(evaluation, known.spell(recipe.uncertainty), [known.spell(attack, brief=True)])

@@ -1,6 +1,21 @@
 """Measuring what robust training bought: worst cases per example, with intervals and denominators."""
 
 from robustfw.evaluation.accuracy import Evaluation, Verdicts, evaluate, verdicts
+from robustfw.evaluation.comparison import Comparison
 from robustfw.evaluation.intervals import wilson
+from robustfw.evaluation.sweep import Fooled, Sweep, sweep
+from robustfw.evaluation.transfer import Examples, craft
 
-__all__ = ["Evaluation", "Verdicts", "evaluate", "verdicts", "wilson"]
+__all__ = [
+    "Comparison",
+    "Evaluation",
+    "Examples",
+    "Fooled",
+    "Sweep",
+    "Verdicts",
+    "craft",
+    "evaluate",
+    "sweep",
+    "verdicts",
+    "wilson",
+]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from unittest.mock import ANY
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from robustfw import registry
+from robustfw import registry, results
 from robustfw.cli.audit import attacks_of
 from robustfw.evaluation.audit import ADVICE
 
@@ -61,12 +62,14 @@ def test_as_json(robustfw, run):
     result = json.loads(answer.out)
     known = registry.installed()
     assert result.pop("verdict") in ("sound", "suspicious")  # an epoch of training does not decide it
+    assert results.kept(run, ["audit"]) == [{"command": ANY, "robustfw": ANY, "verdict": ANY} | result]
     assert {key: value for key, value in result.items() if key != "lines"} == {
         "kind": "audit",
         "run": str(run),
         "uncertainty": "linf:radius=0.1",
         "attack": known.spell(known.make("attack", "pgd:steps=5")),
         "n": 60,
+        "examples": 60,
         "seed": 4,
         "split": "test",
         "weights": "best",

@@ -1,0 +1,71 @@
+"""`robustfw compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from robustfw.cli.evaluate import attacked_by
+from robustfw.cli.subject import ATTACK, Choices, Subject, alone_on_stdout, print_json
+from robustfw.errors import DataError
+
+if TYPE_CHECKING:
+    from robustfw.evaluation import Verdicts
+    from robustfw.runs import Run
+
+
+@click.command(short_help="Compare two nets on the same examples.")
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@click.option("--uncertainty", metavar="SPEC", help="Spec of the uncertainty set. [that of the first training]")
+@click.option("--attack", "attacks", metavar="SPEC", multiple=True, help=f"Spec; may be repeated. [{ATTACK}]")
+@Choices.flags
+def compare(first: Path, second: Path, uncertainty: str | None, attacks: tuple[str, ...], **choices: Any) -> None:
+    """Compare the nets of two runs, FIRST and SECOND, on the same examples, by McNemar's exact test.
+
+    What counts is the examples that one net has right and the other has not, on clean examples and at each
+    example's worst case. The interval of the difference is of 95 %.
+    """
+    from robustfw import console
+    from robustfw.evaluation import Comparison
+    from robustfw.runs import Run
+
+    chosen = Choices(**choices)
+    with alone_on_stdout(chosen.as_json):
+        subject, other = Subject.open(first, chosen), Run.open(second)
+        if other.manifest()["data"]["hash"] != subject.run.manifest()["data"]["hash"]:
+            raise DataError(f"{first} and {second} were trained on different data: they have no examples in common")
+        ours = _verdicts(subject, subject.run, uncertainty, attacks)
+        theirs = _verdicts(subject, other, uncertainty, attacks)
+        clean, robust = Comparison.of(ours.clean, theirs.clean), Comparison.of(ours.robust, theirs.robust)
+        sets, made = subject.uncertainty(uncertainty), [subject.attack(spec) for spec in attacks or (ATTACK,)]
+        circumstances = subject.circumstances(runs=[str(first), str(second)]) | attacked_by(subject.known, sets, made)
+        measured = {"n": len(ours.y), "clean": attrs.asdict(clean), "robust": attrs.asdict(robust)}
+        result = subject.keep("comparison", circumstances, measured)
+        if not chosen.as_json:
+            console.comparison({"clean": clean, "robust": robust}, len(ours.y), (str(first), str(second)))
+    if chosen.as_json:
+        print_json(result)
+
+
+def _verdicts(subject: Subject, run: Run, uncertainty: str | None, attacks: tuple[str, ...]) -> Verdicts:
+    """Of one of the nets, on the examples that both share."""
+    from robustfw import console
+    from robustfw.evaluation import Verdicts, verdicts
+
+    choices = subject.choices
+    model = subject.model if run is subject.run else Subject.net(subject.known, run, choices)
+    device = next(subject.model.parameters()).device
+    parts = verdicts(
+        model.to(device),
+        subject.split,
+        uncertainty=subject.uncertainty(uncertainty),
+        attacks=[subject.attack(spec) for spec in attacks or (ATTACK,)],
+        bounds=subject.splits.spec.bounds,
+        batch_size=choices.batch_size,
+        seed=choices.seed,
+    )
+    return Verdicts.joined(console.batches(parts, len(subject.split), choices.split, quiet=choices.as_json))

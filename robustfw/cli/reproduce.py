@@ -1,0 +1,174 @@
+"""`robustfw reproduce` and `robustfw recipes`: whole experiments."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from robustfw import registry
+from robustfw.cli.stopping import Stopped
+from robustfw.cli.subject import command_line
+from robustfw.errors import RunError, UsageError
+from robustfw.reproduction.recipes import named, shipped
+
+if TYPE_CHECKING:
+    from robustfw.reproduction.plan import Plan
+
+RECIPE, FINDINGS = "recipe.toml", "reproduction.json"
+
+
+@click.command(short_help="Run a whole experiment, and write its page.")
+@click.argument("recipe")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How often, each time anew.")
+@click.option("--budget", metavar="NAME", default="full", show_default=True, help="How long to train, by the recipe.")
+@click.option("--quick", "budget", flag_value="quick", help="As --budget quick.")
+@click.option("--paper", "budget", flag_value="paper", help="As --budget paper.")
+@click.option("--mode", "modes", metavar="NAME", multiple=True, help="A mode of the recipe; may be repeated. [all]")
+@click.option("--faithful", "modes", flag_value="faithful", multiple=True, help="As --mode faithful.")
+@click.option("--exact", "modes", flag_value="exact", multiple=True, help="As --mode exact.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder. [reproductions/RECIPE-BUDGET]")
+@click.option("--processes", type=click.IntRange(min=1), help="Commands at a time. [2, if there are as many cores]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where data files are. [ROBUSTFW_DATA]")
+def reproduce(
+    recipe: str,
+    seeds: int,
+    budget: str,
+    modes: tuple[str, ...],
+    out: Path | None,
+    processes: int | None,
+    data_dir: Path | None,
+) -> None:
+    """Run a whole experiment: train nets, measure them, and set the numbers beside those of the paper.
+
+    RECIPE is a name that robustfw recipes lists, or a file. Every step is a command of robustfw that you could type;
+    log.txt has them and what they print. Stopped at any point, the same command goes on there; asked for more seeds, it
+    adds them.
+    """
+    from robustfw import console
+    from robustfw.cli import main
+    from robustfw.reproduction.experiment import Experiment
+    from robustfw.reproduction.plan import Plan
+    from robustfw.reproduction.running import Runner
+
+    name, text = _text(recipe)
+    experiment = Experiment.read(text, recipe)
+    folder = out or Path("reproductions") / f"{name}-{budget}"
+    at_a_time = processes or min(2, os.cpu_count() or 1)
+    threads = max(1, (os.cpu_count() or 1) // at_a_time)
+    data = None if data_dir is None else str(data_dir.resolve())
+    plan = Plan(experiment, _modes(experiment.modes, modes), budget, seeds, data)
+    jobs = plan.jobs()
+    _prepare(folder, text)
+    console.line(f"{experiment.title}: {len(jobs)} commands in {folder}")
+    try:
+        for _ in console.progress(
+            Runner(main, folder, at_a_time, threads).carry_out(jobs), f"all of it is in {folder}"
+        ):
+            pass
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped, nothing is lost; to go on: {command_line()}") from None
+    _finish(plan, folder)
+
+
+def _text(recipe: str) -> tuple[str, str]:
+    """Name and text of a recipe: a file, or one that ships with a package."""
+    path = Path(recipe)
+    if path.suffix != ".toml":
+        return recipe, named(recipe, registry.installed().modules()).text
+    try:
+        return path.stem, path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read the recipe {path}: {error.strerror}") from error
+
+
+def _modes(known: dict[str, Any], asked: tuple[str, ...]) -> tuple[str, ...]:
+    from robustfw.options import suggest
+
+    for mode in asked:
+        if mode not in known:
+            raise UsageError(f"the recipe has no mode {mode!r}; {suggest(mode, known)}")
+    return tuple(mode for mode in known if not asked or mode in asked)
+
+
+def _prepare(folder: Path, text: str) -> None:
+    """The folder, with the recipe; one that was begun by another recipe is left alone."""
+    kept = folder / RECIPE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if kept.exists() and kept.read_text(encoding="utf-8") != text:
+            raise RunError(f"{folder} was begun with another recipe: choose another --out")
+        kept.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"cannot write {folder}: {error.strerror}; choose another --out") from error
+
+
+def _finish(plan: Plan, folder: Path) -> None:
+    """The tables and verdicts, on the screen and for the report."""
+    from robustfw import console
+    from robustfw.files import json_bytes, write_whole
+    from robustfw.reproduction.findings import Findings
+
+    found = [Findings(plan, mode, folder) for mode in plan.modes]
+    tables, claims = [each.table() for each in found], [claim for each in found for claim in each.claims()]
+    experiment = plan.experiment
+    page = {
+        "title": experiment.title,
+        "summary": [f"{claim['claim']}: {claim['verdict']}." for claim in claims],
+        "mode": ", ".join(plan.modes),
+        "budget": plan.budget,
+        "seeds": plan.seeds,
+        "nets": [{"name": net, "label": label} for net, label in experiment.labels.items()],
+        "runs": [
+            {"path": plan.run(mode, net, seed), "net": net, "seed": seed, "mode": mode}
+            for mode in plan.modes
+            for net in experiment.nets_of(mode)
+            for seed in range(plan.seeds)
+        ],
+        "collections": [plan.collection(mode, experiment.transfer.source, 0) for mode in plan.modes],
+        "tables": tables,
+        "claims": claims,
+    }
+    write_whole(folder / FINDINGS, json_bytes(page))
+    for table in tables:
+        console.table(table["title"], table["columns"], table["rows"])
+        console.line(table["note"])
+        console.line("")
+    console.table("claim", ["", "ours", "verdict"], [[c["claim"], c["ours"], c["verdict"]] for c in claims])
+
+
+@click.group(invoke_without_command=True, short_help="List the recipes that ship with robustfw and its plugins.")
+@click.pass_context
+def recipes(ctx: click.Context) -> None:
+    """List the recipes that ship with robustfw and its plugins."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from robustfw import console
+
+    for title, experiments in (("robustfw train", False), ("robustfw reproduce", True)):
+        rows = [
+            [each.name, each.about, each.package]
+            for each in shipped(registry.installed().modules()).values()
+            if each.is_experiment == experiments
+        ]
+        console.table(f"for {title}", ["", "what it is", "from"], rows)
+    console.line("robustfw recipes copy NAME hands one out, to be edited")
+
+
+@recipes.command("copy", short_help="Write a recipe to a file.")
+@click.argument("name")
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+def copy(name: str, path: Path | None) -> None:
+    """Write the recipe NAME to PATH, by default to NAME.toml here; a file that exists is left alone."""
+    from robustfw import console
+
+    recipe, target = named(name, registry.installed().modules()), path or Path(f"{name}.toml")
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(recipe.text)
+    except FileExistsError:
+        raise UsageError(f"{target} exists already: give another path") from None
+    command = "reproduce" if recipe.is_experiment else "train"
+    console.line(f"{target} is yours; to run it: robustfw {command} {target}")

@@ -1,0 +1,171 @@
+"""What the measuring commands have in common: a trained net, examples to measure it on, and a record of the result."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import attrs
+import click
+
+from robustfw import options, registry
+from robustfw.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from robustfw.attack import Attack
+    from robustfw.runs import Run
+    from robustfw.splits import Split, Splits
+    from robustfw.uncertainty import UncertaintySet
+
+ATTACK = "pgd:steps=40"
+SPLITS = ("test", "validation", "train")
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_FLAGS = {
+    "split": click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True),
+    "examples": click.option("--examples", type=click.IntRange(min=1), help="Only the first so many. [all]"),
+    "batch_size": click.option("--batch-size", type=click.IntRange(min=1), default=500, show_default=True),
+    "weights": click.option("--weights", type=click.Choice(["best", "last"]), default="best", show_default=True),
+    "device": click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda …"),
+    "threads": click.option("--threads", type=click.IntRange(min=1), help="torch's threads. [its own choice]"),
+    "seed": click.option("--seed", type=int, default=0, show_default=True, help="Of the attacks' randomness."),
+    "data_dir": click.option(
+        "--data-dir", type=click.Path(path_type=Path), help="Where data files are. [ROBUSTFW_DATA]"
+    ),
+    "as_json": click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else."),
+}
+
+
+@attrs.frozen
+class Choices:
+    """Which examples of which split, by which weights, on which device; what every measuring command asks."""
+
+    split: Literal["test", "validation", "train"]
+    examples: int | None
+    batch_size: int
+    weights: str
+    device: str
+    threads: int | None
+    seed: int
+    data_dir: Path | None
+    as_json: bool
+
+    @classmethod
+    def flags(cls, command: Command, **instead: Callable[[Command], Command]) -> Command:
+        """The flags of all of them, for a command that takes ``**choices``; ``instead`` replaces some."""
+        for field in reversed(attrs.fields(cls)):
+            command = (_FLAGS | instead)[field.name](command)
+        return command
+
+
+@attrs.frozen(eq=False)
+class Subject:
+    """A trained net, ready to be measured on examples of the data that it was trained on."""
+
+    known: registry.Registry
+    run: Run
+    recipe: dict[str, Any]
+    model: nn.Module
+    splits: Splits
+    split: Split
+    choices: Choices
+
+    @classmethod
+    def open(cls, path: Path, choices: Choices) -> Subject:
+        """Everything that a measurement needs; the data must be the run's own."""
+        from robustfw import hardware, session
+        from robustfw.runs import Run
+
+        known, run = registry.installed(), Run.open(path)
+        recipe = session.named_parts(run, "dataset", "model")
+        on = session.usable_device(choices.device)
+        hardware.use_threads(choices.threads)
+        hardware.keep_freed_memory()
+        splits = known.make("dataset", recipe["dataset"]).load(session.data_root(choices.data_dir))
+        _check_data(splits, run)
+        split = _first(splits, choices.split, choices.examples)
+        return cls(known, run, recipe, cls.net(known, run, choices).to(on), splits, split, choices)
+
+    @staticmethod
+    def net(known: registry.Registry, run: Run, choices: Choices) -> nn.Module:
+        """The net of a run, with the weights that are asked for."""
+        from robustfw import session
+
+        return session.rebuild(run, known, weights=choices.weights)
+
+    def uncertainty(self, spec: str | None) -> UncertaintySet:
+        """The set that is asked for, or that of the training."""
+        from robustfw import session
+
+        return self.known.make("uncertainty", spec or session.named_parts(self.run, "uncertainty")["uncertainty"])
+
+    def attack(self, spec: str) -> Attack:
+        """An attack by its spec."""
+        return self.known.make("attack", spec)
+
+    def circumstances(self, **more: Any) -> dict[str, Any]:
+        """What was measured, and on what; the run by its path."""
+        return {
+            "run": str(self.run.path),
+            "split": self.choices.split,
+            "examples": len(self.split),
+            "weights": self.choices.weights,
+            "seed": self.choices.seed,
+            "bounds": self.splits.spec.bounds,
+        } | more
+
+    def keep(self, kind: str, circumstances: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
+        """Leave the result beside the run, and give it back whole."""
+        from robustfw import results
+
+        results.keep(self.run.path, kind, circumstances, measured, command_line())
+        return {"kind": kind} | circumstances | measured
+
+
+def _check_data(splits: Splits, run: Run) -> None:
+    splits.check()
+    if splits.fingerprint() != run.manifest()["data"]["hash"]:
+        raise DataError(
+            f"the data is not what {run.path} was trained on (another hash), so that test examples may be training "
+            "examples: give the folder of its own data by --data-dir"
+        )
+
+
+def _first(splits: Splits, name: str, examples: int | None) -> Split:
+    """The first examples of a split; all of them if none are asked for."""
+    split: Split = getattr(splits, name)
+    if not len(split):
+        raise DataError(f"there are no {name} examples: choose another --split")
+    if examples is not None and examples > len(split):
+        raise UsageError(f"there are {len(split)} {name} examples: leave out --examples {examples} to take them all")
+    return split.first(examples)
+
+
+def radius_of(known: registry.Registry, uncertainty: UncertaintySet) -> Any:
+    """The radius of a set as a number, or one per channel; None where it has none."""
+    return options.number(known.record(uncertainty).get("radius"))
+
+
+def command_line() -> str:
+    """The command under way, as it was typed."""
+    typed = click.get_current_context().find_root().obj
+    return shlex.join(["robustfw", *(sys.argv[1:] if typed is None else typed)])
+
+
+def alone_on_stdout(as_json: bool) -> contextlib.AbstractContextManager[object]:
+    """Where one JSON object is promised, whatever else is printed meanwhile (by a plugin, say) goes to stderr."""
+    return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """One object on one line, valid JSON in any encoding."""
+    from robustfw.files import plain
+
+    click.echo(json.dumps(plain(result), allow_nan=False))

@@ -1,0 +1,162 @@
+"""An experiment: nets to be trained in several ways, and what is measured on them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from robustfw.errors import UsageError
+from robustfw.options import suggest
+
+KINDS = ("dataset", "model", "uncertainty", "attack", "objective")
+Parts = dict[str, Any]
+
+
+@attrs.frozen
+class Transfer:
+    """The collection of adversarial examples: against which net, within which sets, by which attack."""
+
+    source: str
+    uncertainties: tuple[str, ...]
+    attack: str = "single-step"
+
+
+@attrs.frozen
+class Sweep:
+    """Accuracy against the radius: one curve for each net."""
+
+    uncertainty: str
+    attack: str
+    radii: tuple[float, ...]
+    independent: bool = False
+    examples: int | None = None
+    claim: bool = False
+    """Whether the claim that new examples are harder to craft is decided by it."""
+
+
+@attrs.frozen
+class Evaluation:
+    """Clean and robust accuracy of each net."""
+
+    uncertainty: str
+    attacks: tuple[str, ...]
+    examples: int | None = None
+
+
+@attrs.frozen
+class Mode:
+    """A way to do the experiment: parts that it changes for all nets, for some, and nets of its own."""
+
+    about: str
+    common: Parts = attrs.field(factory=dict)
+    nets: dict[str, Parts] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Paper:
+    """What the paper reports, in per cent, by net."""
+
+    source: str
+    clean: dict[str, float]
+    transfer: dict[str, float]
+    best: str
+    """The net that it finds the best."""
+
+
+@attrs.frozen
+class Experiment:
+    """A recipe for ``robustfw reproduce``: tables as its file has them."""
+
+    title: str
+    baseline: str
+    common: Parts
+    nets: dict[str, Parts]
+    labels: dict[str, str]
+    modes: dict[str, Mode]
+    budgets: dict[str, Parts]
+    transfer: Transfer
+    sweeps: tuple[Sweep, ...]
+    evaluations: tuple[Evaluation, ...]
+    paper: Paper
+    audit: Parts = attrs.field(factory=dict)
+    """Options of ``robustfw audit``; not run if empty."""
+
+    @classmethod
+    def read(cls, text: str, where: str) -> Experiment:
+        """From TOML.
+
+        Raises:
+            UsageError: it is no TOML, or a table or a key of it is missing, unknown or of another form.
+        """
+        try:
+            tables = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"the recipe {where} is not TOML: {error}") from error
+        if "nets" not in tables:
+            raise UsageError(f"the recipe {where} has no table [nets.…]: it is one for robustfw train")
+        _check_keys(cls, tables, where)
+        return _build(
+            cls,
+            tables
+            | {
+                "modes": {name: _build(Mode, mode, f"{where}: modes.{name}") for name, mode in _of(tables, "modes")},
+                "transfer": _build(Transfer, tables.get("transfer", {}), f"{where}: transfer"),
+                "sweeps": tuple(_build(Sweep, each, f"{where}: sweeps") for each in tables.get("sweeps", ())),
+                "evaluations": tuple(
+                    _build(Evaluation, each, f"{where}: evaluations") for each in tables.get("evaluations", ())
+                ),
+                "paper": _build(Paper, tables.get("paper", {}), f"{where}: paper"),
+            },
+            where,
+        )
+
+    def nets_of(self, mode: str) -> list[str]:
+        """The nets of a mode, the common ones first."""
+        own = [name for name in self.modes[mode].nets if name not in self.nets]
+        return [*self.nets, *own]
+
+    def robust_nets(self) -> list[str]:
+        """All nets but the baseline."""
+        return [name for name in self.nets if name != self.baseline]
+
+    def parts(self, mode: str, net: str, budget: str) -> Parts:
+        """What a net is trained by; what is said later wins: for all, for the mode, for the net, for it in the mode."""
+        if budget not in self.budgets:
+            raise UsageError(f"no budget named {budget!r}; {suggest(budget, self.budgets)}")
+        change = self.modes[mode]
+        layers = [self.common, change.common, self.nets.get(net, {}), change.nets.get(net, {})]
+        return merged([*layers, {"train": self.budgets[budget]}])
+
+
+def merged(layers: list[Parts]) -> Parts:
+    """Later parts over earlier ones; the tables ``train`` key by key."""
+    whole: Parts = {}
+    for layer in layers:
+        whole |= layer | {"train": whole.get("train", {}) | layer.get("train", {})}
+    return whole
+
+
+def _of(tables: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
+    part = tables.get(name, {})
+    return list(part.items()) if isinstance(part, dict) else []
+
+
+def _build(cls: type, given: Any, where: str) -> Any:
+    """An attrs class from a table, whose lists become tuples."""
+    if not isinstance(given, dict):
+        raise UsageError(f"{where} must be a table, not {given!r}")
+    _check_keys(cls, given, where)
+    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+
+
+def _check_keys(cls: type, given: Mapping[str, Any], where: str) -> None:
+    fields = {field.name: field for field in attrs.fields(cls)}
+    for key in given:
+        if key not in fields:
+            raise UsageError(f"{where} has an unknown key {key!r}; {suggest(key, fields)}")
+    missing = [name for name, field in fields.items() if field.default is attrs.NOTHING and name not in given]
+    if missing:
+        raise UsageError(f"{where} lacks {' and '.join(missing)}")

@@ -1,0 +1,95 @@
+"""Running a plan: several processes, each of which keeps its imports; what is done already is not done again."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+
+import attrs
+
+from robustfw import hardware
+from robustfw.errors import RunError
+from robustfw.reproduction.plan import Job
+
+LOG = "log.txt"
+
+
+@attrs.frozen
+class Progress:
+    """Where a plan stands."""
+
+    done: float
+    """Cost of what is done."""
+    total: float
+    running: tuple[str, ...]
+    """Commands under way."""
+
+
+@attrs.frozen
+class Runner:
+    """Runs jobs in a folder, by a function that carries out one command and ends with `SystemExit`."""
+
+    main: Callable[[list[str]], object]
+    folder: Path
+    processes: int
+    threads: int
+    """Of each process."""
+
+    def carry_out(self, jobs: Sequence[Job]) -> Generator[Progress, None, None]:
+        """Run what is not done, each job once what it needs is there.
+
+        Raises:
+            RunError: a command failed; those that were under way are finished first.
+        """
+        total = sum(job.cost for job in jobs)
+        waiting = [job for job in jobs if not job.done(self.folder)]
+        made = {job.at for job in jobs if job.makes != "result" and job not in waiting}
+        yield Progress(total - sum(job.cost for job in waiting), total, ())
+        if not waiting:
+            return
+        spawn = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(self.processes, spawn, _prepare, (self.threads,))
+        try:
+            yield from self._run(waiting, made, pool, total)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _run(
+        self, waiting: list[Job], made: set[str], pool: ProcessPoolExecutor, total: float
+    ) -> Generator[Progress, None, None]:
+        running: dict[Future[int], Job] = {}
+        while waiting or running:
+            for job in [job for job in waiting if made.issuperset(job.needs)][: self.processes - len(running)]:
+                waiting.remove(job)
+                running[pool.submit(_work, self.main, job.arguments, str(self.folder.resolve()))] = job
+            left = sum(job.cost for job in [*waiting, *running.values()])
+            yield Progress(total - left, total, tuple(job.command for job in running.values()))
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                job = running.pop(future)
+                if future.result() or not job.done(self.folder):
+                    raise RunError(f"a command failed: {job.command} (see the end of {self.folder / LOG})")
+                made.add(job.at)
+        yield Progress(total, total, ())
+
+
+def _prepare(threads: int) -> None:
+    """Ctrl-C: trainings see to it themselves, and save; measurements are short; a process that waits is told to end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    hardware.use_threads(threads)
+
+
+def _work(main: Callable[[list[str]], object], arguments: Sequence[str], folder: str) -> int:
+    """One command, in a process that is kept for others; what it prints goes to the log. Its exit status."""
+    os.chdir(folder)
+    with open(LOG, "a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        log.write(f"$ robustfw {' '.join(arguments)}\n")
+        try:
+            main(list(arguments))
+        except SystemExit as ended:
+            return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        return 0

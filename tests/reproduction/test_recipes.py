@@ -1,0 +1,133 @@
+"""Recipes: those that ship can be run, and what is wrong in one is said in a sentence."""
+
+from __future__ import annotations
+
+import tomllib
+import types
+from pathlib import Path
+
+import pytest
+
+from robustfw import UsageError, registry
+from robustfw.recipe import Recipe
+from robustfw.reproduction.experiment import KINDS, Experiment, merged
+from robustfw.reproduction.plan import Plan
+from robustfw.reproduction.recipes import named, shipped
+
+TINY = (Path(__file__).parent / "tiny.toml").read_text()
+SHIPPED = shipped(registry.installed().modules())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_ships_can_be_made(name):
+    recipe, known = SHIPPED[name], registry.installed()
+    assert recipe.about
+    if not recipe.is_experiment:
+        Recipe.read(tomllib.loads(recipe.text), known)
+        return
+    experiment = Experiment.read(recipe.text, name)
+    for mode in experiment.modes:
+        for net in experiment.nets_of(mode):
+            assert net in experiment.labels
+            for budget in experiment.budgets:
+                Recipe.read(experiment.parts(mode, net, budget), known)
+    for spec in (*experiment.transfer.uncertainties, *(each.uncertainty for each in experiment.sweeps)):
+        known.make("uncertainty", spec)
+    assert sum(each.claim for each in experiment.sweeps) == 1
+    assert set(experiment.paper.clean) == set(experiment.paper.transfer) == set(experiment.nets)
+
+
+def test_the_papers_recipe_has_the_papers_numbers():
+    experiment = Experiment.read(SHIPPED["mnist"].text, "mnist")
+    assert experiment.paper.clean == {"baseline": 99.09, "l1": 99.16, "l2": 99.28, "linf": 99.33}
+    assert experiment.paper.transfer == {"baseline": 0, "l1": 33.83, "l2": 76.55, "linf": 79.96}
+    radii = {net: experiment.nets[net]["uncertainty"] for net in experiment.robust_nets()}
+    scale = 0.2752  # the standard deviation of the padded images
+    assert radii == {
+        "l1": f"l1:radius={2 * scale:g}", "l2": f"l2:radius={2 * scale:g}", "linf": f"linf:radius={0.2 * scale:.3f}"
+    }  # fmt: skip
+    faithful = experiment.parts("faithful", "linf", "paper")
+    assert faithful["train"] | {"epochs": 120, "ascent_mode": "train", "learning_rate": 0.01} == faithful["train"]
+    assert (faithful["model"], faithful["dataset"]) == ("paper-mnist:input_norm=batch", "mnist:box=false")
+    exact = {experiment.parts("exact", net, "paper")["model"] for net in experiment.nets}
+    assert exact == {"paper-mnist"}
+
+
+def test_without_its_box_an_l1_step_is_one_pixel():
+    import torch
+
+    made = registry.installed().make("uncertainty", "l1:radius=0.5504")
+    x = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    g = torch.randn(20, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    assert ((made.at(x).support(g) != 0).flatten(1).sum(1) == 1).all()
+
+
+def test_later_layers_win_key_by_key():
+    layers = [{"a": 1, "train": {"x": 1, "y": 1}}, {"b": 2, "train": {"y": 2}}, {"a": 3}]
+    assert merged(layers) == {"a": 3, "b": 2, "train": {"x": 1, "y": 2}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('title = "Digits', "title = Digits", "is not TOML"),
+        ("[nets.", "[net.", r"has no table \[nets.…\]: it is one for robustfw train"),
+        ("[transfer]", "[transfers]", "unknown key 'transfers'; did you mean transfer"),
+        ("radii =", "radiuses =", "sweeps has an unknown key 'radiuses'"),
+        ('best = "linf"\n', "", "paper lacks best"),
+        ("baseline = \"baseline\"\n\n[common]", "[common]", "lacks baseline"),
+        ("[modes.exact]\nabout = \"as it should be\"\n", "[modes.exact]\n", "modes.exact lacks about"),
+        ("[modes.exact]\nabout = \"as it should be\"\n", "", None),
+    ],
+)  # fmt: skip
+def test_a_recipe_that_is_wrong(old, new, words):
+    assert old in TINY
+    if words is None:
+        assert list(Experiment.read(TINY.replace(old, new), "it").modes) == ["faithful"]
+        return
+    with pytest.raises(UsageError, match=words):
+        Experiment.read(TINY.replace(old, new), "it")
+
+
+def test_a_budget_that_is_none():
+    with pytest.raises(UsageError, match="no budget named 'quik'; did you mean quick"):
+        Experiment.read(TINY, "it").parts("exact", "l2", "quik")
+
+
+def test_recipes_are_found_in_packages(tmp_path, monkeypatch):
+    package = tmp_path / "somebody"
+    (package / "recipes").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "recipes" / "mine.toml").write_text("# Mine\ndataset = 'digits'\n")
+    (package / "recipes" / "notes.txt").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    import somebody
+
+    found = shipped([somebody, types.ModuleType("not_a_package"), object()])
+    assert {name: (r.about, r.package, r.is_experiment) for name, r in found.items()} == {
+        "mine": ("Mine", "somebody", False)
+    }
+    with pytest.raises(UsageError, match="no recipe named 'mime'; did you mean mine"):
+        named("mime", [somebody])
+
+
+def test_every_flag_of_a_plan_comes_from_the_recipe():
+    plan = Plan(Experiment.read(TINY, "it"), ("exact", "faithful"), "quick", 2, data_dir="d")
+    jobs = plan.jobs()
+    commands = [job.command for job in jobs]
+    assert len(set(commands)) == len(commands)
+    assert sum(job.makes == "run" for job in jobs) == 2 * (3 + 4)
+    made = set()
+    for job in jobs:
+        assert made.issuperset(job.needs)
+        assert "--data-dir" in job.arguments
+        made.add(job.at)
+    (faithful,) = (job for job in jobs if job.at == "runs/faithful-linf-1" and job.makes == "run")
+    flags = dict(zip(faithful.arguments[1::2], faithful.arguments[2::2], strict=False))
+    assert (flags["--ascent-mode"], flags["--seed"], flags["--epochs"], flags["--dataset"]) == (
+        "train",
+        "1",
+        "2",
+        "digits",
+    )
+    assert set(flags) >= {f"--{kind}" for kind in KINDS if kind != "objective"}

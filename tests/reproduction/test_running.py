@@ -1,0 +1,189 @@
+"""The whole of a small experiment, stopped and gone on with; and its verdicts, from the files beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from robustfw import RunError, results
+from robustfw.cli import cli
+from robustfw.reproduction.experiment import Experiment
+from robustfw.reproduction.findings import Findings
+from robustfw.reproduction.plan import Plan
+from robustfw.reproduction.running import Runner
+
+TINY = Path(__file__).parent / "tiny.toml"
+
+
+def reproduce(folder, *arguments):
+    command = ["reproduce", str(TINY), "--quick", "--out", str(folder / "it"), *arguments]
+    return CliRunner().invoke(cli, command, catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("experiment")
+    answer = reproduce(folder, "--seeds", "2", "--processes", "1")
+    assert answer.exit_code == 0, answer.output
+    return folder / "it", answer.stdout
+
+
+def test_it_ends_with_tables_and_verdicts(done):
+    folder, printed = done
+    page = json.loads((folder / "reproduction.json").read_text())
+    assert [table["title"] for table in page["tables"]] == ["exact: as it should be", "faithful: as it was"]
+    assert [row[0] for row in page["tables"][1]["rows"]] == [
+        "baseline", "robust ℓ2", "robust ℓ∞", "another baseline", "baseline of another seed",
+    ]  # fmt: skip
+    assert page["tables"][0]["rows"][1][1] == "99.10 %"
+    assert {claim["verdict"] for claim in page["claims"]} <= {"confirmed", "not confirmed", "undecided"}
+    assert len(page["claims"]) == 2 * 5
+    for claim in page["claims"]:
+        assert claim["claim"] in printed
+    assert len(page["runs"]) == 2 * 3 + 2 * 4
+
+
+def test_the_numbers_are_those_of_the_files(done):
+    folder, _ = done
+    plan = Plan(Experiment.read(TINY.read_text(), "it"), ("exact", "faithful"), "quick", 2)
+    found = Findings(plan, "exact", folder)
+    for seed in (0, 1):
+        shown = results.kept(folder / f"runs/exact-l2-{seed}", ["transfer"])
+        own = [r for r in shown if r["source"] == f"runs/exact-baseline-{seed}"]
+        assert found.transfer("l2")[seed] == 100 * own[0]["accuracy"]
+        (whole,) = (r for r in results.kept(folder / f"runs/exact-l2-{seed}", ["evaluation"]) if r["n"] == 359)
+        assert found.clean("l2")[seed] == pytest.approx(100 * whole["correct"] / 359)
+        (part,) = (r for r in results.kept(folder / f"runs/exact-l2-{seed}", ["evaluation"]) if r["n"] == 100)
+        assert found.robust("l2")[seed] == 100 * part["robust_accuracy"]
+        (swept,) = results.kept(folder / f"runs/exact-l2-{seed}", ["sweep"])
+        assert found.under_new_attacks("l2")[seed] == pytest.approx(50 * sum(swept["accuracy"][1:]))
+    assert found.transfer("baseline") == [0, 0]
+    assert found.clean("baseline") != found.clean("l2")
+    (other,) = (
+        r
+        for r in results.kept(folder / "runs/exact-baseline-1", ["transfer"])
+        if r["collection"].endswith("baseline-0")
+    )
+    assert found.transfer_of_another_baseline()[0] == 100 * other["accuracy"]
+
+
+def test_a_command_of_it_can_be_typed_and_gives_its_number_again(done, tmp_path):
+    folder = Path(shutil.copytree(done[0], tmp_path / "it"))
+    before = {r["command"]: r for r in results.kept(folder / "runs/faithful-linf-0")}
+    command = next(command for command, r in before.items() if r["kind"] == "transfer")
+    subprocess.run(command, shell=True, cwd=folder, check=True, capture_output=True)
+    assert {r["command"]: r for r in results.kept(folder / "runs/faithful-linf-0")} == before
+
+
+def test_asked_again_it_does_nothing_and_for_more_it_does_what_is_missing(done, tmp_path):
+    folder = tmp_path / "it"
+    shutil.copytree(done[0], folder)
+    log = (folder / "log.txt").read_text()
+    assert reproduce(tmp_path, "--seeds", "2").exit_code == 0
+    assert (folder / "log.txt").read_text() == log
+    shutil.rmtree(folder / "runs/exact-l2-0/results")
+    assert reproduce(tmp_path, "--seeds", "2").exit_code == 0
+    more = (folder / "log.txt").read_text().removeprefix(log)
+    again = [line for line in more.splitlines() if line.startswith("$")]
+    assert again
+    assert all(" runs/exact-l2-0 " in line for line in again)
+    assert not any("train" in line.split()[2] for line in again)
+
+
+def test_one_mode_and_one_seed(tmp_path):
+    answer = reproduce(tmp_path, "--faithful")
+    assert answer.exit_code == 0, answer.output
+    assert not list((tmp_path / "it" / "runs").glob("exact-*"))
+    page = json.loads((tmp_path / "it" / "reproduction.json").read_text())
+    assert {claim["verdict"] for claim in page["claims"]} == {"undecided"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_ctrl_c_and_the_same_command_again(tmp_path):
+    """The trainings under way save what they have; the signal goes to all processes, as a terminal sends it."""
+    recipe = tmp_path / "long.toml"
+    recipe.write_text(TINY.read_text().replace("epochs = 2", "epochs = 400"))
+    command = [sys.executable, "-m", "robustfw", "reproduce", str(recipe), "--quick", "--exact", "--out", "it"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        log = tmp_path / "it" / "log.txt"
+        while not (log.exists() and "epoch   2/400" in log.read_text()):
+            time.sleep(0.1)
+            assert running.poll() is None
+        os.killpg(running.pid, signal.SIGINT)
+        _, said = running.communicate(timeout=100)
+    assert running.returncode == 130
+    assert said.splitlines()[-1].startswith("stopped, nothing is lost; to go on: robustfw reproduce ")
+    saved = list((tmp_path / "it" / "runs").glob("*/checkpoints/last.safetensors"))
+    assert saved
+    epochs = len((saved[0].parents[1] / "metrics.jsonl").read_text().splitlines())
+    assert 1 <= epochs < 400
+
+
+def test_a_folder_of_another_recipe_is_left_alone(tmp_path):
+    (tmp_path / "it").mkdir()
+    (tmp_path / "it" / "recipe.toml").write_text("# another\n")
+    answer = reproduce(tmp_path)
+    assert answer.exit_code == 1
+    assert "was begun with another recipe" in answer.output
+    assert (tmp_path / "it" / "recipe.toml").read_text() == "# another\n"
+
+
+def test_a_command_that_fails_is_named(tmp_path):
+    plan = Plan(Experiment.read(TINY.read_text(), "it"), ("exact",), "quick", 1)
+    with pytest.raises(RunError, match=r"a command failed: robustfw train .*log.txt"):
+        list(Runner(sys.exit, tmp_path, 1, 1).carry_out(plan.jobs()))
+    assert "$ robustfw train" in (tmp_path / "log.txt").read_text()
+
+
+def test_results_that_are_missing_are_asked_for(tmp_path):
+    plan = Plan(Experiment.read(TINY.read_text(), "it"), ("exact",), "quick", 1)
+    with pytest.raises(RunError, match=r"no evaluation result beside .*run robustfw reproduce again"):
+        Findings(plan, "exact", tmp_path).clean("l2")
+
+
+# The commands
+
+
+def test_recipes_are_listed_and_copied(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = CliRunner()
+    listed = run.invoke(cli, ["recipes"]).stdout
+    assert "mnist" in listed
+    assert "madry-mnist" in listed
+    assert run.invoke(cli, ["recipes", "copy", "mnist"]).stdout == (
+        "mnist.toml is yours; to run it: robustfw reproduce mnist.toml\n"
+    )
+    assert "robustfw train mine.toml" in run.invoke(cli, ["recipes", "copy", "madry-mnist", "mine.toml"]).stdout
+    again = run.invoke(cli, ["recipes", "copy", "mnist"])
+    assert again.exit_code == 2
+    assert "mnist.toml exists already" in again.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("reproduce mnits", "no recipe named 'mnits'; did you mean mnist"),
+        ("reproduce nothing.toml", "cannot read the recipe nothing.toml"),
+        ("reproduce mnist --mode exacct", "the recipe has no mode 'exacct'; did you mean exact"),
+        ("reproduce mnist --budget ful", "no budget named 'ful'; did you mean full"),
+        ("reproduce madry-mnist", "it is one for robustfw train"),
+        ("recipes copy mnits", "no recipe named 'mnits'"),
+    ],
+)
+def test_misuse(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = CliRunner().invoke(cli, arguments.split())
+    assert answer.exit_code == 2
+    assert words in answer.output
+    assert list(tmp_path.iterdir()) == []
