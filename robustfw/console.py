@@ -18,6 +18,7 @@ from robustfw.records import Epoch, Record, Step
 
 if TYPE_CHECKING:
     from robustfw.evaluation import Comparison, Evaluation, Sweep, Verdicts
+    from robustfw.evaluation.audit import Audit
     from robustfw.evaluation.transfer import Transfer
     from robustfw.reproduction.running import Progress as Progress_
 
@@ -26,6 +27,7 @@ _err = Console(highlight=False, stderr=True)
 Thing = TypeVar("Thing")
 LOOK_EVERY = 0.2
 """Seconds between two readings of the loss, each of which waits for the device."""
+MARKS = {"passed": "✓ passed", "failed": "✗ FAILED", "not checked": "- not checked"}
 
 
 def line(text: str) -> None:
@@ -172,6 +174,26 @@ def evaluation(result: Evaluation, uncertainty: str, attacks: Sequence[str]) -> 
             f"at {result.zero_gradients} of {result.correct} correct examples the loss has no gradient: a gradient "
             "attack is blind there, so robust accuracy may be overstated; try --loss margin"
         )
+
+
+def audit(result: Audit, uncertainty: str, attack: str, split: str) -> None:
+    """The masking checklist: each line with its numbers, advice below those that failed, and the verdict."""
+    rows = []
+    for each in result.lines:
+        rows.append([each.name, MARKS[each.verdict], each.found])
+        if each.verdict == "failed":
+            rows.append(["", "", f"→ {each.advice}"])
+    table("masking checklist", ["line", "verdict", "found"], rows)
+    line(f"{'examples':<16} {result.n}, {split}")
+    line(f"{'uncertainty':<16} {uncertainty}")
+    line(f"{'attack':<16} {attack}")
+    checked = [each for each in result.lines if each.verdict != "not checked"]
+    if result.failed:
+        names = ", ".join(each.name for each in result.failed)
+        line(f"{'verdict':<16} ✗ SUSPICIOUS: {len(result.failed)} of {len(checked)} lines checked failed ({names})")
+        problem("do not believe the robust accuracy before these are explained")
+    else:
+        line(f"{'verdict':<16} ✓ sound: none of {len(checked)} lines checked failed, which is no certificate")
 
 
 def collection(manifest: Mapping[str, Any], path: str) -> None:

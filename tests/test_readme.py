@@ -1,4 +1,4 @@
-"""README.md and docs/quickstart.md say what is so: their code runs, their commands print what they show."""
+"""README.md and pages in docs/ say what is so: their code runs, their commands print what they show."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from torch import nn
 
 from robustfw import options
 from robustfw.cli import cli
+from robustfw.evaluation.audit import ADVICE
 from robustfw.recipe import Recipe
 from robustfw.registry import KINDS, installed
 
 ROOT = Path(__file__).parents[1]
-README, QUICKSTART = ((ROOT / name).read_text() for name in ("README.md", "docs/quickstart.md"))
+PAGES = ("README.md", "docs/quickstart.md", "docs/robustness-numbers.md")
+README, QUICKSTART, NUMBERS = ((ROOT / name).read_text() for name in PAGES)
 WIDTH = 110
 """Columns of the pages' terminal."""
 
@@ -126,7 +128,7 @@ def test_specs_in_the_grammars_examples_name_plugins():
 
 
 def test_every_command_has_options_and_specs_that_exist():
-    shown = [command for page in (README, QUICKSTART) for command, _ in commands(page)]
+    shown = [command for page in (README, QUICKSTART, NUMBERS) for command, _ in commands(page)]
     ours = [
         command[command.index("robustfw ") :] for command in shown if re.match(r"(torchrun .* )?robustfw ", command)
     ]
@@ -150,7 +152,7 @@ def test_the_recipe_is_the_measured_command():
     assert Recipe.read(tomllib.loads(toml), installed()) == Recipe.read(given, installed())
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/quickstart.md", "docs/notation.md"])
+@pytest.mark.parametrize("name", [*PAGES, "CONTRIBUTING.md", "docs/notation.md"])
 def test_the_links_lead_somewhere(name):
     page = ROOT / name
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
@@ -193,3 +195,23 @@ def press_ctrl_c_after(epoch, monkeypatch):
             yield record
 
     monkeypatch.setattr(console, "training", interrupted)
+
+
+# How to read a robustness number
+
+
+def test_the_page_on_numbers_prints_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command, said in commands(NUMBERS):
+        answer = run(command, monkeypatch)
+        assert answer.exit_code == 0
+        assert_prints(said, answer.output)
+    (code,), said = blocks(NUMBERS, "python"), blocks(NUMBERS, "text")[0]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(code, "robustness-numbers.md", "exec"), {"__name__": "page"})
+    assert words(printed.getvalue()) == words(said)
+
+
+def test_the_page_on_numbers_explains_every_line():
+    rows = re.findall(r"^\| ([a-z ]+) \|", NUMBERS, re.MULTILINE)
+    assert rows == ["line", *ADVICE]

@@ -14,6 +14,7 @@ from click.exceptions import Abort, ClickException, Exit
 
 import robustfw
 from robustfw import registry
+from robustfw.cli.audit import audit
 from robustfw.cli.check import check
 from robustfw.cli.compare import compare
 from robustfw.cli.craft import craft
@@ -69,7 +70,7 @@ def cli(debug: bool) -> None:
     """
 
 
-for command in (train, evaluate, sweep, compare, craft, reproduce, recipes, plugins, show, check):
+for command in (train, evaluate, audit, sweep, compare, craft, reproduce, recipes, plugins, show, check):
     cli.add_command(command)
 
 

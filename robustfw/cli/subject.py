@@ -58,10 +58,10 @@ class Choices:
     as_json: bool
 
     @classmethod
-    def flags(cls, command: Command) -> Command:
-        """The flags of all of them, for a command that takes ``**choices``."""
+    def flags(cls, command: Command, **instead: Callable[[Command], Command]) -> Command:
+        """The flags of all of them, for a command that takes ``**choices``; ``instead`` replaces some."""
         for field in reversed(attrs.fields(cls)):
-            command = _FLAGS[field.name](command)
+            command = (_FLAGS | instead)[field.name](command)
         return command
 
 

@@ -197,7 +197,7 @@ def test_a_terminal_gets_a_table_that_fits(monkeypatch):
 
 
 @pytest.mark.parametrize(("columns", "least", "most"), [(70, 60, 70), (100, 80, 100), (200, 95, 110)])
-@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["audit"]])
 def test_help_uses_the_width_there_is(command, columns, least, most, robustfw, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))
     assert least < max(len(line) for line in robustfw(*command, "--help").out.splitlines()) <= most

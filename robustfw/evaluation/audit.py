@@ -1,0 +1,120 @@
+"""The masking checklist (Athalye et al. 2018; Carlini et al. 2019): does a robust accuracy deserve belief?
+
+An attack gives an upper bound of robust accuracy, and a blind attack a useless one. Each line is something that is
+true of a net whose gradients lead somewhere, and false of most that hide them. To pass is no certificate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import attrs
+from torch import nn
+
+from robustfw.errors import DataError
+from robustfw.evaluation import contests, probes
+from robustfw.evaluation.accuracy import Verdicts
+from robustfw.evaluation.checklist import ADVICE, Attacks, Case, Line, Transferred
+from robustfw.inner import Bounds
+from robustfw.splits import Split
+from robustfw.uncertainty import UncertaintySet
+
+__all__ = ["ADVICE", "Attacks", "Audit", "Line", "Transferred", "audit", "lines"]
+
+CHECKS: tuple[Callable[[Case, Verdicts], Line], ...] = (
+    contests.one_step,
+    contests.twice_the_steps,
+    contests.restarts,
+    contests.large_radius,
+    contests.noise,
+    contests.transfer,
+    probes.gradients_not_zero,
+    probes.deterministic,
+    probes.logits,
+    probes.true_gradients,
+)
+
+
+@attrs.frozen
+class Audit:
+    """The whole list."""
+
+    n: int
+    """Examples that were tried."""
+    lines: tuple[Line, ...]
+
+    @classmethod
+    def of(cls, n: int, lines: Iterable[Line]) -> Audit:
+        """A list from its lines."""
+        return cls(n, tuple(lines))
+
+    @property
+    def failed(self) -> tuple[Line, ...]:
+        """The lines that speak against the number."""
+        return tuple(line for line in self.lines if line.verdict == "failed")
+
+    @property
+    def verdict(self) -> Literal["sound", "suspicious"]:
+        """Sound if nothing failed; lines that were not checked say nothing."""
+        return "suspicious" if self.failed else "sound"
+
+    def described(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"n": self.n, "verdict": self.verdict, "lines": [line.described() for line in self.lines]}
+
+
+def audit(
+    model: nn.Module,
+    split: Split,
+    *,
+    uncertainty: UncertaintySet,
+    attacks: Attacks,
+    bounds: Bounds = (0.0, 1.0),
+    transfer: Sequence[Transferred] = (),
+    batch_size: int = 500,
+    seed: int = 0,
+) -> Audit:
+    """The masking checklist of a model on a split; see `lines`."""
+    found = lines(
+        model,
+        split,
+        uncertainty=uncertainty,
+        attacks=attacks,
+        bounds=bounds,
+        transfer=transfer,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    return Audit.of(len(split), found)
+
+
+def lines(
+    model: nn.Module,
+    split: Split,
+    *,
+    uncertainty: UncertaintySet,
+    attacks: Attacks,
+    bounds: Bounds = (0.0, 1.0),
+    transfer: Sequence[Transferred] = (),
+    batch_size: int = 500,
+    seed: int = 0,
+) -> Iterator[Line]:
+    """The lines one after the other, so that a caller can show progress; as many as there are `CHECKS`.
+
+    Args:
+        attacks: the attack in question, and those that are held against it.
+        transfer: examples that were made on other nets, within the same set.
+
+    Raises:
+        DataError: there is no example, the net gets none right, or a transferred example lies outside the set.
+        PluginError: an attack left its set.
+    """
+    case = Case(model, split, uncertainty, attacks, bounds, transfer, batch_size, seed)
+    many = case.attacked(attacks.many)
+    if not many.clean.any():
+        raise DataError(
+            f"the net gets none of the {len(split)} examples right, so there is nothing to attack: audit a trained net"
+        )
+    for check in CHECKS:
+        yield check(case, many)
