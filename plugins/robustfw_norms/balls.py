@@ -225,10 +225,12 @@ class L0Ball(NormBall):
         return self._solve(direction, oracle)
 
     def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
-        """The whole box-ascent of relative length ``step``; the projection then picks the k units."""
-        low, high = (None if b is None else b - delta for b in (self.lower, self.upper))
-        box = LinfBall(self.like, self.radius * step, low, high)
-        return box.support(direction)
+        """Towards the farthest member: a share ``step`` of the way from δ to ``support(direction)``.
+
+        The projection then keeps the k units that are out farthest. A long step chooses them anew, a short one only
+        moves those that are there.
+        """
+        return min(step, 1.0) * (self.support(direction) - delta)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """k units drawn at random, uniform within their room."""

@@ -11,10 +11,12 @@ import click
 
 from robustfw import options, registry
 from robustfw.cli.subject import ATTACK, Choices, Subject, alone_on_stdout, print_json
+from robustfw.errors import UsageError
 
 if TYPE_CHECKING:
     from robustfw.attack import Attack
-    from robustfw.evaluation.audit import Attacks
+    from robustfw.evaluation.audit import Attacks, Transferred
+    from robustfw.uncertainty import UncertaintySet
 
 EXAMPLES = 200
 ONE_STEP, NOISE, RESTARTS = "single-step", "random:samples=100", 5
@@ -27,14 +29,25 @@ _EXAMPLES = click.option(
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--uncertainty", metavar="SPEC", help="Spec of the uncertainty set. [that of the training]")
 @click.option("--attack", metavar="SPEC", default=ATTACK, show_default=True, help="Spec of the attack in question.")
+@click.option("--transfer", "collections", type=click.Path(path_type=Path), multiple=True, help="A collection to try.")
 @click.option("--strict", is_flag=True, help="Exit with status 1 if a line failed.")
 @functools.partial(Choices.flags, examples=_EXAMPLES)
-def audit(run: Path, uncertainty: str | None, attack: str, strict: bool, **choices: Any) -> None:
+def audit(
+    run: Path,
+    uncertainty: str | None,
+    attack: str,
+    collections: tuple[Path, ...],
+    strict: bool,
+    **choices: Any,
+) -> None:
     """Look for masked gradients, which blind the attack, so that robust accuracy is overstated.
 
     RUN is the directory of a training. Ten signs are looked for (Athalye et al. 2018, Carlini et al. 2019); for each
     the verdict, the counts behind it, and what to do if it failed. That none is found is no certificate. The result is
     also kept in RUN/results.
+
+    Collections that robustfw craft made against other nets, within the same set, may be given by --transfer: what they
+    fool and the attack does not is a sign as well.
     """
     from robustfw import console
     from robustfw.evaluation import audit as audits
@@ -50,6 +63,7 @@ def audit(run: Path, uncertainty: str | None, attack: str, strict: bool, **choic
             uncertainty=sets,
             attacks=attacks,
             bounds=subject.splits.spec.bounds,
+            transfer=[_transferred(subject, path, sets) for path in collections],
             batch_size=chosen.batch_size,
             seed=chosen.seed,
         )
@@ -59,12 +73,36 @@ def audit(run: Path, uncertainty: str | None, attack: str, strict: bool, **choic
         spell = subject.known.spell
         if not chosen.as_json:
             console.audit(result, spell(sets), spell(attacks.many, brief=True), chosen.split)
-        circumstances = subject.circumstances(uncertainty=spell(sets), attack=spell(attacks.many))
+        facts = {"uncertainty": spell(sets), "attack": spell(attacks.many), "transfer": [str(p) for p in collections]}
+        circumstances = subject.circumstances(**facts)
         kept = subject.keep("audit", circumstances, result.described())
     if chosen.as_json:
         print_json(kept)
     if strict and result.failed:
         raise click.exceptions.Exit(1)
+
+
+def _transferred(subject: Subject, path: Path, uncertainty: UncertaintySet) -> Transferred:
+    """The examples of a collection that are within the audited set and start from audited examples."""
+    from robustfw.collection import Collection
+    from robustfw.evaluation.audit import Transferred
+    from robustfw.evaluation.transfer import verify
+
+    collection = Collection.open(path)
+    sets, examples = collection.uncertainties(subject.known), collection.examples
+    if collection.split != subject.choices.split:
+        raise UsageError(f"{path} is made from {collection.split} examples: give --split {collection.split}")
+    verify(examples, getattr(subject.splits, collection.split), sets, collection.bounds)
+    same = [number for number, each in enumerate(sets) if each == uncertainty]
+    if not same:
+        held = ", ".join(subject.known.spell(each) for each in sets)
+        raise UsageError(f"{path} holds no examples within {subject.known.spell(uncertainty)}, but within {held}")
+    rows = [
+        row
+        for row, (number, index) in enumerate(zip(examples.set.tolist(), examples.index.tolist(), strict=True))
+        if number in same and index < len(subject.split)
+    ]
+    return Transferred(examples.index[rows], examples.adversarial[rows])
 
 
 def attacks_of(known: registry.Registry, spec: str) -> Attacks:

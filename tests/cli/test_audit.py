@@ -68,6 +68,7 @@ def test_as_json(robustfw, run):
         "run": str(run),
         "uncertainty": "linf:radius=0.1",
         "attack": known.spell(known.make("attack", "pgd:steps=5")),
+        "transfer": [],
         "n": 60,
         "examples": 60,
         "seed": 4,
@@ -133,3 +134,17 @@ def test_a_net_that_knows_nothing(robustfw, run):
         tensors, facts = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
     save_file({name: torch.full_like(tensor, torch.nan) for name, tensor in tensors.items()}, path, facts)
     robustfw("audit", run).refused(1, "the net gets none of the 200 examples right")
+
+
+def test_transferred_examples(robustfw, run):
+    assert robustfw("train", "--epochs", "2", "--objective", "clean", "--out", "other").status == 0
+    sets = ("--uncertainty", "l2:radius=0.5", "--uncertainty", "linf:radius=0.1")
+    assert robustfw("craft", "other", *sets, "--out", "made").status == 0
+    result = json.loads(robustfw("audit", run, *FEW, "--transfer", "made", "--json").out)
+    (line,) = (line for line in result["lines"] if "transfer" in line["name"])
+    assert line["verdict"] in ("passed", "failed")
+    assert result["transfer"] == ["made"]
+    refused = robustfw("audit", run, *FEW, "--transfer", "made", "--uncertainty", "l1:radius=2")
+    refused.refused(2, "made holds no examples within l1:radius=2.0, but within l2:radius=0.5, linf:radius=0.1")
+    robustfw("audit", run, *FEW, "--transfer", "made", "--split", "validation").refused(2, "give --split test")
+    robustfw("audit", run, *FEW, "--transfer", "nothing").refused(1, "there is no collection in nothing")
