@@ -6,6 +6,8 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
@@ -17,6 +19,8 @@ from robustfw.errors import RunError
 from robustfw.reproduction.plan import Job
 
 LOG = "log.txt"
+TIME_TO_SAVE = 60.0
+"""Seconds for a training to finish its step and write, when nobody is left to wait for it."""
 
 
 @attrs.frozen
@@ -80,7 +84,18 @@ class Runner:
 def _prepare(threads: int) -> None:
     """Ctrl-C: trainings see to it themselves, and save; measurements are short; a process that waits is told to end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     hardware.use_threads(threads)
+
+
+def _end_with_parent() -> None:
+    """When the process that runs the plan is gone, however: a training saves, and nobody waits for jobs for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(TIME_TO_SAVE)
+        os._exit(1)
 
 
 def _work(main: Callable[[list[str]], object], arguments: Sequence[str], folder: str) -> int:
@@ -88,8 +103,16 @@ def _work(main: Callable[[list[str]], object], arguments: Sequence[str], folder:
     os.chdir(folder)
     with open(LOG, "a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         log.write(f"$ robustfw {' '.join(arguments)}\n")
-        try:
-            main(list(arguments))
-        except SystemExit as ended:
-            return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        return 0
+        status = _status(main, list(arguments))
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(status)
+    return status
+
+
+def _status(main: Callable[[list[str]], object], arguments: list[str]) -> int:
+    try:
+        main(arguments)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0

@@ -110,8 +110,9 @@ def test_one_mode_and_one_seed(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_ctrl_c_and_the_same_command_again(tmp_path):
-    """The trainings under way save what they have; the signal goes to all processes, as a terminal sends it."""
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_stopped_or_killed_the_trainings_under_way_save_what_they_have(how, tmp_path):
+    """Ctrl-C goes to all processes, as a terminal sends it; a kill to the first one only, and the others notice."""
     recipe = tmp_path / "long.toml"
     recipe.write_text(TINY.read_text().replace("epochs = 2", "epochs = 400"))
     command = [sys.executable, "-m", "robustfw", "reproduce", str(recipe), "--quick", "--exact", "--out", "it"]
@@ -122,10 +123,11 @@ def test_ctrl_c_and_the_same_command_again(tmp_path):
         while not (log.exists() and "epoch   2/400" in log.read_text()):
             time.sleep(0.1)
             assert running.poll() is None
-        os.killpg(running.pid, signal.SIGINT)
-        _, said = running.communicate(timeout=100)
-    assert running.returncode == 130
-    assert said.splitlines()[-1].startswith("stopped, nothing is lost; to go on: robustfw reproduce ")
+        os.killpg(running.pid, how) if how == signal.SIGINT else running.kill()
+        _, said = running.communicate(timeout=100)  # ends when the last of the processes does
+    assert running.returncode == (130 if how == signal.SIGINT else -how)
+    if how == signal.SIGINT:
+        assert said.splitlines()[-1].startswith("stopped, nothing is lost; to go on: robustfw reproduce ")
     saved = list((tmp_path / "it" / "runs").glob("*/checkpoints/last.safetensors"))
     assert saved
     epochs = len((saved[0].parents[1] / "metrics.jsonl").read_text().splitlines())
