@@ -47,11 +47,12 @@ TABLE = {
         "registry runs splits state torch"
     ),
     "api": "evaluation inner losses problem recipe records registry runs session splits torch",
+    "report": "robustfw attrs cattrs errors jinja2 markupsafe matplotlib numpy options report safetensors",
     "__main__": "cli",
     "console": "records rich",
     "cli": (
         "robustfw attrs cli click console engine errors evaluation hardware losses options parallel "
-        "recipe registry runs session testing"
+        "recipe registry report runs session testing"
     ),
     "testing": (
         "attrs dataspec errors hypothesis inner losses optim problem pytest regions registry "

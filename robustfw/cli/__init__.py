@@ -17,6 +17,7 @@ from robustfw import registry
 from robustfw.cli.check import check
 from robustfw.cli.evaluate import evaluate
 from robustfw.cli.plugins import plugins, show
+from robustfw.cli.report import report
 from robustfw.cli.stopping import Stopped
 from robustfw.cli.train import train
 from robustfw.errors import RobustfwError, RobustfwWarning
@@ -65,7 +66,7 @@ def cli(debug: bool) -> None:
     """
 
 
-for command in (train, evaluate, plugins, show, check):
+for command in (train, evaluate, report, plugins, show, check):
     cli.add_command(command)
 
 
