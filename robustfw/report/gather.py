@@ -204,7 +204,7 @@ def _results(path: Path, notes: list[str]) -> tuple[Result, ...]:
         value = read_json(file)
         kind = value.get("kind")
         if kind in KINDS:
-            found.append(structured(value, KINDS[kind], file))  # type: ignore[arg-type]  # the abstract union
+            found.append(structured(value, KINDS[kind], file))
         elif isinstance(kind, str):
             notes.append(f"{printable(str(file))} is not shown: this version knows no results of the kind {kind!r}.")
         else:

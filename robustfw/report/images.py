@@ -43,7 +43,7 @@ class Row:
 
 def fewest_pixels(material: Material) -> list[Drawing]:
     """Examples that one pixel turns into another class; where there are none, those with the fewest."""
-    found = []
+    found: list[tuple[int, int, int, Collection, Examples]] = []
     for collection in material.collections:
         examples = read(collection)
         if examples is not None and len(examples):
@@ -93,10 +93,8 @@ def _source(collection: Collection) -> str:
 
 
 def _stories(collection: Collection, shown: Examples) -> list[str]:
-    return [
-        f"{_before(collection, shown, i, ' with ')} becomes {_after(collection, shown, i, ' with ')}"
-        for i in range(len(shown))
-    ]
+    before, after = (partial(each, collection, shown, between=" with ") for each in (_before, _after))
+    return [f"{before(i)} becomes {after(i)}" for i in range(len(shown))]
 
 
 def _name(collection: Collection, label: int) -> str:

@@ -97,9 +97,7 @@ def _transfer(found: dict[tuple[str, str], list[float]]) -> Drawing:
         f"{weak_row}, and highest, {percent(high)}, for {strong_column} on those against {strong_row}."
     )
     means = max(len(values) for values in found.values())
-    caption = (
-        "Accuracy, in per cent, on examples that were crafted against the net of the row, by the net of the column."
-    )
+    caption = "Accuracy, in per cent, of the net of each column on examples crafted against the net of each row."
     caption += f" Each cell is the mean of up to {means} results." if means > 1 else ""
     return Drawing("transfer", "Transfer", partial(_draw_transfer, cells), caption, alt)
 

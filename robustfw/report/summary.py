@@ -59,7 +59,7 @@ def _finding(run: Run) -> str:
     last = run.epochs[-1]
     return (
         f"{run.name} has not been evaluated on test examples; after epoch {last.epoch} it classified "
-        f"{percent(last.clean_accuracy)} of validation examples correctly, and {percent(last.robust_accuracy)} withstood."
+        f"{percent(last.clean_accuracy)} of validation examples correctly; {percent(last.robust_accuracy)} withstood."
     )
 
 
@@ -103,8 +103,8 @@ def _facts(run: Run) -> dict[str, str]:
     return {name: options.spell(value) for name, value in told.items() if value not in (None, "")}
 
 
-def _table(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _table(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _recipe(recipe: Mapping[str, Any]) -> dict[str, str]:

@@ -165,7 +165,7 @@ def _sweep(key: tuple[str, str, tuple[float, ...]], found: list[tuple[Run, Sweep
     uncertainty, attack, radii = key
     columns = ("run", "n", *(number(radius) for radius in radii), "median minimal radius", "quartiles", "beyond")
     note = (
-        f"Accuracy at each radius of {uncertainty}, under {short(attack)}. Minimal radius: the least radius at which an "
+        f"Accuracy at each radius of {uncertainty}, under {short(attack)}. Minimal radius: the least at which an "
         "example falls, over all n; beyond: examples that withstand the largest radius."
     )
     rows = [(run.name, str(sweep.n), *map(percent, sweep.accuracy), *_minimal(sweep)) for run, sweep in found]
