@@ -50,12 +50,13 @@ TABLE = {
         "registry runs splits state torch"
     ),
     "api": "evaluation inner losses problem recipe records registry runs session splits torch",
+    "report": "robustfw attrs cattrs errors jinja2 markupsafe matplotlib numpy options report safetensors",
     "reproduction": "attrs errors hardware options reproduction results",
     "__main__": "cli",
     "console": "records rich",
     "cli": (
         "robustfw attrs cli click collection console engine errors evaluation files hardware losses options parallel "
-        "recipe registry reproduction results runs session testing"
+        "recipe registry report reproduction results runs session testing"
     ),
     "testing": (
         "attrs dataspec errors hypothesis inner losses optim problem pytest regions registry "

@@ -20,6 +20,7 @@ from robustfw.cli.compare import compare
 from robustfw.cli.craft import craft
 from robustfw.cli.evaluate import evaluate
 from robustfw.cli.plugins import plugins, show
+from robustfw.cli.report import report
 from robustfw.cli.reproduce import recipes, reproduce
 from robustfw.cli.stopping import Stopped
 from robustfw.cli.sweep import sweep
@@ -70,7 +71,7 @@ def cli(debug: bool) -> None:
     """
 
 
-for command in (train, evaluate, audit, sweep, compare, craft, reproduce, recipes, plugins, show, check):
+for command in (train, evaluate, audit, sweep, compare, craft, report, reproduce, recipes, plugins, show, check):
     cli.add_command(command)
 
 

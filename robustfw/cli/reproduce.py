@@ -109,6 +109,7 @@ def _finish(plan: Plan, folder: Path) -> None:
     """The tables and verdicts, on the screen and for the report."""
     from robustfw import console
     from robustfw.files import json_bytes, write_whole
+    from robustfw.report import write
     from robustfw.reproduction.findings import Findings
 
     found = [Findings(plan, mode, folder) for mode in plan.modes]
@@ -143,6 +144,7 @@ def _finish(plan: Plan, folder: Path) -> None:
     console.table("claim", ["", "ours", "verdict"], [[c["claim"], c["ours"], c["verdict"]] for c in claims])
     for sentence in controls:
         console.line(sentence)
+    console.line(f"report: {write([folder])}")
 
 
 @click.group(invoke_without_command=True, short_help="List the recipes that ship with robustfw and its plugins.")

@@ -1,0 +1,244 @@
+"""What there is to report: runs with their results, transfer collections, a reproduction. Reads files, and no torch."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+
+from robustfw.errors import RunError, UsageError
+from robustfw.report.schema import (
+    KINDS,
+    CollectionManifest,
+    Epoch,
+    Evaluation,
+    Reproduction,
+    Result,
+    Transfer,
+    damaged,
+    printable,
+    read_json,
+    structured,
+)
+
+PARTS = ("dataset", "model", "uncertainty", "attack", "objective", "train")
+Kind = TypeVar("Kind", bound=Result)
+
+
+@attrs.frozen(eq=False)
+class Run:
+    """A run directory, read."""
+
+    path: Path
+    name: str
+    """As it is called in the report; no two runs have the same."""
+    net: str | None
+    """The label of its net, where a reproduction gives one: the runs of a net differ in their seeds."""
+    manifest: dict[str, Any]
+    epochs: tuple[Epoch, ...]
+    results: tuple[Result, ...]
+    at_the_end: Evaluation | None
+    """What the training itself measured when it was done."""
+
+    @property
+    def group(self) -> str:
+        """What it is drawn as: its net, or itself."""
+        return self.net or self.name
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Names of the classes."""
+        labels = self.manifest["data"].get("spec", {}).get("labels")
+        return tuple(str(label) for label in labels) if isinstance(labels, list) else None
+
+    def of(self, kind: type[Kind]) -> list[Kind]:
+        """Its results of one kind."""
+        return [result for result in self.results if isinstance(result, kind)]
+
+    def evaluations(self) -> list[Evaluation]:
+        """All its evaluations, that of the training first."""
+        own = [self.at_the_end] if self.at_the_end else []
+        return own + self.of(Evaluation)
+
+
+@attrs.frozen(eq=False)
+class Collection:
+    """A transfer collection; its tensors are read when they are drawn."""
+
+    path: Path
+    name: str
+    manifest: CollectionManifest
+    labels: tuple[str, ...] | None
+
+    @property
+    def tensors(self) -> Path:
+        """Where its examples are."""
+        return self.path / "examples.safetensors"
+
+
+@attrs.frozen(eq=False)
+class Material:
+    """All that a report is made of."""
+
+    runs: tuple[Run, ...]
+    collections: tuple[Collection, ...]
+    reproduction: Reproduction | None
+    notes: tuple[str, ...]
+    """What was found and is not shown."""
+
+    def named(self, path: str) -> str:
+        """The name of the run at a path that a result gives; its last part where it is none of ours."""
+        known = {run.path.resolve(): run for run in self.runs}
+        for base in (Path(), *{run.path.parent for run in self.runs}):
+            if run := known.get((base / path).resolve()):
+                return run.name
+        last = Path(path).name
+        same = [run for run in self.runs if run.path.name == last]
+        return same[0].name if len(same) == 1 else last or path
+
+    def group(self, path: str) -> str:
+        """The same, or the label of its net."""
+        name = self.named(path)
+        return next((run.group for run in self.runs if run.name == name), name)
+
+
+def gather(paths: Sequence[Path]) -> Material:
+    """Read run directories, transfer collections and at most one reproduction.
+
+    Raises:
+        RunError: a path is none of these, or a file in it is damaged.
+        UsageError: there are two reproductions.
+    """
+    reproductions = [path for path in paths if (path / "reproduction.json").exists()]
+    if len(reproductions) > 1:
+        raise UsageError("a report is of one reproduction: make one report for each of them")
+    others = [path for path in paths if path not in reproductions]
+    made = _reproduction(reproductions[0]) if reproductions else None
+    folders = [path for path in others if _is_collection(path)]
+    notes: list[str] = []
+    runs = _members(reproductions[0], made, notes) if made else []
+    runs += [_run(path, notes) for path in others if path not in folders]
+    if not runs:
+        raise RunError(f"there is no run in {paths[0]}: name directories that robustfw train or reproduce made")
+    runs = _distinctly_named(runs)
+    folders += [reproductions[0] / path for path in made.collections] if made else []
+    folders += [folder for run in runs for folder in _mentioned(run)]
+    collections = [_collection(folder, runs) for folder in _once(folders)]
+    return Material(tuple(runs), tuple(collections), made, tuple(notes))
+
+
+def _reproduction(path: Path) -> Reproduction:
+    file = path / "reproduction.json"
+    return structured(read_json(file), Reproduction, file)
+
+
+def _members(base: Path, made: Reproduction, notes: list[str]) -> list[Run]:
+    """The runs of a reproduction, called by net and seed, and by mode where there are several."""
+    labels = {net.name: net.label for net in made.nets}
+    several = len({member.mode for member in made.runs}) > 1
+    runs = []
+    for member in made.runs:
+        net = labels.get(member.net, member.net) + (f", {member.mode}" if several and member.mode else "")
+        name = net if member.seed is None else f"{net}, seed {member.seed}"
+        runs.append(attrs.evolve(_run(base / member.path, notes), name=name, net=net))
+    return runs
+
+
+def _is_collection(path: Path) -> bool:
+    return (path / "examples.safetensors").exists()
+
+
+def _run(path: Path, notes: list[str]) -> Run:
+    manifest = _manifest(path)
+    end = manifest.get("result")
+    ended = None if end is None else structured(end, Evaluation, path / "manifest.json")
+    if ended:
+        ended = attrs.evolve(ended, command=_evaluation_command(path, ended))
+    name = printable(path.resolve().name)
+    return Run(path, name, None, manifest, _epochs(path / "metrics.jsonl"), _results(path, notes), ended)
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """The record of a training, with all that a report needs of it."""
+    file = path / "manifest.json"
+    if not file.exists():
+        raise RunError(f"there is no run in {path}: name a directory that robustfw train or reproduce made")
+    manifest = read_json(file)
+    recipe, data = manifest.get("recipe"), manifest.get("data")
+    if not isinstance(recipe, dict) or not isinstance(data, dict) or not isinstance(data.get("spec", {}), dict):
+        raise RunError(f"{file} is not the manifest of a run: name a directory that robustfw train made")
+    for part in PARTS:
+        if not isinstance(recipe.get(part), dict) or (part != "train" and "use" not in recipe[part]):
+            raise damaged(file, f"the recipe's {part} is missing")
+    return manifest
+
+
+def _evaluation_command(path: Path, ended: Evaluation) -> str:
+    """What measures the same as the end of the training did."""
+    attacks = [word for attack in ended.attacks for word in ("--attack", attack)]
+    chosen = ["--split", ended.split, "--weights", ended.weights, "--examples", str(ended.n)]
+    return shlex.join(
+        ["robustfw", "evaluate", printable(str(path)), "--uncertainty", ended.uncertainty, *attacks, *chosen]
+    )
+
+
+def _epochs(file: Path) -> tuple[Epoch, ...]:
+    """The finished epochs; a last line that was cut off is none."""
+    if not file.exists():
+        return ()
+    *whole, _ = file.read_bytes().split(b"\n")
+    try:
+        return tuple(structured(json.loads(line), Epoch, file) for line in whole)
+    except ValueError as error:
+        raise damaged(file, f"a line is not JSON: {error}") from error
+
+
+def _results(path: Path, notes: list[str]) -> tuple[Result, ...]:
+    """What other commands wrote into the run, in the order of the files' names."""
+    found: list[Result] = []
+    for file in sorted((path / "results").glob("*.json")):
+        value = read_json(file)
+        kind = value.get("kind")
+        if kind in KINDS:
+            found.append(structured(value, KINDS[kind], file))
+        elif isinstance(kind, str):
+            notes.append(f"{printable(str(file))} is not shown: this version knows no results of the kind {kind!r}.")
+        else:
+            raise damaged(file, "it does not say of which kind it is")
+    return tuple(found)
+
+
+def _distinctly_named(runs: Iterable[Run]) -> list[Run]:
+    """The same runs; those of the same name are called by their paths."""
+    listed = _once_by_path(runs)
+    names = [run.name for run in listed]
+    return [attrs.evolve(r, name=printable(str(r.path))) if names.count(r.name) > 1 else r for r in listed]
+
+
+def _once_by_path(runs: Iterable[Run]) -> list[Run]:
+    return list({run.path.resolve(): run for run in reversed(list(runs))}.values())[::-1]
+
+
+def _once(paths: Iterable[Path]) -> list[Path]:
+    return list({path.resolve(): path for path in paths}.values())
+
+
+def _mentioned(run: Run) -> list[Path]:
+    """Collections that the run's results name, where they can be found, and those within its directory."""
+    bases = (run.path / "results", run.path, run.path.parent, Path())
+    named = [base / result.collection for result in run.of(Transfer) for base in bases]
+    inside = sorted(file.parent for file in run.path.glob("transfer/*/examples.safetensors"))
+    return [path for path in [*named, *inside] if _is_collection(path)]
+
+
+def _collection(path: Path, runs: Sequence[Run]) -> Collection:
+    file = path / "manifest.json"
+    if not file.exists() or not _is_collection(path):
+        raise RunError(f"there is no transfer collection in {path}: make it by robustfw craft, or leave it out")
+    manifest = structured(read_json(file), CollectionManifest, file)
+    labels = manifest.labels or next((run.labels for run in runs if run.labels), None)
+    return Collection(path, printable(path.resolve().name), manifest, labels)

@@ -1,0 +1,56 @@
+"""The page: one HTML file that loads nothing and runs nothing."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+import robustfw
+from robustfw.report.drawing import COLOURS, Image
+from robustfw.report.gather import Material
+from robustfw.report.schema import printable
+from robustfw.report.summary import circumstances, summarized
+from robustfw.report.tables import Table, tables
+
+NUMERIC = re.compile(r"[<>+−-]? ?\d[\d.]*( %| of \d+)?|–")
+
+
+def page(material: Material, images: Sequence[Image], paths: Sequence[Path], out: Path) -> str:
+    """The report as HTML. Every text is escaped; the only markup that is not the template's is our own drawings'."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("robustfw.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["numeric"] = numeric_columns
+    return environment.get_template("template.html").render(
+        title=title(material),
+        summary=summarized(material),
+        tables=tables(material),
+        images=images,
+        svg={image.name: Markup(image.svg) for image in images},  # serialised from a tree
+        circumstances=circumstances(material),
+        command=printable(shlex.join(["robustfw", "report", *map(str, paths), "--out", str(out)])),
+        version=robustfw.__version__,
+        colours=list(enumerate(COLOURS)),
+    )
+
+
+def title(material: Material) -> str:
+    """The reproduction's title, the only run's name, or how many runs there are."""
+    if material.reproduction:
+        return material.reproduction.title
+    names = [run.name for run in material.runs]
+    return names[0] if len(names) == 1 else f"{len(names)} runs"
+
+
+def numeric_columns(table: Table) -> list[bool]:
+    """Which columns hold numbers alone, and are set flush right."""
+    return [i > 0 and all(NUMERIC.fullmatch(row[i]) for row in table.rows) for i in range(len(table.columns))]

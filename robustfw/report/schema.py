@@ -1,0 +1,305 @@
+"""The JSON files that a report is made of, as attrs classes; what is missing or of another form is an error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import attrs
+import cattrs
+
+from robustfw.errors import RunError
+
+Interval: TypeAlias = tuple[float, float]
+Read = TypeVar("Read")
+
+
+@attrs.frozen
+class Evaluation:
+    """Clean and robust accuracy of a run on one split."""
+
+    uncertainty: str
+    attacks: tuple[str, ...]
+    split: str
+    weights: str
+    n: int
+    correct: int
+    robust: int
+    clean_accuracy: float
+    robust_accuracy: float
+    clean_interval: Interval
+    interval: Interval
+    per_class: tuple[tuple[int, int, int], ...] = ()
+    zero_gradients: int = 0
+    seconds: float | None = None
+    seed: int | None = None
+    command: str = ""
+
+
+@attrs.frozen
+class SetAccuracy:
+    """Accuracy on the examples of one uncertainty set of a collection."""
+
+    uncertainty: str
+    n: int
+    correct: int
+    accuracy: float
+    interval: Interval
+
+
+@attrs.frozen
+class Transfer:
+    """Accuracy of a run on examples that were crafted against another."""
+
+    collection: str
+    source: str
+    n: int
+    correct: int
+    accuracy: float
+    interval: Interval
+    accuracy_8bit: float | None = None
+    sets: tuple[SetAccuracy, ...] = ()
+    command: str = ""
+
+
+@attrs.frozen
+class MinimalRadius:
+    """The radius at which examples fall, over all examples; null where that is beyond the largest radius tried."""
+
+    median: float | None
+    quartiles: tuple[float | None, float | None]
+    beyond: int
+
+
+@attrs.frozen
+class Sweep:
+    """Robust accuracy of a run at several radii."""
+
+    uncertainty: str
+    attack: str
+    n: int
+    radii: tuple[float, ...]
+    correct: tuple[int, ...]
+    accuracy: tuple[float, ...]
+    intervals: tuple[Interval, ...]
+    minimal_radius: MinimalRadius | None = None
+    command: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if len({len(self.radii), len(self.correct), len(self.accuracy), len(self.intervals)}) != 1:
+            raise ValueError("radii, correct, accuracy and intervals are not of one length")
+
+
+@attrs.frozen
+class Pairs:
+    """Two runs on the same examples: how many both classify correctly, only one of them, or neither."""
+
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
+    difference: float
+    interval: Interval
+    p: float | None
+
+
+@attrs.frozen
+class Comparison:
+    """Two runs, example by example."""
+
+    runs: tuple[str, str]
+    uncertainty: str
+    attacks: tuple[str, ...]
+    n: int
+    clean: Pairs
+    robust: Pairs
+    command: str = ""
+
+
+@attrs.frozen
+class AuditLine:
+    """One question to a robust accuracy, and what came of it."""
+
+    name: str
+    verdict: str
+    found: str = ""
+    advice: str = ""
+
+
+@attrs.frozen
+class Audit:
+    """Whether a robust accuracy can be believed."""
+
+    uncertainty: str
+    verdict: str
+    lines: tuple[AuditLine, ...]
+    command: str = ""
+
+
+Result: TypeAlias = Evaluation | Transfer | Sweep | Comparison | Audit
+KINDS: dict[str, type[Result]] = {
+    "evaluation": Evaluation,
+    "transfer": Transfer,
+    "sweep": Sweep,
+    "comparison": Comparison,
+    "audit": Audit,
+}
+
+
+@attrs.frozen
+class Epoch:
+    """A line of ``metrics.jsonl``; numbers that were not finite are null there."""
+
+    epoch: int
+    loss: float | None
+    clean_accuracy: float | None
+    robust_accuracy: float | None
+    attacked: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class CollectionSet:
+    """One of the uncertainty sets that a collection has examples of."""
+
+    uncertainty: str
+    attack: str = ""
+    n: int = 0
+
+
+@attrs.frozen
+class CollectionSource:
+    """The run that a collection was crafted against."""
+
+    run: str
+
+
+@attrs.frozen
+class CollectionManifest:
+    """``manifest.json`` of a transfer collection."""
+
+    source: CollectionSource
+    sets: tuple[CollectionSet, ...]
+    n: int = 0
+    labels: tuple[str, ...] | None = None
+    command: str = ""
+
+
+@attrs.frozen
+class Net:
+    """A net that a reproduction trains, several times."""
+
+    name: str
+    label: str
+
+
+@attrs.frozen
+class Member:
+    """A run of a reproduction."""
+
+    path: str
+    net: str
+    seed: int | None = None
+    mode: str | None = None
+
+
+@attrs.frozen
+class GivenTable:
+    """A table that whoever made the reproduction wrote."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    command: str = ""
+
+
+@attrs.frozen
+class Claim:
+    """What a paper says, what came out here, and whether that is the same."""
+
+    claim: str
+    paper: str
+    ours: str
+    verdict: str
+    why: str = ""
+
+
+@attrs.frozen
+class Reproduction:
+    """``reproduction.json``."""
+
+    title: str
+    summary: tuple[str, ...] = ()
+    mode: str | None = None
+    budget: str | None = None
+    seeds: int | None = None
+    nets: tuple[Net, ...] = ()
+    runs: tuple[Member, ...] = ()
+    collections: tuple[str, ...] = ()
+    tables: tuple[GivenTable, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    command: str = ""
+
+
+def structured(value: object, cls: type[Read], file: Path) -> Read:
+    """A JSON value as the class; extra keys are left out."""
+    try:
+        return _converter.structure(value, cls)
+    except Exception as error:  # cattrs raises whatever a type happens to raise
+        first = cattrs.transform_error(error)[0]
+        raise damaged(file, first) from error
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file; characters that cannot be printed are replaced."""
+    try:
+        value = json.loads(file.read_bytes())
+    except OSError as error:
+        raise RunError(f"cannot read {file}: {error.strerror}; mend that, and try again") from error
+    except (ValueError, RecursionError) as error:
+        raise damaged(file, f"it is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise damaged(file, "it is not an object")
+    return {printable(key): _printable(part) for key, part in value.items()}
+
+
+def damaged(file: Path, why: str) -> RunError:
+    """What to say of a file that cannot be used."""
+    return RunError(
+        f"{file} is damaged ({printable(why)}): make it again by the command that wrote it, or move it away"
+    )
+
+
+def printable(text: str) -> str:
+    """Text without what neither HTML nor SVG can hold: control characters, and halves of characters."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {printable(key): _printable(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_printable(part) for part in value]
+    return printable(value) if isinstance(value, str) else value
+
+
+def _text(value: Any, _: type) -> str:
+    """Budgets and the like may be numbers."""
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise TypeError("expected a text")
+
+
+def _number(value: Any, cls: type) -> Any:
+    """No text is a number, nor is null."""
+    if isinstance(value, int | float):
+        return cls(value)
+    raise TypeError("expected a number")
+
+
+_converter = cattrs.Converter()
+_converter.register_structure_hook(str, _text)
+_converter.register_structure_hook(int, _number)
+_converter.register_structure_hook(float, _number)

@@ -1,0 +1,69 @@
+"""Numbers as a reader wants them: shares in per cent with their intervals and denominators."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from robustfw.report.schema import Interval
+
+RADIUS = re.compile(r"radius=(\[[^\]]*\]|[^,\])]*),?")
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """0.5225 as 52.2 %; a dash where there is no number."""
+    return "–" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def measured(share: float, interval: Interval, count: int, n: int) -> str:
+    """A share with its 95 % interval and its denominator."""
+    low, high = interval
+    return f"{100 * share:.2f} % ({100 * low:.2f} to {100 * high:.2f}), {count} of {n}"
+
+
+def points(difference: float, interval: Interval) -> str:
+    """A difference of two shares, in percentage points."""
+    low, high = interval
+    return f"{100 * difference:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f})"
+
+
+def number(value: float | None, beyond: str = "–") -> str:
+    """A number in four digits, without idle zeros."""
+    return beyond if value is None else f"{value:.4g}"
+
+
+def chance(p: float | None) -> str:
+    """A p-value."""
+    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def bare(uncertainty: str) -> str:
+    """A spec without its radius, which a sweep varies: linf:radius=0.1 is linf."""
+    return RADIUS.sub("", uncertainty).rstrip(":,") or uncertainty
+
+
+def short(spec: str) -> str:
+    """A spec without options that say nothing: pgd:steps=10,step=none is pgd:steps=10."""
+    name, colon, rest = spec.partition(":")
+    if not colon or set(rest) & set("([\"'"):
+        return spec
+    kept = [option for option in rest.split(",") if option.rpartition("=")[2] not in ("none", "0.0", "false")]
+    return name + (":" + ",".join(kept) if kept else "")
+
+
+def listed(parts: Sequence[str], most: int = 6) -> str:
+    """Some words as a list in a sentence."""
+    shown = list(parts[:most])
+    if len(parts) > most:
+        return f"{', '.join(shown)} and {len(parts) - most} more"
+    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " and " + shown[-1] if shown else "none"
+
+
+def cut(text: str, most: int) -> str:
+    """A text that fits its place in a figure."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def times(count: int, one: str, many: str = "") -> str:
+    """1 run, 2 runs."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
