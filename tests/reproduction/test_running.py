@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -26,7 +27,7 @@ TINY = Path(__file__).parent / "tiny.toml"
 
 def reproduce(folder, *arguments):
     command = ["reproduce", str(TINY), "--quick", "--out", str(folder / "it"), *arguments]
-    return CliRunner().invoke(cli, command, catch_exceptions=False)
+    return CliRunner().invoke(cli, command, obj=command, catch_exceptions=False)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,8 @@ def test_a_command_of_it_can_be_typed_and_gives_its_number_again(done, tmp_path)
     folder = Path(shutil.copytree(done[0], tmp_path / "it"))
     before = {r["command"]: r for r in results.kept(folder / "runs/faithful-linf-0")}
     command = next(command for command, r in before.items() if r["kind"] == "transfer")
-    subprocess.run(command, shell=True, cwd=folder, check=True, capture_output=True)
+    typed = [sys.executable, "-m", *shlex.split(command)]  # whatever the PATH of the tests is
+    subprocess.run(typed, cwd=folder, check=True, capture_output=True)
     assert {r["command"]: r for r in results.kept(folder / "runs/faithful-linf-0")} == before
 
 
