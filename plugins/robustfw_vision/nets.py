@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robustfw import DataSpec, UsageError
+from robustfw_vision.convolution import InputConv2d
 
 
 class Standardize(nn.Module):
@@ -77,7 +78,7 @@ def paper_mnist(spec: DataSpec, input_norm: str) -> nn.Module:
             nn.ZeroPad2d(2),
             norm,
             ChannelsLast(),
-            nn.Conv2d(channels, 32, 5),
+            InputConv2d(channels, 32, 5),
             nn.MaxPool2d(3),
             nn.ReLU(),
             nn.Conv2d(32, 64, 5),
@@ -127,8 +128,9 @@ def paper_cifar(spec: DataSpec, dropout: bool) -> nn.Module:
     before = channels
     for width_of_block, convolutions in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
         for i in range(convolutions):
+            convolution = nn.Conv2d if before > channels else InputConv2d
             layers += [
-                nn.Conv2d(before, width_of_block, 3, padding=1),
+                convolution(before, width_of_block, 3, padding=1),
                 nn.BatchNorm2d(width_of_block, eps=1e-3),
                 nn.ReLU(),
             ]
@@ -149,7 +151,7 @@ def madry_mnist(spec: DataSpec) -> nn.Module:
     return _channels_last(
         nn.Sequential(
             ChannelsLast(),
-            nn.Conv2d(channels, 32, 5, padding=2),
+            InputConv2d(channels, 32, 5, padding=2),
             nn.MaxPool2d(2),
             nn.ReLU(),
             nn.Conv2d(32, 64, 5, padding=2),
@@ -188,7 +190,7 @@ def preact_resnet18(spec: DataSpec, width: int) -> nn.Module:
     """Stages of two blocks each, at 1, 2, 4 and 8 times the width, halving the image three times."""
     _require_images(spec, "resnet18-cifar", 8)
     layers: list[nn.Module] = [_standardize(spec), ChannelsLast()]
-    layers.append(nn.Conv2d(spec.shape[0], width, 3, padding=1, bias=False))
+    layers.append(InputConv2d(spec.shape[0], width, 3, padding=1, bias=False))
     before = width
     for stage in range(4):
         after = width * 2**stage

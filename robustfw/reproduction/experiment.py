@@ -56,6 +56,19 @@ class Mode:
 
 
 @attrs.frozen
+class Budget:
+    """How long to train and how much to measure."""
+
+    train: Parts
+    share: float = 1.0
+    """Of the examples that an evaluation or a sweep names; one that names no number takes all that there are."""
+
+    def examples(self, stated: int | None) -> int | None:
+        """Of how many examples a measurement of the recipe is made."""
+        return None if stated is None else max(1, round(self.share * stated))
+
+
+@attrs.frozen
 class Paper:
     """What the paper reports, in per cent, by net."""
 
@@ -76,7 +89,7 @@ class Experiment:
     nets: dict[str, Parts]
     labels: dict[str, str]
     modes: dict[str, Mode]
-    budgets: dict[str, Parts]
+    budgets: dict[str, Budget]
     transfer: Transfer
     sweeps: tuple[Sweep, ...]
     evaluations: tuple[Evaluation, ...]
@@ -103,6 +116,9 @@ class Experiment:
             tables
             | {
                 "modes": {name: _build(Mode, mode, f"{where}: modes.{name}") for name, mode in _of(tables, "modes")},
+                "budgets": {
+                    name: _build(Budget, each, f"{where}: budgets.{name}") for name, each in _of(tables, "budgets")
+                },
                 "transfer": _build(Transfer, tables.get("transfer", {}), f"{where}: transfer"),
                 "sweeps": tuple(_build(Sweep, each, f"{where}: sweeps") for each in tables.get("sweeps", ())),
                 "evaluations": tuple(
@@ -128,7 +144,7 @@ class Experiment:
             raise UsageError(f"no budget named {budget!r}; {suggest(budget, self.budgets)}")
         change = self.modes[mode]
         layers = [self.common, change.common, self.nets.get(net, {}), change.nets.get(net, {})]
-        return merged([*layers, {"train": self.budgets[budget]}])
+        return merged([*layers, {"train": self.budgets[budget].train}])
 
 
 def merged(layers: list[Parts]) -> Parts:

@@ -36,12 +36,9 @@ class Findings:
 
     def robust(self, net: str) -> list[float]:
         """Accuracy under the last of the recipe's evaluations."""
-        asked = self.plan.experiment.evaluations[-1]
+        examples = self.plan.examples(self.plan.experiment.evaluations[-1].examples)
         return [
-            100
-            * min(
-                each["robust_accuracy"] for each in self._results(net, seed, "evaluation") if _is(each, asked.examples)
-            )
+            100 * min(each["robust_accuracy"] for each in self._results(net, seed, "evaluation") if _is(each, examples))
             for seed in range(self.plan.seeds)
         ]
 

@@ -69,6 +69,10 @@ class Plan:
         """The directory of a collection crafted against a net."""
         return f"transfer/{mode}-{net}-{seed}"
 
+    def examples(self, stated: int | None) -> int | None:
+        """Of how many examples a measurement of the recipe is made within the budget."""
+        return self.experiment.budgets[self.budget].examples(stated)
+
     def jobs(self) -> list[Job]:
         """All of them; what a job needs comes before it."""
         return [
@@ -152,4 +156,5 @@ class Plan:
         return [] if self.data_dir is None else ["--data-dir", self.data_dir]
 
     def _first(self, examples: int | None) -> list[str]:
+        examples = self.examples(examples)
         return [] if examples is None else ["--examples", str(examples)]
