@@ -47,7 +47,7 @@ TABLE = {
         "registry runs splits state torch"
     ),
     "api": "evaluation inner losses problem recipe records registry runs session splits torch",
-    "report": "robustfw attrs cattrs errors jinja2 markupsafe matplotlib numpy options report safetensors",
+    "report": "robustfw attrs cattrs errors jinja2 markupsafe matplotlib numpy options registry report safetensors",
     "__main__": "cli",
     "console": "records rich",
     "cli": (

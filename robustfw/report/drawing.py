@@ -30,11 +30,11 @@ SETTINGS: dict[str, Any] = {
     "svg.hashsalt": "robustfw",
     "pdf.fonttype": 42,
     "text.parse_math": False,  # a name with two dollar signs is no formula
-    "font.size": 9.5,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.labelsize": 9.5,
-    "legend.fontsize": 9,
+    "font.size": 10.5,
+    "axes.labelsize": 10.5,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.fontsize": 10.5,
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -46,9 +46,7 @@ SETTINGS: dict[str, Any] = {
     "lines.linewidth": 1.8,
     "lines.markersize": 4.5,
     "savefig.facecolor": "white",
-} | dict.fromkeys(
-    ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color"), INK
-)
+} | dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
 REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 

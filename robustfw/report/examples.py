@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from robustfw.report.gather import Collection
-from robustfw.report.schema import damaged
+from robustfw.report.reading import damaged
 
 Floats: TypeAlias = NDArray[np.float32]
 Integers: TypeAlias = NDArray[np.int64]

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import attrs
 
 from robustfw.errors import RunError, UsageError
+from robustfw.report.reading import damaged, printable, read_json, structured
 from robustfw.report.schema import (
     KINDS,
     CollectionManifest,
@@ -19,10 +20,6 @@ from robustfw.report.schema import (
     Reproduction,
     Result,
     Transfer,
-    damaged,
-    printable,
-    read_json,
-    structured,
 )
 
 PARTS = ("dataset", "model", "uncertainty", "attack", "objective", "train")
@@ -93,7 +90,7 @@ class Material:
     def named(self, path: str) -> str:
         """The name of the run at a path that a result gives; its last part where it is none of ours."""
         known = {run.path.resolve(): run for run in self.runs}
-        for base in (Path(), *{run.path.parent for run in self.runs}):
+        for base in (Path(), *(base for run in self.runs for base in _bases(run.path))):
             if run := known.get((base / path).resolve()):
                 return run.name
         last = Path(path).name
@@ -229,10 +226,14 @@ def _once(paths: Iterable[Path]) -> list[Path]:
 
 def _mentioned(run: Run) -> list[Path]:
     """Collections that the run's results name, where they can be found, and those within its directory."""
-    bases = (run.path / "results", run.path, run.path.parent, Path())
-    named = [base / result.collection for result in run.of(Transfer) for base in bases]
+    named = [base / result.collection for result in run.of(Transfer) for base in (*_bases(run.path), Path())]
     inside = sorted(file.parent for file in run.path.glob("transfer/*/examples.safetensors"))
     return [path for path in [*named, *inside] if _is_collection(path)]
+
+
+def _bases(run: Path) -> list[Path]:
+    """What a path in a result may be relative to: the results, the run, or what it lies in."""
+    return [run / "results", run, *run.resolve().parents[:2]]
 
 
 def _collection(path: Path, runs: Sequence[Run]) -> Collection:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 import robustfw
 from robustfw.report.drawing import COLOURS, Image
 from robustfw.report.gather import Material
-from robustfw.report.schema import printable
+from robustfw.report.reading import printable
 from robustfw.report.summary import circumstances, summarized
 from robustfw.report.tables import Table, tables
 

@@ -102,7 +102,8 @@ def _run(run: Run) -> tuple[str, ...]:
         shares = [f"{percent(share)} of validation" for share in (last.clean_accuracy, last.robust_accuracy)]
     else:
         shares = ["not measured yet"] * 2
-    parts = [short(options.spell(recipe[part])) for part in ("uncertainty", "attack", "objective", "model", "dataset")]
+    kinds = ("uncertainty", "attack", "objective", "model", "dataset")
+    parts = [short(options.spell(recipe[kind]), kind) for kind in kinds]
     return run.name, *shares, *parts, f"{len(run.epochs)} of {recipe['train'].get('epochs', '?')}"
 
 
