@@ -92,9 +92,13 @@ def rendered(drawing: Drawing, name: str, folder: Path) -> Image:
 def inline(svg: bytes, name: str, alt: str) -> str:
     """An SVG document as an element of a page: no fixed size, ids of its own, colours of the page."""
     root = ElementTree.fromstring(svg)
+    seen: set[str | None] = {None}
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
         attributes = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
+        if attributes.get("id") in seen:  # matplotlib names pictures by what they show, so that equal ones clash
+            attributes.pop("id", None)
+        seen.add(attributes.get("id"))
         element.attrib.clear()
         element.attrib.update({key: _own(key, value, name) for key, value in attributes.items()})
     for extra in root.findall("metadata"):

@@ -53,4 +53,5 @@ def title(material: Material) -> str:
 
 def numeric_columns(table: Table) -> list[bool]:
     """Which columns hold numbers alone, and are set flush right."""
-    return [i > 0 and all(NUMERIC.fullmatch(row[i]) for row in table.rows) for i in range(len(table.columns))]
+    columns = range(len(table.columns))
+    return [table.aligned and i > 0 and all(NUMERIC.fullmatch(row[i]) for row in table.rows) for i in columns]

@@ -208,6 +208,10 @@ class GivenTable:
     note: str = ""
     command: str = ""
 
+    def __attrs_post_init__(self) -> None:
+        if any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError("a row of the table has not as many cells as there are columns")
+
 
 @attrs.frozen
 class Claim:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from robustfw.cli import main
 
@@ -18,7 +19,7 @@ PGD = "pgd:steps=10,step=none,direction=support,random_start=true,momentum=0.0,r
 
 def write(path: Path, value: object) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, ensure_ascii=False))
+    path.write_text(json.dumps(value))
     return path
 
 
@@ -198,6 +199,13 @@ def make_collection(path: Path, originals: np.ndarray, y: np.ndarray, *, pixels:
     return path
 
 
+def change_tensors(path: Path, **tensors) -> None:
+    """Other tensors in a collection; None takes one away."""
+    changed = load_file(path / "examples.safetensors") | tensors
+    kept = {name: value for name, value in changed.items() if value is not None}
+    save_file(kept, path / "examples.safetensors")
+
+
 def digits(n: int = 20, channels: int = 1, size: int = 8) -> tuple[np.ndarray, np.ndarray]:
     """Pictures of bars, and classes in turn."""
     x = np.zeros((n, channels, size, size), dtype=np.float32)
@@ -309,3 +317,10 @@ def report(capsys, tmp_path, monkeypatch):
         return ended.value.code or 0, said, page.read_text(encoding="utf-8") if page else ""
 
     return make
+
+
+@pytest.fixture
+def make():
+    """The functions above, by name."""
+    makers = evaluation, sweep, transfer, comparison, audit, manifest, make_run, make_collection, change_tensors, digits
+    return SimpleNamespace(**{maker.__name__: maker for maker in makers})
