@@ -312,7 +312,7 @@ def report(capsys, tmp_path, monkeypatch):
         with pytest.raises(SystemExit) as ended:
             main(["report", *(str(argument) for argument in arguments)])
         printed = capsys.readouterr()
-        said = printed.out + printed.err
+        said = printed.out or printed.err
         page = Path(said.removeprefix("report: ").strip()) if said.startswith("report: ") else None
         return ended.value.code or 0, said, page.read_text(encoding="utf-8") if page else ""
 
