@@ -44,14 +44,17 @@ TABLE = {
         "splits state torch uncertainty"
     ),
     "files": "",
+    "seeds": "attrs",
     "runs": "attrs errors files records safetensors state torch",
     "session": (
         "robustfw attrs dataset dataspec engine errors hardware model parallel recipe records "
         "registry runs splits state torch"
     ),
     "api": "evaluation inner losses problem recipe records registry runs session splits torch",
-    "report": "robustfw attrs cattrs errors jinja2 markupsafe matplotlib numpy options report safetensors",
-    "reproduction": "attrs errors hardware options reproduction results",
+    "report": (
+        "robustfw attrs cattrs errors jinja2 markupsafe matplotlib numpy options registry report safetensors seeds"
+    ),
+    "reproduction": "attrs errors hardware options reproduction results seeds",
     "__main__": "cli",
     "console": "records rich",
     "cli": (

@@ -17,11 +17,13 @@ from robustfw.report.words import cut, listed, number, percent, times
 
 
 def training(material: Material) -> list[Drawing]:
-    """Loss and validation accuracies by epoch: one figure for all nets, or one for each run."""
-    nets = [run for run in material.runs if run.net and run.epochs]
-    single = [run for run in material.runs if not run.net and run.epochs]
-    drawings = [_training_of_one(run) for run in single]
-    return ([_training_of_nets(nets)] if nets else []) + drawings
+    """Loss and validation accuracies by epoch: one figure for all nets of a mode, or one for each run."""
+    drawings = []
+    for mode, runs in material.by_mode().items():
+        nets = [run for run in runs if run.net and run.epochs]
+        drawings += [_training_of_nets(mode, nets)] if nets else []
+        drawings += [_training_of_one(run) for run in runs if not run.net and run.epochs]
+    return drawings
 
 
 def _training_of_one(run: Run) -> Drawing:
@@ -49,18 +51,19 @@ def _draw_one(run: Run) -> Figure:
     return figure
 
 
-def _training_of_nets(runs: list[Run]) -> Drawing:
-    groups = list(dict.fromkeys(run.group for run in runs))
+def _training_of_nets(mode: str, runs: list[Run]) -> Drawing:
+    groups = list(dict.fromkeys(run.line for run in runs))
+    title = f"Training, {mode}" if mode else "Training"
     ends = [
-        f"{group} at {percent(_mean(_last(run).robust_accuracy for run in runs if run.group == group))}"
+        f"{group} at {percent(_mean(_last(run).robust_accuracy for run in runs if run.line == group))}"
         for group in groups
     ]
-    alt = f"Training of {times(len(groups), 'net')}: robust validation accuracy ends, on average, for {listed(ends)}."
+    alt = f"{title} of {times(len(groups), 'net')}: robust validation accuracy ends, on average, for {listed(ends)}."
     caption = (
         "Mean training loss, and clean and robust accuracy on the validation split, after each epoch; "
         f"a line for each of {times(len(runs), 'run')}, a colour for each net."
     )
-    return Drawing("training", "Training", partial(_draw_nets, runs, groups), caption, alt)
+    return Drawing("training", title, partial(_draw_nets, runs, groups), caption, alt)
 
 
 def _draw_nets(runs: list[Run], groups: list[str]) -> Figure:
@@ -69,10 +72,10 @@ def _draw_nets(runs: list[Run], groups: list[str]) -> Figure:
     fields = ("loss", "clean_accuracy", "robust_accuracy")
     for axes, field in zip(panels, fields, strict=True):
         for run in runs:
-            i = groups.index(run.group)
-            first = run is next(each for each in runs if each.group == run.group)
+            i = groups.index(run.line)
+            first = run is next(each for each in runs if each.line == run.line)
             drawn = look(i) | ({} if len(run.epochs) == 1 else {"marker": ""})
-            axes.plot(*_curve(run, field), label=cut(run.group, 44) if first else None, **drawn, linewidth=1.4)
+            axes.plot(*_curve(run, field), label=cut(run.line, 44) if first else None, **drawn, linewidth=1.4)
     panels[0].set_ylabel("training loss")
     legend(panels[0], 3)
     _epochs(panels[1], "clean, validation")

@@ -30,14 +30,15 @@ SETTINGS: dict[str, Any] = {
     "svg.hashsalt": "robustfw",
     "pdf.fonttype": 42,
     "text.parse_math": False,  # a name with two dollar signs is no formula
-    "font.size": 9.5,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.labelsize": 9.5,
-    "legend.fontsize": 9,
+    "font.size": 10.5,
+    "axes.labelsize": 10.5,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.fontsize": 10.5,
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.axisbelow": True,
     "axes.grid": True,
     "axes.grid.axis": "y",
     "grid.color": FAINT,
@@ -46,9 +47,7 @@ SETTINGS: dict[str, Any] = {
     "lines.linewidth": 1.8,
     "lines.markersize": 4.5,
     "savefig.facecolor": "white",
-} | dict.fromkeys(
-    ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color"), INK
-)
+} | dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
 REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
@@ -94,9 +93,13 @@ def rendered(drawing: Drawing, name: str, folder: Path) -> Image:
 def inline(svg: bytes, name: str, alt: str) -> str:
     """An SVG document as an element of a page: no fixed size, ids of its own, colours of the page."""
     root = ElementTree.fromstring(svg)
+    seen: set[str | None] = {None}
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
         attributes = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
+        if attributes.get("id") in seen:  # matplotlib names pictures by what they show, so that equal ones clash
+            attributes.pop("id", None)
+        seen.add(attributes.get("id"))
         element.attrib.clear()
         element.attrib.update({key: _own(key, value, name) for key, value in attributes.items()})
     for picture in root.iter("image"):  # named by content, which may occur twice; nothing refers to it

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from robustfw.report.gather import Collection
-from robustfw.report.schema import damaged
+from robustfw.report.reading import damaged
 
 Floats: TypeAlias = NDArray[np.float32]
 Integers: TypeAlias = NDArray[np.int64]
@@ -58,8 +58,9 @@ def read(collection: Collection) -> Examples | None:
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise damaged(file, f"no examples can be read: {error}") from error
     n = len(found.y)
-    if found.original.shape != found.adversarial.shape or found.confidence.shape != (n, 2) or n != len(found.original):
-        raise damaged(file, "its tensors are not of one length")
+    lengths = {len(getattr(found, field.name)) for field in attrs.fields(Examples)}
+    if lengths != {n} or found.original.shape != found.adversarial.shape or found.confidence.shape != (n, 2):
+        raise damaged(file, "its tensors do not fit together")
     if n and not 0 <= found.set.min() <= found.set.max() < len(collection.manifest.sets):
         raise damaged(file, "an example is of a set that its manifest does not name")
     return found[found.label != found.y] if found.original.ndim == 4 else None

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import attrs
 
 from robustfw.errors import RunError, UsageError
+from robustfw.report.reading import damaged, printable, read_json, structured
 from robustfw.report.schema import (
     KINDS,
     CollectionManifest,
@@ -19,12 +20,9 @@ from robustfw.report.schema import (
     Reproduction,
     Result,
     Transfer,
-    damaged,
-    printable,
-    read_json,
-    structured,
 )
 
+REPRODUCTION = "reproduction.json"
 PARTS = ("dataset", "model", "uncertainty", "attack", "objective", "train")
 Kind = TypeVar("Kind", bound=Result)
 
@@ -38,6 +36,8 @@ class Run:
     """As it is called in the report; no two runs have the same."""
     net: str | None
     """The label of its net, where a reproduction gives one: the runs of a net differ in their seeds."""
+    mode: str
+    """In which way of doing it the net was trained, where a reproduction has several; each has figures of its own."""
     manifest: dict[str, Any]
     epochs: tuple[Epoch, ...]
     results: tuple[Result, ...]
@@ -46,7 +46,12 @@ class Run:
 
     @property
     def group(self) -> str:
-        """What it is drawn as: its net, or itself."""
+        """What it is called with others of its kind: its net and mode, or itself."""
+        return ", ".join(part for part in (self.line, self.mode) if part)
+
+    @property
+    def line(self) -> str:
+        """The same, in a figure of one mode."""
         return self.net or self.name
 
     @property
@@ -90,20 +95,22 @@ class Material:
     notes: tuple[str, ...]
     """What was found and is not shown."""
 
+    def by_mode(self) -> dict[str, list[Run]]:
+        """The runs that are drawn together."""
+        found: dict[str, list[Run]] = {}
+        for run in self.runs:
+            found.setdefault(run.mode, []).append(run)
+        return found
+
     def named(self, path: str) -> str:
         """The name of the run at a path that a result gives; its last part where it is none of ours."""
         known = {run.path.resolve(): run for run in self.runs}
-        for base in (Path(), *{run.path.parent for run in self.runs}):
+        for base in (Path(), *(base for run in self.runs for base in _bases(run.path))):
             if run := known.get((base / path).resolve()):
                 return run.name
         last = Path(path).name
         same = [run for run in self.runs if run.path.name == last]
         return same[0].name if len(same) == 1 else last or path
-
-    def group(self, path: str) -> str:
-        """The same, or the label of its net."""
-        name = self.named(path)
-        return next((run.group for run in self.runs if run.name == name), name)
 
 
 def gather(paths: Sequence[Path]) -> Material:
@@ -113,7 +120,7 @@ def gather(paths: Sequence[Path]) -> Material:
         RunError: a path is none of these, or a file in it is damaged.
         UsageError: there are two reproductions.
     """
-    reproductions = [path for path in paths if (path / "reproduction.json").exists()]
+    reproductions = [path for path in paths if (path / REPRODUCTION).exists()]
     if len(reproductions) > 1:
         raise UsageError("a report is of one reproduction: make one report for each of them")
     others = [path for path in paths if path not in reproductions]
@@ -132,7 +139,7 @@ def gather(paths: Sequence[Path]) -> Material:
 
 
 def _reproduction(path: Path) -> Reproduction:
-    file = path / "reproduction.json"
+    file = path / REPRODUCTION
     return structured(read_json(file), Reproduction, file)
 
 
@@ -142,9 +149,11 @@ def _members(base: Path, made: Reproduction, notes: list[str]) -> list[Run]:
     several = len({member.mode for member in made.runs}) > 1
     runs = []
     for member in made.runs:
-        net = labels.get(member.net, member.net) + (f", {member.mode}" if several and member.mode else "")
-        name = net if member.seed is None else f"{net}, seed {member.seed}"
-        runs.append(attrs.evolve(_run(base / member.path, notes), name=name, net=net))
+        net, mode = labels.get(member.net, member.net), member.mode if several and member.mode else ""
+        seed = "" if member.seed is None else f"seed {member.seed}"
+        name = ", ".join(part for part in (net, mode, seed) if part)
+        read = _run(base / member.path, notes, called=member.path)
+        runs.append(attrs.evolve(read, name=name, net=net, mode=mode))
     return runs
 
 
@@ -152,14 +161,15 @@ def _is_collection(path: Path) -> bool:
     return (path / "examples.safetensors").exists()
 
 
-def _run(path: Path, notes: list[str]) -> Run:
+def _run(path: Path, notes: list[str], called: str | None = None) -> Run:
+    """``called``: the run in commands, where these are not for the present directory."""
     manifest = _manifest(path)
     end = manifest.get("result")
     ended = None if end is None else structured(end, Evaluation, path / "manifest.json")
     if ended:
-        ended = attrs.evolve(ended, command=_evaluation_command(path, ended))
+        ended = attrs.evolve(ended, command=_evaluation_command(called or str(path), ended))
     name = printable(path.resolve().name)
-    return Run(path, name, None, manifest, _epochs(path / "metrics.jsonl"), _results(path, notes), ended)
+    return Run(path, name, None, "", manifest, _epochs(path / "metrics.jsonl"), _results(path, notes), ended)
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -177,13 +187,11 @@ def _manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _evaluation_command(path: Path, ended: Evaluation) -> str:
+def _evaluation_command(path: str, ended: Evaluation) -> str:
     """What measures the same as the end of the training did."""
     attacks = [word for attack in ended.attacks for word in ("--attack", attack)]
     chosen = ["--split", ended.split, "--weights", ended.weights, "--examples", str(ended.n)]
-    return shlex.join(
-        ["robustfw", "evaluate", printable(str(path)), "--uncertainty", ended.uncertainty, *attacks, *chosen]
-    )
+    return shlex.join(["robustfw", "evaluate", printable(path), "--uncertainty", ended.uncertainty, *attacks, *chosen])
 
 
 def _epochs(file: Path) -> tuple[Epoch, ...]:
@@ -229,10 +237,14 @@ def _once(paths: Iterable[Path]) -> list[Path]:
 
 def _mentioned(run: Run) -> list[Path]:
     """Collections that the run's results name, where they can be found, and those within its directory."""
-    bases = (run.path / "results", run.path, run.path.parent, Path())
-    named = [base / result.collection for result in run.of(Transfer) for base in bases]
+    named = [base / result.collection for result in run.of(Transfer) for base in (*_bases(run.path), Path())]
     inside = sorted(file.parent for file in run.path.glob("transfer/*/examples.safetensors"))
     return [path for path in [*named, *inside] if _is_collection(path)]
+
+
+def _bases(run: Path) -> list[Path]:
+    """What a path in a result may be relative to: the results, the run, or what it lies in."""
+    return [run / "results", run, *run.resolve().parents[:2]]
 
 
 def _collection(path: Path, runs: Sequence[Run]) -> Collection:

@@ -24,7 +24,7 @@ SAMPLED = 4
 LEFT, GAP = 0.24, 0.08
 """Inches: the margin with the names of the rows, and the space between pictures."""
 SIZE = (WIDTH - LEFT) / COLUMNS - GAP
-WORDS = 0.34
+WORDS = 0.38
 """Inches below a picture, for two lines."""
 FACTORS = (1, 2, 3, 5, 10, 20, 30, 50, 100)
 
@@ -60,10 +60,11 @@ def fewest_pixels(material: Material) -> list[Drawing]:
         shown = shown[in_turn(shown.set * 0, shown.y, COLUMNS)]
     else:
         shown = examples[np.argsort(counts, kind="stable")[:COLUMNS]]
-    return [_fewest(collection, shown, int((counts == 1).sum()))]
+    source = material.named(collection.manifest.source.run)
+    return [_fewest(collection, source, shown, int((counts == 1).sum()))]
 
 
-def _fewest(collection: Collection, shown: Examples, single: int) -> Drawing:
+def _fewest(collection: Collection, source: str, shown: Examples, single: int) -> Drawing:
     counts = shown.changed().sum(axis=(1, 2)).tolist()
     pixels = "one pixel" if counts[-1] == 1 else f"{_between(counts)} pixels"
     title = f"Changed in {pixels}"
@@ -78,7 +79,7 @@ def _fewest(collection: Collection, shown: Examples, single: int) -> Drawing:
     )
     caption = (
         f"Above: original examples. Below: the same with {pixels} changed (circled), found against "
-        f"{_source(collection)}. Below each picture: the class and the net's confidence in it. Shown: {how}."
+        f"{source}. Below each picture: the class and the net's confidence in it. Shown: {how}."
     )
     return Drawing("pixels", title, partial(_draw_fewest, collection, shown), caption, alt, collection.manifest.command)
 
@@ -86,10 +87,6 @@ def _fewest(collection: Collection, shown: Examples, single: int) -> Drawing:
 def _between(counts: Sequence[int]) -> str:
     low, high = min(counts), max(counts)
     return str(low) if low == high else f"{low} to {high}"
-
-
-def _source(collection: Collection) -> str:
-    return collection.manifest.source.run.rstrip("/").rpartition("/")[2]
 
 
 def _stories(collection: Collection, shown: Examples) -> list[str]:
@@ -134,26 +131,27 @@ def samples(material: Material) -> list[Drawing]:
         examples = read(collection)
         if examples is not None and len(examples):
             chosen = sorted(in_turn(examples.set, examples.y, COLUMNS * BLOCKS), key=lambda i: int(examples.set[i]))
-            drawings.append(_sample(collection, examples[chosen], len(examples)))
+            source = material.named(collection.manifest.source.run)
+            drawings.append(_sample(collection, source, examples[chosen], len(examples)))
     return drawings
 
 
-def _sample(collection: Collection, shown: Examples, of: int) -> Drawing:
+def _sample(collection: Collection, source: str, shown: Examples, of: int) -> Drawing:
     sets = [each.uncertainty for each in collection.manifest.sets]
     there = sorted(set(shown.set.tolist()))
     letters = "; ".join(f"{chr(97 + i)}: {sets[i]}" for i in there)
     alt = (
-        f"{times(len(shown), 'example')} of {collection.name} that fool {_source(collection)}, from "
+        f"{times(len(shown), 'example')} of {collection.name} that fool {source}, from "
         f"{times(len(there), 'uncertainty set')}: {listed(_stories(collection, shown), 5)}."
     )
     colour = " Of colours, the one that changes most is drawn." if shown.original.shape[1] > 1 else ""
     caption = (
-        f"{len(shown)} of {of} examples crafted against {_source(collection)}, from all its sets ({letters}) and from "
+        f"{len(shown)} of {of} examples crafted against {source}, from all its sets ({letters}) and from "
         "the classes in turn. Above: original; in the middle: adversarial, each with the class and the net's "
         "confidence in it; below: the perturbation, times the factor beneath it, red where it adds and blue where it "
         f"takes away.{colour}"
     )
-    title = f"Examples of {collection.name}"
+    title = f"Examples that fool {source}"
     return Drawing(
         "examples", title, partial(_draw_sample, collection, shown), caption, alt, collection.manifest.command
     )
@@ -184,32 +182,38 @@ def _strongest_channel(delta: Floats) -> Floats:
 
 
 def _grid(rows: Sequence[Row]) -> Figure:
-    """Pictures in columns; the last row of three has more space below it."""
-    heights = [SIZE + (WORDS if "\n" in "".join(row.words) else WORDS / 1.7) + GAP for row in rows]
+    """Pictures in columns; below a row of changes there is more space, since another block begins."""
+    heights = [SIZE + _below(row) for row in rows]
     height = sum(heights) + 0.05
     figure = Figure(figsize=(WIDTH, height))
     top = height - 0.05
     for row, taken in zip(rows, heights, strict=True):
         bottom = top - SIZE
         figure.text(
-            0.14 / WIDTH, (bottom + SIZE / 2) / height, row.name, rotation=90, ha="center", va="center", size=8.5
+            0.14 / WIDTH, (bottom + SIZE / 2) / height, row.name, rotation=90, ha="center", va="center", size=10
         )
         for i, picture in enumerate(row.pictures):
             left = LEFT + i * (SIZE + GAP)
             axes = figure.add_axes((left / WIDTH, bottom / height, SIZE / WIDTH, SIZE / height))
             _picture(axes, picture, diverging=row.diverging)
             _circles(axes, row.circled[i] if row.circled else ())
-            axes.set_xlabel(row.words[i], fontsize=8, labelpad=2)
+            axes.set_xlabel(row.words[i], fontsize=9.5, labelpad=2)
         top -= taken
     return figure
+
+
+def _below(row: Row) -> float:
+    words = WORDS if "\n" in "".join(row.words) else WORDS / 1.8
+    return words + (3 * GAP if row.diverging else GAP)
 
 
 def _picture(axes: Axes, picture: Floats, *, diverging: bool) -> None:
     if len(picture) == 3:
         axes.imshow(np.moveaxis(picture, 0, -1).clip(0, 1), interpolation="none")
     else:
-        colours, low = ("RdBu_r", -1) if diverging else ("gray", 0)
-        axes.imshow(picture.mean(axis=0), cmap=colours, vmin=low, vmax=1, interpolation="none")
+        # ends of the map are left out: they are so dark that red and blue look alike
+        colours, low, high = ("RdBu_r", -1.4, 1.4) if diverging else ("gray", 0, 1)
+        axes.imshow(picture.mean(axis=0), cmap=colours, vmin=low, vmax=high, interpolation="none")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)

@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 import robustfw
 from robustfw.report.drawing import COLOURS, Image
-from robustfw.report.gather import Material
-from robustfw.report.schema import printable
+from robustfw.report.gather import REPRODUCTION, Material
+from robustfw.report.reading import printable
 from robustfw.report.summary import circumstances, summarized
 from robustfw.report.tables import Table, tables
 
@@ -39,6 +39,7 @@ def page(material: Material, images: Sequence[Image], paths: Sequence[Path], out
         circumstances=circumstances(material),
         command=printable(shlex.join(["robustfw", "report", *map(str, paths), "--out", str(out)])),
         version=robustfw.__version__,
+        folder=next((printable(str(path)) for path in paths if (path / REPRODUCTION).exists()), None),
         colours=list(enumerate(COLOURS)),
     )
 
@@ -53,4 +54,5 @@ def title(material: Material) -> str:
 
 def numeric_columns(table: Table) -> list[bool]:
     """Which columns hold numbers alone, and are set flush right."""
-    return [i > 0 and all(NUMERIC.fullmatch(row[i]) for row in table.rows) for i in range(len(table.columns))]
+    columns = range(len(table.columns))
+    return [table.aligned and i > 0 and all(NUMERIC.fullmatch(row[i]) for row in table.rows) for i in columns]

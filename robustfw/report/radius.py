@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -12,13 +13,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from robustfw.report.drawing import WIDTH, Drawing, legend, look, shares
-from robustfw.report.gather import Material
+from robustfw.report.gather import Material, Run
 from robustfw.report.schema import Sweep
 from robustfw.report.words import bare, cut, listed, number, percent, short
+from robustfw.seeds import student
 
 Numbers: TypeAlias = NDArray[np.float64]
-STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-"""97.5 % quantiles of Student's t with 1, 2, … degrees of freedom."""
 
 
 @attrs.frozen(eq=False)
@@ -45,40 +45,42 @@ class Line:
         return np.clip(self.mean() - half, 0, 1), np.clip(self.mean() + half, 0, 1)
 
 
-def student(freedom: int) -> float:
-    """97.5 % quantile of Student's t; from 10 degrees of freedom on by the first terms of its expansion at 1.96."""
-    if freedom <= len(STUDENT):
-        return STUDENT[freedom - 1]
-    z = 1.959964
-    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-
-
 def sweeps(material: Material) -> list[Drawing]:
-    """Accuracy against radius, a figure for each pair of set and attack."""
+    """Accuracy against radius, a figure for each mode, set and attack."""
+    return [drawing for mode, runs in material.by_mode().items() for drawing in _sweeps(mode, runs)]
+
+
+def _sweeps(mode: str, runs: Sequence[Run]) -> list[Drawing]:
     panels: dict[tuple[str, str], dict[tuple[str, tuple[float, ...]], list[Sweep]]] = {}
-    for run in material.runs:
+    for run in runs:
         for sweep in run.of(Sweep):
             lines = panels.setdefault((bare(sweep.uncertainty), sweep.attack), {})
-            lines.setdefault((run.group, sweep.radii), []).append(sweep)
+            lines.setdefault((run.line, sweep.radii), []).append(sweep)
     return [
-        _sweep(key, [Line(name, tuple(found)) for (name, _), found in lines.items()]) for key, lines in panels.items()
+        _sweep(mode, key, [Line(name, tuple(found)) for (name, _), found in lines.items()])
+        for key, lines in panels.items()
     ]
 
 
-def _sweep(key: tuple[str, str], lines: list[Line]) -> Drawing:
+def _sweep(mode: str, key: tuple[str, str], lines: list[Line]) -> Drawing:
     uncertainty, attack = key
+    within = f", {mode}" if mode else ""
     falls = [
         f"{line.name} falls from {percent(line.mean()[0])} at {number(line.sweeps[0].radii[0])} to "
         f"{percent(line.mean()[-1])} at {number(line.sweeps[0].radii[-1])}"
         for line in lines
     ]
-    alt = f"Accuracy against the radius of {uncertainty} under {short(attack)}: {listed(falls)}."
-    caption = f"Accuracy against the radius of {uncertainty}, under {short(attack)}. {_band_words(lines)}"
+    alt = f"Accuracy against the radius of {uncertainty} under {short(attack)}{within}: {listed(falls)}."
+    caption = f"Accuracy against the radius of {uncertainty}, under {short(attack)}{within}. {_band_words(lines)}"
+    caption += (
+        " Each radius is attacked on its own, so that a curve may rise."
+        if lines[0].sweeps[0].independent
+        else " What fools a net within a small set counts within larger ones, so that no curve rises."
+    )
     commands = {sweep.command for line in lines for sweep in line.sweeps}
     command = commands.pop() if len(commands) == 1 else ""
-    return Drawing(
-        "radius", f"Accuracy against radius: {uncertainty}", partial(_draw_sweep, lines), caption, alt, command
-    )
+    title = f"Accuracy against radius: {uncertainty}, {short(attack)}{within}"
+    return Drawing("radius", title, partial(_draw_sweep, lines), caption, alt, command)
 
 
 def _band_words(lines: list[Line]) -> str:

@@ -65,10 +65,10 @@ def _draw_classes(rows: Sequence[tuple[str, tuple[int, int, int]]]) -> Figure:
     axes.barh(places - 0.2, clean, 0.36, color=COLOURS[0], alpha=0.45, label="clean")
     axes.barh(places + 0.2, robust, 0.36, color=COLOURS[0], label="robust")
     for place, share in zip(places, robust, strict=True):
-        axes.text(share + 0.01, place + 0.2, f"{100 * share:.0f} %", va="center", fontsize=8, color=INK)
+        axes.text(share + 0.01, place + 0.2, f"{100 * share:.0f} %", va="center", fontsize=9.5, color=INK)
     axes.set_yticks(places, [cut(name, 16) for name, _ in rows])
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.1)
+    axes.set_xlim(0, 1.14)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     axes.set_xlabel("share of the class's examples")
@@ -81,50 +81,56 @@ def _draw_classes(rows: Sequence[tuple[str, tuple[int, int, int]]]) -> Figure:
 
 def transfer(material: Material) -> list[Drawing]:
     """Who fools whom: accuracy of each net on examples crafted against each."""
-    found = crossed(material)
-    return [_transfer(found)] if found else []
+    matrices = {mode: crossed(material, runs) for mode, runs in material.by_mode().items()}
+    return [_transfer(mode, found) for mode, found in matrices.items() if found]
 
 
-def crossed(material: Material) -> dict[tuple[str, str], list[float]]:
+def crossed(material: Material, runs: Sequence[Run]) -> dict[tuple[str, str], list[float]]:
     """Accuracies by source and net; a net of the source's kind, but of another seed, is a net of its own."""
     named = {run.name: run for run in material.runs}
     found: dict[tuple[str, str], list[float]] = {}
-    for run in material.runs:
+    for run in runs:
         for result in run.of(Transfer):
-            source = named.get(material.named(result.source))
+            name = material.named(result.source)
+            source = named.get(name)
             twin = source is not None and source is not run and source.group == run.group
-            column = f"{run.group}, another seed" if twin else run.group
-            found.setdefault((material.group(result.source), column), []).append(result.accuracy)
+            column = f"{run.line}, another seed" if twin else run.line
+            found.setdefault((source.line if source else name, column), []).append(result.accuracy)
     return found
 
 
-def _transfer(found: dict[tuple[str, str], list[float]]) -> Drawing:
+def _transfer(mode: str, found: dict[tuple[str, str], list[float]]) -> Drawing:
+    title = f"Transfer, {mode}" if mode else "Transfer"
     cells = {key: sum(values) / len(values) for key, values in found.items()}
     (weak_row, weak_column), low = min(cells.items(), key=lambda item: item[1])
     (strong_row, strong_column), high = max(cells.items(), key=lambda item: item[1])
     alt = (
-        f"Transfer matrix: accuracy is lowest, {percent(low)}, for {weak_column} on examples crafted against "
+        f"{title}: accuracy is lowest, {percent(low)}, for {weak_column} on examples crafted against "
         f"{weak_row}, and highest, {percent(high)}, for {strong_column} on those against {strong_row}."
     )
     means = max(len(values) for values in found.values())
     caption = "Accuracy, in per cent, of the net of each column on examples crafted against the net of each row."
     caption += f" Each cell is the mean of up to {means} results." if means > 1 else ""
-    return Drawing("transfer", "Transfer", partial(_draw_transfer, cells), caption, alt)
+    return Drawing("transfer", title, partial(_draw_transfer, cells), caption, alt)
 
 
 def _draw_transfer(cells: dict[tuple[str, str], float]) -> Figure:
     columns = list(dict.fromkeys(column for _, column in cells))
     sources = list(dict.fromkeys(row for row, _ in cells))
     rows = [name for name in columns if name in sources] + [name for name in sources if name not in columns]
-    size = max(0.34, min(0.62, (WIDTH - 1.3) / len(columns)))
-    figure = Figure(figsize=(WIDTH, 1.6 + size * len(rows)), layout="constrained")
+    tilt = 35 if max(map(len, columns)) > 3 else 0
+    size = max(0.34, min(0.7, (WIDTH - 1.5) / len(columns)))
+    figure = Figure(figsize=(WIDTH, (1.4 if tilt else 0.7) + size * len(rows)), layout="constrained")
     axes = figure.subplots()
     for (row, column), value in cells.items():
         _cell(axes, columns.index(column), rows.index(row), value)
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xticks(range(len(columns)), [cut(name, 26) for name in columns], rotation=35, ha="right")
+    axes.set_xticks(
+        range(len(columns)), [cut(name, 26) for name in columns], rotation=tilt, ha="right" if tilt else "center"
+    )
     axes.set_yticks(range(len(rows)), [cut(name, 26) for name in rows])
+    axes.set_aspect("equal", anchor="W")
     axes.set_xlabel("evaluated on")
     axes.set_ylabel("crafted against")
     axes.grid(visible=False)
@@ -140,4 +146,4 @@ def _cell(axes: Axes, column: int, row: int, value: float) -> None:
     square = Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=(red, green, blue), edgecolor=FAINT)
     axes.add_patch(square)
     ink = "#fefefe" if dark else "#010101"
-    axes.text(column, row, f"{100 * value:.1f}", ha="center", va="center", fontsize=8.5, color=ink)
+    axes.text(column, row, f"{100 * value:.1f}", ha="center", va="center", fontsize=10, color=ink)

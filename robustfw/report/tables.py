@@ -34,6 +34,8 @@ class Table:
     rows: Sequence[Sequence[str]]
     note: str = ""
     commands: Sequence[str] = ()
+    aligned: bool = True
+    """Whether columns of numbers are set flush right."""
 
 
 def tables(material: Material) -> list[Table]:
@@ -62,7 +64,8 @@ def verdict(word: str) -> str:
 
 def _claims(made: Reproduction) -> Table:
     rows = [_claim(claim) for claim in made.claims]
-    return Table("Claims", ("claim", "verdict", "paper", "here", "why"), rows, commands=_commands([made.command]))
+    columns = "claim", "verdict", "paper", "here", "why"
+    return Table("Claims", columns, rows, commands=_commands([made.command]), aligned=False)
 
 
 def _claim(claim: Claim) -> tuple[str, ...]:
@@ -102,7 +105,8 @@ def _run(run: Run) -> tuple[str, ...]:
         shares = [f"{percent(share)} of validation" for share in (last.clean_accuracy, last.robust_accuracy)]
     else:
         shares = ["not measured yet"] * 2
-    parts = [short(options.spell(recipe[part])) for part in ("uncertainty", "attack", "objective", "model", "dataset")]
+    kinds = ("attack", "objective", "model", "dataset")
+    parts = [options.spell(recipe["uncertainty"]), *(short(options.spell(recipe[kind]), kind) for kind in kinds)]
     return run.name, *shares, *parts, f"{len(run.epochs)} of {recipe['train'].get('epochs', '?')}"
 
 

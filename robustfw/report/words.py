@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 
+from robustfw import registry
+from robustfw.errors import RobustfwError
 from robustfw.report.schema import Interval
 
 RADIUS = re.compile(r"radius=(\[[^\]]*\]|[^,\])]*),?")
@@ -42,13 +45,14 @@ def bare(uncertainty: str) -> str:
     return RADIUS.sub("", uncertainty).rstrip(":,") or uncertainty
 
 
-def short(spec: str) -> str:
-    """A spec without options that say nothing: pgd:steps=10,step=none is pgd:steps=10."""
-    name, colon, rest = spec.partition(":")
-    if not colon or set(rest) & set("([\"'"):
+@functools.cache
+def short(spec: str, kind: str = "attack") -> str:
+    """A spec without what its plugin takes anyway; as it is where there is no such plugin here."""
+    known = registry.installed()
+    try:
+        return known.spell(known.make(kind, spec), brief=True)
+    except RobustfwError:
         return spec
-    kept = [option for option in rest.split(",") if option.rpartition("=")[2] not in ("none", "0.0", "false")]
-    return name + (":" + ",".join(kept) if kept else "")
 
 
 def listed(parts: Sequence[str], most: int = 6) -> str:

@@ -12,7 +12,8 @@ import attrs
 from robustfw import results
 from robustfw.errors import RunError
 from robustfw.reproduction.plan import Plan
-from robustfw.reproduction.verdicts import CONFIRMED, Mean, above, all_of, minus, within
+from robustfw.reproduction.verdicts import CONFIRMED, above, all_of, within
+from robustfw.seeds import Mean, minus
 
 ABOUT_TWICE = (1.5, 2.5)
 """What counts as "about 2 times" the baseline's time."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from robustfw.cli import main
 
@@ -18,7 +19,7 @@ PGD = "pgd:steps=10,step=none,direction=support,random_start=true,momentum=0.0,r
 
 def write(path: Path, value: object) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, ensure_ascii=False))
+    path.write_text(json.dumps(value))
     return path
 
 
@@ -137,13 +138,7 @@ def comparison(**other) -> dict:
 
 def audit(**other) -> dict:
     lines = [
-        {
-            "name": "more steps find no more",
-            "verdict": "passed",
-            "found": "52.1 % and 52.0 %",
-            "numbers": {"fooled": 3},
-            "advice": "",
-        },
+        {"name": "more steps find no more", "verdict": "passed", "found": "52.1 % and 52.0 %", "advice": ""},
         {"name": "a radius without limit fools all", "verdict": "failed", "found": "12 % left", "advice": "raise it"},
         {"name": "random search finds less", "verdict": "not checked", "found": "", "advice": ""},
     ]
@@ -202,6 +197,13 @@ def make_collection(path: Path, originals: np.ndarray, y: np.ndarray, *, pixels:
     command = "robustfw craft runs/a --out transfer/a"
     write(path / "manifest.json", {"source": {"run": "runs/a"}, "sets": sets, "n": 2 * n, "command": command} | other)
     return path
+
+
+def change_tensors(path: Path, **tensors) -> None:
+    """Other tensors in a collection; None takes one away."""
+    changed = load_file(path / "examples.safetensors") | tensors
+    kept = {name: value for name, value in changed.items() if value is not None}
+    save_file(kept, path / "examples.safetensors")
 
 
 def digits(n: int = 20, channels: int = 1, size: int = 8) -> tuple[np.ndarray, np.ndarray]:
@@ -315,3 +317,10 @@ def report(capsys, tmp_path, monkeypatch):
         return ended.value.code or 0, said, page.read_text(encoding="utf-8") if page else ""
 
     return make
+
+
+@pytest.fixture
+def make():
+    """The functions above, by name."""
+    makers = evaluation, sweep, transfer, comparison, audit, manifest, make_run, make_collection, change_tensors, digits
+    return SimpleNamespace(**{maker.__name__: maker for maker in makers})

@@ -1,0 +1,82 @@
+"""What figures compute: bands, factors, choices, and SVG that can stand in a page with others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from robustfw.report.drawing import inline
+from robustfw.report.examples import in_turn
+from robustfw.report.images import factor
+from robustfw.report.radius import Line
+from robustfw.report.schema import Sweep
+from robustfw.report.words import bare, chance, listed, number, points
+
+
+def swept(*accuracy: float) -> Sweep:
+    near = tuple((a - 0.1, a + 0.1) for a in accuracy)
+    return Sweep("linf", "pgd", 10, (0.0, 0.1), (1, 1), accuracy, near)
+
+
+def test_the_band_of_one_run_is_its_own_interval():
+    assert [b.tolist() for b in Line("a", (swept(0.5, 0.25),)).band()] == [[0.4, 0.15], [0.6, 0.35]]
+
+
+def test_the_band_of_two_seeds_is_their_range():
+    assert [b.tolist() for b in Line("a", (swept(0.5, 0.2), swept(0.7, 0.1))).band()] == [[0.5, 0.1], [0.7, 0.2]]
+
+
+def test_the_band_of_three_seeds_is_the_t_interval():
+    values = [0.5, 0.6, 0.7]
+    low, high = Line("a", tuple(swept(value, 0.0) for value in values)).band()
+    known = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert (low[0], high[0]) == pytest.approx(known, abs=1e-3)
+    assert (low[1], high[1]) == (0, 0)
+
+
+@pytest.mark.parametrize(("largest", "times"), [(1.0, 1), (0.5, 2), (0.1, 10), (0.3, 3), (8 / 255, 30), (0.0, 100)])
+def test_the_factor_is_the_greatest_that_fits(largest, times):
+    assert factor(np.array([[[0.0, -largest]]], dtype=np.float32)) == times
+
+
+def test_sets_and_classes_are_chosen_in_turn():
+    sets, classes = np.array([0, 0, 0, 0, 1, 1]), np.array([3, 3, 4, 4, 3, 3])
+    assert in_turn(sets, classes, 5) == [0, 4, 2, 5, 1]
+    assert in_turn(sets, classes, 100) == [0, 4, 2, 5, 1, 3]
+
+
+def test_a_drawing_keeps_its_text_and_has_ids_of_its_own():
+    svg = b"""<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="9">
+    <metadata>x</metadata><text id="a" style="fill: #1b1c1d">id="a" &lt;b&gt;</text>
+    <use xlink:href="#a" clip-path="url(#a)"/></svg>"""
+    made = inline(svg, "one", 'a "b" <c>')
+    assert '<text id="one-a" style="fill: currentColor">id="a" &lt;b&gt;</text>' in made
+    assert 'href="#one-a"' in made
+    assert "url(#one-a)" in made
+    assert 'aria-label="a &quot;b&quot; &lt;c&gt;"' in made
+    for gone in ("metadata", "xmlns", "width=", "http"):
+        assert gone not in made
+
+
+@pytest.mark.parametrize(
+    ("spec", "without"),
+    [
+        ("linf:radius=0.1", "linf"),
+        ("linf", "linf"),
+        ("l2:radius=[0.1,0.2],center=1", "l2:center=1"),
+        ("l2:center=1,radius=8/255", "l2:center=1"),
+    ],
+)
+def test_a_spec_without_its_radius(spec, without):
+    assert bare(spec) == without
+
+
+def test_words():
+    assert listed([]) == "none"
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b", "c"]) == "a, b and c"
+    assert listed(["a", "b", "c"], 2) == "a, b and 1 more"
+    assert (number(None, "> 3"), number(0.12345), number(2.0)) == ("> 3", "0.1235", "2")
+    assert (chance(None), chance(0.0001), chance(0.25)) == ("–", "< 0.001", "0.250")
+    assert points(0.1, (-0.05, 0.2)) == "+10.00 points (-5.00 to +20.00)"
