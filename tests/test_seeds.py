@@ -31,7 +31,7 @@ def test_one_seed_says_nothing_of_others():
 
 def test_many_seeds():
     many = Mean(tuple(float(i % 2) for i in range(100)))
-    assert many.half == pytest.approx(1.96 * 0.05025, abs=1e-3)
+    assert many.half == pytest.approx(stats.t.ppf(0.975, 99) * 0.050252, rel=1e-4)
 
 
 def test_differences_are_paired():

@@ -18,6 +18,10 @@ POLISH = 2
 """Newton steps after the sorted search. One is enough on all we measured; the second costs little."""
 FAR = 1e3
 """Radii from which on a point is far."""
+SELECTED = 32
+"""Coordinates that an ℓ1 step looks at before it sorts them all."""
+CLIMB = 16
+"""Newton steps before breakpoints are sorted."""
 
 
 def shrunk_l1(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
@@ -95,41 +99,82 @@ def support_l1(direction: Tensor, room: Tensor | None, radius: Tensor) -> Tensor
         gain, first = direction.abs().max(dim=1, keepdim=True)
         filled = torch.where(gain > 0, radius, 0)
         return torch.zeros_like(direction).scatter(1, first, filled).copysign(direction)
-    gains, order = direction.abs().sort(dim=1, descending=True, stable=True)
-    room = torch.where(gains > 0, room.gather(1, order), 0)
+    gains = direction.abs()
+    filled, done = _filled(gains, room, radius, min(SELECTED, gains.shape[1]))
+    if not bool(done.all()):
+        filled[~done], _ = _filled(gains[~done], room[~done], radius[~done], gains.shape[1])
+    return filled.copysign(direction)
+
+
+def _filled(gains: Tensor, room: Tensor, radius: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` best coordinates filled one after the other, and in which rows others cannot have a share.
+
+    That is where the radius is spent on gains above the least one selected, of which there may be more outside.
+    """
+    if count == gains.shape[1]:
+        best, order = gains.sort(dim=1, descending=True, stable=True)
+        done = torch.ones(len(gains), dtype=torch.bool, device=gains.device)
+    else:
+        order = gains.topk(count, dim=1).indices.sort(dim=1).values
+        best, places = gains.gather(1, order).sort(dim=1, descending=True, stable=True)
+        order = order.gather(1, places)
+    room = torch.where(best > 0, room.gather(1, order), 0)
+    if count < gains.shape[1]:
+        certain = torch.where(best > best[:, -1:], room, 0).sum(1)
+        done = (certain >= radius[:, 0]) | (best[:, -1] == 0)
     before = torch.cat([torch.zeros_like(radius), room[:, :-1].cumsum(1)], dim=1)
-    filled = torch.minimum((radius - before).clamp(min=0), room)
-    return torch.zeros_like(direction).scatter(1, order, filled).copysign(direction)
+    share = torch.minimum((radius - before).clamp(min=0), room)
+    return torch.zeros_like(gains).scatter(1, order, share), done
 
 
 def l2_stretch(direction: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     """η with ‖min(η|v|, u)‖₂ = r, or ∞ where the whole room fits into the ball; (rows, 1).
 
     Both oracles of the ℓ2 ball ∩ box are clip(ηv): with v = g it is the maximizer of ⟨g, δ⟩, with v = z and η at
-    most 1 the projection of z. The squared norm is piecewise quadratic in η with breakpoints u_j/|v_j|.
+    most 1 the projection of z. The squared norm is concave and piecewise linear in η², so that Newton's method
+    climbs from η = 0 to the root without passing it, and has it once no further coordinate is full. That takes a
+    few steps, save for rooms of all sizes; there the breakpoints u_j/|v_j| are sorted.
     """
     weight = direction.abs()
     room = torch.where(weight > 0, room, 0)
-    breaks, order = torch.where(weight > 0, room / weight, torch.inf).sort(dim=1)
-    fixed = room.gather(1, order).square().cumsum(1)
-    squares = weight.gather(1, order).square()
-    free = squares.flip(1).cumsum(1).flip(1)[:, 1:]
-    free = torch.cat([free, torch.zeros_like(radius)], dim=1)
-    reached = fixed + torch.where(free > 0, breaks.square() * free, 0)
+    squares = weight.square(), room.square()
     target = radius.square()
+    stretch, full = torch.zeros_like(radius), room <= 0
+    for _ in range(CLIMB):
+        stretch = _newton(stretch, full, squares, target)
+        before, full = full, stretch * weight >= room
+        left = (full != before).any(1)
+        if not bool(left.any()):
+            break
+    else:
+        stretch[left] = _sorted_stretch(weight[left], room[left], target[left])
+    return torch.where(squares[1].sum(1, keepdim=True) <= target, torch.inf, stretch)
+
+
+def _newton(stretch: Tensor, full: Tensor, squares: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
+    """The root of the piece on which these coordinates are full; where there is none, η as it is."""
+    of_weight, of_room = squares
+    rest = target - torch.where(full, of_room, 0).sum(1, keepdim=True)
+    active = torch.where(full, 0, of_weight).sum(1, keepdim=True)
+    root = (rest.clamp(min=0) / active.clamp(min=torch.finfo(active.dtype).tiny)).sqrt()
+    return torch.where((active > 0) & (rest >= 0), root, stretch)
+
+
+def _sorted_stretch(weight: Tensor, room: Tensor, target: Tensor) -> Tensor:
+    """The same by a search among the sorted breakpoints, polished by Newton's method."""
+    squares = weight.square(), room.square()
+    breaks, order = torch.where(weight > 0, room / weight, torch.inf).sort(dim=1)
+    fixed = squares[1].gather(1, order).cumsum(1)
+    free = squares[0].gather(1, order).flip(1).cumsum(1).flip(1)[:, 1:]
+    free = torch.cat([free, torch.zeros_like(target)], dim=1)
+    reached = fixed + torch.where(free > 0, breaks.square() * free, 0)
     count = torch.searchsorted(reached, target)
-    saturated = count == direction.shape[1]
-    before = (count - 1).clamp(min=0)
-    rest = target - torch.where(count > 0, fixed.gather(1, before), 0)
-    active = torch.where(count > 0, free.gather(1, before), squares.sum(1, keepdim=True))
-    stretch = (rest.clamp(min=0) / active.clamp(min=torch.finfo(active.dtype).tiny)).sqrt()
+    full = torch.zeros_like(weight, dtype=torch.bool)
+    full = full.scatter(1, order, torch.arange(weight.shape[1], device=weight.device) < count)
+    stretch = _newton(torch.zeros_like(target), full, squares, target)
     for _ in range(POLISH):
-        full = stretch * weight >= room
-        rest = target - torch.where(full, room, 0).square().sum(1, keepdim=True)
-        active = torch.where(full, 0, weight).square().sum(1, keepdim=True)
-        better = (rest / active.clamp(min=torch.finfo(active.dtype).tiny)).sqrt()
-        stretch = torch.where((active > 0) & (rest >= 0), better, stretch)
-    return torch.where(saturated, torch.inf, stretch)
+        stretch = _newton(stretch, stretch * weight >= room, squares, target)
+    return stretch
 
 
 def _largest(rows: Tensor) -> Tensor:
