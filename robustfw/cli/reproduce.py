@@ -110,18 +110,17 @@ def _finish(plan: Plan, folder: Path) -> None:
     from robustfw import console
     from robustfw.files import json_bytes, write_whole
     from robustfw.report import write
+    from robustfw.reproduction.claims import claims, summary
     from robustfw.reproduction.findings import Findings
 
     found = [Findings(plan, mode, folder) for mode in plan.modes]
     tables = [each.table() | {"command": command_line()} for each in found]
-    claims, controls = (
-        [claim for each in found for claim in each.claims()],
-        [s for each in found for s in each.controls()],
-    )
+    sentences = [sentence for each in found for sentence in summary(each)]
+    rows = [row for each in found for claim in claims(each) for row in claim.rows(each.mode)]
     experiment = plan.experiment
     page = {
         "title": experiment.title,
-        "summary": [*(f"{claim['claim']}: {claim['verdict']}." for claim in claims), *controls],
+        "summary": sentences,
         "mode": ", ".join(plan.modes),
         "budget": plan.budget,
         "seeds": plan.seeds,
@@ -134,15 +133,19 @@ def _finish(plan: Plan, folder: Path) -> None:
         ],
         "collections": [plan.collection(mode, experiment.transfer.source, 0) for mode in plan.modes],
         "tables": tables,
-        "claims": claims,
+        "claims": rows,
     }
     write_whole(folder / FINDINGS, json_bytes(page))
     for table in tables:
-        console.table(table["title"], table["columns"], table["rows"])
+        console.line(table["title"])
+        console.table(table["columns"][0], table["columns"], table["rows"])
         console.line(table["note"])
         console.line("")
-    console.table("claim", ["", "ours", "verdict"], [[c["claim"], c["ours"], c["verdict"]] for c in claims])
-    for sentence in controls:
+    for mode in plan.modes:
+        of_mode = [row for row in rows if row["mode"] == mode]
+        shown = [[f"  {r['net']}" if r["net"] else r["claim"], r["paper"], r["ours"], r["verdict"]] for r in of_mode]
+        console.table(f"{mode}: claims", ["", "paper", "ours", "verdict"], shown)
+    for sentence in sentences:
         console.line(sentence)
     console.line(f"report: {write([folder])}")
 

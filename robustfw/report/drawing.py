@@ -141,5 +141,5 @@ def legend(axes: Axes, entries: int) -> None:
 
 def shares(axes: Axes, label: str) -> None:
     """A vertical axis of shares, in per cent."""
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     axes.set_ylabel(label)

@@ -38,6 +38,8 @@ class Run:
     """The label of its net, where a reproduction gives one: the runs of a net differ in their seeds."""
     mode: str
     """In which way of doing it the net was trained, where a reproduction has several; each has figures of its own."""
+    seed: int | None
+    """The seed of its net, where a reproduction tells."""
     manifest: dict[str, Any]
     epochs: tuple[Epoch, ...]
     results: tuple[Result, ...]
@@ -133,7 +135,7 @@ def gather(paths: Sequence[Path]) -> Material:
         raise RunError(f"there is no run in {paths[0]}: name directories that robustfw train or reproduce made")
     runs = _distinctly_named(runs)
     folders += [reproductions[0] / path for path in made.collections] if made else []
-    folders += [folder for run in runs for folder in _mentioned(run)]
+    folders += [folder for run in runs if not run.net for folder in _mentioned(run)]  # a reproduction lists its own
     collections = [_collection(folder, runs) for folder in _once(folders)]
     return Material(tuple(runs), tuple(collections), made, tuple(notes))
 
@@ -150,10 +152,9 @@ def _members(base: Path, made: Reproduction, notes: list[str]) -> list[Run]:
     runs = []
     for member in made.runs:
         net, mode = labels.get(member.net, member.net), member.mode if several and member.mode else ""
-        seed = "" if member.seed is None else f"seed {member.seed}"
-        name = ", ".join(part for part in (net, mode, seed) if part)
+        name = ", ".join(part for part in (net, mode, "" if member.seed is None else f"seed {member.seed}") if part)
         read = _run(base / member.path, notes, called=member.path)
-        runs.append(attrs.evolve(read, name=name, net=net, mode=mode))
+        runs.append(attrs.evolve(read, name=name, net=net, mode=mode, seed=member.seed))
     return runs
 
 
@@ -169,7 +170,7 @@ def _run(path: Path, notes: list[str], called: str | None = None) -> Run:
     if ended:
         ended = attrs.evolve(ended, command=_evaluation_command(called or str(path), ended))
     name = printable(path.resolve().name)
-    return Run(path, name, None, "", manifest, _epochs(path / "metrics.jsonl"), _results(path, notes), ended)
+    return Run(path, name, None, "", None, manifest, _epochs(path / "metrics.jsonl"), _results(path, notes), ended)
 
 
 def _manifest(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -58,8 +58,15 @@ def _sweeps(mode: str, runs: Sequence[Run]) -> list[Drawing]:
             lines.setdefault((run.line, sweep.radii), []).append(sweep)
     return [
         _sweep(mode, key, [Line(name, tuple(found)) for (name, _), found in lines.items()])
-        for key, lines in panels.items()
+        for key, lines in sorted(panels.items(), key=lambda panel: _rank(*panel))
     ]
+
+
+def _rank(
+    key: tuple[str, str], lines: Mapping[tuple[str, tuple[float, ...]], list[Sweep]]
+) -> tuple[bool, tuple[str, str]]:
+    """Curves of the plain kind first, as in the paper's Figure 3."""
+    return not any(sweep.independent for found in lines.values() for sweep in found), key
 
 
 def _sweep(mode: str, key: tuple[str, str], lines: list[Line]) -> Drawing:

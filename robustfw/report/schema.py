@@ -223,7 +223,9 @@ class Claim:
     paper: str
     ours: str
     verdict: str
-    why: str = ""
+    net: str = ""
+    """Of which part of the claim; none for the claim as a whole."""
+    mode: str = ""
 
 
 @attrs.frozen

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 from matplotlib import colormaps
@@ -11,23 +12,35 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
 
-from robustfw.report.drawing import COLOURS, FAINT, INK, WIDTH, Drawing, legend
+from robustfw.report.drawing import COLOURS, FAINT, INK, WIDTH, Drawing, legend, look
 from robustfw.report.gather import Material, Run
 from robustfw.report.schema import Evaluation, Transfer
-from robustfw.report.words import cut, listed, percent, short
+from robustfw.report.words import cut, folded, listed, percent, short
 
 MOST_CLASSES = 20
+Counts: TypeAlias = NDArray[np.int64]
+"""(classes, 3): examples, correct, robust."""
 
 
 def classes(material: Material) -> list[Drawing]:
-    """Clean and robust share of each class: of every run on its own, of the first of each net."""
-    first = {run.group: run for run in reversed(material.runs)}
-    return [
+    """Clean and robust share of each class: a figure for every run on its own, one for all nets of a mode."""
+    drawings = [
         _classes(run, evaluation)
         for run in material.runs
-        if first[run.group] is run and (evaluation := strongest(run)) and evaluation.per_class
+        if not run.net and (evaluation := strongest(run)) and evaluation.per_class
     ]
+    for mode, runs in material.by_mode().items():
+        nets: dict[str, Counts] = {}
+        for run in runs:
+            evaluation = strongest(run)
+            if run.net and evaluation and evaluation.per_class:
+                counts = np.array(evaluation.per_class)
+                nets[run.net] = nets.get(run.net, 0) + counts
+        labels = next((run.labels for run in runs if run.labels), None)
+        drawings += [_classes_of_nets(mode, nets, labels)] if nets else []
+    return drawings
 
 
 def strongest(run: Run) -> Evaluation | None:
@@ -57,6 +70,52 @@ def _classes(run: Run, evaluation: Evaluation) -> Drawing:
     return Drawing("classes", f"Classes: {run.name}", partial(_draw_classes, rows), caption, alt, evaluation.command)
 
 
+def _classes_of_nets(mode: str, nets: Mapping[str, Counts], labels: Sequence[str] | None) -> Drawing:
+    """Robust share of each class: examples of all seeds together, each net under what fools it most."""
+    title = f"Classes, {mode}" if mode else "Classes"
+    count = min(len(counts) for counts in nets.values())
+    names = [labels[i] if labels and len(labels) > i else str(i) for i in range(count)]
+    robust = {net: counts[:count, 2] / np.maximum(counts[:count, 0], 1) for net, counts in nets.items()}
+    shown = sorted(np.argsort(np.min(list(robust.values()), axis=0), kind="stable")[:MOST_CLASSES].tolist())
+    worst = [
+        f"{net} at {percent(float(share.min()))} of class {names[int(share.argmin())]}" for net, share in robust.items()
+    ]
+    alt = f"{title}: robust accuracy is lowest for {listed(worst)}."
+    part = "" if len(shown) == count else f" The {len(shown)} of {count} classes with the lowest are shown."
+    counted = listed([f"{int(counts[:, 0].sum())} of {net}" for net, counts in nets.items()])
+    caption = (
+        "Share of each class that withstands, for each net under the evaluation that leaves least of it; the examples "
+        f"of all seeds together, {counted}.{part}"
+    )
+    rows = {net: share[shown] for net, share in robust.items()}
+    return Drawing("classes", title, partial(_draw_nets, [names[i] for i in shown], rows), caption, alt)
+
+
+def _draw_nets(names: Sequence[str], nets: Mapping[str, NDArray[np.float64]]) -> Figure:
+    figure = Figure(figsize=(WIDTH, 1.1 + len(names) * (0.14 + 0.13 * len(nets))), layout="constrained")
+    axes = figure.subplots()
+    places, bar = np.arange(len(names)), 0.8 / len(nets)
+    for i, (net, share) in enumerate(nets.items()):
+        axes.barh(
+            places + (i - (len(nets) - 1) / 2) * bar, share, 0.9 * bar, label=cut(net, 44), color=look(i)["color"]
+        )
+    _name_classes(axes, places, names)
+    axes.set_xlim(0, 1)
+    legend(axes, 3)
+    return figure
+
+
+def _name_classes(axes: Axes, places: NDArray[np.int64], names: Sequence[str]) -> None:
+    axes.set_yticks(places, [cut(name, 16) for name in names])
+    axes.invert_yaxis()
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.set_xlabel("share of the class's examples")
+    axes.grid(axis="x")
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+
+
 def _draw_classes(rows: Sequence[tuple[str, tuple[int, int, int]]]) -> Figure:
     figure = Figure(figsize=(WIDTH, 1.1 + 0.36 * len(rows)), layout="constrained")
     axes = figure.subplots()
@@ -66,15 +125,8 @@ def _draw_classes(rows: Sequence[tuple[str, tuple[int, int, int]]]) -> Figure:
     axes.barh(places + 0.2, robust, 0.36, color=COLOURS[0], label="robust")
     for place, share in zip(places, robust, strict=True):
         axes.text(share + 0.01, place + 0.2, f"{100 * share:.0f} %", va="center", fontsize=9.5, color=INK)
-    axes.set_yticks(places, [cut(name, 16) for name, _ in rows])
-    axes.invert_yaxis()
+    _name_classes(axes, places, [name for name, _ in rows])
     axes.set_xlim(0, 1.14)
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-    axes.set_xlabel("share of the class's examples")
-    axes.grid(axis="x")
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
     legend(axes, 2)
     return figure
 
@@ -86,16 +138,16 @@ def transfer(material: Material) -> list[Drawing]:
 
 
 def crossed(material: Material, runs: Sequence[Run]) -> dict[tuple[str, str], list[float]]:
-    """Accuracies by source and net; a net of the source's kind, but of another seed, is a net of its own."""
+    """Accuracies by source and net; a source of another seed than the net is one of its own."""
     named = {run.name: run for run in material.runs}
     found: dict[tuple[str, str], list[float]] = {}
     for run in runs:
         for result in run.of(Transfer):
             name = material.named(result.source)
             source = named.get(name)
-            twin = source is not None and source is not run and source.group == run.group
-            column = f"{run.line}, another seed" if twin else run.line
-            found.setdefault((source.line if source else name, column), []).append(result.accuracy)
+            row = source.line if source else name
+            row += ", another seed" if source and source.seed != run.seed else ""
+            found.setdefault((row, run.line), []).append(result.accuracy)
     return found
 
 
@@ -127,9 +179,9 @@ def _draw_transfer(cells: dict[tuple[str, str], float]) -> Figure:
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xticks(
-        range(len(columns)), [cut(name, 26) for name in columns], rotation=tilt, ha="right" if tilt else "center"
+        range(len(columns)), [folded(name, 18, 3) for name in columns], rotation=tilt, ha="right" if tilt else "center"
     )
-    axes.set_yticks(range(len(rows)), [cut(name, 26) for name in rows])
+    axes.set_yticks(range(len(rows)), [folded(name, 18, 3) for name in rows])
     axes.set_aspect("equal", anchor="W")
     axes.set_xlabel("evaluated on")
     axes.set_ylabel("crafted against")

@@ -37,11 +37,12 @@ def _effort(made: Reproduction) -> list[str]:
     words += [f"budget: {made.budget}"] if made.budget else []
     words += [times(made.seeds, "seed")] if made.seeds else []
     words += [times(len(made.runs), "run")] if made.runs else []
+    whole = [claim for claim in made.claims if not claim.net]
     counts = [
-        f"{sum(claim.verdict == verdict for claim in made.claims)} {verdict}"
+        f"{sum(claim.verdict == verdict for claim in whole)} {verdict}"
         for verdict in ("confirmed", "not confirmed", "undecided")
     ]
-    claims = [f"Of {times(len(made.claims), 'claim')}: {', '.join(counts)}."] if made.claims else []
+    claims = [f"Of {times(len(whole), 'claim')}: {', '.join(counts)}."] if whole else []
     return claims + ([f"{'; '.join(words).capitalize()}."] if words else [])
 
 

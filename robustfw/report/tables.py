@@ -11,6 +11,8 @@ from robustfw.report.gather import Material, Run
 from robustfw.report.schema import Audit, Claim, Comparison, GivenTable, Pairs, Reproduction, Sweep, Transfer
 from robustfw.report.words import bare, chance, listed, measured, number, percent, points, short
 
+LONG = 12
+"""Rows from which on a table is folded."""
 INTERVALS = "In brackets: 95 % intervals (Wilson's), in per cent."
 SYMBOLS = {
     "passed": "✓ passed",
@@ -36,12 +38,19 @@ class Table:
     commands: Sequence[str] = ()
     aligned: bool = True
     """Whether columns of numbers are set flush right."""
+    folded: bool | None = None
+    """Whether it is unfolded on demand; None for: if it is long."""
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the page shows its title alone until it is asked for more."""
+        return len(self.rows) > LONG if self.folded is None else self.folded
 
 
 def tables(material: Material) -> list[Table]:
     """All tables of which there is something to show, in their order."""
     made = material.reproduction
-    own = [_claims(made), *(_given(table) for table in made.tables)] if made else []
+    own = [*_claims(made), *(_given(table) for table in made.tables)] if made else []
     several = [
         _runs(material.runs),
         _evaluations(material.runs),
@@ -62,18 +71,32 @@ def verdict(word: str) -> str:
     return SYMBOLS.get(word, word)
 
 
-def _claims(made: Reproduction) -> Table:
-    rows = [_claim(claim) for claim in made.claims]
-    columns = "claim", "verdict", "paper", "here", "why"
-    return Table("Claims", columns, rows, commands=_commands([made.command]), aligned=False)
-
-
-def _claim(claim: Claim) -> tuple[str, ...]:
-    return claim.claim, verdict(claim.verdict), claim.paper, claim.ours, claim.why
+def _claims(made: Reproduction) -> list[Table]:
+    """A table for each mode."""
+    modes: dict[str, list[Claim]] = {}
+    for claim in made.claims:
+        modes.setdefault(claim.mode, []).append(claim)
+    columns = "claim", "of", "verdict", "paper", "here"
+    note = (
+        "Decided by 95 % intervals over seeds: confirmed where all of the interval is on the claim's side, not "
+        "confirmed where all of it is on the other, undecided where the limit is within. A claim holds if all parts do."
+    )
+    return [
+        Table(
+            f"Claims, {mode}" if mode else "Claims",
+            columns,
+            [(c.claim, c.net or "all", verdict(c.verdict), c.paper, c.ours) for c in claims],
+            note,
+            _commands([made.command]),
+            aligned=False,
+            folded=False,
+        )
+        for mode, claims in modes.items()
+    ]
 
 
 def _given(table: GivenTable) -> Table:
-    return Table(table.title, table.columns, table.rows, table.note, _commands([table.command]))
+    return Table(table.title, table.columns, table.rows, table.note, _commands([table.command]), folded=False)
 
 
 def _runs(runs: Sequence[Run]) -> Table:
@@ -162,7 +185,7 @@ def _sweeps(runs: Sequence[Run]) -> list[Table]:
     for run in runs:
         for sweep in run.of(Sweep):
             found.setdefault((bare(sweep.uncertainty), sweep.attack, sweep.radii), []).append((run, sweep))
-    return [_sweep(key, rows) for key, rows in found.items()]
+    return [_sweep(key, rows) for key, rows in sorted(found.items())]
 
 
 def _sweep(key: tuple[str, str, tuple[float, ...]], found: list[tuple[Run, Sweep]]) -> Table:
@@ -173,7 +196,7 @@ def _sweep(key: tuple[str, str, tuple[float, ...]], found: list[tuple[Run, Sweep
         "example falls, over all n; beyond: examples that withstand the largest radius."
     )
     rows = [(run.name, str(sweep.n), *map(percent, sweep.accuracy), *_minimal(sweep)) for run, sweep in found]
-    title = f"Accuracy against radius: {uncertainty}"
+    title = f"Accuracy against radius: {uncertainty}, {short(attack)}"
     return Table(title, columns, rows, note, _commands(sweep.command for _, sweep in found))
 
 
@@ -220,11 +243,13 @@ def _pairs(pairs: Pairs) -> tuple[str, ...]:
 
 
 def _audits(runs: Sequence[Run]) -> list[Table]:
-    return [_audit(run, audit) for run in runs for audit in run.of(Audit)]
+    """Folded where there are many and nothing is wrong."""
+    found = [(run, audit) for run in runs for audit in run.of(Audit)]
+    return [_audit(run, audit, folded=len(found) > 2 and audit.verdict == "sound") for run, audit in found]
 
 
-def _audit(run: Run, audit: Audit) -> Table:
+def _audit(run: Run, audit: Audit, *, folded: bool) -> Table:
     title = f"Audit of {run.name}: {verdict(audit.verdict)}"
     rows = [(line.name, verdict(line.verdict), line.found, line.advice) for line in audit.lines]
     note = f"Whether the robust accuracy in {audit.uncertainty} can be believed."
-    return Table(title, ("check", "verdict", "found", "advice"), rows, note, _commands([audit.command]))
+    return Table(title, ("check", "verdict", "found", "advice"), rows, note, _commands([audit.command]), folded=folded)

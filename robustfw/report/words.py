@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import textwrap
 from collections.abc import Sequence
 
 from robustfw import registry
@@ -66,6 +67,11 @@ def listed(parts: Sequence[str], most: int = 6) -> str:
 def cut(text: str, most: int) -> str:
     """A text that fits its place in a figure."""
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def folded(text: str, width: int, most: int) -> str:
+    """A text in lines of a width, and no more lines than fit."""
+    return "\n".join(textwrap.wrap(text, width, max_lines=most, placeholder=" …")) or text
 
 
 def times(count: int, one: str, many: str = "") -> str:

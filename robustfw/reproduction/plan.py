@@ -73,6 +73,10 @@ class Plan:
         """Of how many examples a measurement of the recipe is made within the budget."""
         return self.experiment.budgets[self.budget].examples(stated)
 
+    def another(self, seed: int) -> int:
+        """The seed whose nets are shown a collection of this one: they began at other weights than its victim."""
+        return (seed + 1) % self.seeds
+
     def jobs(self) -> list[Job]:
         """All of them; what a job needs comes before it."""
         return [
@@ -110,13 +114,13 @@ class Plan:
             run = self.run(mode, net, seed)
             yield from self._evaluations(run)
             yield from self._sweeps(run)
-            yield self._shown(run, self.collection(mode, experiment.transfer.source, seed))
+            collection = self.collection(mode, experiment.transfer.source, seed)
+            yield self._shown(run, collection)
+            if self.seeds > 1:
+                yield self._shown(self.run(mode, net, self.another(seed)), collection)
             if net != experiment.baseline and seed == 0:
                 arguments = ["compare", baseline, run, "--attack", "single-step", *self._data()]
                 yield Job(tuple(arguments), "result", baseline, needs=(baseline, run))
-        if self.seeds > 1:  # a standard net of another seed, which the collection was not made against
-            other = self.run(mode, experiment.baseline, (seed + 1) % self.seeds)
-            yield self._shown(other, self.collection(mode, experiment.transfer.source, seed))
         if seed == 0:
             yield from self._matrix(mode)
             yield from self._audits(mode)

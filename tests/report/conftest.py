@@ -248,16 +248,21 @@ def make_reproduction(path: Path, originals: np.ndarray, y: np.ndarray, *, seeds
             "paper": "79.96 %",
             "ours": "81.2 %",
             "verdict": "confirmed",
-            "why": "",
         },
         {
             "claim": "It generalises better",
+            "paper": "",
+            "ours": "",
+            "verdict": "not confirmed",
+        },
+        {
+            "claim": "It generalises better",
+            "net": "robust, ℓ2",
             "paper": "+0.3",
             "ours": "-0.4",
             "verdict": "not confirmed",
-            "why": "the intervals",
         },
-        {"claim": "One pixel is enough", "paper": "yes", "ours": "–", "verdict": "undecided", "why": "too few"},
+        {"claim": "One pixel is enough", "paper": "yes", "ours": "–", "verdict": "undecided"},
     ]
     table = {
         "title": "Table 1",

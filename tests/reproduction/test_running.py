@@ -43,15 +43,24 @@ def test_it_ends_with_tables_and_verdicts(done):
     page = json.loads((folder / "reproduction.json").read_text())
     assert [table["title"] for table in page["tables"]] == ["exact: as it should be", "faithful: as it was"]
     assert [row[0] for row in page["tables"][1]["rows"]] == [
-        "baseline", "robust ℓ2", "robust ℓ∞", "another baseline", "baseline of another seed",
-    ]  # fmt: skip
+        "baseline", "robust ℓ2", "robust ℓ∞", "another baseline"
+    ]
     assert page["tables"][0]["rows"][1][1] == "99.10 %"
     assert {claim["verdict"] for claim in page["claims"]} <= {"confirmed", "not confirmed", "undecided"}
-    assert len(page["claims"]) == 2 * 5
+    assert sum(not claim["net"] for claim in page["claims"]) == 2 * 6
+    (leads,) = (
+        [c for c in page["claims"] if c["mode"] == "exact" and c["claim"] == "robust ℓ∞ the best" and c["net"]],
+    )
+    assert [(c["net"], c["paper"]) for c in leads] == [
+        ("transfer set, ahead of robust ℓ2", "+10.00 points"),
+        ("test set, ahead of robust ℓ2", "+0.10 points"),
+    ]
     assert page["summary"][-1].startswith("faithful: another baseline, less the baseline: ")
     assert page["tables"][0]["command"].startswith("robustfw ")
     for claim in page["claims"]:
         assert claim["claim"] in printed
+        assert claim["net"] in printed
+        assert claim["ours"] in printed
     assert len(page["runs"]) == 2 * 3 + 2 * 4
 
 
@@ -61,22 +70,23 @@ def test_the_numbers_are_those_of_the_files(done):
     found = Findings(plan, "exact", folder)
     for seed in (0, 1):
         shown = results.kept(folder / f"runs/exact-l2-{seed}", ["transfer"])
-        own = [r for r in shown if r["source"] == f"runs/exact-baseline-{seed}"]
-        assert found.transfer("l2")[seed] == 100 * own[0]["accuracy"]
+        by_source = {r["source"]: 100 * r["accuracy"] for r in shown}
+        assert found.transfer_within_a_seed("l2")[seed] == by_source[f"runs/exact-baseline-{seed}"]
+        assert found.transfer("l2")[1 - seed] == by_source[f"runs/exact-baseline-{1 - seed}"]
         (whole,) = (r for r in results.kept(folder / f"runs/exact-l2-{seed}", ["evaluation"]) if r["n"] == 359)
         assert found.clean("l2")[seed] == pytest.approx(100 * whole["correct"] / 359)
         (part,) = (r for r in results.kept(folder / f"runs/exact-l2-{seed}", ["evaluation"]) if r["n"] == 100)
         assert found.robust("l2")[seed] == 100 * part["robust_accuracy"]
         (swept,) = results.kept(folder / f"runs/exact-l2-{seed}", ["sweep"])
         assert found.under_new_attacks("l2")[seed] == pytest.approx(50 * sum(swept["accuracy"][1:]))
-    assert found.transfer("baseline") == [0, 0]
+    assert found.transfer_within_a_seed("baseline") == [0, 0]
     assert found.clean("baseline") != found.clean("l2")
     (other,) = (
         r
         for r in results.kept(folder / "runs/exact-baseline-1", ["transfer"])
         if r["collection"].endswith("baseline-0")
     )
-    assert found.transfer_of_another_baseline()[0] == 100 * other["accuracy"]
+    assert found.transfer("baseline")[0] == 100 * other["accuracy"]
 
 
 def test_a_command_of_it_can_be_typed_and_gives_its_number_again(done, tmp_path):
