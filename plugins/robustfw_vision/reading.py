@@ -47,7 +47,7 @@ def torchvision_set(name: str, spec: DataSpec, root: Path, validation: float, au
     """MNIST, FashionMNIST or CIFAR10 by torchvision, as uint8 tensors (n, channels, height, width)."""
     builder = getattr(torchvision.datasets, name)
     train, test = (_read(builder, name, root, train=train) for train in (True, False))
-    spec = _with_labels(spec, tuple(train.classes))
+    spec = _with_labels(spec, tuple(name.partition(" - ")[0] for name in train.classes))  # MNIST's "0 - zero"
     return Splits.cut(_tensors(train), _tensors(test), spec, validation=validation, augment=augment)
 
 
