@@ -51,24 +51,18 @@ def audit(
     """
     from robustfw import console
     from robustfw.evaluation import audit as audits
+    from robustfw.evaluation.checklist import Case
 
     chosen = Choices(**choices)
     with alone_on_stdout(chosen.as_json):
         subject = Subject.open(run, chosen)
         subject = attrs.evolve(subject, split=subject.split.first(chosen.examples or EXAMPLES))
         sets, attacks = subject.uncertainty(uncertainty), attacks_of(subject.known, attack)
-        lines = audits.lines(
-            subject.model,
-            subject.split,
-            uncertainty=sets,
-            attacks=attacks,
-            bounds=subject.splits.spec.bounds,
-            transfer=[_transferred(subject, path, sets) for path in collections],
-            batch_size=chosen.batch_size,
-            seed=chosen.seed,
-        )
+        transferred = [_transferred(subject, path, sets) for path in collections]
+        bounds, batch = subject.splits.spec.bounds, chosen.batch_size
+        case = Case(subject.model, subject.split, sets, attacks, bounds, transferred, batch, chosen.seed)
         text = f"looking for signs of masking in {run}"
-        counted = console.counted(lines, len(audits.CHECKS), text, quiet=chosen.as_json)
+        counted = console.counted(audits.lines(case), len(audits.CHECKS), text, quiet=chosen.as_json)
         result = audits.Audit.of(len(subject.split), counted)
         spell = subject.known.spell
         if not chosen.as_json:

@@ -75,32 +75,7 @@ def audit(
     batch_size: int = 500,
     seed: int = 0,
 ) -> Audit:
-    """The masking checklist of a model on a split; see `lines`."""
-    found = lines(
-        model,
-        split,
-        uncertainty=uncertainty,
-        attacks=attacks,
-        bounds=bounds,
-        transfer=transfer,
-        batch_size=batch_size,
-        seed=seed,
-    )
-    return Audit.of(len(split), found)
-
-
-def lines(
-    model: nn.Module,
-    split: Split,
-    *,
-    uncertainty: UncertaintySet,
-    attacks: Attacks,
-    bounds: Bounds = (0.0, 1.0),
-    transfer: Sequence[Transferred] = (),
-    batch_size: int = 500,
-    seed: int = 0,
-) -> Iterator[Line]:
-    """The lines one after the other, so that a caller can show progress; as many as there are `CHECKS`.
+    """The masking checklist of a model on a split.
 
     Args:
         attacks: the attack in question, and those that are held against it.
@@ -110,11 +85,15 @@ def lines(
         DataError: there is no example, the net gets none right, or a transferred example lies outside the set.
         PluginError: an attack left its set.
     """
-    case = Case(model, split, uncertainty, attacks, bounds, transfer, batch_size, seed)
-    many = case.attacked(attacks.many)
+    return Audit.of(len(split), lines(Case(model, split, uncertainty, attacks, bounds, transfer, batch_size, seed)))
+
+
+def lines(case: Case) -> Iterator[Line]:
+    """The lines one after the other, so that a caller can show progress; as many as there are `CHECKS`."""
+    many = case.attacked(case.attacks.many)
     if not many.clean.any():
         raise DataError(
-            f"the net gets none of the {len(split)} examples right, so there is nothing to attack: audit a trained net"
+            f"the net gets none of the {len(case)} examples right, so there is nothing to attack: audit a trained net"
         )
     for check in CHECKS:
         yield check(case, many)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from robustfw import losses
+from robustfw.attack import Attack
 from robustfw.errors import DataError
 from robustfw.evaluation.accuracy import TOLERANCE, Verdicts
 from robustfw.evaluation.checklist import Case, Line, Transferred
@@ -78,30 +79,31 @@ def restarts(case: Case, many: Verdicts) -> Line:
     """Several random starts fool hardly more than one."""
     if case.attacks.restarts is None:
         return Line.unchecked("restarts", "the attack has no random start")
-    standing, more = _robust(many), len(_also_fooled(case, many, "restarts"))
-    tolerated = case.tolerated(*RESTARTS)
-    return Line.of(
-        "restarts",
-        more <= tolerated,
-        f"restarts fool {more} more, of {standing} standing (at most {tolerated} tolerated)",
-        standing=standing,
-        more_fooled=more,
-        tolerated=tolerated,
-    )
+    return _against(case, many, case.attacks.restarts, "restarts", RESTARTS, "restarts fool {} more, of {} standing")
 
 
 def noise(case: Case, many: Verdicts) -> Line:
     """Random members fool nothing that the gradient leaves standing."""
     if case.attacks.noise is None:
         return Line.unchecked("noise", "no attack by random members was given")
-    standing, alone = _robust(many), len(_also_fooled(case, many, "noise"))
-    tolerated = case.tolerated(*WEAKER)
+    words = "random members fool {} of {} that the gradient leaves standing"
+    return _against(case, many, case.attacks.noise, "noise", WEAKER, words)
+
+
+def _against(case: Case, many: Verdicts, attack: Attack, name: str, share: tuple[float, int], words: str) -> Line:
+    """Another attack, tried on what withstood many steps; ``words`` have room for what it fools and of how many."""
+    standing = many.robust.nonzero()[:, 0]
+    more = 0
+    if len(standing):
+        found = case.attacked(attack, split=case.split.subset(standing), seed=1)  # other random starts than before
+        more = int((~found.robust).sum())
+    tolerated = case.tolerated(*share)
     return Line.of(
-        "noise",
-        alone <= tolerated,
-        f"random members fool {alone} of {standing} that the gradient leaves standing (at most {tolerated} tolerated)",
-        standing=standing,
-        fooled_by_noise_alone=alone,
+        name,
+        more <= tolerated,
+        f"{words.format(more, len(standing))} (at most {tolerated} tolerated)",
+        standing=len(standing),
+        more_fooled=more,
         tolerated=tolerated,
     )
 
@@ -163,16 +165,6 @@ def _correct(verdicts: Verdicts) -> int:
 
 def _fooled(verdicts: Verdicts) -> int:
     return int((verdicts.clean & ~verdicts.robust).sum())
-
-
-def _also_fooled(case: Case, many: Verdicts, which: str) -> Tensor:
-    """The examples that withstood many steps and are fooled by another attack."""
-    standing = many.robust.nonzero()[:, 0]
-    if not len(standing):
-        return standing
-    attack = getattr(case.attacks, which)
-    found = case.attacked(attack, split=case.split.subset(standing), seed=1)  # other random starts than before
-    return standing[~found.robust]
 
 
 def _growth(case: Case) -> tuple[list[float], bool]:
