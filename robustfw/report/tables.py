@@ -41,6 +41,18 @@ class Table:
     folded: bool | None = None
     """Whether it is unfolded on demand; None for: if it is long."""
 
+    grouped: bool = False
+    """Whether neighbouring rows of the same name share it."""
+
+    @property
+    def spans(self) -> list[int]:
+        """Over how many rows each row's name stands; 0 where the name of a row above holds."""
+        spans = [1] * len(self.rows)
+        for i in reversed(range(1, len(self.rows) if self.grouped else 0)):
+            if self.rows[i][0] == self.rows[i - 1][0]:
+                spans[i - 1], spans[i] = spans[i] + 1, 0
+        return spans
+
     @property
     def hidden(self) -> bool:
         """Whether the page shows its title alone until it is asked for more."""
@@ -90,6 +102,7 @@ def _claims(made: Reproduction) -> list[Table]:
             _commands([made.command]),
             aligned=False,
             folded=False,
+            grouped=True,
         )
         for mode, claims in modes.items()
     ]

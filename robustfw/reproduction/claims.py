@@ -100,19 +100,19 @@ def _reaches(found: Findings) -> Claim:
     parts = tuple(
         Part(found.label(net), f"{paper[net]:.2f} %", share, above(share, paper[net])) for net, share in shares.items()
     )
-    return Claim("accuracy on the transfer set at or above the paper's", parts, " %")
+    return Claim("transfer accuracy at or above the paper's", parts, " %")
 
 
 def _transfers(found: Findings) -> Claim:
     base = found.transfer(found.plan.experiment.baseline)
     gains = {net: minus(found.transfer(net), base) for net in found.robust_nets()}
-    return _of_nets(found, "accuracy on the transfer set above the baseline's", gains, {}, " points", above)
+    return _of_nets(found, "transfer accuracy above the baseline's", gains, {}, " points", above)
 
 
 def _harder(found: Findings) -> Claim:
     base = found.under_new_attacks(found.plan.experiment.baseline)
     gains = {net: minus(found.under_new_attacks(net), base) for net in found.robust_nets()}
-    text = "new examples harder to craft: accuracy under the fast method above the baseline's, mean over the radii"
+    text = "accuracy under the fast method, mean over the radii, above the baseline's"
     return _of_nets(found, text, gains, {}, " points", above)
 
 
