@@ -21,9 +21,18 @@ def draw(material: Material, folder: Path) -> list[Image]:
         return []
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _clear(folder, {drawing.kind for drawing in drawings})
         return [rendered(d, name, folder) for d, name in zip(drawings, _names(drawings), strict=True)]
     except OSError as error:
         raise RunError(f"cannot write figures to {folder}: {error.strerror}; choose another --out") from error
+
+
+def _clear(folder: Path, kinds: set[str]) -> None:
+    """Take away figures of an earlier report, of which there may have been more."""
+    for file in folder.iterdir():
+        kind, _, number = file.stem.partition("-")
+        if kind in kinds and (number.isdigit() or not number) and file.suffix in (".png", ".pdf"):
+            file.unlink()
 
 
 def _names(drawings: list[Drawing]) -> list[str]:

@@ -273,6 +273,15 @@ def test_each_mode_of_a_reproduction_has_figures_of_its_own(reproduction, report
     assert "robust, ℓ∞ falls" in others
 
 
+def test_figures_of_an_earlier_report_are_taken_away(run, report):
+    report(run)
+    (run / "figures" / "classes.png").rename(run / "figures" / "classes-7.png")
+    (run / "figures" / "classes-mine.png").write_bytes(b"kept")
+    report(run)
+    left = [file.name for file in (run / "figures").glob("classes*.png")]
+    assert sorted(left) == ["classes-mine.png", "classes.png"]
+
+
 def test_long_tables_are_folded(tmp_path, report, make):
     few, many = ([make.make_run(tmp_path / f"{n}-{i}", make.sweep()) for i in range(n)] for n in (12, 13))
     assert "<summary>12 rows" not in report(*few)[2]
