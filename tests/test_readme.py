@@ -155,7 +155,7 @@ def test_the_recipe_is_the_measured_command():
     assert Recipe.read(tomllib.loads(toml), installed()) == Recipe.read(tomllib.loads(shipped), installed()) == expected
 
 
-@pytest.mark.parametrize("name", [*PAGES, "CONTRIBUTING.md", "docs/notation.md"])
+@pytest.mark.parametrize("name", [*PAGES, "CONTRIBUTING.md", "docs/notation.md", "docs/reproduction.md"])
 def test_the_links_lead_somewhere(name):
     page = ROOT / name
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
