@@ -122,7 +122,7 @@ class Program:
         equal, values = self._stacked("equal")
         cones, constants = self._stacked("cone")
         lower, upper = np.concatenate(self._lower), np.concatenate(self._upper)
-        identity = sparse.eye_array(self.width, format="csr")
+        identity = sparse.csr_array(sparse.identity(self.width))
         below, above = np.isfinite(lower), np.isfinite(upper)
         everything = sparse.vstack([equal, matrix, -identity[below], identity[above], -cones], format="csc")
         right = np.concatenate([values, limits, -lower[below], upper[above], constants])
@@ -138,9 +138,7 @@ class Program:
             status = str(answer.status)
             if status in ("Solved", "PrimalInfeasible", "DualInfeasible"):
                 break
-        _check(
-            status == "Solved", status == "PrimalInfeasible", status == "DualInfeasible", f"Clarabel says {status}"
-        )
+        _check(status == "Solved", status == "PrimalInfeasible", status == "DualInfeasible", f"Clarabel says {status}")
         return Optimum(np.array(answer.x), float(answer.obj_val), float(answer.obj_val_dual))
 
 
@@ -166,7 +164,6 @@ def _clarabel() -> Any:
 def _settings(clarabel: Any, aim: float) -> Any:
     settings = clarabel.DefaultSettings()
     settings.verbose = False
-    settings.max_threads = 1
     for name in ("tol_gap_abs", "tol_gap_rel", "tol_feas"):
         setattr(settings, name, aim)
     settings.iterative_refinement_reltol = settings.iterative_refinement_abstol = 1e-15

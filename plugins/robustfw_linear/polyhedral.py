@@ -1,8 +1,8 @@
 """Regions with corners: the hull of given vertices, and the solutions of given inequalities.
 
-Support over vertices is a maximum over a list, and over inequalities one linear program for all rows. Projections are
-exact active-set solutions by non-negative least squares (Lawson & Hanson 1974, ch. 23), row after row on the CPU: these
-sets are for programs of some hundred constraints, not for images.
+Support over vertices is a maximum over a list, and over inequalities a linear program. Projections are exact active-set
+solutions by non-negative least squares (Lawson & Hanson 1974, ch. 23), row after row on the CPU: these sets are for
+programs of some hundred constraints, not for images.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import attrs
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from scipy.optimize import linprog, nnls
 from torch import Tensor
 
@@ -105,24 +104,34 @@ class PolyhedronRegion(Region):
         return found
 
     def support(self, direction: Tensor) -> Tensor:
-        """A corner, by one sparse linear program for all rows; 0 where the direction vanishes."""
-        moving = norms(direction) > 0
+        """A corner, by a linear program for each row that differs; 0 where the direction vanishes.
+
+        In a robust program all rows ask in the same direction, so that one program serves them all. A joint program
+        would choose among equally good corners of a row by what the others are.
+        """
         found = torch.zeros_like(direction)
-        if moving.any():
-            gains = direction[moving].double().cpu().numpy()
-            gains = gains / np.abs(gains).max(1, keepdims=True)
-            blocks = sparse.block_diag(list(self.normals[moving].double().cpu().numpy()), format="csr")
-            limits = self.offsets[moving].double().cpu().numpy().ravel()
-            answer = linprog(-gains.ravel(), blocks, limits, bounds=(None, None), options=TOLERANCE)
-            if answer.x is None:
-                raise PluginError(f"no farthest point of a polyhedron was found: {answer.message}")
-            found[moving] = torch.as_tensor(answer.x.reshape(gains.shape)).to(direction)
+        corners: dict[tuple[bytes, ...], Array] = {}
+        parts = (tensor.double().cpu().numpy() for tensor in (direction, self.normals, self.offsets))
+        for row, (gains, normals, offsets) in enumerate(zip(*parts, strict=True)):
+            if gains.any():
+                key = (gains.tobytes(), normals.tobytes(), offsets.tobytes())
+                if key not in corners:
+                    corners[key] = _farthest(gains, normals, offsets)
+                found[row] = torch.as_tensor(corners[key]).to(direction)
         return found
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """A random share of the way from 0 to the corner in a random direction."""
         corner = self.support(normal_like(self.like, generator).to(self.like.dtype))
         return corner * uniform_like(self.like[:, :1], generator).to(corner)
+
+
+def _farthest(gains: Array, normals: Array, offsets: Array) -> Array:
+    """argmax ⟨g, δ⟩ over Dδ ≤ d."""
+    answer = linprog(-gains / np.abs(gains).max(), normals, offsets, bounds=(None, None), options=TOLERANCE)
+    if answer.x is None:
+        raise PluginError(f"no farthest point of a polyhedron was found: {answer.message}")
+    return np.asarray(answer.x)
 
 
 def _nearest_under(normals: Array, offsets: Array, point: Array) -> Array:

@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 Uncertainty: TypeAlias = str | dict[str, Any] | UncertaintySet | Region | None
 """A spec (``"linf:radius=0.1"``), a set, a region with a row for each constraint, or None: certain."""
 
+NOT_AFFINE = "this set changes rows in a way that is not affine in δ, so that their worst case is not one support of it"
 AFFINE = 1e-6
 """Relative deviation from an affine effect of δ that is put down to rounding."""
 
@@ -68,10 +69,15 @@ class UncertainRows:
         gains = inner_products(direction, delta).detach().cpu().numpy()
         expected = self.nominal @ z + gains
         if (np.abs(rows @ z - expected) > AFFINE * (1 + np.abs(rows) @ np.abs(z))).any():
-            raise UsageError(
-                "this set changes rows in a way that is not affine in δ; its worst case is not one support"
-            )
+            raise UsageError(NOT_AFFINE)
         return rows
+
+    def check_affine(self) -> None:
+        """Halfway to a member is half of its effect; where the gradient at 0 vanishes, only this tells."""
+        far = self.region.support(torch.ones_like(self.region.like))
+        ends, middle = self.rows_at(far) + self.nominal, self.rows_at(far / 2)
+        if (np.abs(ends / 2 - middle) > AFFINE * (1 + np.abs(middle))).any():
+            raise UsageError(NOT_AFFINE)
 
 
 @final
@@ -150,7 +156,7 @@ def uncertain_rows(
         region = region.within(low - x, high - x)
         sides = zip(low - data, high - data, strict=True)
         conics = conics and [conic.within(*side) for conic, side in zip(conics, sides, strict=True)]
-    return UncertainRows(
+    rows = UncertainRows(
         x,
         region,
         conics,
@@ -158,6 +164,8 @@ def uncertain_rows(
         np.asarray(limits, dtype=float),
         np.ones(len(data)) if signs is None else signs,
     )
+    rows.check_affine()
+    return rows
 
 
 def _certain(width: int) -> Conic:
