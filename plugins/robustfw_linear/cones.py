@@ -42,24 +42,21 @@ class Program:
     """A program that grows: `columns` are variables, the other methods add constraints on them."""
 
     def __init__(self) -> None:
+        self.width = 0
+        """How many variables there are."""
         self._cost: list[Array] = []
         self._lower: list[Array] = []
         self._upper: list[Array] = []
         self._rows: dict[str, list[tuple[Terms, Array]]] = {"at_most": [], "equal": [], "cone": []}
 
-    @property
-    def width(self) -> int:
-        """How many variables there are."""
-        return sum(len(part) for part in self._cost)
-
     def columns(
         self, count: int, cost: ArrayLike = 0.0, lower: ArrayLike = -np.inf, upper: ArrayLike = np.inf
     ) -> slice:
         """New variables."""
-        start = self.width
+        start, self.width = self.width, self.width + count
         for parts, values in ((self._cost, cost), (self._lower, lower), (self._upper, upper)):
             parts.append(np.broadcast_to(np.asarray(values, dtype=float), (count,)))
-        return slice(start, start + count)
+        return slice(start, self.width)
 
     def at_most(self, terms: Terms, limits: ArrayLike) -> None:
         """Σ M z ≤ limits."""

@@ -14,6 +14,8 @@ from robustfw_linear.solution import Found, UnboundedError
 
 Array = NDArray[np.float64]
 
+CORNERS_ONLY = 8
+"""Rounds before points between the corners are looked at too."""
 DESCENT = 1e-9
 """Slope, relative to the cost, from which on a ray counts as descending."""
 
@@ -22,8 +24,8 @@ def cut(problem: Problem, accuracy: float, limit: int) -> Found:
     """Solve for the rows known so far, add those that are worst at the solution, repeat (Mutapcic & Boyd 2009).
 
     It ends when the pessimizing oracle finds no row violated by more than ``accuracy``, relative to the sizes in
-    it. Every master is a relaxation, so that the last one's value bounds the optimum from below. A master without a
-    lower bound is first given the rows that its rays violate.
+    it. Every master is a relaxation, so that the last one's value bounds the optimum from below; the cost is at most
+    ``accuracy`` above it. A master without a lower bound is first given the rows that its rays violate.
 
     Raises:
         InfeasibleError: the rows found so far have no solution in common, which proves that the problem has none.
@@ -65,20 +67,41 @@ class _Master:
 
     def close(self, accuracy: float, limit: int) -> tuple[Array, float]:
         """Cuts until none is violated; the solution and its value."""
-        for _ in range(limit):
+        for done in range(limit):
             z, bound = self.solve()
-            worst, excess = self.problem.excess(z)
-            self.oracle_calls += 1
-            broken = [over > accuracy for over in excess]
-            if not any(rows.any() for rows in broken):
+            if self.separate(z, accuracy) <= accuracy:
                 return z, bound
-            for index, (rows, chosen) in enumerate(zip(worst, broken, strict=True)):
-                self.add(index, rows[chosen], np.flatnonzero(chosen))
-        largest = max(over.max(initial=0) for over in excess)
+            if done >= CORNERS_ONLY:
+                z = self.central(bound + accuracy * max(1.0, abs(bound)))
+                if self.separate(z, accuracy) <= accuracy:
+                    return z, bound
         raise RobustfwError(
-            f"after {limit} rounds of cuts a constraint is still violated by {largest:.1e}: allow more rounds (limit), "
+            f"after {limit} rounds of cuts a constraint is still violated: allow more rounds (limit), "
             "a larger violation (accuracy), or give x bounds"
         )
+
+    def separate(self, z: Array, accuracy: float) -> float:
+        """The largest relative violation at z; every row that is violated by more than the accuracy becomes a cut."""
+        worst, excess = self.problem.excess(z)
+        self.oracle_calls += 1
+        for index, (rows, over) in enumerate(zip(worst, excess, strict=True)):
+            chosen = np.flatnonzero(over > accuracy)
+            self.add(index, rows[chosen], chosen)
+        return max((float(over.max(initial=0)) for over in excess), default=0.0)
+
+    def central(self, level: float) -> Array:
+        """The point of the master farthest from its rows, at a cost up to this level (Elzinga & Moore 1975).
+
+        Where many points are optimal, the master's are corners, which stick out of a round set for a long time.
+        """
+        self.solves += 1
+        program, z = attrs.evolve(self.problem, cost=np.zeros_like(self.problem.cost)).certain()
+        distance = program.columns(1, cost=-1.0, upper=1.0)
+        for group, (rows, owners) in zip(self.problem.groups, self.known, strict=True):
+            lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+            program.at_most([(z, rows), (distance, lengths)], group.limits[owners])
+        program.at_most([(z, self.problem.cost[None])], level)
+        return program.solve().z[z]
 
 
 def _cut_rays(master: _Master, accuracy: float, limit: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,21 +28,25 @@ def reformulate(problem: Problem) -> Found:
                 'solve by method="cutting-set", or write the set as one of those in robustfw_linear'
             )
         x = slice(z.start, z.start + group.data.shape[1])
+        known: dict[tuple[int, float], list[tuple[slice, Array]]] = {}
         for row, limit, sign, conic in zip(group.nominal, group.limits, group.signs, group.conics, strict=True):
-            _dualize(program, (z, row), x, attrs.evolve(conic, basis=sign * conic.basis), limit)
+            key = (id(conic), float(sign))  # rows that share a set share its worst case at x
+            if key not in known:
+                known[key] = _dualize(program, x, sign * conic.basis, conic)
+            program.at_most([(z, row), *known[key]], limit)
     optimum = program.solve()
     return Found(optimum.z[z], optimum.bound, solves=1)
 
 
-def _dualize(program: Program, nominal: tuple[slice, Array], x: slice, conic: Conic, limit: float) -> None:
-    """⟨a, z⟩ + max_{δ ∈ 𝒰} ⟨δ, x⟩ ≤ b, as ⟨a, z⟩ + dᵀλ + ρσ ≤ b with λ ≥ 0 and ‖Pᵀx − Dᵀλ‖₂ ≤ σ."""
+def _dualize(program: Program, x: slice, basis: Array, conic: Conic) -> list[tuple[slice, Array]]:
+    """The terms dᵀλ + ρσ, with λ ≥ 0 and ‖Pᵀx − Dᵀλ‖₂ ≤ σ, whose least value is max_{δ ∈ 𝒰} ⟨δ, x⟩."""
     multipliers = program.columns(len(conic.offsets), lower=0.0)
-    gradient = [(x, conic.basis.T), (multipliers, -conic.normals.T)]
-    terms = [nominal, (multipliers, conic.offsets)]
+    gradient = [(x, basis.T), (multipliers, -conic.normals.T)]
+    terms = [(multipliers, conic.offsets)]
     if np.isinf(conic.radius):
         program.equal(gradient, np.zeros(conic.basis.shape[1]))
     else:
         length = program.columns(1)
         program.cone([(length, np.ones((1, 1)))], gradient, np.zeros(conic.basis.shape[1]))
         terms.append((length, np.array([conic.radius])))
-    program.at_most(terms, limit)
+    return terms

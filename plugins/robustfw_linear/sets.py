@@ -74,6 +74,13 @@ def _like(value: Array, x: Tensor) -> Tensor:
     return torch.as_tensor(np.array(value)).to(torch.float64).to(x.device)
 
 
+def _shared(conic: Callable[[int], Conic], rows: int, *numbers: Array) -> list[Conic]:
+    """One set for all rows where they have the same numbers (broadcast: a stride of 0), else one for each."""
+    if rows and not any(part.strides[0] for part in numbers):
+        return [conic(0)] * rows
+    return [conic(i) for i in range(rows)]
+
+
 class ExplicitSet(UncertaintySet):
     """A set of rows that is known in formulas, not only by its oracles. Subclasses are frozen attrs classes."""
 
@@ -103,8 +110,9 @@ class Box(ExplicitSet):
     def conic(self, rows: int, width: int) -> list[Conic]:
         """D = (I, −I), d = (above, below)."""
         identity = np.eye(width)
-        sides = zip(*self._sides((rows, width)), strict=True)
-        return [Conic(identity, np.vstack([identity, -identity]), np.append(up, low)) for low, up in sides]
+        normals = np.vstack([identity, -identity])
+        below, above = self._sides((rows, width))
+        return _shared(lambda i: Conic(identity, normals, np.append(above[i], below[i])), rows, below, above)
 
 
 @final
@@ -157,10 +165,13 @@ class Budget(ExplicitSet):
         identity = np.eye(width)
         normals = np.vstack([-np.eye(2 * width), np.hstack([identity, identity]), np.ones(2 * width)])
         fixed = np.concatenate([np.zeros(2 * width), np.ones(width)])
-        return [
-            Conic(np.hstack([np.diag(deviation), -np.diag(deviation)]), normals, np.append(fixed, gamma))
-            for deviation, gamma in zip(*self._parts((rows, width)), strict=True)
-        ]
+        deviation, gamma = self._parts((rows, width))
+
+        def conic(i: int) -> Conic:
+            spread = np.diag(deviation[i])
+            return Conic(np.hstack([spread, -spread]), normals, np.append(fixed, gamma[i]))
+
+        return _shared(conic, rows, deviation, gamma)
 
 
 @final

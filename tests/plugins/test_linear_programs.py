@@ -336,6 +336,15 @@ def test_uncertainty_may_bound_what_is_unbounded_without_it():
             program.solve("online")
 
 
+def test_many_optima_are_no_more_work():
+    """x₃ = −3 on a whole face: corners alone leave a violation of 4e-8 after 1,000 rounds."""
+    program = RobustLP([0, 0, 1], np.zeros((4, 3)), [0.75] * 4, Ellipsoid(SHAPE), lower=-3, upper=3)
+    found = program.solve()
+    assert found.value == pytest.approx(-3, abs=1e-8)
+    assert found.violation <= 1e-8
+    assert found.solves < 100
+
+
 def test_too_few_rounds_are_an_error():
     with pytest.raises(RobustfwError, match="allow more rounds"):
         RobustLP(*instance(1), "l2:radius=0.2", lower=-3, upper=3).solve(limit=1)
