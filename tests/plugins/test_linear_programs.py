@@ -79,7 +79,7 @@ def test_cutting_sets_and_the_reformulation_agree(name, cost, matrix, limits):
 def test_the_online_method_keeps_its_accuracy_within_its_calls(name, accuracy):
     """Violation ≤ ε, value ≤ the optimum, bound ≤ the optimum, calls ≤ 2D²G²/ε²."""
     program = RobustLP(*instance(1), SETS[name], lower=-3, upper=3)
-    found, optimum = program.solve("online", accuracy=accuracy), program.solve()
+    found, optimum = program.solve("online", accuracy=accuracy, limit=2_000), program.solve()
     assert found.violation <= accuracy
     assert found.value <= optimum.value + 1e-8
     assert found.bound <= optimum.value + 1e-8
