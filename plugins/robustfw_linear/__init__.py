@@ -1,0 +1,57 @@
+"""Robust optimization proper: linear programs, least squares and classifiers whose data are uncertain.
+
+min cᵀx over all x with aᵢᵀx ≤ bᵢ for every aᵢ that the uncertainty allows (eq. 6), and section 3.1's equivalences of
+robustness and regularisation. The sets are those that nets are trained with: a pessimizing oracle is their `support`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from robustfw_linear.classification import RobustHinge, RobustSVM
+    from robustfw_linear.least_squares import Columns, Frobenius, RobustLeastSquares
+    from robustfw_linear.programs import RobustLP
+    from robustfw_linear.sets import Box, Budget, Ellipsoid, Polyhedron, Polytope
+    from robustfw_linear.solution import InfeasibleError, Solution, UnboundedError
+
+_LAZY = {
+    "Box": "sets",
+    "Budget": "sets",
+    "Columns": "least_squares",
+    "Ellipsoid": "sets",
+    "Frobenius": "least_squares",
+    "InfeasibleError": "solution",
+    "Polyhedron": "sets",
+    "Polytope": "sets",
+    "RobustHinge": "classification",
+    "RobustLP": "programs",
+    "RobustLeastSquares": "least_squares",
+    "RobustSVM": "classification",
+    "Solution": "solution",
+    "UnboundedError": "solution",
+}
+
+__all__ = [
+    "Box",
+    "Budget",
+    "Columns",
+    "Ellipsoid",
+    "Frobenius",
+    "InfeasibleError",
+    "Polyhedron",
+    "Polytope",
+    "RobustHinge",
+    "RobustLP",
+    "RobustLeastSquares",
+    "RobustSVM",
+    "Solution",
+    "UnboundedError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'robustfw_linear' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"robustfw_linear.{_LAZY[name]}"), name)

@@ -1,0 +1,222 @@
+"""Robust linear classifiers: the hinge loss with a set around each example, or with one budget for all examples."""
+
+from __future__ import annotations
+
+from typing import Literal, final
+
+import attrs
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+import robustfw
+from robustfw import UsageError
+from robustfw_linear.cones import Program
+from robustfw_linear.problem import Problem, UncertainRows, Uncertainty, uncertain_rows
+from robustfw_linear.programs import Method, solved
+from robustfw_linear.solution import Solution
+
+Array = NDArray[np.float64]
+DUAL_ORDER = {"linf": 1, "l2": 2, "l1": np.inf}
+"""The order of the dual norm ‖w‖_* = max ⟨w, δ⟩ over ‖δ‖ ≤ 1."""
+
+
+def _numbers(value: ArrayLike) -> Array:
+    return np.asarray(value, dtype=float)
+
+
+def _check_examples(examples: Array, labels: Array) -> None:
+    if examples.ndim != 2 or labels.shape != examples.shape[:1] or not len(labels):
+        raise UsageError(f"shapes do not fit: examples (m, n) and labels (m,) are {examples.shape} and {labels.shape}")
+    if not np.isin(labels, (-1, 1)).all():
+        raise UsageError("labels must be -1 and 1")
+
+
+def _hinges(examples: Array, labels: Array, x: Array) -> Array:
+    return np.maximum(0, 1 - labels * (examples @ x[:-1] + x[-1]))
+
+
+@final
+@attrs.frozen(eq=False)
+class RobustHinge:
+    """min over (w, b) of Σᵢ max_{δᵢ ∈ 𝒰ᵢ} max(0, 1 − yᵢ(⟨w, xᵢ + δᵢ⟩ + b)): eq. 9 for a linear net, exactly.
+
+    For a ball of radius ε, and no data range, the worst margin is yᵢ(⟨w, xᵢ⟩ + b) − ε‖w‖_*: a penalty *inside*
+    the loss. A solution's x is (w, b), its value the sum of the worst losses.
+    """
+
+    examples: Array = attrs.field(converter=_numbers)
+    """(m, n)."""
+    labels: Array = attrs.field(converter=_numbers)
+    """−1 and 1, (m,)."""
+    uncertainty: Uncertainty = None
+    data_range: tuple[float, float] | None = attrs.field(default=None, kw_only=True)
+    """Bounds of x + δ, such as (0, 1); none unless given. Examples must lie within."""
+
+    def __attrs_post_init__(self) -> None:
+        _check_examples(self.examples, self.labels)
+        low, high = self.data_range or (-np.inf, np.inf)
+        if (self.examples < low).any() or (self.examples > high).any():
+            raise UsageError(f"examples lie outside of the data range {self.data_range}")
+
+    def _rows(self) -> UncertainRows:
+        """−yᵢ⟨w, xᵢ + δᵢ⟩ − yᵢb − ξᵢ ≤ −1, in z = (w, b, ξ)."""
+        rest = np.hstack([-self.labels[:, None], -np.eye(len(self.labels))])
+        limits = -np.ones(len(self.labels))
+        return uncertain_rows(
+            self.examples, limits, self.uncertainty, rest=rest, signs=-self.labels, data_range=self.data_range
+        )
+
+    def losses(self, x: ArrayLike) -> Array:
+        """The worst loss of each example at (w, b): one support call."""
+        return self._losses(self._rows(), np.asarray(x, dtype=float))
+
+    def _losses(self, rows: UncertainRows, x: Array) -> Array:
+        z = np.append(x, np.zeros(len(self.labels)))
+        return np.maximum(0, rows.pessimize(z) @ z - rows.limits)
+
+    def solve(
+        self, method: Method = "cutting-set", *, accuracy: float | None = None, limit: int | None = None
+    ) -> Solution:
+        """The robust optimum, by the methods of `RobustLP`, whose options these are."""
+        count, width = self.examples.shape
+        rows = self._rows()
+        slack = np.append(np.full(width + 1, -np.inf), np.zeros(count))
+        problem = Problem(
+            np.append(np.zeros(width + 1), np.ones(count)),
+            slack,
+            np.full(width + 1 + count, np.inf),
+            (rows,),
+            (np.zeros((0, width + 1 + count)), np.zeros(0)),
+        )
+        found = solved(problem, method, accuracy, limit)
+        x = found.z[: width + 1]
+        losses = self._losses(rows, x)
+        return Solution(
+            x=x,
+            value=float(losses.sum()),
+            bound=found.bound,
+            violation=float((losses - found.z[width + 1 :]).max(initial=0)),
+            method=method,
+            solves=found.solves,
+            oracle_calls=found.oracle_calls,
+            cuts=found.cuts,
+            promised=found.promised,
+        )
+
+
+@final
+@attrs.frozen(eq=False)
+class RobustSVM:
+    """min over (w, b) of max over Σᵢ‖δᵢ‖ ≤ c of Σᵢ max(0, 1 − yᵢ(⟨w, xᵢ − δᵢ⟩ + b)) (Xu, Caramanis & Mannor 2009).
+
+    The budget c is shared by all examples. If no (w, b) separates them, this is the support vector machine
+    Σᵢ max(0, 1 − yᵢ(⟨w, xᵢ⟩ + b)) + c‖w‖_* (`regularized`), for every (w, b) (their theorem 3). If one does, it is not,
+    and may be 0 where the support vector machine is not; `solve` is exact in both cases. A solution's x is (w, b).
+    """
+
+    examples: Array = attrs.field(converter=_numbers)
+    labels: Array = attrs.field(converter=_numbers)
+    budget: float = attrs.field(default=1.0, converter=float)
+    """c ≥ 0."""
+    norm: Literal["linf", "l2", "l1"] = "l2"
+    """The norm ‖δᵢ‖; the penalty has its dual."""
+
+    def __attrs_post_init__(self) -> None:
+        _check_examples(self.examples, self.labels)
+        if not 0 <= self.budget < np.inf:
+            raise UsageError(f"budget must be finite and not negative, not {self.budget}")
+        if self.norm not in DUAL_ORDER:
+            raise UsageError(f"there is no norm {self.norm!r} here; known: {', '.join(DUAL_ORDER)}")
+
+    def worst_case(self, x: ArrayLike) -> Array:
+        """Perturbations δ, (m, n), that attain the maximum at (w, b): all of the budget on one example.
+
+        The sum of losses is convex in δ and the set is the hull of those that move one example only, so that one of
+        them is worst: the first example whose loss grows most.
+        """
+        at = np.asarray(x, dtype=float)
+        direction = torch.as_tensor(at[None, :-1].copy())
+        spec = {"use": self.norm, "radius": self.budget}
+        farthest = np.asarray(robustfw.make("uncertainty", spec).at(direction).support(direction)[0])
+        losses, gain = _hinges(self.examples, self.labels, at), float(farthest @ at[:-1])
+        margins = self.labels * (self.examples @ at[:-1] + at[-1])
+        chosen = int((np.maximum(0, 1 - margins + gain) - losses).argmax())
+        delta = np.zeros_like(self.examples)
+        delta[chosen] = self.labels[chosen] * farthest
+        return delta
+
+    def robust_loss(self, x: ArrayLike) -> float:
+        """max over the set of the sum of losses, at (w, b)."""
+        at = np.asarray(x, dtype=float)
+        return float(_hinges(self.examples - self.worst_case(at), self.labels, at).sum())
+
+    def regularized_loss(self, x: ArrayLike) -> float:
+        """Σᵢ max(0, 1 − yᵢ(⟨w, xᵢ⟩ + b)) + c‖w‖_*."""
+        at = np.asarray(x, dtype=float)
+        penalty = self.budget * float(np.linalg.norm(at[:-1], DUAL_ORDER[self.norm]))
+        return float(_hinges(self.examples, self.labels, at).sum()) + penalty
+
+    def solve(self) -> Solution:
+        """The robust optimum: min t over t ≥ Σ_{j≠i} ξ_j + ηᵢ for each i, ηᵢ the loss of i with all the budget."""
+        program, x, losses, length = self._program(0.0, 0.0)
+        count = len(self.labels)
+        total, largest = program.columns(1), program.columns(1, cost=1.0)
+        moved = program.columns(count, lower=0.0)
+        program.equal([(losses, np.ones((1, count))), (total, -np.ones((1, 1)))], 0.0)
+        program.at_most(
+            [*self._margins(x), (moved, -np.eye(count)), (length, np.full((count, 1), self.budget))],
+            np.full(count, -1.0),
+        )
+        ones = np.ones((count, 1))
+        program.at_most(
+            [(total, ones), (losses, -np.eye(count)), (moved, np.eye(count)), (largest, -ones)], np.zeros(count)
+        )
+        optimum = program.solve()
+        return self._described(optimum.z[x], self.robust_loss(optimum.z[x]), optimum.bound)
+
+    def regularized(self) -> Solution:
+        """The support vector machine that the theorem compares with, whether or not its condition holds."""
+        program, x, _, _ = self._program(1.0, self.budget)
+        optimum = program.solve()
+        return self._described(optimum.z[x], self.regularized_loss(optimum.z[x]), optimum.bound)
+
+    @property
+    def separable(self) -> bool:
+        """Whether some (w, b) has yᵢ(⟨w, xᵢ⟩ + b) > 0 for all i: the case that the theorem leaves out."""
+        program, _, _, _ = self._program(1.0, 0.0)
+        return program.solve().value < 1e-9
+
+    def _margins(self, x: slice) -> list[tuple[slice, Array]]:
+        """−yᵢ(⟨w, xᵢ⟩ + b)."""
+        return [(x, -self.labels[:, None] * np.hstack([self.examples, np.ones((len(self.labels), 1))]))]
+
+    def _program(self, of_loss: float, of_length: float) -> tuple[Program, slice, slice, slice]:
+        """(w, b), the losses ξ and ν ≥ ‖w‖_*, at these costs."""
+        count, width = self.examples.shape
+        program = Program()
+        x = program.columns(width + 1)
+        losses = program.columns(count, cost=of_loss, lower=0.0)
+        length = program.columns(1, cost=of_length)
+        program.at_most([*self._margins(x), (losses, -np.eye(count))], np.full(count, -1.0))
+        w = slice(x.start, x.stop - 1)
+        _at_least_norm(program, w, length, DUAL_ORDER[self.norm])
+        return program, x, losses, length
+
+    def _described(self, x: Array, value: float, bound: float) -> Solution:
+        return Solution(x, value, bound, 0.0, "reformulation", solves=1, oracle_calls=1)
+
+
+def _at_least_norm(program: Program, w: slice, length: slice, order: float) -> None:
+    """‖w‖ ≤ ν, in the norm of this order."""
+    count = w.stop - w.start
+    if order == 2:
+        program.cone([(length, np.ones((1, 1)))], [(w, np.eye(count))], np.zeros(count))
+        return
+    if order == 1:
+        sizes, spread = program.columns(count), np.eye(count)
+        program.at_most([(sizes, np.ones((1, count))), (length, -np.ones((1, 1)))], 0.0)
+    else:
+        sizes, spread = length, np.ones((count, 1))
+    for sign in (1, -1):
+        program.at_most([(w, sign * np.eye(count)), (sizes, -spread)], np.zeros(count))

@@ -1,0 +1,116 @@
+"""Oracle-based robust optimization: an online learner picks the coefficients, a solver without uncertainty answers."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robustfw import RobustfwError, UsageError
+from robustfw.regions import norms, per_row
+from robustfw_linear.problem import Problem, UncertainRows
+from robustfw_linear.solution import Found, InfeasibleError, UnboundedError
+
+Array = NDArray[np.float64]
+
+
+def learn(problem: Problem, accuracy: float, limit: int) -> Found:
+    """Online gradient ascent on δ against the nominal oracle; the answer is the oracle's mean (Ben-Tal et al. 2015).
+
+    Round t: z_t minimizes the cost for the rows at δ_t (the nominal oracle), then δ_i ← P(δ_i + η_t·∇_δ). Since the
+    learner's regret is at most √2·D·√(Σ‖∇‖²), with the steps η_t = D/√(2·Σ_{s ≤ t}‖∇_s‖²), the mean of z_1 … z_T
+    violates no row by more than √2·D·G/√T, for D the diameter of the set and G the largest gradient (the largest ‖x‖₂
+    where δ is added to the row): ε takes 2D²G²/ε² rounds at most. It costs no more than the robust optimum,
+    since every z_t is the optimum of a relaxation.
+
+    The pessimizing oracle looks at the mean after each round, and ends as soon as no row is violated by more
+    than ``accuracy``, in the units of b: most often long before the bound.
+
+    Raises:
+        InfeasibleError: the oracle proves for one δ that the problem has no solution.
+        UnboundedError: for one δ the cost falls without end; the method needs x within bounds.
+        RobustfwError: more than ``limit`` rounds.
+    """
+    learners = [_Learner(group) for group in problem.groups]
+    mean, bound = np.zeros_like(problem.cost), -math.inf
+    for done in range(1, limit + 1):
+        z, cost = _oracle(problem, [learner.rows for learner in learners])
+        mean, bound = mean + (z - mean) / done, max(bound, cost)
+        if _violation(problem, mean) <= accuracy:
+            promised = max((learner.promised(accuracy) for learner in learners), default=0.0)
+            return Found(mean, bound, done, oracle_calls=done, promised=max(1.0, promised))
+        for learner in learners:
+            learner.ascend(z)
+    promised = max(learner.promised(accuracy) for learner in learners)
+    raise RobustfwError(
+        f"after {limit} calls of the nominal oracle a constraint is violated by more than {accuracy:g}: "
+        f"allow up to {promised:.0f} calls (limit), or a larger violation (accuracy)"
+    )
+
+
+def _oracle(problem: Problem, rows: list[Array]) -> tuple[Array, float]:
+    program, z = problem.program(rows)
+    try:
+        optimum = program.solve()
+    except InfeasibleError as error:
+        raise InfeasibleError("no x satisfies all constraints for one choice from their sets") from error
+    except UnboundedError as error:
+        raise UnboundedError(
+            "for one choice from the sets the cost falls without end: the online method needs bounds (lower, upper) "
+            'for x; method="cutting-set" may do without'
+        ) from error
+    return optimum.z[z], optimum.bound
+
+
+def _violation(problem: Problem, z: Array) -> float:
+    beyond = (group.pessimize(z) @ z - group.limits for group in problem.groups)
+    return max((float(over.max(initial=0)) for over in beyond), default=0.0)
+
+
+@final
+class _Learner:
+    """δ for each row of a group, by projected gradient ascent with steps that need no constant but the diameter."""
+
+    def __init__(self, group: UncertainRows) -> None:
+        if not group.region.convex:
+            raise UsageError('the online method needs convex sets: solve by method="cutting-set"')
+        self.group = group
+        self.delta = group.region.zero()
+        self.diameter = _diameters(group)
+        self.squares = torch.zeros_like(self.diameter)
+        self.steepest = 0.0
+
+    @property
+    def rows(self) -> Array:
+        return self.group.rows_at(self.delta)
+
+    def ascend(self, z: Array) -> None:
+        """One step for every row."""
+        gradient = self.group.direction(z)
+        lengths = norms(gradient)
+        self.steepest = max(self.steepest, float(lengths.max()) if len(lengths) else 0.0)
+        self.squares = self.squares + lengths.square()
+        tiny = torch.finfo(self.squares.dtype).tiny
+        step = self.diameter / (2 * self.squares).clamp(min=tiny).sqrt()
+        self.delta = self.group.region.project(self.delta + per_row(step, gradient) * gradient)
+
+    def promised(self, accuracy: float) -> float:
+        """2D²G²/ε², for the largest of the sets."""
+        return 2 * (float(self.diameter.max() if len(self.diameter) else 0.0) * self.steepest / accuracy) ** 2
+
+
+def _diameters(group: UncertainRows) -> Tensor:
+    """An upper bound of each set's diameter: that of the smallest box around it, by two supports per coordinate."""
+    like = group.region.like
+    squares = like.new_zeros(len(like))
+    flat = like.flatten(1)
+    for j in range(flat.shape[1]):
+        towards = torch.zeros_like(flat)
+        towards[:, j] = 1
+        ends = [group.region.support(sign * towards.reshape(like.shape)).flatten(1)[:, j] for sign in (1, -1)]
+        squares = squares + (ends[0] - ends[1]).square()
+    return squares.sqrt()
