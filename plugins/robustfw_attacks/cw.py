@@ -8,7 +8,7 @@ import attrs
 from attrs.validators import ge, gt
 
 from robustfw import Attack
-from robustfw_attacks.nearest import Nearest
+from robustfw_attacks.nearest import Nearest, first_order
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,8 @@ class CarliniWagner(Attack):
     z are the logits at x + δ. Each example has its own c, found by bisection, and keeps the nearest solved δ of all
     that were tried. Adam descends and the set's projection takes δ back: the authors' change of variables by tanh is
     for a box alone, while projecting serves the box (``linf:radius=1`` within the data range) and every other set.
-    The first c is the one that just reaches the border if z are linear, instead of a number in the data's units.
+    The first c is the one that just reaches the border if z are linear, instead of a number in the data's units, and
+    the steps, which shrink to 0 in each round, are relative to that border's distance.
 
     Without a goal there is nothing to be near to, and Adam ascends J itself over the set. So it does in a problem
     without labels, which has no z_y, but for the distance; J then counts until the goal is reached.
@@ -38,7 +39,7 @@ class CarliniWagner(Attack):
 
     steps: Annotated[int, "gradients per example and weight c"] = attrs.field(default=60, validator=ge(1))
     rounds: Annotated[int, "weights c that are tried"] = attrs.field(default=6, validator=ge(1))
-    step: Annotated[float, "first step of a coordinate, relative to the set; it shrinks to 0 in each round"] = (
+    step: Annotated[float, "of a coordinate at first, relative to the set or, if less, the border's distance"] = (
         attrs.field(default=0.1, validator=gt(0))
     )
 
@@ -56,33 +57,43 @@ class CarliniWagner(Attack):
         nearest = Nearest.none_yet(problem)
         zero = problem.region.zero()
         rows = torch.arange(len(problem), device=zero.device)
+        if not len(problem):
+            return zero
         if problem.goal is None:
-            start = zero if problem.start is None else problem.start
-            self._round(problem, start, None, nearest, rows)
+            self._round(problem, None, None, nearest, rows)
             return nearest.delta
         nearest.offer(zero, problem.value(zero), rows)
         rows = nearest.unsolved
+        if not len(rows):
+            return nearest.delta
         rest = problem[rows]
         if rest.labelled:
             rest = attrs.evolve(rest, loss=losses.margin)
         nearest.value[rows] = -torch.inf  # from here on values are margins
-        weight = _first_weight(rest)
+        distance = first_order(rest)
+        weight = _first_weight(rest, distance)
         low, high = torch.zeros_like(weight), torch.full_like(weight, torch.inf)  # c that fails, c that succeeds
-        for _ in range(self.rounds if len(rows) else 0):
-            solved = self._round(rest, zero[rows], weight, nearest, rows)
+        for _ in range(self.rounds):
+            solved = self._round(rest, weight, distance, nearest, rows)
             low, high = low.where(solved, weight), high.where(~solved, weight)
             between = (low * high).sqrt().where(low > 0, high / APART)
             weight = between.where(high.isfinite(), low * APART)
         return nearest.delta
 
     def _round(
-        self, problem: InnerProblem, delta: Tensor, weight: Tensor | None, nearest: Nearest, rows: Tensor
+        self,
+        problem: InnerProblem,
+        weight: Tensor | None,
+        distance: Tensor | None,
+        nearest: Nearest,
+        rows: Tensor,
     ) -> Tensor:
-        """Adam from δ with one weight each (None: J alone); whether a row was solved on the way, (rows,)."""
+        """Adam with one weight each (None: J alone); whether a row was solved on the way, (rows,)."""
         import torch
 
         from robustfw.regions import per_row, wide
 
+        delta = problem.region.zero() if problem.start is None else problem.start
         kind = wide(delta.dtype)
         mean, square = (torch.zeros_like(delta, dtype=kind) for _ in range(2))
         solved_once = torch.zeros(len(delta), dtype=torch.bool, device=delta.device)
@@ -96,7 +107,7 @@ class CarliniWagner(Attack):
                 break
             if pace is None:
                 reach = problem.region.support(gradient).flatten(1).abs().amax(1).to(kind)
-                pace = self.step * per_row(reach, mean)
+                pace = self.step * per_row(reach if distance is None else torch.minimum(reach, distance), mean)
             ascent = gradient.to(kind)
             if weight is None or solved is None:
                 ascent = ascent / per_row(ascent.flatten(1).abs().mean(1).clamp(min=torch.finfo(kind).tiny), ascent)
@@ -111,16 +122,12 @@ class CarliniWagner(Attack):
         return solved_once
 
 
-def _first_weight(problem: InnerProblem) -> Tensor:
-    """2·|J|/‖∇J‖₂² at 0: the least c that reaches J = 0 if J is linear; without labels, the c that crosses the set."""
+def _first_weight(problem: InnerProblem, distance: Tensor) -> Tensor:
+    """2·distance/‖∇J‖₂ at 0: the least c that goes so far if J is linear."""
     import torch
 
-    from robustfw.regions import norms, wide
+    from robustfw.regions import norms
 
-    value, gradient, _ = problem.probe(problem.region.zero())
-    length = norms(gradient.to(wide(gradient.dtype)))
-    tiny = torch.finfo(length.dtype).tiny ** 0.5
-    distance = value.abs().to(length) / length.clamp(min=tiny)
-    if not problem.labelled:
-        distance = norms(problem.region.support(gradient)).to(length)
-    return (2 * distance / length.clamp(min=tiny)).clamp(min=tiny, max=1 / tiny)
+    _, gradient, _ = problem.probe(problem.region.zero())
+    tiny = torch.finfo(distance.dtype).tiny ** 0.5
+    return (2 * distance / norms(gradient.to(distance)).clamp(min=tiny)).clamp(tiny, 1 / tiny)

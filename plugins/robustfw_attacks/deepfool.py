@@ -12,10 +12,13 @@ from robustfw_attacks.nearest import Nearest, euclidean, largest
 from robustfw_attacks.targets import others
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from torch import Tensor
 
     from robustfw.problem import InnerProblem
+    from robustfw.regions import Region
 
 GROWTH, MOST = 4.0, 0.02
 """The overshoot grows from step to step, up to the paper's 2 %."""
@@ -28,9 +31,10 @@ class DeepFool(Attack):
 
     Between y and another class k runs a border, z_k − z_y = f_k + ⟨w_k, s⟩ = 0 to first order. A step goes to the
     border that is nearest: in ℓ2 along w_k, to |f_k|/‖w_k‖₂, and with ``norm=linf`` along sign(w_k), to |f_k|/‖w_k‖₁.
-    Nearness and step reckon with the set, and so with the data range: P(δ + λw_k) with the λ that makes up for what
-    the projection holds back, which in ℓ2 is the nearest member beyond the border if the set is convex. Clipping the
-    paper's step instead leaves part of it unspent. For a linear net one step is exact.
+    It is projected on the set, and what the projection holds back is left to the next step, with new gradients. Longer
+    steps that make up for it at once, and are the nearest for a linear net within the data range, were measured too:
+    on MNIST they took half the time and ended a tenth farther away. Where the set holds nothing back, one step is
+    exact for a linear net.
 
     The paper goes 2 % too far each time. Here the first step goes a millionth too far and each further one four times
     as much: nets that are nearly linear where it matters are met at their border. A row ends when it is solved or, in
@@ -60,7 +64,7 @@ class DeepFool(Attack):
         delta = problem.region.zero()
         if not problem.labelled:
             return problem.region.support(problem.value_and_grad(delta)[1])
-        nearest = Nearest.none_yet(problem, euclidean if self.norm == "l2" else largest)
+        nearest = Nearest.none_yet(problem, self._measure)
         rows = torch.arange(len(problem), device=delta.device)
         borders = None
         for k in range(self.steps + 1):
@@ -84,7 +88,6 @@ class DeepFool(Attack):
 
         from robustfw import losses
         from robustfw.regions import wide
-        from robustfw_attacks.rays import Rays
 
         def heights(logits: Tensor) -> Tensor:
             if problem.target is not None:
@@ -96,6 +99,35 @@ class DeepFool(Attack):
         depth = (-height.to(kind)).clamp(min=0)
         noise = torch.finfo(logits.dtype).eps * logits.to(kind).abs().amax(1, keepdim=True) * GROWTH**k
         wanted = depth * (1 + min(self.overshoot * GROWTH**k, MOST)) + noise
-        directions = slopes.to(kind) if self.norm == "l2" else slopes.to(kind).sign()
-        rays = Rays(problem.region, delta, slopes.to(kind), directions)
-        return rays.crossing((depth + wanted) / 2, wanted, euclidean if self.norm == "l2" else largest)
+        return self._nearest(problem.region, delta, wanted, slopes.to(kind))
+
+    def _nearest(self, region: Region, delta: Tensor, wanted: Tensor, slopes: Tensor) -> Tensor:
+        """Of the k members P(δ + λw), each as far as its border is, the one that gets there by the shortest way.
+
+        What a projection holds back counts as way still to go, so that a border which the set does not let δ approach
+        is never the nearest.
+
+        Args:
+            region: n sets.
+            delta: n members.
+            wanted: (n, k), the heights of the borders.
+            slopes: (n, k, *shape).
+        """
+        import torch
+
+        from robustfw.regions import inner_products, per_row
+
+        n, k = wanted.shape
+        row = torch.arange(n, device=delta.device)
+        slope, far = slopes.flatten(0, 1), delta.repeat_interleave(k, 0)
+        way = slope if self.norm == "l2" else slope.sign()
+        length = (wanted.flatten() / inner_products(slope, way)).nan_to_num(0, 0, 0)
+        moved = region[row.repeat_interleave(k)].project((far.to(slope) + per_row(length, slope) * way).to(delta.dtype))
+        step = (moved - far).to(slope)
+        distance = self._measure(step) * wanted.flatten() / inner_products(slope, step)
+        distance = torch.where(inner_products(slope, step) > 0, distance, torch.inf)
+        return moved[row * k + distance.reshape(n, k).argmin(1)]
+
+    @property
+    def _measure(self) -> Callable[[Tensor], Tensor]:
+        return euclidean if self.norm == "l2" else largest

@@ -8,7 +8,7 @@ import attrs
 from attrs.validators import ge, in_
 
 from robustfw import Attack
-from robustfw_attacks.nearest import Nearest
+from robustfw_attacks.nearest import Nearest, first_order
 from robustfw_attacks.targets import MEANING, TARGETS, Target, targets
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from robustfw.problem import InnerProblem
     from robustfw_attacks.descent import Seen
 
-APART = 8.0
+APART = 4.0
 """The factor between two weights while only one end of the bisection is known."""
 
 
@@ -88,15 +88,15 @@ def _all(problem: InnerProblem) -> Tensor:
 
 
 def _first_weight(problem: InnerProblem) -> Tensor:
-    """The c with which the linear model of J goes an eighth of the way across the set."""
+    """The c that the border asks for if it is where the linear model has it and ∇J there is half of that at 0."""
     import torch
 
-    from robustfw.regions import norms, wide
+    from robustfw.regions import norms
 
+    distance = first_order(problem)
     _, gradient, _ = problem.probe(problem.region.zero())
-    reach = norms(problem.region.support(gradient)).to(wide(gradient.dtype))
-    tiny = torch.finfo(reach.dtype).tiny
-    return (4 * norms(gradient.to(reach)) / reach.clamp(min=tiny)).clamp(min=tiny**0.5)
+    tiny = torch.finfo(distance.dtype).tiny ** 0.5
+    return (norms(gradient.to(distance)) / (4 * distance.clamp(min=tiny))).clamp(tiny, 1 / tiny)
 
 
 def _shown(nearest: Nearest, rows: Tensor | None = None) -> Seen:

@@ -26,6 +26,24 @@ def largest(delta: Tensor) -> Tensor:
     return delta.flatten(1).abs().amax(1)
 
 
+def first_order(problem: InnerProblem) -> Tensor:
+    """About how far the border is, (batch,): |m|/‖∇m‖₂ at 0, m the margin; at most as far as the set reaches.
+
+    Without labels there is no margin, and the reach of the set is all that is known.
+    """
+    import torch
+
+    from robustfw import losses
+    from robustfw.regions import norms
+
+    labelled = attrs.evolve(problem, loss=losses.margin) if problem.labelled else problem
+    margin, gradient, _ = labelled.probe(problem.region.zero())
+    reach = euclidean(problem.region.support(gradient))
+    length = norms(gradient.to(reach)) if problem.labelled else torch.zeros_like(reach)
+    distance = (margin.abs().to(reach) / length).nan_to_num(torch.inf, torch.inf)
+    return torch.minimum(distance, reach) if problem.labelled else reach
+
+
 @attrs.define(eq=False)
 class Nearest:
     """For each row the shortest δ seen that is solved; until there is one, that of highest value.
