@@ -35,6 +35,10 @@ class Lbfgs(Attack):
     c‖δ‖₂ + J of length t is a stationary point of (c/2t)·‖δ‖₂² + J, and c is searched for anyway; but the square is
     smooth at 0, where the descent begins, and bends the flat far side of cross-entropy, over which c‖δ‖₂ jumps.
 
+    The descent is a batched L-BFGS of our own (`robustfw_attacks.descent`). SciPy's L-BFGS-B, image by image, came as
+    near with the same number of evaluations and took several times as long (`benchmarks/distances.py`). With several
+    classes cross-entropy's curve of minimizers bends away from all of them, and ends farther off than ``cw``.
+
     Without a goal there is nothing to be near to: c = 0, and δ maximizes J itself over the set (eq. 10). So it does
     in a problem without labels, which has no t, but for c.
     """

@@ -82,6 +82,9 @@ class Memory(Attack):
     An example is known by its bytes, so augmentation that changes them each time leaves nothing to remember. The first
     ``examples`` seen have a place, the others are attacked without memory: keep·examples·4 bytes for each entry of δ.
 
+    It is an experiment. At equal cost it found worse cases than restarts, but not worse than a single longer run of
+    ``pgd`` whose steps shrink (`benchmarks/memory.py`).
+
     **What is not kept.** The memory lives in this object, in this process. It is no part of a checkpoint: a training
     that is resumed begins with an empty one, so it is not bit for bit the uninterrupted one, as with other attacks.
     Several processes have a memory each. And what is attacked with the same object later, such as validation examples,
