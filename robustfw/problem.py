@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from robustfw import losses
+from robustfw.errors import UsageError
 from robustfw.regions import Region
 
 Forward: TypeAlias = Callable[[Tensor], Tensor]
@@ -42,6 +43,8 @@ class InnerProblem:
     passes: Passes = attrs.field(factory=Passes)
     start: Tensor | None = None
     """A member that an iterated attack begins at, instead of at one of its own choice: what was found elsewhere."""
+    target: Tensor | None = None
+    """Labels (batch,) to move towards: values are then −J(…, target), see `towards`."""
 
     @classmethod
     def of(cls, function: Callable[[Tensor], Tensor], x: Tensor, region: Region) -> InnerProblem:
@@ -54,7 +57,26 @@ class InnerProblem:
     def __getitem__(self, rows: Tensor | slice) -> InnerProblem:
         """The problem of some of the rows; passes go on being counted together."""
         start = None if self.start is None else self.start[rows]
-        return attrs.evolve(self, x=self.x[rows], y=self.y[rows], region=self.region[rows], start=start)
+        target = None if self.target is None else self.target[rows]
+        return attrs.evolve(self, x=self.x[rows], y=self.y[rows], region=self.region[rows], start=start, target=target)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether y are class labels, and forward gives the classes' logits: some attacks look at these, not at J."""
+        return self.y.dim() == 1 and not self.y.is_floating_point()
+
+    def towards(self, target: Tensor) -> InnerProblem:
+        """max_{δ ∈ region} −J(forward(x + δ), target): the same rows, each on its way to another label (eq. 1).
+
+        Any attack becomes a targeted one this way. A target says where to go; when a row is solved is still the goal's
+        affair, so that an example which another class takes on the way counts as fooled.
+
+        Raises:
+            UsageError: y are no labels.
+        """
+        if not self.labelled:
+            raise UsageError("only a problem with class labels has targets: its y must be (batch,) whole numbers")
+        return attrs.evolve(self, target=target)
 
     def logits(self, delta: Tensor) -> Tensor:
         """forward(x + δ), without a graph."""
@@ -64,25 +86,66 @@ class InnerProblem:
 
     def value(self, delta: Tensor) -> Tensor:
         """J at x + δ, (batch,); ∞ where the goal is reached."""
-        logits = self.logits(delta)
-        return self._judged(logits, self.loss(logits, self.y))
+        return self.judged(self.logits(delta))
+
+    def judged(self, logits: Tensor) -> Tensor:
+        """The value that belongs to logits, (batch,); ∞ where the goal is reached."""
+        return self._judged(self._objective(logits), self._reached(logits))
 
     def value_and_grad(self, delta: Tensor) -> tuple[Tensor, Tensor]:
         """J at x + δ and its gradient in δ; entries that are not finite count as 0.
 
         The losses are summed, not averaged: no row's gradient depends on the size of the batch.
         """
+        values, gradient, solved = self.probe(delta)
+        return self._judged(values, solved), gradient
+
+    def probe(self, delta: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """J at x + δ, finite also where the goal is reached, its gradient, and where it is reached (None: no goal).
+
+        For attacks that weigh J against something else, and so have to know it on both sides of the border.
+        """
         self.passes.forward += len(self)
         self.passes.backward += len(self)
         with torch.enable_grad():
             delta = delta.detach().requires_grad_()
             logits = self.forward(self.region.apply(self.x, delta))
-            values = self.loss(logits, self.y)
-            if values.requires_grad:
-                (gradient,) = torch.autograd.grad(values.sum(), delta)
-            else:  # nothing differentiable on the way: no direction to go, which evaluation reports
-                gradient = torch.zeros_like(delta)
-        return self._judged(logits.detach(), values.detach()), gradient.nan_to_num(0, 0, 0)
+            values = self._objective(logits)
+            gradient = _gradient(values, delta)
+        return values.detach(), gradient, self._reached(logits.detach())
 
-    def _judged(self, logits: Tensor, values: Tensor) -> Tensor:
-        return values if self.goal is None else values.masked_fill(self.goal(logits, self.y), torch.inf)
+    def jacobian(self, delta: Tensor, outputs: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, several functions of them, and the gradients of these in δ.
+
+        ``outputs`` maps logits to (batch, k), row i of which depends on row i only. It costs one forward pass and k
+        backward passes.
+
+        Returns:
+            Logits (batch, classes), values (batch, k), gradients (batch, k, *shape); detached.
+        """
+        with torch.enable_grad():
+            delta = delta.detach().requires_grad_()
+            logits = self.forward(self.region.apply(self.x, delta))
+            values = outputs(logits)
+            gradients = [_gradient(column, delta, keep=True) for column in values.unbind(1)]
+        self.passes.forward += len(self)
+        self.passes.backward += len(self) * len(gradients)
+        return logits.detach(), values.detach(), torch.stack(gradients, 1)
+
+    def _objective(self, logits: Tensor) -> Tensor:
+        return self.loss(logits, self.y) if self.target is None else -self.loss(logits, self.target)
+
+    def _reached(self, logits: Tensor) -> Tensor | None:
+        return None if self.goal is None else self.goal(logits, self.y)
+
+    @staticmethod
+    def _judged(values: Tensor, solved: Tensor | None) -> Tensor:
+        return values if solved is None else values.masked_fill(solved, torch.inf)
+
+
+def _gradient(values: Tensor, delta: Tensor, *, keep: bool = False) -> Tensor:
+    """∇ Σ values; entries that are not finite count as 0. ``keep``: the graph is needed again."""
+    if not values.requires_grad:  # nothing differentiable on the way: no direction to go, which evaluation reports
+        return torch.zeros_like(delta)
+    (gradient,) = torch.autograd.grad(values.sum(), delta, retain_graph=keep)
+    return gradient.nan_to_num(0, 0, 0)

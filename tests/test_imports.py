@@ -29,7 +29,7 @@ TABLE = {
     "losses": "torch",
     "regions": "attrs errors regions torch",
     "splits": "attrs dataspec errors torch",
-    "problem": "attrs losses regions torch",
+    "problem": "attrs errors losses regions torch",
     "inner": "attack errors losses problem regions torch uncertainty",
     "parallel": "torch",
     "records": "attrs",

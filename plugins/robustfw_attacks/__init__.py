@@ -6,13 +6,30 @@ from typing import TYPE_CHECKING
 
 from robustfw import hookimpl
 from robustfw_attacks.combined import Restarts, Strongest
+from robustfw_attacks.cw import CarliniWagner
+from robustfw_attacks.deepfool import DeepFool
 from robustfw_attacks.iterated import FrankWolfe, Pgd
+from robustfw_attacks.lbfgs import Lbfgs
+from robustfw_attacks.memory import Memory
 from robustfw_attacks.single import Random, SingleStep
+from robustfw_attacks.targets import Targeted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FrankWolfe", "Pgd", "Random", "Restarts", "SingleStep", "Strongest"]
+__all__ = [
+    "CarliniWagner",
+    "DeepFool",
+    "FrankWolfe",
+    "Lbfgs",
+    "Memory",
+    "Pgd",
+    "Random",
+    "Restarts",
+    "SingleStep",
+    "Strongest",
+    "Targeted",
+]
 
 
 @hookimpl
@@ -20,6 +37,11 @@ def robustfw_register(add: Callable[[str, type], None]) -> None:
     add("single-step", SingleStep)
     add("pgd", Pgd)
     add("frank-wolfe", FrankWolfe)
+    add("lbfgs", Lbfgs)
+    add("cw", CarliniWagner)
+    add("deepfool", DeepFool)
     add("random", Random)
     add("restarts", Restarts)
     add("strongest", Strongest)
+    add("targeted", Targeted)
+    add("memory", Memory)

@@ -123,6 +123,27 @@ def check_solved(attack: Attack, seed: int) -> None:
         _require_member(linear, attack.maximize(everything, _generator(seed)), " when all rows are solved")
 
 
+def check_targets(attack: Attack, seed: int) -> None:
+    """On its way to a target it lowers J(θ, x + δ, target) of every row of a linear classifier (0 promises nothing)."""
+    if attack.linear_share == 0:
+        return
+    generator = _generator(seed)
+    x = torch.rand(ROWS, 1, 3, 3, generator=generator, dtype=torch.float64)
+    w = 0.3 * torch.randn(9, 5, generator=generator, dtype=torch.float64)
+
+    def classifier(moved: Tensor) -> Tensor:
+        return (moved - 0.5).flatten(1) @ w
+
+    y = classifier(x).argmax(1)
+    plain = InnerProblem(classifier, losses.cross_entropy, x, y, Cube().at(x).within(0 - x, 1 - x))
+    for k in range(1, 5):
+        problem = plain.towards((y + k) % 5)
+        delta = attack.maximize(problem, _generator(seed))
+        _require_member(problem, delta, " with a target")
+        gain = problem.value(delta) - problem.value(problem.region.zero())
+        require(gain > 0, "lowers the target's loss by {}", gain, x=x, delta=delta)
+
+
 class _Delicate(nn.Module):
     """Batch norm, dropout and a frozen parameter: everything that an attack could leave changed."""
 
@@ -183,5 +204,6 @@ LAWS = (
     Law("generator decides", check_generator),
     Law("rows are independent", check_rows),
     Law("solved rows", check_solved),
+    Law("targets", check_targets),
     Law("model untouched", check_model_untouched),
 )

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustfw import UncertaintySet
+from robustfw import Attack, UncertaintySet
 from robustfw.regions import Bound, Region, norms, per_row
 from robustfw.testing import findings
 from robustfw_norms.balls import L1Ball, L2Ball, LinfBall, NormBall
@@ -236,3 +236,16 @@ def test_the_distance_in_the_message_is_the_true_one():
     said = float(re.search(r"P\(z\) is (\S+) from the true projection", found.detail)[1])
     z = [float(number) for number in re.search(r"z = \[(.*?)\]", found.detail)[1].split(", ")]
     assert said == pytest.approx(min(math.hypot(*z), 0.8) - 0.4, abs=2e-3)
+
+
+@attrs.frozen
+class NoTarget(Attack):
+    """Climbs J whatever the target."""
+
+    def maximize(self, problem, generator):
+        _, gradient = attrs.evolve(problem, target=None).value_and_grad(problem.region.zero())
+        return problem.region.support(gradient)
+
+
+def test_an_attack_that_overlooks_its_target_dies_by_that_law_alone():
+    assert {finding.law for finding in findings(NoTarget()) if finding.broken} == {"targets"}

@@ -1,0 +1,152 @@
+"""Does a memory of each example's worst perturbations find worse cases than restarts at the same cost?
+
+Question: while a net is trained against PGD, how high a loss do `memory`, `restarts` and one longer run of `pgd` find
+on the same examples, for the same number of forward and backward passes?
+
+Claim: from the second visit on, `memory` finds a higher mean loss than restarts that cost no less, among short attacks
+and among long ones. The exit status is 1 if not. (That it beats one longer run of `pgd` is not claimed: see README.md.)
+
+Method: a net is trained by cross-entropy at PGD's worst cases. Before each epoch every attack is let loose on the same
+training examples at the net as it is then; the memory is filled by nothing else than these visits, so that it is one
+epoch old each time. All see the same set and data range. Passes are counted by `Passes`, forward and backward alike.
+
+    python -m benchmarks.memory [--dataset SPEC] [--model SPEC] [--uncertainty SPEC] [--epochs N] [--examples N]
+                                [--seed N] [--data-dir DIR] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import robustfw
+from benchmarks.circumstances import circumstances
+from robustfw import losses
+from robustfw.inner import frozen, region_at
+from robustfw.problem import InnerProblem, Passes
+from robustfw.session import data_root
+
+GROUPS = {
+    "short": (
+        "memory:attack=(pgd:steps=2,step=0.5)",
+        "memory:attack=(pgd:steps=2,step=0.25)",
+        "pgd:steps=3",
+        "restarts:n=2,attack=(pgd:steps=1)",
+    ),
+    "long": (
+        "memory:attack=(pgd:steps=5,step=0.5)",
+        "memory:attack=(pgd:steps=5,step=0.25)",
+        "memory:keep=3,attack=(pgd:steps=4,step=0.5)",
+        "pgd:steps=6",
+        "restarts:n=2,attack=(pgd:steps=3)",
+        "restarts:n=3,attack=(pgd:steps=2)",
+    ),
+}
+"""Attacks of about the same cost; the first of each group is held against its restarts."""
+ATTACKS = tuple(spec for group in GROUPS.values() for spec in group)
+BATCH, RATE = 100, 0.05
+
+
+def visited(
+    attack: robustfw.Attack, model: nn.Module, x: Tensor, y: Tensor, uncertainty: robustfw.UncertaintySet, seed: int
+) -> dict[str, float]:
+    """The mean loss and the share fooled at what an attack finds, and its passes per example."""
+    passes, generator, values, fooled = Passes(), torch.Generator().manual_seed(seed), [], []
+    with frozen(model):
+        for part, labels in zip(x.split(BATCH), y.split(BATCH), strict=True):
+            region = region_at(part, uncertainty, (0.0, 1.0))
+            problem = InnerProblem(model, losses.cross_entropy, part, labels, region, passes=passes)
+            delta = attack.maximize(problem, generator)
+            with torch.no_grad():
+                logits = model(region.apply(part, delta).clamp(0, 1))
+            values.append(losses.cross_entropy(logits, labels))
+            fooled.append(losses.misclassified(logits, labels))
+    return {
+        "loss": float(torch.cat(values).mean()),
+        "fooled": float(torch.cat(fooled).double().mean()),
+        "passes": (passes.forward + passes.backward) / len(x),
+    }
+
+
+def trained(model: nn.Module, x: Tensor, y: Tensor, uncertainty: robustfw.UncertaintySet, seed: int) -> None:
+    """One epoch at the worst cases that a short PGD finds."""
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.SGD(model.parameters(), RATE, momentum=0.9)
+    for rows in torch.randperm(len(x), generator=generator).split(BATCH):
+        moved = robustfw.worst_case(
+            model, x[rows], y[rows], uncertainty=uncertainty, attack="pgd:steps=5", generator=generator
+        )
+        loss = losses.cross_entropy(model(moved), y[rows]).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def rows(found: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
+    """Means over the visits after the first, where a memory is still empty."""
+    return [
+        {"attack": spec} | {key: statistics.fmean(visit[key] for visit in visits[1:]) for key in visits[0]}
+        for spec, visits in found.items()
+    ]
+
+
+def holds(table: list[dict[str, Any]]) -> bool:
+    """Whether the claim does."""
+    by = {row["attack"]: row for row in table}
+    pairs = [(group[0], other) for group in GROUPS.values() for other in group if other.startswith("restarts")]
+    return all(by[a]["loss"] > by[b]["loss"] and by[a]["passes"] <= by[b]["passes"] for a, b in pairs)
+
+
+def main() -> int:
+    """Print the table, or JSON (the table then goes to stderr)."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset", default="digits", help="[digits]")
+    parser.add_argument("--model", default="mlp", help="[mlp]")
+    parser.add_argument("--uncertainty", default="linf:radius=0.15", help="[linf:radius=0.15]")
+    parser.add_argument("--epochs", type=int, default=10, help="[10]")
+    parser.add_argument("--examples", type=int, default=1000, help="training examples [1000]")
+    parser.add_argument("--seed", type=int, default=0, help="[0]")
+    parser.add_argument(
+        "--data-dir", type=Path, help="where data files are; else ROBUSTFW_DATA, else ~/.cache/robustfw"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    options = parser.parse_args()
+    say = partial(print, file=sys.stderr if options.json else sys.stdout, flush=True)
+    try:
+        splits = robustfw.make("dataset", options.dataset).load(data_root(options.data_dir))
+        uncertainty = robustfw.make("uncertainty", options.uncertainty)
+        torch.manual_seed(options.seed)
+        model = robustfw.make("model", options.model).build(splits.spec)
+    except robustfw.RobustfwError as error:
+        parser.error(str(error))
+    x, y = next(splits.train.first(options.examples).in_order(options.examples))
+    attacks = {spec: robustfw.make("attack", spec) for spec in ATTACKS}
+    found: dict[str, list[dict[str, float]]] = {spec: [] for spec in ATTACKS}
+    for epoch in range(options.epochs):
+        for spec, attack in attacks.items():
+            found[spec].append(visited(attack, model, x, y, uncertainty, 1000 * options.seed + epoch))
+        trained(model.train(), x, y, uncertainty, epoch)
+    table = rows(found)
+    say(f"{'attack':<52}{'mean loss':>11}{'fooled':>9}{'passes':>9}")
+    for row in table:
+        say(f"{row['attack']:<52}{row['loss']:>11.4f}{row['fooled']:>9.4f}{row['passes']:>9.1f}")
+    facts = circumstances(
+        [], dataset=options.dataset, model=options.model, uncertainty=options.uncertainty, examples=len(x),
+        epochs=options.epochs, seed=options.seed,
+    )  # fmt: skip
+    say("", *(f"{key}: {value}" for key, value in facts.items()), sep="\n")
+    if options.json:
+        print(json.dumps({"rows": table, **facts}, indent=2, ensure_ascii=False))
+    return 0 if holds(table) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

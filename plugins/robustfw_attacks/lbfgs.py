@@ -1,0 +1,113 @@
+"""The box-constrained L-BFGS attack, which began it all (eq. 1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, final
+
+import attrs
+from attrs.validators import ge, in_
+
+from robustfw import Attack
+from robustfw_attacks.nearest import Nearest, first_order
+from robustfw_attacks.targets import MEANING, TARGETS, Target, targets
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from robustfw.problem import InnerProblem
+    from robustfw_attacks.descent import Seen
+
+APART = 4.0
+"""The factor between two weights while only one end of the bisection is known."""
+
+
+@final
+@attrs.frozen
+class Lbfgs(Attack):
+    """min c·‖δ‖₂² + J(θ, x + δ, t) over 𝒰, with the largest c that reaches the goal (Szegedy et al. 2013, eq. 1).
+
+    t is another class, and c is found for each example by bisection; the result is the nearest solved δ of all that
+    were tried. The box of eq. 1 is the set itself: with ``linf:radius=1`` within the data range it is [0, 1]ᵈ, and with
+    any other set the nearest member of that is looked for.
+
+    Eq. 1 has c‖δ‖₂. Its square is taken here: both have the same curve of minimizers, since a minimizer of
+    c‖δ‖₂ + J of length t is a stationary point of (c/2t)·‖δ‖₂² + J, and c is searched for anyway; but the square is
+    smooth at 0, where the descent begins, and bends the flat far side of cross-entropy, over which c‖δ‖₂ jumps.
+
+    The descent is a batched L-BFGS of our own (`robustfw_attacks.descent`). SciPy's L-BFGS-B, image by image, came as
+    near with the same number of evaluations and took several times as long (`benchmarks/distances.py`). With several
+    classes cross-entropy's curve of minimizers bends away from all of them, and ends farther off than ``cw``.
+
+    Without a goal there is nothing to be near to: c = 0, and δ maximizes J itself over the set (eq. 10). So it does
+    in a problem without labels, which has no t, but for c.
+    """
+
+    target: Annotated[Target, MEANING] = attrs.field(default="second", validator=in_(TARGETS))
+    steps: Annotated[int, "most gradients per example and weight c"] = attrs.field(default=20, validator=ge(1))
+    rounds: Annotated[int, "weights c that are tried"] = attrs.field(default=9, validator=ge(1))
+
+    def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
+        """At most ``rounds · steps`` forward and backward passes for each target, and two forward passes."""
+        from robustfw_attacks.descent import descend
+
+        nearest = Nearest.none_yet(problem)
+        start = problem.region.zero() if problem.start is None else problem.start
+        if problem.goal is None:
+            descend(problem, start, start.new_zeros(len(start)), self.steps, _shown(nearest))
+            return nearest.delta
+        zero = problem.region.zero()
+        logits = problem.logits(zero)
+        nearest.offer(zero, problem.judged(logits), _all(problem))
+        rows = nearest.unsolved
+        if not len(rows):
+            return nearest.delta
+        chosen = targets(problem, logits, self.target, generator)
+        rest = problem[rows]
+        for way in [rest.towards(target[rows]) for target in chosen] or [rest]:
+            self._bisected(way, start[rows], nearest, rows)
+        return nearest.delta
+
+    def _bisected(self, problem: InnerProblem, delta: Tensor, nearest: Nearest, rows: Tensor) -> None:
+        """Each round goes on from the last one's minimizer, towards 0 where that was solved and away where not."""
+        import torch
+
+        from robustfw_attacks.descent import descend
+
+        shown = _shown(nearest, rows)
+        weight = _first_weight(problem)
+        low, high = torch.zeros_like(weight), torch.full_like(weight, torch.inf)  # c that succeeds, c that fails
+        for _ in range(self.rounds):
+            delta = descend(problem, delta, weight, self.steps, shown)
+            solved = problem.value(delta).isposinf()
+            low, high = low.where(~solved, weight), high.where(solved, weight)
+            between = (low * high).sqrt().where(low > 0, high / APART)
+            weight = between.where(high.isfinite(), low * APART)
+
+
+def _all(problem: InnerProblem) -> Tensor:
+    import torch
+
+    return torch.arange(len(problem), device=problem.x.device)
+
+
+def _first_weight(problem: InnerProblem) -> Tensor:
+    """The c that the border asks for if it is where the linear model has it and ∇J there is half of that at 0."""
+    import torch
+
+    from robustfw.regions import norms
+
+    distance = first_order(problem)
+    _, gradient, _ = problem.probe(problem.region.zero())
+    tiny = torch.finfo(distance.dtype).tiny ** 0.5
+    return (norms(gradient.to(distance)) / (4 * distance.clamp(min=tiny))).clamp(tiny, 1 / tiny)
+
+
+def _shown(nearest: Nearest, rows: Tensor | None = None) -> Seen:
+    """What a descent shows its points to: the bookkeeping, of some of the rows."""
+
+    def seen(delta: Tensor, value: Tensor, solved: Tensor | None, number: Tensor) -> None:
+        judged = value if solved is None else value.masked_fill(solved, float("inf"))
+        nearest.offer(delta, judged, number if rows is None else rows[number])
+
+    return seen

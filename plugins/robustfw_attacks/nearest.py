@@ -1,0 +1,77 @@
+"""Bookkeeping of minimal-distance attacks: the nearest δ of each example that reaches the goal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from robustfw.problem import InnerProblem
+
+
+def euclidean(delta: Tensor) -> Tensor:
+    """‖δ‖₂ of each row, in float32 at least."""
+    from robustfw.regions import norms, wide
+
+    return norms(delta.to(wide(delta.dtype)))
+
+
+def largest(delta: Tensor) -> Tensor:
+    """‖δ‖_∞ of each row."""
+    return delta.flatten(1).abs().amax(1)
+
+
+def first_order(problem: InnerProblem) -> Tensor:
+    """About how far the border is, (batch,): |m|/‖∇m‖₂ at 0, m the margin; at most as far as the set reaches.
+
+    Without labels there is no margin, and the reach of the set is all that is known.
+    """
+    import torch
+
+    from robustfw import losses
+    from robustfw.regions import norms
+
+    labelled = attrs.evolve(problem, loss=losses.margin) if problem.labelled else problem
+    margin, gradient, _ = labelled.probe(problem.region.zero())
+    reach = euclidean(problem.region.support(gradient))
+    length = norms(gradient.to(reach)) if problem.labelled else torch.zeros_like(reach)
+    distance = (margin.abs().to(reach) / length).nan_to_num(torch.inf, torch.inf)
+    return torch.minimum(distance, reach) if problem.labelled else reach
+
+
+@attrs.define(eq=False)
+class Nearest:
+    """For each row the shortest δ seen that is solved; until there is one, that of highest value.
+
+    So one attack serves both questions. With a goal it answers how near the nearest solved member is; without one no
+    row is ever solved, and it answers which member has the highest value. What is not a number never wins.
+    """
+
+    delta: Tensor
+    value: Tensor
+    length: Tensor
+    measure: Callable[[Tensor], Tensor] = euclidean
+
+    @classmethod
+    def none_yet(cls, problem: InnerProblem, measure: Callable[[Tensor], Tensor] = euclidean) -> Nearest:
+        """δ = 0 with the value −∞."""
+        delta = problem.region.zero()
+        return cls(delta, delta.new_full((len(delta),), -float("inf")), measure(delta), measure)
+
+    def offer(self, delta: Tensor, value: Tensor, rows: Tensor) -> None:
+        """Take what is better; ``rows`` are the indices that δ and values belong to, a solved row's value is ∞."""
+        length, best = self.measure(delta), self.value[rows]
+        nearer = value.isposinf() & best.isposinf() & (length < self.length[rows])
+        better = nearer | (value.to(best) > best)
+        taken = rows[better]
+        self.delta[taken], self.value[taken], self.length[taken] = delta[better], value[better].to(best), length[better]
+
+    @property
+    def unsolved(self) -> Tensor:
+        """The indices of the rows that nothing has solved yet."""
+        return (~self.value.isposinf()).nonzero()[:, 0]
