@@ -25,6 +25,9 @@ class Vat(Penalty):
     d ← H d / ‖H d‖, H d ≈ ∇_r KL(p(·|x) ‖ p(·|x + r)) / ξ at r = ξ d (Miyato et al. 2015). p(·|x) is held fixed, and no
     label is used. r belongs to the ball, not to the data range: x + r may leave it.
 
+    Where few examples have labels, a β or ε that is too large keeps the net from learning these: one prediction for all
+    is smoothest. On MNIST with 100 labels, a fifth of an epoch, β = 0.2 and ε = 1 help and β = 1 with ε = 2 ruins.
+
     The net is in evaluation mode and in full precision for this: other dropout masks at x and x + r, or rounding to
     bf16, would be greater than a difference over ξ. In float32 a ξ of 1e-6, which is often found, leaves nothing of H d
     but rounding; 0.01 leaves a cosine of 0.997 to the exact one (a net on 784 pixels).
