@@ -148,8 +148,10 @@ class FewLabels(Dataset):
 
     The others get the label −1, which takes no part in a cross-entropy; a penalty such as ``vat`` learns from them too.
     The mean over a batch counts all rows, so that with a share s of labelled ones cross-entropy weighs s and a
-    penalty 1: a paper's weight λ beside a mean over labelled examples is β = λ·s, a fifth of it by default. Validation and test keep their labels: the measure is the same, and choosing by validation is kinder than
-    so few labels would be in earnest.
+    penalty 1: a paper's weight λ beside a mean over labelled examples is β = λ·s, a fifth of it by default.
+
+    Validation and test keep their labels: the measure is the same, and choosing by validation is kinder than so few
+    labels would be in earnest.
     """
 
     dataset: Annotated[Dataset, "spec of the data set, in memory"] = attrs.field(factory=Digits)
