@@ -15,7 +15,7 @@ from robustfw.dataspec import DataSpec
 from robustfw.errors import DataError, PluginError, RobustfwError, RobustfwWarning, RunError, TrainingError, UsageError
 from robustfw.hookspecs import hookimpl
 from robustfw.model import Model
-from robustfw.objective import Objective
+from robustfw.objective import Objective, Penalty
 from robustfw.options import Ratio
 from robustfw.records import Epoch, Record, Step
 from robustfw.uncertainty import UncertaintySet
@@ -49,6 +49,7 @@ __all__ = [
     "InnerProblem",
     "Model",
     "Objective",
+    "Penalty",
     "PluginError",
     "Ratio",
     "Record",

@@ -46,7 +46,7 @@ def train(
     model: Model | nn.Module | Spec | None = None,
     uncertainty: UncertaintySet | Spec | None = None,
     attack: Attack | Spec | None = None,
-    objective: Objective | Spec | None = None,
+    objective: Objective | Spec | Sequence[Objective | Spec] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     data_dir: str | Path | None = None,
@@ -55,8 +55,8 @@ def train(
 ) -> Iterator[Record]:
     """Train, as a generator of records: one `robustfw.engine.Epoch` per epoch, and with ``steps`` a `Step` per update.
 
-    Parts are objects or specs; a ``torch.nn.Module`` is trained in place, and `Splits` are data of your own. What is
-    left out is as in ``robustfw train``. The net is ``record.model``.
+    Parts are objects or specs; a ``torch.nn.Module`` is trained in place, and `Splits` are data of your own. A list of
+    objectives is a loss with penalties. What is left out is as in ``robustfw train``. The net is ``record.model``.
 
     Args:
         out: a run directory to write (manifest, metrics, checkpoints); nothing is written without it.

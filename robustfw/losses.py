@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+UNLABELLED = -1
+"""The label of an example that has none; splits for training may have some."""
+
 
 class Loss(Protocol):
     """J: logits (batch, classes) and labels (batch,) to losses (batch,)."""
@@ -16,19 +19,19 @@ class Loss(Protocol):
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """−log softmax(logits)_y, from the logits, in float32 at least."""
-    return functional.cross_entropy(_wide(logits), y, reduction="none")
+    """−log softmax(logits)_y, from the logits, in float32 at least; 0 for an example without a label."""
+    return functional.cross_entropy(_wide(logits), y, ignore_index=UNLABELLED, reduction="none")
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:
     """max_{k ≠ y} logits_k − logits_y: positive exactly where the prediction is wrong (Carlini & Wagner 2017).
 
-    Its gradient does not vanish where cross-entropy saturates (pitfall of float32 softmax).
+    Its gradient does not vanish where cross-entropy saturates (pitfall of float32 softmax). 0 without a label.
     """
-    logits = _wide(logits)
-    own = logits.gather(1, y[:, None])
-    others = logits.scatter(1, y[:, None], -torch.inf)
-    return others.amax(1) - own[:, 0]
+    logits, label = _wide(logits), y.clamp(min=0)[:, None]
+    own = logits.gather(1, label)
+    others = logits.scatter(1, label, -torch.inf)
+    return (others.amax(1) - own[:, 0]).masked_fill(y == UNLABELLED, 0)
 
 
 def misclassified(logits: Tensor, y: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +17,7 @@ from robustfw.attack import Attack
 from robustfw.dataset import Dataset
 from robustfw.errors import UsageError
 from robustfw.model import Model
-from robustfw.objective import Objective
+from robustfw.objective import Combined, Objective, combined
 from robustfw.optim import Optimizer, Schedule
 from robustfw.uncertainty import UncertaintySet
 
@@ -155,7 +155,7 @@ class Registry:
     @overload
     def make(self, kind: Literal["attack"], spec: Attack | options.Spec) -> Attack: ...
     @overload
-    def make(self, kind: Literal["objective"], spec: Objective | options.Spec) -> Objective: ...
+    def make(self, kind: Literal["objective"], spec: Objective | options.Spec | Sequence[Any]) -> Objective: ...
     @overload
     def make(self, kind: Literal["model"], spec: Model | options.Spec) -> Model: ...
     @overload
@@ -164,9 +164,16 @@ class Registry:
     def make(self, kind: str, spec: Any) -> Any: ...
 
     def make(self, kind: str, spec: Any) -> Any:
-        """The plugin object for a spec: ``"l1:radius=8"``, a mapping with ``use``, or the object itself."""
+        """The plugin object for a spec: ``"l1:radius=8"``, a mapping with ``use``, or the object itself.
+
+        Objectives may be a list of these, or ``"[robust,vat]"``: a loss and penalties (see `combined`).
+        """
         if kind in KINDS and isinstance(spec, KINDS[kind]):
             return spec
+        if kind == "objective" and isinstance(spec, str) and spec.strip().startswith("["):
+            spec = options.value_of(spec.strip())
+        if kind == "objective" and isinstance(spec, list | tuple):
+            return combined([self.make(kind, part) for part in spec])
         if not isinstance(spec, str | Mapping):
             raise UsageError(f'cannot make a plugin of kind {kind!r} from {spec!r}: give a spec like "name:key=value"')
         mapping = options.as_mapping(spec)
@@ -186,7 +193,9 @@ class Registry:
         return names[0] if names else f"{cls.__module__}:{cls.__qualname__}"
 
     def record(self, value: Any) -> Any:
-        """A plugin as a mapping that `make` takes back, for TOML and JSON; other values made plain."""
+        """A plugin as a mapping that `make` takes back, a sum as a list, for TOML and JSON; other values made plain."""
+        if isinstance(value, Combined):
+            return self.record(value.parts)
         if attrs.has(type(value)):
             named = {"use": self.name_of(value)} if isinstance(value, tuple(KINDS.values())) else {}
             return named | {
@@ -205,6 +214,8 @@ class Registry:
             return given.factory() if isinstance(given, attrs.Factory) else given  # type: ignore[arg-type]
 
         def record(value: Any) -> Any:
+            if isinstance(value, Combined):
+                return record(value.parts)
             if isinstance(value, list | tuple):
                 return [record(part) for part in value]
             if not (attrs.has(type(value)) and isinstance(value, tuple(KINDS.values()))):

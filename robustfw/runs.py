@@ -256,7 +256,10 @@ def _is_manifest(value: object) -> bool:
     if not (isinstance(value, dict) and isinstance(value.get("recipe"), dict) and isinstance(value.get("data"), dict)):
         return False
     recipe, data = value["recipe"], value["data"]
-    parts = all(isinstance(recipe.get(part), dict) for part in PARTS)
+    parts = all(isinstance(recipe.get(part), dict) for part in PARTS if part != "objective")
+    objective = recipe.get("objective")  # a sum of several is a list
+    listed = objective if isinstance(objective, list) and objective else [objective]
+    parts = parts and all(isinstance(part, dict) for part in listed)
     return parts and isinstance(data.get("hash"), str) and isinstance(data.get("spec"), dict)
 
 

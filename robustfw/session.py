@@ -20,6 +20,7 @@ from robustfw.dataset import Dataset
 from robustfw.dataspec import DataSpec
 from robustfw.errors import DataError, RunError, UsageError
 from robustfw.model import Model
+from robustfw.options import spell
 from robustfw.recipe import Recipe
 from robustfw.records import Record
 from robustfw.registry import Registry
@@ -157,7 +158,13 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], owner: str =
         if isinstance(there, Mapping) and isinstance(here, Mapping):
             yield from _differences(there, here, f"{owner}{key}.")
         elif there != here:
-            yield f"{owner}{key} is {there} there and {here} here"
+            yield f"{owner}{key} is {_told(there)} there and {_told(here)} here"
+
+
+def _told(value: Any) -> str:
+    """A recorded value in a sentence: plugins as specs."""
+    plugins = value if isinstance(value, list) else [value]
+    return spell(value) if all(isinstance(each, Mapping) and "use" in each for each in plugins) else str(value)
 
 
 def _manifest(recipe: Recipe, registry: Registry, splits: Splits, device: torch.device) -> dict[str, Any]:
@@ -193,9 +200,17 @@ def _described(value: Any, registry: Registry) -> Any:
 
 def _origins(record: Mapping[str, Any], registry: Registry) -> dict[str, str]:
     """The distribution behind each part of the recipe."""
-    names = {kind: part["use"] for kind, part in record.items() if isinstance(part, Mapping) and "use" in part}
     known = {(entry.kind, entry.name): entry.distribution for entry in registry.entries.values()}
-    return {kind: known.get((kind, name), "given as an object") for kind, name in names.items()}
+    origins = {
+        kind: [known.get((kind, name), "given as an object") for name in _names(part)] for kind, part in record.items()
+    }
+    return {kind: ", ".join(dict.fromkeys(found)) for kind, found in origins.items() if found}
+
+
+def _names(part: Any) -> list[str]:
+    """The names of the plugins that a part of a recorded recipe is made of: one, or several where they are a sum."""
+    listed = part if isinstance(part, list) else [part]
+    return [str(each["use"]) for each in listed if isinstance(each, Mapping) and "use" in each]
 
 
 def _commit() -> str | None:
@@ -212,7 +227,7 @@ def _commit() -> str | None:
 def named_parts(run: Run, *kinds: str) -> dict[str, Any]:
     """The recipe in a run's manifest; its parts of these kinds must have names, by which they can be made again."""
     recipe: dict[str, Any] = run.manifest()["recipe"]
-    objects = [kind for kind in kinds if ":" in str(recipe[kind].get("use", ""))]
+    objects = [kind for kind in kinds if any(":" in name for name in _names(recipe[kind]))]
     if objects:
         raise RunError(
             f"the {' and the '.join(objects)} of the run in {run.path} were given as objects, which only the program "

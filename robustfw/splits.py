@@ -15,8 +15,11 @@ from torch.utils.data import Dataset as TorchDataset
 
 from robustfw.dataspec import DataSpec
 from robustfw.errors import DataError
+from robustfw.losses import UNLABELLED
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
+LABELLED_SHARE = 0.2
+"""Of a training epoch, where only some examples have a label and nobody says how often these are repeated."""
 Augment: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
 """(x, generator) ↦ x of the same shape and range; on whole batches."""
 
@@ -130,8 +133,32 @@ class Splits:
         kept, apart = order[count:].sort().values, order[:count].sort().values
         return cls(train.subset(kept), train.subset(apart), test, spec, augment)
 
+    def with_labels(self, count: int, *, seed: int = 0, repeats: int | None = None) -> Splits:
+        """The same data, with ``count`` training labels kept and the others replaced by −1 (semi-supervised learning).
+
+        As many of each class as of any other, up to one; which ones, the seed decides. Each labelled example stands
+        ``repeats`` times in an epoch, by default so often that a fifth of the epoch is labelled: among 57,000 examples
+        100 would meet a batch too rarely. Validation and test keep their labels, which are the measure.
+
+        Raises:
+            DataError: the examples are not in memory, or a class has too few.
+        """
+        if not isinstance(self.train, TensorSplit):
+            raise DataError("labels can be taken from examples in memory only, and these are read from files as needed")
+        labelled = _stratified(self.train.y, self.spec.classes, count, torch.Generator().manual_seed(seed))
+        y = torch.full_like(self.train.y, UNLABELLED)
+        y[labelled] = self.train.y[labelled]
+        others = len(y) - len(labelled)
+        if repeats is None:
+            repeats = max(1, round(LABELLED_SHARE / (1 - LABELLED_SHARE) * others / max(1, len(labelled))))
+        rows = torch.cat([torch.arange(len(y)), labelled.repeat(repeats - 1)])
+        return attrs.evolve(self, train=TensorSplit(self.train.x[rows], y[rows]))
+
     def check(self) -> None:
-        """Raise a `DataError` where tensors do not fit the spec: shape, range, labels."""
+        """Raise a `DataError` where tensors do not fit the spec: shape, range, labels.
+
+        A training label may be −1, which says that there is none; validation and test measure, and need them.
+        """
         for name in ("train", "validation", "test"):
             split = getattr(self, name)
             if isinstance(split, TensorSplit) and len(split):
@@ -143,6 +170,22 @@ class Splits:
         return hashlib.sha256(parts.encode()).hexdigest()
 
 
+def _stratified(y: Tensor, classes: int, count: int, generator: torch.Generator) -> Tensor:
+    """Indices of ``count`` examples, each class as often as any other up to one, ascending."""
+    order = torch.randperm(len(y), generator=generator)
+    share, rest = divmod(count, classes)
+    favoured = torch.randperm(classes, generator=generator)[:rest].tolist()
+    chosen = []
+    for label in range(classes):
+        own, wanted = order[y[order] == label], share + (label in favoured)
+        if len(own) < wanted:
+            raise DataError(
+                f"{count} labels would be {wanted} of class {label}, of which there are {len(own)}: keep fewer"
+            )
+        chosen.append(own[:wanted])
+    return torch.cat(chosen).sort().values
+
+
 def _check_tensors(name: str, split: TensorSplit, spec: DataSpec) -> None:
     if tuple(split.x.shape[1:]) != spec.shape or len(split.x) != len(split.y):
         raise DataError(
@@ -151,7 +194,8 @@ def _check_tensors(name: str, split: TensorSplit, spec: DataSpec) -> None:
         )
     if split.y.dtype != torch.int64:
         raise DataError(f"{name} labels are {str(split.y.dtype).removeprefix('torch.')}: give int64 (y.long())")
-    if int(split.y.min()) < 0 or int(split.y.max()) >= spec.classes:
+    lowest = UNLABELLED if name == "train" else 0
+    if int(split.y.min()) < lowest or int(split.y.max()) >= spec.classes:
         raise DataError(
             f"{name} labels run from {int(split.y.min())} to {int(split.y.max())}, outside 0 … {spec.classes - 1}"
         )

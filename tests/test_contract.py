@@ -38,6 +38,12 @@ VARIANTS = [
     ("model", "mlp:hidden=[]"),
     ("model", "resnet18-cifar:width=4"),
     ("objective", "mixed:alpha=0"),
+    ("objective", "vat:iterations=3,xi=0.1"),
+    ("objective", "contractive:probes=20"),
+    ("objective", "noise:kind=uniform,bounds=none"),
+    ("objective", "[robust,vat,(contractive:beta=0.1),operator-norm]"),
+    ("objective", "[input-gradient,vat]"),
+    ("dataset", "few-labels:dataset=(two-moons:examples=200),labels=7,repeats=3"),
     ("optimizer", "sgd:momentum=0"),
     ("schedule", "multistep:milestones=[0.1,0.2],gamma=0.5"),
 ]

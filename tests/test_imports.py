@@ -16,7 +16,7 @@ INTERFACES = "attack dataset model objective uncertainty"
 TABLE = {
     "attack": "",
     "model": "",
-    "objective": "",
+    "objective": "attrs errors losses",
     "dataset": "",
     "dataspec": "attrs",
     "uncertainty": "attrs",
@@ -28,7 +28,7 @@ TABLE = {
     "recipe": f"attrs errors optim options {INTERFACES}",
     "losses": "torch",
     "regions": "attrs errors regions torch",
-    "splits": "attrs dataspec errors torch",
+    "splits": "attrs dataspec errors losses torch",
     "problem": "attrs errors losses regions torch",
     "inner": "attack errors losses problem regions torch uncertainty",
     "parallel": "torch",
@@ -47,7 +47,7 @@ TABLE = {
     "seeds": "attrs",
     "runs": "attrs errors files records safetensors state torch",
     "session": (
-        "robustfw attrs dataset dataspec engine errors hardware model parallel recipe records "
+        "robustfw attrs dataset dataspec engine errors hardware model options parallel recipe records "
         "registry runs splits state torch"
     ),
     "api": "evaluation inner losses problem recipe records registry runs session splits torch",

@@ -51,10 +51,11 @@ OPTIONS = [
 ]  # fmt: skip
 
 
-def test_two_processes_learn_what_one_does(tmp_path):
-    """Halves of each batch, gradients averaged: the same net up to the order of sums."""
-    one, _ = train(tmp_path, "one", 1, OPTIONS)
-    two, answers = train(tmp_path, "two", 2, OPTIONS)
+@pytest.mark.parametrize("objective", ["robust", "[mixed,input-gradient,operator-norm,(contractive:probes=16)]"])
+def test_two_processes_learn_what_one_does(tmp_path, objective):
+    """Halves of each batch, gradients averaged: the same net up to the order of sums, also where it is run again."""
+    one, _ = train(tmp_path, "one", 1, [*OPTIONS, "--objective", objective])
+    two, answers = train(tmp_path, "two", 2, [*OPTIONS, "--objective", objective])
     for name in ("best", "last"):
         weights = [load_file(run / "checkpoints" / f"{name}.safetensors") for run in (one, two)]
         for key, value in weights[0].items():

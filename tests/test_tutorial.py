@@ -118,6 +118,7 @@ def test_the_pages_plugin_registers_under_its_names(page, registry):
         ("uncertainty", "ellipsoid"),
         ("attack", "climb"),
         ("objective", "smoothed"),
+        ("objective", "calm"),
         ("model", "tiny"),
         ("dataset", "stripes"),
     }

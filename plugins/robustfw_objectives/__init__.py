@@ -1,59 +1,30 @@
-"""Training objectives: clean, robust (eq. 9) and their mixture (eq. 3)."""
+"""Training objectives: losses (clean, robust, mixed, trades, noise, dropout), and penalties that are added to one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, final
+from typing import TYPE_CHECKING
 
-import attrs
-from attrs.validators import ge, le
-
-from robustfw import Objective, hookimpl
+from robustfw import hookimpl
+from robustfw_objectives.jacobians import Contractive, InputGradient, OperatorNorm
+from robustfw_objectives.random_inputs import Dropout, Noise
+from robustfw_objectives.smoothness import Trades, Vat
+from robustfw_objectives.standard import Clean, Mixed, Robust
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor, nn
-
-    from robustfw.objective import WorstCase
-
-
-def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    from robustfw import losses
-
-    return losses.cross_entropy(logits, y)
-
-
-@final
-@attrs.frozen
-class Clean(Objective):
-    """J(θ, x, y): standard training, cross-entropy on the data as it is."""
-
-    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
-        """Asks for no worst case."""
-        return _cross_entropy(model(x), y)
-
-
-@final
-@attrs.frozen
-class Robust(Objective):
-    """max_{δ ∈ 𝒰(x)} J(θ, x + δ, y): adversarial training, never on the clean data (eq. 9, Algorithm 1)."""
-
-    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
-        """Cross-entropy at the worst cases."""
-        return _cross_entropy(model(worst_case()), y)
-
-
-@final
-@attrs.frozen
-class Mixed(Objective):
-    """α·J(θ, x, y) + (1 − α)·J(θ, x̃, y) (eq. 3, Goodfellow et al. 2014)."""
-
-    alpha: Annotated[float, "weight of the clean loss"] = attrs.field(default=0.5, validator=[ge(0), le(1)])
-
-    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
-        """Two forward passes, so that batch norm sees clean and perturbed batches apart, as in training on either."""
-        perturbed = worst_case()
-        return self.alpha * _cross_entropy(model(x), y) + (1 - self.alpha) * _cross_entropy(model(perturbed), y)
+__all__ = [
+    "Clean",
+    "Contractive",
+    "Dropout",
+    "InputGradient",
+    "Mixed",
+    "Noise",
+    "OperatorNorm",
+    "Robust",
+    "Trades",
+    "Vat",
+]
 
 
 @hookimpl
@@ -61,3 +32,10 @@ def robustfw_register(add: Callable[[str, type], None]) -> None:
     add("clean", Clean)
     add("robust", Robust)
     add("mixed", Mixed)
+    add("trades", Trades)
+    add("noise", Noise)
+    add("dropout", Dropout)
+    add("vat", Vat)
+    add("contractive", Contractive)
+    add("operator-norm", OperatorNorm)
+    add("input-gradient", InputGradient)

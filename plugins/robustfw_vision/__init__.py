@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robustfw import hookimpl
-from robustfw_vision.datasets import Cifar10, Digits, FashionMnist, ImageFolder, Mnist, TwoMoons
+from robustfw_vision.datasets import Cifar10, Digits, FashionMnist, FewLabels, ImageFolder, Mnist, TwoMoons
 from robustfw_vision.models import (
     Linear,
     MadryMnist,
@@ -35,3 +35,4 @@ def robustfw_register(add: Callable[[str, type], None]) -> None:
     add("fashion-mnist", FashionMnist)
     add("cifar10", Cifar10)
     add("image-folder", ImageFolder)
+    add("few-labels", FewLabels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, final
 
 import attrs
-from attrs.validators import ge, gt, in_
+from attrs.validators import ge, gt, in_, optional
 
 from robustfw import Dataset, DataSpec
 
@@ -139,3 +139,30 @@ class ImageFolder(Dataset):
 
         folder = root / self.path
         return reading.image_folder(folder, self.size, self.workers, self.validation, _augment(self.augment))
+
+
+@final
+@attrs.frozen
+class FewLabels(Dataset):
+    """Another data set of which few training examples keep their label: semi-supervised learning.
+
+    The others get the label −1, which takes no part in a cross-entropy; a penalty such as ``vat`` learns from them too.
+    The mean over a batch counts all rows, so that with a share s of labelled ones cross-entropy weighs s and a
+    penalty 1: a paper's weight λ beside a mean over labelled examples is β = λ·s, a fifth of it by default.
+
+    Validation and test keep their labels: the measure is the same, and choosing by validation is kinder than so few
+    labels would be in earnest.
+    """
+
+    dataset: Annotated[Dataset, "spec of the data set, in memory"] = attrs.field(factory=Digits)
+    labels: Annotated[int, "training examples that keep theirs, as many of each class"] = attrs.field(
+        default=100, validator=ge(1)
+    )
+    repeats: Annotated[int | None, "how often each of these is in an epoch; none: they become a fifth of it"] = (
+        attrs.field(default=None, validator=optional(ge(1)))
+    )
+    seed: Annotated[int, "decides which"] = 0
+
+    def load(self, root: Path) -> Splits:
+        """The other's splits."""
+        return self.dataset.load(root).with_labels(self.labels, seed=self.seed, repeats=self.repeats)

@@ -30,11 +30,19 @@ STRONGER = "restarts:n=10,attack=(pgd:steps=100)"
 
 
 def _part_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--dataset, --model, …: a spec each."""
+    """--dataset, --model, …: a spec each, and --objective as often as there are parts of a sum."""
     for kind in reversed(KINDS):
-        text = f"Spec of the {kind}. [{DEFAULTS[kind]}]"
-        command = click.option(f"--{kind}", metavar="SPEC", help=text)(command)
+        several = kind == "objective"
+        more = "; again for a penalty to add" if several else ""
+        text = f"Spec of the {kind}{more}. [{DEFAULTS[kind]}]"
+        callback = _one_or_list if several else None
+        command = click.option(f"--{kind}", metavar="SPEC", help=text, multiple=several, callback=callback)(command)
     return command
+
+
+def _one_or_list(_: click.Context, __: click.Parameter, specs: tuple[str, ...]) -> str | list[str] | None:
+    """What a recipe would hold: a spec where there is one, a list where there are several."""
+    return None if not specs else specs[0] if len(specs) == 1 else list(specs)
 
 
 @functools.cache
@@ -68,12 +76,13 @@ class _Train(click.Command):
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where data files are. [ROBUSTFW_DATA]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
 def train(
-    recipe: Path | None, out: Path | None, resume: bool, data_dir: Path | None, as_json: bool, **flags: str | None
+    recipe: Path | None, out: Path | None, resume: bool, data_dir: Path | None, as_json: bool, **flags: Any
 ) -> None:
     """Train a net, robustly; without any option, on scikit-learn's digits in seconds.
 
     RECIPE is a TOML file with the keys dataset, model, uncertainty, attack, objective (specs, or tables with
-    use = "name") and a table [train]; flags win over it. A resumed run needs neither: it keeps its own.
+    use = "name"; objective may be a list of them, a loss and penalties) and a table [train]; flags win over it. A
+    resumed run needs neither: it keeps its own.
 
     Ctrl-C (or SIGTERM) saves the state after the step under way and ends with exit status 130 (143); a second one
     stops at once. A run that was killed loses a minute at most: --resume goes on from the last checkpoint.
@@ -95,7 +104,7 @@ def train(
         print_json(result)
 
 
-def _given(recipe: Path | None, flags: dict[str, str | None]) -> dict[str, Any]:
+def _given(recipe: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
     """The recipe file's parts, with the flags over them."""
     parts = {} if recipe is None else _read_toml(recipe)
     set_flags = {name: value for name, value in flags.items() if value is not None}

@@ -140,13 +140,15 @@ def verdicts(
 
     Raises:
         PluginError: a perturbation lies outside its set or the data range.
-        DataError: the split is empty.
+        DataError: the split is empty, or an example has no label.
     """
     if not len(split):
         raise DataError("there is not one example to evaluate")
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     generator = torch.Generator().manual_seed(seed)
     for x, y in split.in_order(batch_size, device):
+        if bool((y == losses.UNLABELLED).any()):
+            raise DataError("examples without a label (−1) cannot be evaluated: leave them out")
         start, passes = time.perf_counter(), Passes()
         with frozen(model):
             with torch.no_grad():

@@ -183,7 +183,9 @@ def _manifest(path: Path) -> dict[str, Any]:
     if not isinstance(recipe, dict) or not isinstance(data, dict) or not isinstance(data.get("spec", {}), dict):
         raise RunError(f"{file} is not the manifest of a run: name a directory that robustfw train made")
     for part in PARTS:
-        if not isinstance(recipe.get(part), dict) or (part != "train" and "use" not in recipe[part]):
+        given = recipe.get(part)
+        listed = given if part == "objective" and isinstance(given, list) and given else [given]
+        if not all(isinstance(each, dict) and (part == "train" or "use" in each) for each in listed):
             raise damaged(file, f"the recipe's {part} is missing")
     return manifest
 

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
@@ -93,7 +93,8 @@ class Plan:
     def _trainings(self, mode: str, seed: int) -> Iterator[Job]:
         for net in self.experiment.nets_of(mode):
             parts, out = self.experiment.parts(mode, net, self.budget), self.run(mode, net, seed)
-            flags = [f for kind in KINDS if kind in parts for f in (f"--{kind}", str(parts[kind]))]
+            specs = [(kind, spec) for kind in KINDS if kind in parts for spec in _listed(parts[kind])]
+            flags = [f for kind, spec in specs for f in (f"--{kind}", str(spec))]
             train = parts["train"] | {"seed": seed}
             flags += [f for key, value in train.items() for f in ("--" + key.replace("_", "-"), str(value))]
             arguments = ["train", *flags, *self._data(), "--resume", "--out", out]
@@ -162,3 +163,8 @@ class Plan:
     def _first(self, examples: int | None) -> list[str]:
         examples = self.examples(examples)
         return [] if examples is None else ["--examples", str(examples)]
+
+
+def _listed(part: Any) -> list[Any]:
+    """The specs of a part: one, or several where they are a sum."""
+    return part if isinstance(part, list) else [part]

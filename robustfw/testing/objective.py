@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from robustfw import losses
-from robustfw.objective import Objective
+from robustfw.objective import Objective, Penalty, WorstCase
 from robustfw.testing.laws import Law, require
 
 
@@ -18,10 +18,30 @@ def _setting(seed: int, rows: int = 8) -> tuple[nn.Module, Tensor, Tensor]:
 
 
 def _losses(objective: Objective, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Losses from a fixed state of torch's global generator, which the caller gets back as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return _asked(objective, model, x, y)
+
+
+def _asked(objective: Objective, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     def worst_case(*, loss: losses.Loss = losses.cross_entropy) -> Tensor:
         return (x + 0.05).clamp(0, 1).detach()
 
     return objective(model, x, y, worst_case)
+
+
+def _seeded(objective: Objective, model: nn.Module, x: Tensor, y: Tensor, seed: int) -> tuple[Tensor, bool]:
+    """Losses from a state of torch's global generator, detached; and whether they drew from it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        values = _asked(objective, model, x, y).detach()
+        return values, not torch.equal(before, torch.get_rng_state())
+
+
+def _close(values: Tensor, others: Tensor) -> Tensor:
+    return (values - others).abs() <= 1e-5 * (1 + others.abs())
 
 
 def check_form(objective: Objective, seed: int) -> None:
@@ -55,8 +75,102 @@ def check_worst_cases_detached(objective: Objective, seed: int) -> None:
     require(gradient is None, "a gradient flows back into x")
 
 
+def check_certain(objective: Objective, seed: int) -> None:
+    """Where predictions are so certain that gradients vanish, losses and the gradient in θ are finite."""
+    model, x, y = _setting(seed)
+    last = model.get_submodule("3")
+    with torch.no_grad():
+        for parameter in last.parameters():
+            parameter.mul_(1e4)
+    for labels in (y, model(x).argmax(1)):
+        values = _losses(objective, model, x, labels)
+        require(bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}")
+        gradients = torch.autograd.grad(values.mean(), list(model.parameters()), allow_unused=True)
+        require(all(g is None or bool(g.isfinite().all()) for g in gradients), "the gradient is not finite")
+
+
+def check_rows(objective: Objective, seed: int) -> None:
+    """Loss i depends on row i of x and y only (on a net without batch norm); a permuted batch permutes the losses.
+
+    The second is asked of objectives that draw nothing at random: draws go by position.
+    """
+    model, x, y = _setting(seed)
+    values, random = _seeded(objective, model, x, y, seed)
+    others, labels = x.flip(0).contiguous(), (y + 1) % 3
+    for row in range(0, len(x), 3):
+        others[row], labels[row] = x[row], y[row]
+    mixed, _ = _seeded(objective, model, others, labels, seed)
+    kept = torch.arange(0, len(x), 3)
+    require(_close(mixed[kept], values[kept]), "the loss of a row depends on other rows", was=values[kept])
+    order = torch.arange(len(x)).roll(3)
+    permuted, _ = _seeded(objective, model, x[order], y[order], seed)
+    require(
+        _close(permuted, values[order]) | random, "the loss of a row depends on its place in the batch", was=permuted
+    )
+
+
+def check_reproducible(objective: Objective, seed: int) -> None:
+    """The same state of torch's global generator gives the same losses, bit for bit: nothing is remembered."""
+    model, x, y = _setting(seed)
+    first, _ = _seeded(objective, model, x, y, seed)
+    _seeded(objective, model, x.flip(0), y, seed + 1)
+    second, _ = _seeded(objective, model, x, y, seed)
+    require(bool(torch.equal(first, second)), "the same call gives other losses: a resumed training would differ")
+
+
+def check_unlabelled(objective: Objective, seed: int) -> None:
+    """An example without a label (y = −1) has no cross-entropy: its loss is less by that; others keep theirs."""
+    model, x, y = _setting(seed)
+    whole, _ = _seeded(objective, model, x, y, seed)
+    without = torch.arange(len(y)) % 2 == 0
+    values, _ = _seeded(objective, model, x, y.masked_fill(without, losses.UNLABELLED), seed)
+    require(bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}")
+    require(_close(values, whole) | without, "a label that another example lacks changes the loss", was=whole)
+    require((values < whole) | ~without, "the loss without a label is as with one", was=whole)
+
+
+def check_left_alone(objective: Objective, seed: int) -> None:
+    """Parameters, training flags and hooks are as before; after a penalty's own part, batch norm's statistics too."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fixed, live = nn.BatchNorm2d(3).eval(), nn.BatchNorm2d(4)  # a layer that its owner has fixed stays so
+        layers = fixed, nn.Conv2d(3, 4, 1), live, nn.ReLU(), nn.Dropout(0.5)
+        model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16, 3))
+        x, y = torch.rand(8, 3, 2, 2), torch.arange(8) % 3
+    own = isinstance(objective, Penalty)
+    watched: dict[str, Tensor] = {**dict(model.named_parameters()), **(dict(model.named_buffers()) if own else {})}
+    before = {name: value.detach().clone() for name, value in watched.items()}
+    flags = [module.training for module in model.modules()]
+    _losses(_OwnPart(objective) if isinstance(objective, Penalty) else objective, model, x, y)
+    changed = [name for name, value in watched.items() if not torch.equal(value, before[name])]
+    require(not changed, f"it changed {', '.join(changed)} of the net")
+    require([module.training for module in model.modules()] == flags, "it left another training mode behind")
+    require(all(p.requires_grad for p in model.parameters()), "it left parameters frozen")
+    require(not any(_hooks(module) for module in model.modules()), "it left a hook behind")
+
+
+class _OwnPart(Objective):
+    """A penalty without the cross-entropy that it is added to."""
+
+    def __init__(self, penalty: Penalty) -> None:
+        self._penalty = penalty
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
+        return self._penalty.penalty(model, x, y, worst_case)
+
+
+def _hooks(module: nn.Module) -> int:
+    kinds = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+    return sum(len(hooks) for hooks in kinds)
+
+
 LAWS = (
     Law("form", check_form),
     Law("gradient", check_gradient),
+    Law("certain predictions", check_certain),
     Law("worst cases detached", check_worst_cases_detached),
+    Law("rows are independent", check_rows),
+    Law("reproducible", check_reproducible),
+    Law("unlabelled", check_unlabelled),
+    Law("net left alone", check_left_alone),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 import torch
 from PIL import Image
@@ -87,6 +88,46 @@ def test_crops_are_shifted_and_mirrored_copies():
     assert (windows == moved).flatten(2).all(2).any(0).all()
 
 
+def test_few_labels_are_stratified_repeated_and_the_seeds(tmp_path):
+    whole = robustfw.make("dataset", "digits").load(tmp_path)
+    few = [robustfw.make("dataset", f"few-labels:labels=23,seed={seed}").load(tmp_path) for seed in (0, 0, 1)]
+    assert few[0].fingerprint() == few[1].fingerprint() != few[2].fingerprint()
+    for splits in few:
+        splits.check()
+        x, y, n = splits.train.x, splits.train.y, len(whole.train)
+        assert torch.equal(x[:n], whole.train.x)
+        labelled = y[:n] >= 0
+        assert torch.equal(y[:n][labelled], whole.train.y[labelled])
+        assert sorted(y[:n][labelled].bincount().tolist()) == [2] * 7 + [3] * 3
+        assert float((y >= 0).float().mean()) == pytest.approx(0.2, abs=0.01)
+        assert len(torch.cat([x[:n], x[n:]]).flatten(1).unique(dim=0)) == len(whole.train.x.flatten(1).unique(dim=0))
+        assert torch.equal(splits.validation.y, whole.validation.y)
+        assert torch.equal(splits.test.y, whole.test.y)
+
+
+def test_few_labels_repeated_as_often_as_one_says(tmp_path):
+    once, thrice = (
+        robustfw.make("dataset", f"few-labels:labels=50,repeats={repeats}").load(tmp_path).train for repeats in (1, 3)
+    )
+    assert (len(thrice) - len(once), int((once.y >= 0).sum()), int((thrice.y >= 0).sum())) == (100, 50, 150)
+    every = robustfw.make("dataset", "few-labels:dataset=(two-moons:examples=100),labels=60").load(tmp_path)
+    assert int((every.train.y >= 0).sum()) == 60
+
+
+def test_more_labels_than_there_are(tmp_path):
+    with pytest.raises(DataError, match=r"5000 labels would be 500 of class 0, of which there are .*: keep fewer"):
+        robustfw.make("dataset", "few-labels:labels=5000").load(tmp_path)
+
+
+def test_only_training_may_lack_labels(tmp_path):
+    splits = robustfw.make("dataset", "few-labels").load(tmp_path)
+    with pytest.raises(DataError, match="validation labels run from -1"):
+        attrs.evolve(splits, validation=splits.train).check()
+    net = robustfw.make("model", "linear").build(splits.spec)
+    with pytest.raises(DataError, match=r"without a label .* cannot be evaluated"):
+        robustfw.evaluate(net, splits.train, uncertainty="l2", attack="single-step", classes=10)
+
+
 def test_image_folders_are_read_by_name(tmp_path):
     for part, count in (("train", 6), ("test", 2)):
         for label, colour in (("blue", (0, 0, 255)), ("red", (255, 0, 0))):
@@ -108,6 +149,16 @@ def test_image_folders_are_read_by_name(tmp_path):
         .load(tmp_path)
         .fingerprint()
     )
+
+
+def test_labels_of_files_stay(tmp_path):
+    for part in ("train", "test"):
+        (tmp_path / part / "one").mkdir(parents=True)
+        for i in range(4):
+            Image.new("RGB", (8, 8)).save(tmp_path / part / "one" / f"{i}.png")
+    spec = f"few-labels:labels=1,dataset=(image-folder:path={tmp_path},size=8,workers=0)"
+    with pytest.raises(DataError, match="from examples in memory only"):
+        robustfw.make("dataset", spec).load(tmp_path)
 
 
 def test_folders_that_are_not_there(tmp_path):

@@ -131,3 +131,9 @@ def test_every_flag_of_a_plan_comes_from_the_recipe():
         "digits",
     )
     assert set(flags) >= {f"--{kind}" for kind in KINDS if kind != "objective"}
+
+
+def test_a_sum_of_objectives_is_a_flag_for_each_part():
+    experiment = Experiment.read(TINY.replace('objective = "clean"', 'objective = ["clean", "vat"]', 1), "it")
+    commands = [job.command for job in Plan(experiment, ("exact",), "quick", 1, data_dir="d").jobs()]
+    assert any("--objective clean --objective vat" in command for command in commands)

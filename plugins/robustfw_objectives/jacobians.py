@@ -1,0 +1,92 @@
+"""Penalties on derivatives: of the loss in x, of each layer in its input, and on the layers' operator norms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, final
+
+import attrs
+from attrs.validators import ge
+
+from robustfw import Penalty
+from robustfw_objectives.standard import cross_entropy
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from robustfw.objective import WorstCase
+
+
+@final
+@attrs.frozen
+class InputGradient(Penalty):
+    """β · ‖∇ₓJ(θ, x, y)‖₂², squared: double backpropagation (Drucker & LeCun 1992; Ross & Doshi-Velez 2018).
+
+    To first order max over ‖δ‖₂ ≤ r of J(θ, x + δ, y) is J + r‖∇ₓJ‖₂; the square is differentiable at 0, too. The
+    net is in evaluation mode for the gradient. An example without a label has none.
+    """
+
+    beta: Annotated[float, "weight beside the loss's 1"] = attrs.field(default=1.0, validator=ge(0))
+
+    def penalty(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
+        """One forward and one backward pass, which is differentiated."""
+        import torch
+
+        from robustfw_objectives.passes import evaluating
+
+        with evaluating(model, x), torch.enable_grad():
+            x = x.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(cross_entropy(model(x), y).sum(), x, create_graph=True)
+        return self.beta * gradient.flatten(1).square().sum(1)
+
+
+@final
+@attrs.frozen
+class Contractive(Penalty):
+    """β Σ_l ‖∂h_{l+1}/∂h_l‖_F²: the layer-wise Jacobian penalty of the deep contractive network (Gu & Rigazio 2014).
+
+    h_0, h_1, … are the inputs of the linear and convolutional layers in the order of their calls, and the last is the
+    logits: each step is a layer with what follows it, activation and pool. The squared norms are estimated without bias
+    by Hutchinson's probes, E‖vᵀ∂h_{l+1}/∂h_l‖² with random signs v; for outputs of no more units than there are probes
+    the unit vectors are taken, which is exact. The net is in evaluation mode; no label is used.
+    """
+
+    beta: Annotated[float, "weight beside the loss's 1"] = attrs.field(default=0.01, validator=ge(0))
+    probes: Annotated[int, "random sign vectors per layer and example: a backward pass through it each"] = attrs.field(
+        default=1, validator=ge(1)
+    )
+
+    def penalty(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
+        """One forward pass, and ``probes`` backward ones, each layer by itself; signs by torch's global generator."""
+        import torch
+
+        from robustfw_objectives.passes import evaluating
+        from robustfw_objectives.probing import squared_jacobians
+
+        with evaluating(model, x), torch.enable_grad():
+            return self.beta * squared_jacobians(model, x.detach().requires_grad_(), self.probes)
+
+
+@final
+@attrs.frozen
+class OperatorNorm(Penalty):
+    """β Σ_l ‖W_l‖₂: the largest singular value of each linear and convolutional layer (Szegedy et al. 2013, sec. 4.3).
+
+    Each is the Lipschitz constant of its layer, biases aside, as an operator on inputs of the size that it gets here: a
+    convolution with its stride, padding, dilation and groups, not its reshaped kernel. They are found by the power
+    method's Krylov space (Lanczos), anew and from the same vector each time: nothing is remembered, nothing is random.
+    Batch norm's scale is not counted. The same for all examples; no label is used.
+    """
+
+    beta: Annotated[float, "weight beside the loss's 1"] = attrs.field(default=0.01, validator=ge(0))
+    iterations: Annotated[int, "applications of each layer and of its adjoint to one vector"] = attrs.field(
+        default=20, validator=ge(1)
+    )
+
+    def penalty(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
+        """One forward pass of one example, to see the sizes; then the layers alone."""
+        from robustfw_objectives.passes import evaluating
+        from robustfw_objectives.spectral import operator_norms
+
+        with evaluating(model, x):
+            total = operator_norms(model, x, self.iterations).sum()
+        return (self.beta * total).expand(len(x))

@@ -1,0 +1,54 @@
+"""Extra passes through the net that is being trained, which must not show in it afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+AFFINE = (
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
+"""Layers with weights: what a net's own depth is counted in."""
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module, x: Tensor, *, full_precision: bool = True) -> Iterator[None]:
+    """The net in evaluation mode, its flags put back afterwards; parameters stay differentiable.
+
+    Batch norm then normalises by its running statistics, so that rows are independent and no statistic is written, and
+    dropout is off: what is differenced or differentiated is one function. ``full_precision`` turns autocast off, too.
+    """
+    flags = [(module, module.training) for module in model.modules()]
+    with torch.autocast(x.device.type, enabled=False) if full_precision else contextlib.nullcontext():
+        model.eval()
+        try:
+            yield
+        finally:
+            for module, training in flags:
+                module.training = training
+
+
+def inputs_of_layers(model: nn.Module, x: Tensor) -> tuple[list[tuple[nn.Module, Tensor]], Tensor]:
+    """A forward pass: the layers with weights in the order of their calls, each with its input, and the logits."""
+    found: list[tuple[nn.Module, Tensor]] = []
+
+    def note(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        found.append((module, given[0]))
+
+    layers = [module for module in model.modules() if isinstance(module, AFFINE)]
+    hooks = [layer.register_forward_pre_hook(note) for layer in layers]
+    try:
+        logits = model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found, logits

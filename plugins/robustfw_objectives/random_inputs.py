@@ -1,0 +1,84 @@
+"""Baselines that perturb the input at random instead of in the worst way: noise and dropout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, final
+
+import attrs
+from attrs.validators import ge, in_
+
+from robustfw import DataError, Objective
+from robustfw_objectives.standard import cross_entropy
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from robustfw.objective import WorstCase
+
+
+def _check_bounds(_: object, field: attrs.Attribute[Any], value: tuple[float, ...] | None) -> None:
+    if value is not None and not (len(value) == 2 and value[0] < value[1]):
+        raise ValueError(f"{field.name} must be two ascending numbers like [0,1], or none, not {value}")
+
+
+def _check_rate(_: object, field: attrs.Attribute[Any], value: float) -> None:
+    if not 0 <= value < 1:
+        raise ValueError(f"{field.name} must be a share, at least 0 and less than 1, not {value}")
+
+
+@final
+@attrs.frozen
+class Noise(Objective):
+    """J(θ, clip(x + n), y) with n random in each coordinate: the baseline of training with noise (Bishop 1995).
+
+    Gaussian: n ~ N(0, scale²). Uniform: n ~ U(−scale, scale), of which the worst case over ``linf:radius=scale`` is the
+    robust counterpart. Clipped to the data range, and drawn anew for each batch.
+    """
+
+    scale: Annotated[float, "standard deviation, or half the width of the interval; in units of the data"] = (
+        attrs.field(default=0.1, validator=ge(0))
+    )
+    kind: Annotated[Literal["gaussian", "uniform"], "distribution of each coordinate"] = attrs.field(
+        default="gaussian", validator=in_(("gaussian", "uniform"))
+    )
+    bounds: Annotated[tuple[float, ...] | None, "the data range, which noisy examples keep; none: they need not"] = (
+        attrs.field(default=(0.0, 1.0), validator=_check_bounds)
+    )
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
+        """One forward pass, on noisy examples only.
+
+        Raises:
+            DataError: x itself is outside the bounds, which would then move it.
+        """
+        return cross_entropy(model(self.noisy(x)), y)
+
+    def noisy(self, x: Tensor) -> Tensor:
+        """clip(x + n), (batch, *shape), from torch's global generator."""
+        import torch
+
+        moved = x + self.scale * (torch.randn_like(x) if self.kind == "gaussian" else 2 * torch.rand_like(x) - 1)
+        if self.bounds is None:
+            return moved
+        low, high = self.bounds
+        if bool(((x < low) | (x > high)).any()):
+            raise DataError(f"x is outside [{low:g}, {high:g}]: give noise the data's own range by its option bounds")
+        return moved.clamp(low, high)
+
+
+@final
+@attrs.frozen
+class Dropout(Objective):
+    """J(θ, m·x/(1 − rate), y) with m ∈ {0, 1} random in each coordinate: dropout on the input (Srivastava et al. 2014).
+
+    Layers are left alone; a net that is to have dropout inside has it as layers of its own. What remains is scaled, so
+    that the mean stays x, and may then leave the data range.
+    """
+
+    rate: Annotated[float, "share of the coordinates that become 0"] = attrs.field(default=0.2, validator=_check_rate)
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
+        """One forward pass; the mask comes from torch's global generator."""
+        from torch.nn import functional
+
+        return cross_entropy(model(functional.dropout(x, self.rate)), y)
