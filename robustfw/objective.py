@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from robustfw.losses import Loss
+    from robustfw.splits import Split
 
 
 class WorstCase(Protocol):
@@ -27,3 +28,7 @@ class Objective(ABC):
     @abstractmethod
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
         """The losses, of shape (batch,), differentiable in the parameters of the model."""
+
+    def fitted(self, train: Split) -> Self:
+        """The objective after a look at the training examples, as `robustfw.UncertaintySet.fitted`; by default itself."""
+        return self

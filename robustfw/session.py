@@ -99,7 +99,13 @@ def begin(
     run = None
     if out is not None:
         run = _run(out, recipe, registry, splits, device, state, resume=resume)
-    return Session(recipe, splits, state, run if parallel.rank() == 0 else None, registry)
+    return Session(_fitted(recipe, splits), splits, state, run if parallel.rank() == 0 else None, registry)
+
+
+def _fitted(recipe: Recipe, splits: Splits) -> Recipe:
+    """The recipe with whatever learns from data having seen the training examples, and no others."""
+    parts = {"uncertainty": recipe.uncertainty, "objective": recipe.objective}
+    return attrs.evolve(recipe, **{kind: part.fitted(splits.train) for kind, part in parts.items()})
 
 
 def usable_device(name: str) -> torch.device:

@@ -37,12 +37,13 @@ VARIANTS = [
     ("optimizer", "sgd:momentum=0"),
     ("schedule", "multistep:milestones=[0.1,0.2],gamma=0.5"),
 ]
+LAWS_OF = LAWS | {kind: base.laws() for kind, base in REGISTRY.kinds.items() if kind not in LAWS}
 CASES = [(e.kind, e.name) for e in REGISTRY.entries.values() if e.name not in ELSEWHERE] + VARIANTS
 
 
 @pytest.mark.parametrize(
     ("kind", "spec", "law"),
-    [(kind, spec, law) for kind, spec in CASES for law in LAWS[kind]],
+    [(kind, spec, law) for kind, spec in CASES for law in LAWS_OF[kind]],
     ids=lambda value: getattr(value, "name", str(value)),
 )
 def test_law(kind, spec, law):
@@ -58,6 +59,7 @@ def test_every_registered_class_builds_without_options_and_comes_back_from_its_s
 
 def test_every_interface_has_laws():
     assert set(LAWS) == set(KINDS)
+    assert all(LAWS_OF[kind] for kind in REGISTRY.kinds)
 
 
 def test_expected_failures_need_a_law_and_must_happen():

@@ -21,10 +21,11 @@ TABLE = {
     "dataspec": "attrs",
     "uncertainty": "attrs",
     "errors": "",
+    "interface": "",
     "hookspecs": "pluggy",
     "options": "attrs cattrs errors",
     "optim": "attrs hookspecs torch",
-    "registry": f"attrs errors hookspecs optim options pluggy {INTERFACES}",
+    "registry": f"attrs errors hookspecs interface optim options pluggy {INTERFACES}",
     "recipe": f"attrs errors optim options {INTERFACES}",
     "losses": "torch",
     "regions": "attrs errors regions torch",
@@ -36,7 +37,7 @@ TABLE = {
     "hardware": "torch",
     "state": "attrs problem recipe torch",
     "overfitting": "attack attrs inner losses problem regions torch uncertainty",
-    "collection": "attrs errors evaluation files inner registry safetensors torch uncertainty",
+    "collection": "attrs errors evaluation files inner registry safetensors splits torch uncertainty",
     "results": "robustfw errors files",
     "evaluation": f"attrs errors evaluation inner losses problem regions splits torch {INTERFACES}",
     "engine": (
@@ -62,11 +63,11 @@ TABLE = {
         "recipe registry report reproduction results runs session testing"
     ),
     "testing": (
-        "attrs dataspec errors hypothesis inner losses optim problem pytest regions registry "
+        "attrs dataspec errors hypothesis inner interface losses optim problem pytest regions registry "
         f"safetensors session splits testing torch {INTERFACES}"
     ),
     "": (
-        "api attack dataset dataspec errors hookspecs model objective options problem records "
+        "api attack dataset dataspec errors hookspecs interface model objective options problem records "
         "regions splits uncertainty"
     ),
 }
