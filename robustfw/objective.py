@@ -30,5 +30,5 @@ class Objective(ABC):
         """The losses, of shape (batch,), differentiable in the parameters of the model."""
 
     def fitted(self, train: Split) -> Self:
-        """The objective after a look at the training examples, as `robustfw.UncertaintySet.fitted`; by default itself."""
+        """The objective after a look at the training examples, as `UncertaintySet.fitted`; by default itself."""
         return self

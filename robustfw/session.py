@@ -104,8 +104,8 @@ def begin(
 
 def _fitted(recipe: Recipe, splits: Splits) -> Recipe:
     """The recipe with whatever learns from data having seen the training examples, and no others."""
-    parts = {"uncertainty": recipe.uncertainty, "objective": recipe.objective}
-    return attrs.evolve(recipe, **{kind: part.fitted(splits.train) for kind, part in parts.items()})
+    uncertainty, objective = recipe.uncertainty.fitted(splits.train), recipe.objective.fitted(splits.train)
+    return attrs.evolve(recipe, uncertainty=uncertainty, objective=objective)
 
 
 def usable_device(name: str) -> torch.device:

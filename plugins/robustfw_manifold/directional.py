@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.nn.functional import one_hot
 
-from robustfw import losses
 from robustfw.regions import wide
 
 Output: TypeAlias = Literal["logits", "label", "loss"]
@@ -30,18 +31,29 @@ def squares(model: nn.Module, x: Tensor, y: Tensor, basis: Tensor, output: Outpu
     directions = basis.shape[1]
     if not len(x) or not directions:
         return torch.zeros(len(x), dtype=wide(x.dtype), device=x.device)
-    labels = y.repeat_interleave(directions, 0)
-    with _evaluating(model), forward_ad.dual_level():
-        repeated = x.repeat_interleave(directions, 0)
-        outputs = model(forward_ad.make_dual(repeated, basis.flatten(0, 1).to(repeated)))
-        if output == "loss":
-            outputs = losses.cross_entropy(outputs, labels)
-        slopes = forward_ad.unpack_dual(outputs).tangent
-    if slopes is None:  # the outputs do not depend on x at all
-        return torch.zeros(len(x), dtype=wide(x.dtype), device=x.device)
-    if output == "label":
-        slopes = slopes.gather(1, labels[:, None])
-    return slopes.to(wide(slopes.dtype)).reshape(len(x), -1).square().sum(1)
+    with _evaluating(model):
+        logits, slopes = along(model, x, basis)
+    logits, slopes = logits.to(wide(logits.dtype)), slopes.to(wide(slopes.dtype))
+    if output != "logits":
+        label = one_hot(y, logits.shape[2]).to(logits)[:, None]
+        # The gradient of cross-entropy in the logits is softmax − label.
+        slopes = (slopes * (label if output == "label" else logits.softmax(2) - label)).sum(2)
+    return slopes.flatten(1).square().sum(1)
+
+
+def along(function: Callable[[Tensor], Tensor], x: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    """A function's values at x and derivatives along directions (batch, count, *shape), both (batch, count, *out).
+
+    By forward mode; the function is given a batch in which each row of x stands ``count`` times.
+    """
+    count = directions.shape[1]
+    repeated = x.detach().repeat_interleave(count, 0)
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)  # torch's own import
+        outputs = function(forward_ad.make_dual(repeated, directions.flatten(0, 1).to(repeated)))
+        value, slopes = forward_ad.unpack_dual(outputs)
+    slopes = torch.zeros_like(value) if slopes is None else slopes  # None: it does not depend on x at all
+    return value.unflatten(0, (len(x), count)), slopes.unflatten(0, (len(x), count))
 
 
 @contextlib.contextmanager

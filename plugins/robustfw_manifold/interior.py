@@ -62,7 +62,7 @@ class _State:
         residual, outside = self._residual(), self._outside()
         # Multipliers of thousands leave a residual of rounding; and products of 1e-15 are as far as it goes.
         rough = _largest(residual) > 1e-10 * (1 + _largest(self.multipliers))
-        going = (gap > 1e-15) & ((gap > 1e-12) | rough | (_largest(outside) > 1e-11))
+        going = (gap > 1e-15) & ((gap > 1e-12) | rough | (_largest(outside) > 1e-12))
         if not going.any():
             return False
         factor = self._factor()

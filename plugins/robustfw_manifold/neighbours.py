@@ -29,6 +29,10 @@ def components(x: Tensor, points: Tensor, neighbors: int, dim: int) -> Tensor:
             "fit the set to the data that it is used on"
         )
     among = points.flatten(1).to(x)
-    nearest = torch.cdist(x.flatten(1), among, compute_mode="use_mm_for_euclid_dist").topk(min(neighbors, len(among)), largest=False).indices
+    nearest = (
+        torch.cdist(x.flatten(1), among, compute_mode="use_mm_for_euclid_dist")
+        .topk(min(neighbors, len(among)), largest=False)
+        .indices
+    )
     around = among[nearest]
     return leading(around - around.mean(1, keepdim=True), dim).unflatten(2, x.shape[1:])

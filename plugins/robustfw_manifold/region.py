@@ -28,9 +28,7 @@ ROUNDING = 32
 @final
 @attrs.frozen(eq=False)
 class TangentBall(Region):
-    """{δ ∈ Γ : ‖δ‖₂ ≤ r}, Γ spanned by the rows of an orthonormal basis B; with Π = BᵀB.
-
-    """
+    """{δ ∈ Γ : ‖δ‖₂ ≤ r}, Γ spanned by the rows of an orthonormal basis B; with Π = BᵀB."""
 
     like: Tensor
     basis: Tensor
@@ -124,7 +122,7 @@ class TangentInBox(Region):
 
     def _slack(self, delta: Tensor) -> Tensor:
         rounding = torch.finfo(torch.promote_types(delta.dtype, self.ball.basis.dtype)).eps
-        return (2 * interior.ACCURACY + rounding) * self._reach
+        return (1.1 * interior.ACCURACY + rounding) * self._reach
 
     def project(self, point: Tensor) -> Tensor:
         """The nearest point; members are returned as they are."""
@@ -149,8 +147,8 @@ class TangentInBox(Region):
     def gap(self, direction: Tensor, found: Tensor) -> Tensor:
         """An upper bound of max_{δ ∈ 𝒰} ⟨direction, δ⟩ − ⟨direction, found⟩, (batch,).
 
-        By weak duality: ⟨g, δ⟩ = ⟨g − q, δ⟩ + ⟨q, δ⟩ ≤ r‖Π(g − q)‖₂ + Σⱼ max(qⱼlⱼ, qⱼuⱼ), for any q; it is tight for the
-        multipliers of the box.
+        By weak duality: ⟨g, δ⟩ = ⟨g − q, δ⟩ + ⟨q, δ⟩ ≤ r‖Π(g − q)‖₂ + Σⱼ max(qⱼlⱼ, qⱼuⱼ), for any q; it is tight
+        for the multipliers of the box.
         """
         exact = direction.double().flatten(1)
         along = self._drive(direction)

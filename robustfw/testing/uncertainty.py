@@ -11,6 +11,7 @@ import math
 import pickle
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from typing import Any
 
 import attrs
 import torch
@@ -307,7 +308,7 @@ def check_precisions(uncertainty: UncertaintySet, seed: int) -> None:
 
 
 def check_plain(uncertainty: UncertaintySet, seed: int) -> None:
-    """The options are picklable, compare equal, repr spells them in Python, and fitting the set changes none of them."""
+    """The options are picklable, compare equal, repr spells them in Python, and fitting the set changes none."""
     require(pickle.loads(pickle.dumps(uncertainty)) == uncertainty, "pickling changes it")
     namespace = {cls.__name__: cls for cls in _classes_in(uncertainty)} | {"Fraction": Fraction}
     try:
@@ -322,7 +323,7 @@ def check_plain(uncertainty: UncertaintySet, seed: int) -> None:
     require(not region.support(torch.ones_like(x)).requires_grad, "at(x) keeps the graph of x")
 
 
-def _classes_in(value: object) -> set[type]:
+def _classes_in(value: Any) -> set[type]:
     """The classes of a plugin and of the plugins among its options."""
     if not attrs.has(type(value)):
         return set()

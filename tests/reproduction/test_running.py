@@ -42,9 +42,7 @@ def test_it_ends_with_tables_and_verdicts(done):
     folder, printed = done
     page = json.loads((folder / "reproduction.json").read_text())
     assert [table["title"] for table in page["tables"]] == ["exact: as it should be", "faithful: as it was"]
-    assert [row[0] for row in page["tables"][1]["rows"]] == [
-        "baseline", "robust ℓ2", "robust ℓ∞", "another baseline"
-    ]
+    assert [row[0] for row in page["tables"][1]["rows"]] == ["baseline", "robust ℓ2", "robust ℓ∞", "another baseline"]
     assert page["tables"][0]["rows"][1][1] == "99.10 %"
     assert {claim["verdict"] for claim in page["claims"]} <= {"confirmed", "not confirmed", "undecided"}
     assert sum(not claim["net"] for claim in page["claims"]) == 2 * 6
