@@ -8,10 +8,11 @@ Claim: at each n, both tangent methods have a higher mean accuracy than clean. T
 
 Method: real MNIST, the same net, batches, number of updates and labelled images for all; the tangent spaces are learnt
 from all training images without their labels, as in the paper. Each method's strength (radius, β) is the one of a small
-grid with the highest mean accuracy on the validation images, for each n. There is no data range: a black and white image
-has next to no tangent moves within [0, 1]. Also given: accuracy under PGD-20 within the tangent set and the ℓ2 ball.
+grid with the highest mean accuracy on the validation images, for each n. There is no data range: within [0, 1] a black
+and white image has next to no tangent moves. Also given: accuracy under PGD-20 within the tangent set and the ℓ2 ball.
 
-    python -m benchmarks.few_labels [--labels 100,600] [--seeds N] [--updates N] [--basis SPEC] [--data-dir DIR] [--json]
+    python -m benchmarks.few_labels [--labels 100,600] [--seeds N] [--updates N] [--basis SPEC] [--model SPEC]
+        [--radius R] [--tested N] [--data-dir DIR] [--json]
 """
 
 from __future__ import annotations
@@ -108,7 +109,9 @@ def row(problem: Problem, method: str, count: int, seeds: Sequence[int]) -> dict
     chosen = max(validated, key=lambda strength: validated[strength])
     tested = [problem.accuracy(net, "test") for net in nets[chosen]]
     sets = {"tangent": problem.tangent(problem.radius), "l2": f"l2:radius={problem.radius}"}
-    under = {f"under {name}": statistics.fmean(problem.attacked(n, s) for n in nets[chosen]) for name, s in sets.items()}
+    under = {
+        f"under {name}": statistics.fmean(problem.attacked(n, s) for n in nets[chosen]) for name, s in sets.items()
+    }
     return {
         "labels": count,
         "method": method,

@@ -209,5 +209,5 @@ def test_two_kinds_of_one_name_are_an_error():
         add("other", attrs.make_class("Other", {}, bases=(Other,)))
 
     modules = {"a": plugin(robustfw_register=offers_shapes), "b": plugin(robustfw_register=offers_other)}
-    with pytest.raises(UsageError, match="b .* brings a kind 'shape' of its own, and there is another"):
+    with pytest.raises(UsageError, match=r"b .* brings a kind 'shape' of its own, and there is another"):
         Registry(modules)

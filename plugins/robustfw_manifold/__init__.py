@@ -32,8 +32,9 @@ def _check_radius(_: object, field: attrs.Attribute[Any], value: Ratio) -> None:
 class Tangent(UncertaintySet):
     """{δ ∈ Γ(x) : ‖δ‖₂ ≤ r}, Γ(x) the tangent space of the data at x (Shaham et al. 2015, eqs. 12-13).
 
-    Where most pixels lie at an end of the data range, as in MNIST, nearly no move along the tangents stays in it:
-    train with ``mnist:box=false``, or see by `robustfw.regions.Region.within` what is left of the set.
+    Where most pixels lie at an end of the data range, next to no move along the tangents stays in it. Of a radius of 2,
+    half of 400 MNIST images had less than 10⁻⁷ left in a random direction, 90 % less than 0.08 (``basis=transform``):
+    train with ``mnist:box=false``.
     """
 
     radius: Annotated[Ratio, "r; 128/255 is kept exactly"] = attrs.field(default=1.0, validator=_check_radius)

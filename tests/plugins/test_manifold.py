@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import attrs
@@ -17,8 +18,8 @@ import robustfw
 from robustfw import TensorSplit, UsageError, losses
 from robustfw.inner import within_range
 from robustfw.regions import inner_products, norms, per_row
-from robustfw.testing import check
-from robustfw_manifold import Cae, Decoder, GivenDecoder, KnnPca, Tangent, TangentProp, Transform
+from robustfw.testing import check, findings
+from robustfw_manifold import Basis, Cae, Decoder, GivenDecoder, KnnPca, Tangent, TangentProp, Transform
 from robustfw_manifold.autoencoder import Plan, cached, trained
 from robustfw_manifold.linear import leading, orthonormal
 from robustfw_manifold.region import TangentBall
@@ -145,7 +146,9 @@ def test_the_support_within_a_box_is_that_of_a_linear_program(seed):
         sides = np.concatenate([region.upper[i].numpy(), -region.lower[i].numpy()])
         plane = np.concatenate([basis.T, -basis.T])
         best = linprog(-basis @ g[i].numpy(), A_ub=plane, b_ub=sides, bounds=(None, None))
-        assert float(g[i] @ found[i]) == pytest.approx(-best.fun, abs=1e-6)
+        # Where two sides of the box are nearly opposite in the plane, the 1e-10 by which they may be left add up.
+        assert -best.fun - 1e-6 <= float(g[i] @ found[i]) <= -best.fun + 1e-4
+    assert (region.violation(found) == 0).all()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -178,9 +181,9 @@ def test_the_gap_bounds_what_any_member_could_gain_and_is_small(seed, radius):
     assert (gap <= 1e-6 * (1 + norms(g))).all()
     half = region.gap(g, found / 2)
     gain = inner_products(g, found)
-    assert (half >= gain / 2 - 1e-5).all()  # members may leave the box by 1e-10 and so gain a little more
+    assert (half >= gain / 2 - 1e-4).all()  # members may leave the box by 1e-10 and so gain a little more
     rival = region.project(1000 * g)
-    assert (inner_products(g, rival - found / 2) <= half + 1e-5).all()
+    assert (inner_products(g, rival - found / 2) <= half + 1e-4).all()
 
 
 def test_the_gap_is_finite_where_the_box_has_no_bound():
@@ -383,6 +386,30 @@ def test_moves_along_the_tangents_stay_nearer_to_held_out_digits_than_random_mov
     assert growth(region.support(noise)) < 0.8 * growth(random)
 
 
+@attrs.frozen
+class Broken(Basis):
+    """The rows of a correct basis, spoilt."""
+
+    wrong: Callable = attrs.field(default=lambda rows: rows, repr=False)
+
+    def at(self, x):
+        return self.wrong(Transform().at(x))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "law"),
+    [
+        (lambda rows: rows * 1.001, "orthonormal"),
+        (lambda rows: rows + 0.01 * rows.roll(1, 1), "orthonormal"),
+        (lambda rows: rows.flatten(1), "orthonormal"),
+        (lambda rows: rows.roll(1, 0), "rows are independent"),
+        (lambda rows: rows.requires_grad_(), "manners"),
+    ],
+)
+def test_a_wrong_basis_dies_by_the_law_named(wrong, law):
+    assert law in {finding.law for finding in findings(Broken(wrong)) if finding.broken}
+
+
 # The penalty
 
 
@@ -391,7 +418,7 @@ def test_the_penalty_of_a_linear_net_is_by_hand():
     net.weight.data = torch.tensor([[1.0, 2.0, 3.0], [0.0, -1.0, 5.0]])
     basis = torch.eye(3)[:2]  # so the columns 0 and 1 count
 
-    class Plane(type(Transform()).__mro__[1]):
+    class Plane(Basis):
         def at(self, x):
             return basis.expand(len(x), 2, 3)
 
