@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from torch import nn
 
 from robustfw import options
-from robustfw.cli import cli
+from robustfw.cli import _add_plugin_commands, cli
 from robustfw.evaluation.audit import ADVICE
 from robustfw.recipe import Recipe
 from robustfw.registry import KINDS, installed
@@ -92,6 +92,7 @@ def test_all_code_is_tested():
 
 
 def test_the_help_is_the_programs(monkeypatch):
+    _add_plugin_commands()  # as the program does at its start
     assert run("robustfw --help", monkeypatch).output in blocks(README, "text")
 
 

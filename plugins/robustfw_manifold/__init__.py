@@ -14,6 +14,7 @@ from robustfw_manifold.objective import TangentProp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import click
     from torch import Tensor
 
     from robustfw.splits import Split
@@ -61,3 +62,10 @@ def robustfw_register(add: Callable[[str, type], None]) -> None:
     add("knn-pca", KnnPca)
     add("cae", Cae)
     add("decoder", Decoder)
+
+
+@hookimpl
+def robustfw_commands(cli: click.Group) -> None:
+    from robustfw_manifold.command import tangents
+
+    cli.add_command(tangents)

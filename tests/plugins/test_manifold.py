@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
@@ -21,6 +22,8 @@ from robustfw.regions import inner_products, norms, per_row
 from robustfw.testing import check, findings
 from robustfw_manifold import Basis, Cae, Decoder, GivenDecoder, KnnPca, Tangent, TangentProp, Transform
 from robustfw_manifold.autoencoder import Plan, cached, trained
+from robustfw_manifold.command import drawn
+from robustfw_manifold.command import tangents as tangents_command
 from robustfw_manifold.linear import leading, orthonormal
 from robustfw_manifold.region import TangentBall
 from robustfw_manifold.transforms import tangents
@@ -531,3 +534,35 @@ def test_a_training_shows_the_set_its_training_split_once(digits):
         pass
     assert len(Watched.seen) == 1
     assert Watched.seen[0] is digits.train
+
+
+# Pictures
+
+
+def test_the_tangents_are_drawn_as_pictures(digits):
+    x, _ = examples(digits.test, 3)
+    basis = Transform().at(x)
+    figure = drawn(x, basis)
+    assert len(figure.axes) == 3 * 6
+    image, first = (panel.images[0] for panel in figure.axes[:2])
+    np.testing.assert_array_equal(image.get_array(), x[0, 0])
+    np.testing.assert_array_equal(first.get_array(), basis[0, 0, 0])
+    low, high = first.get_clim()
+    assert -low == high == float(basis[0, 0].abs().max())  # white is no change
+
+
+def test_the_command_writes_a_picture_and_says_what_is_wrong(tmp_path):
+    run = CliRunner()
+    said = run.invoke(
+        tangents_command, ["--basis", "knn-pca:dim=3", "--examples", "2", "--out", str(tmp_path / "t.png")]
+    )
+    assert said.exit_code == 0, said.output
+    assert "2 images" in said.output
+    assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
+    for arguments, message in (
+        (["--dataset", "two-moons"], "is no image"),
+        (["--out", str(tmp_path / "t.txt")], "choose another ending"),
+        (["--out", str(tmp_path / "no" / "t.png")], "choose another --out"),
+    ):
+        error = run.invoke(tangents_command, [*arguments, "--examples", "1"]).exception
+        assert message in str(error)
