@@ -48,7 +48,9 @@ def along(function: Callable[[Tensor], Tensor], x: Tensor, directions: Tensor) -
     """
     count = directions.shape[1]
     repeated = x.detach().repeat_interleave(count, 0)
-    with warnings.catch_warnings(), forward_ad.dual_level():
+    # Autocast casts the value of a dual number in convolutions, and not its tangent.
+    plain = torch.autocast(x.device.type, enabled=False)
+    with warnings.catch_warnings(), forward_ad.dual_level(), plain:
         warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)  # torch's own import
         outputs = function(forward_ad.make_dual(repeated, directions.flatten(0, 1).to(repeated)))
         value, slopes = forward_ad.unpack_dual(outputs)

@@ -467,6 +467,12 @@ def test_the_penalty_writes_no_statistics_and_puts_the_flags_back(net, batch):
     assert not net[3].training
 
 
+def test_half_precision_of_the_training_leaves_the_penalty_in_full(net, batch):
+    full = TangentProp().penalty(net, *batch, None)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(TangentProp().penalty(net, *batch, None), full)
+
+
 def test_an_empty_batch_and_a_net_that_ignores_its_input():
     objective = TangentProp()
     empty = objective.penalty(nn.Flatten(), torch.rand(0, 1, 4, 4), torch.zeros(0, dtype=torch.int64), None)
