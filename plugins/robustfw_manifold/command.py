@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from robustfw import RunError, UsageError, make
+from robustfw import RunError, UsageError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,6 +35,8 @@ def tangents(dataset: str, basis: str, examples: int, directions: int, data_dir:
     A row is an image and the directions in which its data goes on, blue less and red more; the basis has seen the
     training images only.
     """
+    from robustfw import make  # which needs torch
+
     root = (data_dir or Path(os.environ.get("ROBUSTFW_DATA") or "~/.cache/robustfw")).expanduser()
     splits = make("dataset", dataset).load(root)
     if len(splits.spec.shape) != 3:
