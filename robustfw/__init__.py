@@ -14,6 +14,7 @@ from robustfw.dataset import Dataset
 from robustfw.dataspec import DataSpec
 from robustfw.errors import DataError, PluginError, RobustfwError, RobustfwWarning, RunError, TrainingError, UsageError
 from robustfw.hookspecs import hookimpl
+from robustfw.interface import Interface
 from robustfw.model import Model
 from robustfw.objective import Objective, Penalty
 from robustfw.options import Ratio
@@ -47,6 +48,7 @@ __all__ = [
     "Dataset",
     "Epoch",
     "InnerProblem",
+    "Interface",
     "Model",
     "Objective",
     "Penalty",

@@ -18,6 +18,7 @@ from robustfw.evaluation.transfer import Examples
 from robustfw.files import json_bytes, write_whole
 from robustfw.inner import Bounds
 from robustfw.registry import Registry
+from robustfw.splits import Split
 from robustfw.uncertainty import UncertaintySet
 
 MANIFEST, EXAMPLES = "manifest.json", "examples.safetensors"
@@ -59,9 +60,9 @@ class Collection:
         bounds = self.manifest["bounds"]
         return None if bounds is None else (float(bounds[0]), float(bounds[1]))
 
-    def uncertainties(self, known: Registry) -> list[UncertaintySet]:
-        """The sets that the examples are from."""
-        return [known.make("uncertainty", part["uncertainty"]) for part in self.manifest["sets"]]
+    def uncertainties(self, known: Registry, train: Split) -> list[UncertaintySet]:
+        """The sets that the examples are from; ``train``: the training examples of the data that they belong to."""
+        return [known.make("uncertainty", part["uncertainty"]).fitted(train) for part in self.manifest["sets"]]
 
     @classmethod
     def open(cls, path: Path) -> Collection:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from robustfw import losses
 from robustfw.attack import Attack
 from robustfw.errors import DataError, PluginError
+from robustfw.modes import evaluating, modes_kept
 from robustfw.problem import Forward, InnerProblem, Passes
 from robustfw.regions import Region
 from robustfw.uncertainty import UncertaintySet
@@ -28,19 +29,15 @@ def frozen(model: nn.Module, mode: AscentMode = "eval") -> Iterator[None]:
     the ascent writes into buffers (batch norm's running statistics). Parameters' ``.grad`` is not touched.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    flags = [(module, module.training) for module in model.modules()]
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()] if mode == "train" else []
     try:
         for parameter in parameters:
             parameter.requires_grad_(False)
-        if mode == "eval":
-            model.eval()
-        yield
+        with evaluating(model) if mode == "eval" else modes_kept(model):
+            yield
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)
-        for module, training in flags:
-            module.training = training
         with torch.no_grad():
             for buffer, before in kept:
                 buffer.copy_(before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, final
+from typing import TYPE_CHECKING, Protocol, Self, final
 
 import attrs
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from robustfw.losses import Loss
+    from robustfw.splits import Split
 
 
 class WorstCase(Protocol):
@@ -33,6 +34,10 @@ class Objective(ABC):
     @abstractmethod
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
         """The losses, of shape (batch,), differentiable in the parameters of the model."""
+
+    def fitted(self, train: Split) -> Self:
+        """The objective after a look at the training examples, as `UncertaintySet.fitted`; by default itself."""
+        return self
 
 
 class Penalty(Objective):
@@ -68,6 +73,11 @@ class Combined(Objective):
     def parts(self) -> tuple[Objective, ...]:
         """The loss first, if there is one, then the penalties."""
         return self.penalties if self.loss is None else (self.loss, *self.penalties)
+
+    def fitted(self, train: Split) -> Combined:
+        """Each part, fitted."""
+        loss = None if self.loss is None else self.loss.fitted(train)
+        return Combined(loss, tuple(each.fitted(train) for each in self.penalties))
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
         """The sum, in that order."""

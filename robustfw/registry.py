@@ -16,6 +16,7 @@ from robustfw import hookspecs, options
 from robustfw.attack import Attack
 from robustfw.dataset import Dataset
 from robustfw.errors import UsageError
+from robustfw.interface import interface_of
 from robustfw.model import Model
 from robustfw.objective import Combined, Objective, combined
 from robustfw.optim import Optimizer, Schedule
@@ -30,7 +31,7 @@ KINDS: dict[str, type] = {
     "optimizer": Optimizer,
     "schedule": Schedule,
 }
-"""The five interfaces of the formula, and the engine's own two."""
+"""The five interfaces of the formula, and the engine's own two; plugins may bring more (`robustfw.Interface`)."""
 
 
 @attrs.frozen
@@ -60,6 +61,7 @@ class Registry:
     def __init__(self, plugins: Mapping[str, Any], distributions: Mapping[str, str] | None = None) -> None:
         """``plugins``: hook-implementing modules by name."""
         self.entries: dict[tuple[str, str], Entry] = {}
+        self.kinds: dict[str, type] = dict(KINDS)
         self.broken: list[Broken] = []
         self._manager = pluggy.PluginManager("robustfw")
         self._manager.add_hookspecs(hookspecs)
@@ -111,11 +113,20 @@ class Registry:
 
     def _entry(self, plugin: str, name: str, cls: type) -> Entry:
         kinds = [kind for kind, base in KINDS.items() if isinstance(cls, type) and issubclass(cls, base)]
+        own = interface_of(cls) if isinstance(cls, type) else None
+        if own is not None:
+            kinds.append(own.kind)
         if len(kinds) != 1:
             raise TypeError(f"{name!r} must be a class derived from exactly one of robustfw's interfaces")
         return Entry(kinds[0], name, cls, plugin, self.distribution(plugin))
 
     def _enter(self, entry: Entry) -> None:
+        own = interface_of(entry.cls)
+        if own is not None and self.kinds.setdefault(entry.kind, own) is not own:
+            raise UsageError(
+                f"{entry.plugin} ({entry.distribution}) brings a kind {entry.kind!r} of its own, and there is another "
+                "of that name: uninstall one of the plugins"
+            )
         other = self.entries.setdefault((entry.kind, entry.name), entry)
         if other is not entry:
             raise UsageError(
@@ -142,8 +153,8 @@ class Registry:
 
     def entry(self, kind: str, name: str) -> Entry:
         """The entry, or a `UsageError` that lists the close names and the plugins that failed to load."""
-        if kind not in KINDS:
-            raise UsageError(f"there is no kind of plugin {kind!r}; {options.suggest(kind, KINDS)}")
+        if kind not in self.kinds:
+            raise UsageError(f"there is no kind of plugin {kind!r}; {options.suggest(kind, self.kinds)}")
         if (kind, name) not in self.entries:
             message = f"no {kind} named {name!r}; {options.suggest(name, [e.name for e in self.of_kind(kind)])}"
             failed = "; ".join(f"{b.plugin} ({b.distribution}): {b.reason}" for b in self.broken)
@@ -168,7 +179,7 @@ class Registry:
 
         Objectives may be a list of these, or ``"[robust,vat]"``: a loss and penalties (see `combined`).
         """
-        if kind in KINDS and isinstance(spec, KINDS[kind]):
+        if kind in self.kinds and isinstance(spec, self.kinds[kind]):
             return spec
         if kind == "objective" and isinstance(spec, str) and spec.strip().startswith("["):
             spec = options.value_of(spec.strip())
@@ -183,7 +194,7 @@ class Registry:
     @functools.cached_property
     def reader(self) -> options.Reader:
         """Reads options; fields that hold a plugin are made by this registry."""
-        names = {base: kind for kind, base in KINDS.items()}
+        names = {base: kind for kind, base in self.kinds.items()}
         return options.Reader(lambda base, spec: self.make(names[base], spec), names)
 
     def name_of(self, plugin: object) -> str:
@@ -197,7 +208,7 @@ class Registry:
         if isinstance(value, Combined):
             return self.record(value.parts)
         if attrs.has(type(value)):
-            named = {"use": self.name_of(value)} if isinstance(value, tuple(KINDS.values())) else {}
+            named = {"use": self.name_of(value)} if isinstance(value, tuple(self.kinds.values())) else {}
             return named | {
                 field.alias or field.name: self.record(getattr(value, field.name))
                 for field in options.fields(type(value))
@@ -218,7 +229,7 @@ class Registry:
                 return record(value.parts)
             if isinstance(value, list | tuple):
                 return [record(part) for part in value]
-            if not (attrs.has(type(value)) and isinstance(value, tuple(KINDS.values()))):
+            if not (attrs.has(type(value)) and isinstance(value, tuple(self.kinds.values()))):
                 return self.record(value)
             told = [f for f in options.fields(type(value)) if getattr(value, f.name) != default(f)]
             return {"use": self.name_of(value)} | {f.alias or f.name: record(getattr(value, f.name)) for f in told}

@@ -100,7 +100,13 @@ def begin(
     run = None
     if out is not None:
         run = _run(out, recipe, registry, splits, device, state, resume=resume)
-    return Session(recipe, splits, state, run if parallel.rank() == 0 else None, registry)
+    return Session(_fitted(recipe, splits), splits, state, run if parallel.rank() == 0 else None, registry)
+
+
+def _fitted(recipe: Recipe, splits: Splits) -> Recipe:
+    """The recipe with whatever learns from data having seen the training examples, and no others."""
+    uncertainty, objective = recipe.uncertainty.fitted(splits.train), recipe.objective.fitted(splits.train)
+    return attrs.evolve(recipe, uncertainty=uncertainty, objective=objective)
 
 
 def usable_device(name: str) -> torch.device:

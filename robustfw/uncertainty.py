@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Self, final
 
 import attrs
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from robustfw.regions import Region
+    from robustfw.splits import Split
 
 
 class UncertaintySet(ABC):
@@ -28,6 +29,15 @@ class UncertaintySet(ABC):
         whoever knows it asks for ``at(x).within(lower - x, upper - x)``.
         """
 
+    def fitted(self, train: Split) -> Self:
+        """The set after a look at the training examples; itself, unless it learns something from data.
+
+        Whoever trains or measures asks for it once, before the first `at`, and shows it the training split of the run
+        and nothing else. What is returned has the same options, is equal to this one, and stays as it is when it is
+        fitted again.
+        """
+        return self
+
 
 @final
 @attrs.frozen
@@ -36,6 +46,10 @@ class ScaledSet(UncertaintySet):
 
     inner: UncertaintySet
     factor: float
+
+    def fitted(self, train: Split) -> ScaledSet:
+        """The inner set, fitted."""
+        return attrs.evolve(self, inner=self.inner.fitted(train))
 
     def at(self, x: Tensor) -> Region:
         """The inner region, scaled."""

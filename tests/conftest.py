@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,11 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
     """Twelve images in [0, 1] with labels."""
     generator = torch.Generator().manual_seed(1)
     return torch.rand(12, 1, 4, 4, generator=generator), torch.arange(12) % 3
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests train and keep is not for the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROBUSTFW_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -25,6 +25,14 @@ VARIANTS = [
     ("uncertainty", "l0:radius=0"),
     ("uncertainty", "l0:radius=2,unit=pixel"),
     ("uncertainty", "l0:radius=1000,limit=0.5"),
+    ("uncertainty", "tangent:radius=0"),
+    ("uncertainty", "tangent:radius=100,basis=(transform:moves=[shear,stretch])"),
+    ("uncertainty", "tangent:basis=knn-pca"),
+    ("uncertainty", "tangent:basis=(cae:hidden=[8,4],epochs=1)"),
+    ("uncertainty", "tangent:basis=decoder"),
+    ("basis", "transform:moves=[thickness],step=0.5"),
+    ("basis", "knn-pca:neighbors=5,dim=10"),
+    ("basis", "cae:hidden=[8,4],epochs=2"),
     ("attack", "single-step:random_start=true,step=1.25"),
     ("attack", "pgd:steps=1,random_start=false,step=1"),
     ("attack", "pgd:direction=gradient"),
@@ -44,15 +52,17 @@ VARIANTS = [
     ("objective", "[robust,vat,(contractive:beta=0.1),operator-norm]"),
     ("objective", "[input-gradient,vat]"),
     ("dataset", "few-labels:dataset=(two-moons:examples=200),labels=7,repeats=3"),
+    ("objective", "tangent-prop:output=loss,basis=(cae:epochs=1)"),
     ("optimizer", "sgd:momentum=0"),
     ("schedule", "multistep:milestones=[0.1,0.2],gamma=0.5"),
 ]
+LAWS_OF = LAWS | {kind: base.laws() for kind, base in REGISTRY.kinds.items() if kind not in LAWS}
 CASES = [(e.kind, e.name) for e in REGISTRY.entries.values() if e.name not in ELSEWHERE] + VARIANTS
 
 
 @pytest.mark.parametrize(
     ("kind", "spec", "law"),
-    [(kind, spec, law) for kind, spec in CASES for law in LAWS[kind]],
+    [(kind, spec, law) for kind, spec in CASES for law in LAWS_OF[kind]],
     ids=lambda value: getattr(value, "name", str(value)),
 )
 def test_law(kind, spec, law):
@@ -68,6 +78,7 @@ def test_every_registered_class_builds_without_options_and_comes_back_from_its_s
 
 def test_every_interface_has_laws():
     assert set(LAWS) == set(KINDS)
+    assert all(LAWS_OF[kind] for kind in REGISTRY.kinds)
 
 
 def test_expected_failures_need_a_law_and_must_happen():

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from torch import nn
 
 from robustfw import options
-from robustfw.cli import cli
+from robustfw.cli import _add_plugin_commands, cli
 from robustfw.evaluation.audit import ADVICE
 from robustfw.recipe import Recipe
 from robustfw.registry import KINDS, installed
@@ -92,6 +92,7 @@ def test_all_code_is_tested():
 
 
 def test_the_help_is_the_programs(monkeypatch):
+    _add_plugin_commands()  # as the program does at its start
     assert run("robustfw --help", monkeypatch).output in blocks(README, "text")
 
 
@@ -111,7 +112,7 @@ def test_the_set_up_commands_are_those_of_ci_and_name_extras_that_exist():
     assert "test" in extras
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", installed().kinds)
 def test_the_table_lists_the_plugins_that_there_are(kind):
     (row,) = [line for line in README.splitlines() if line.startswith("|") and f"| `{kind}` |" in line]
     ours = [e.name for e in installed().of_kind(kind) if e.distribution.startswith("robustfw ")]

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 import robustfw
-from robustfw import UncertaintySet, UsageError, hookimpl
+from robustfw import Interface, UncertaintySet, UsageError, hookimpl
 from robustfw.registry import KINDS, Registry
 
 
@@ -144,3 +144,70 @@ def test_a_plugin_adds_commands():
     group = click.Group()
     Registry({"commands": Commands()}).hooks.robustfw_commands(cli=group)
     assert "hello" in group.commands
+
+
+class Shape(Interface):
+    """A kind that the core does not know."""
+
+    kind = "shape"
+
+
+@attrs.frozen
+class Round(Shape):
+    """An implementation with an option."""
+
+    size: int = 1
+
+
+@attrs.frozen
+class Shaped(UncertaintySet):
+    """A set with an option of that kind."""
+
+    shape: Shape = attrs.field(factory=Round)
+
+    def at(self, x):
+        return Point().at(x)
+
+
+@hookimpl
+def offers_shapes(add):
+    add("shaped", Shaped)
+    add("round", Round)
+
+
+def test_a_plugin_brings_a_kind_of_its_own():
+    registry = Registry({"mine": plugin(robustfw_register=offers_shapes)})
+    assert not registry.broken
+    assert registry.entry("shape", "round").cls is Round
+    assert registry.make("shape", "round:size=3") == Round(3)
+    made = registry.make("uncertainty", "shaped:shape=(round:size=2)")
+    assert made == Shaped(Round(2))
+    assert registry.spell(made) == "shaped:shape=(round:size=2)"
+    assert registry.make("uncertainty", registry.record(made)) == made
+    with pytest.raises(UsageError, match="no shape named 'square'"):
+        registry.make("uncertainty", "shaped:shape=square")
+    with pytest.raises(UsageError, match="there is no kind of plugin 'shape'"):
+        Registry({}).make("shape", "round")
+
+
+def test_another_plugin_adds_to_a_kind_in_whatever_order_they_are_loaded():
+    @hookimpl
+    def offers_more(add):
+        add("ring", attrs.make_class("Ring", {"size": attrs.field(default=1)}, bases=(Shape,), frozen=True))
+
+    modules = {"a": plugin(robustfw_register=offers_more), "b": plugin(robustfw_register=offers_shapes)}
+    for order in (modules, dict(reversed(modules.items()))):
+        assert [entry.name for entry in Registry(order).of_kind("shape")] == ["ring", "round"]
+
+
+def test_two_kinds_of_one_name_are_an_error():
+    class Other(Interface):
+        kind = "shape"
+
+    @hookimpl
+    def offers_other(add):
+        add("other", attrs.make_class("Other", {}, bases=(Other,)))
+
+    modules = {"a": plugin(robustfw_register=offers_shapes), "b": plugin(robustfw_register=offers_other)}
+    with pytest.raises(UsageError, match=r"b .* brings a kind 'shape' of its own, and there is another"):
+        Registry(modules)

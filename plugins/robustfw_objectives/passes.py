@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from robustfw import modes
+
 AFFINE = (
     nn.Linear,
     nn.Conv1d,
@@ -22,19 +24,10 @@ AFFINE = (
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module, x: Tensor, *, full_precision: bool = True) -> Iterator[None]:
-    """The net in evaluation mode, its flags put back afterwards; parameters stay differentiable.
-
-    Batch norm then normalises by its running statistics, so that rows are independent and no statistic is written, and
-    dropout is off: what is differenced or differentiated is one function. ``full_precision`` turns autocast off, too.
-    """
-    flags = [(module, module.training) for module in model.modules()]
-    with torch.autocast(x.device.type, enabled=False) if full_precision else contextlib.nullcontext():
-        model.eval()
-        try:
-            yield
-        finally:
-            for module, training in flags:
-                module.training = training
+    """The net in evaluation mode (`robustfw.modes.evaluating`); ``full_precision`` turns autocast off, too."""
+    precision = torch.autocast(x.device.type, enabled=False) if full_precision else contextlib.nullcontext()
+    with modes.evaluating(model), precision:
+        yield
 
 
 def inputs_of_layers(model: nn.Module, x: Tensor) -> tuple[list[tuple[nn.Module, Tensor]], Tensor]:

@@ -83,7 +83,7 @@ def _transferred(subject: Subject, path: Path, uncertainty: UncertaintySet) -> T
     from robustfw.evaluation.transfer import verify
 
     collection = Collection.open(path)
-    sets, examples = collection.uncertainties(subject.known), collection.examples
+    sets, examples = collection.uncertainties(subject.known, subject.splits.train), collection.examples
     if collection.split != subject.choices.split:
         raise UsageError(f"{path} is made from {collection.split} examples: give --split {collection.split}")
     verify(examples, getattr(subject.splits, collection.split), sets, collection.bounds)

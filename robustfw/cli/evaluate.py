@@ -85,7 +85,7 @@ def _shown(subject: Subject, path: Path) -> dict[str, Any]:
     from robustfw.evaluation.transfer import Transfer, verify
 
     collection = Collection.open(path)
-    uncertainties = collection.uncertainties(subject.known)
+    uncertainties = collection.uncertainties(subject.known, subject.splits.train)
     verify(collection.examples, getattr(subject.splits, collection.split), uncertainties, collection.bounds)
     specs = [subject.known.spell(each) for each in uncertainties]
     transfer = Transfer.of(subject.model, collection.examples, specs, collection.bounds)

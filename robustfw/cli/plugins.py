@@ -26,7 +26,7 @@ def plugins(as_json: bool) -> None:
         return
     from robustfw import console
 
-    for kind in registry.KINDS:
+    for kind in known.kinds:
         rows = [[entry.name, about(entry), entry.distribution] for entry in known.of_kind(kind)]
         console.table(kind, ["name", "what it is", "from"], rows)
     for b in known.broken:

@@ -101,10 +101,11 @@ class Subject:
         return session.rebuild(run, known, weights=choices.weights)
 
     def uncertainty(self, spec: str | None) -> UncertaintySet:
-        """The set that is asked for, or that of the training."""
+        """The set that is asked for, or that of the training; what it learns from data, from training examples only."""
         from robustfw import session
 
-        return self.known.make("uncertainty", spec or session.named_parts(self.run, "uncertainty")["uncertainty"])
+        asked = spec or session.named_parts(self.run, "uncertainty")["uncertainty"]
+        return self.known.make("uncertainty", asked).fitted(self.splits.train)
 
     def attack(self, spec: str) -> Attack:
         """An attack by its spec."""

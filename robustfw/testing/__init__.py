@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from robustfw.errors import UsageError
+from robustfw.interface import Interface
 from robustfw.registry import KINDS
 from robustfw.testing import attack, dataset, model, objective, optim, uncertainty
 from robustfw.testing.laws import Finding, Law, LawBroken, run
@@ -40,6 +41,8 @@ def laws_for(plugin: Any) -> tuple[Law, ...]:
     for kind, base in KINDS.items():
         if isinstance(plugin, base):
             return LAWS[kind]
+    if isinstance(plugin, Interface):
+        return plugin.laws()
     raise UsageError(f"{plugin!r} is an instance of none of robustfw's interfaces: give an object, not a class")
 
 

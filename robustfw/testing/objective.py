@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from robustfw import losses
 from robustfw.objective import Objective, Penalty, WorstCase
+from robustfw.splits import TensorSplit
 from robustfw.testing.laws import Law, require
 
 
@@ -28,7 +29,7 @@ def _asked(objective: Objective, model: nn.Module, x: Tensor, y: Tensor) -> Tens
     def worst_case(*, loss: losses.Loss = losses.cross_entropy) -> Tensor:
         return (x + 0.05).clamp(0, 1).detach()
 
-    return objective(model, x, y, worst_case)
+    return objective.fitted(TensorSplit(x.detach().repeat(8, 1, 1, 1), y.repeat(8)))(model, x, y, worst_case)
 
 
 def _seeded(objective: Objective, model: nn.Module, x: Tensor, y: Tensor, seed: int) -> tuple[Tensor, bool]:

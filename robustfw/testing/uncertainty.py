@@ -11,12 +11,14 @@ import math
 import pickle
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from typing import Any
 
 import attrs
 import torch
 from torch import Tensor
 
 from robustfw.regions import Region, inner_products, norms, per_row
+from robustfw.splits import TensorSplit
 from robustfw.testing.laws import Law, LawBroken, require
 from robustfw.uncertainty import UncertaintySet
 
@@ -58,10 +60,16 @@ def cases(uncertainty: UncertaintySet, seed: int, dtype: torch.dtype = torch.flo
         x = torch.rand(64, *shape, generator=generator, dtype=torch.float64)
         x[:16] = x[:16].round()  # on the border of the data range
         x = x.to(dtype)
-        bare = uncertainty.at(x)
+        bare = fitted(uncertainty, shape, seed).at(x)
         for name, region in (("bare", bare), ("in [0, 1]", bare.within(0 - x, 1 - x))):
             points = sample_points(region, generator)
             yield Case(f"{name}, shape {shape}", region, points, tolerance, seed)
+
+
+def fitted(uncertainty: UncertaintySet, shape: tuple[int, ...], seed: int) -> UncertaintySet:
+    """The set after a look at 64 random examples, which is nothing to a set that does not learn from data."""
+    x = torch.rand(64, *shape, generator=torch.Generator().manual_seed(seed + 1))
+    return uncertainty.fitted(TensorSplit(x, torch.arange(64) % 2))
 
 
 def sample_points(region: Region, generator: torch.Generator) -> Tensor:
@@ -300,17 +308,26 @@ def check_precisions(uncertainty: UncertaintySet, seed: int) -> None:
 
 
 def check_plain(uncertainty: UncertaintySet, seed: int) -> None:
-    """The options are picklable, compare equal, and repr spells them in Python."""
+    """The options are picklable, compare equal, repr spells them in Python, and fitting the set changes none."""
     require(pickle.loads(pickle.dumps(uncertainty)) == uncertainty, "pickling changes it")
-    namespace = {type(uncertainty).__name__: type(uncertainty), "Fraction": Fraction}
+    namespace = {cls.__name__: cls for cls in _classes_in(uncertainty)} | {"Fraction": Fraction}
     try:
         rebuilt = eval(repr(uncertainty), namespace)
     except Exception as error:
         raise LawBroken(f"repr does not evaluate: {uncertainty!r} ({error})") from error
     require(rebuilt == uncertainty, f"repr spells something else: {uncertainty!r}")
+    learnt = fitted(uncertainty, SHAPES[0], seed)
+    require(learnt == uncertainty and repr(learnt) == repr(uncertainty), "fitting it to data changes its options")
     x = torch.rand(2, 3, 2, 2).requires_grad_()
-    region = uncertainty.at(x)
+    region = learnt.at(x)
     require(not region.support(torch.ones_like(x)).requires_grad, "at(x) keeps the graph of x")
+
+
+def _classes_in(value: Any) -> set[type]:
+    """The classes of a plugin and of the plugins among its options."""
+    if not attrs.has(type(value)):
+        return set()
+    return {type(value)}.union(*(_classes_in(getattr(value, field.name)) for field in attrs.fields(type(value))))
 
 
 CHECKS: dict[str, Callable[[Case], None]] = {

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from robustfw import console, registry
+from robustfw import console, options, registry
 from robustfw.cli import cli
 
 from .conftest import TRAINING
@@ -171,7 +171,7 @@ def test_what_is_shown_of_a_plugin_is_dedented_and_not_folded(kind, name, robust
     entry = registry.installed().entry(kind, name)
     assert inspect.cleandoc(entry.cls.__doc__) in out
     table = out.partition("\noptions ")[2].splitlines()
-    assert sum(line.startswith("  ") for line in table[1:]) == len(entry.cls.__attrs_attrs__)
+    assert sum(line.startswith("  ") for line in table[1:]) == len(options.fields(entry.cls))
     assert out.splitlines()[-1] == f"in full: {registry.installed().spell(entry.cls())}"
 
 

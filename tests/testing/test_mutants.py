@@ -217,6 +217,25 @@ def test_only_the_variational_inequality_sees_a_projection_that_is_feasible_but_
     assert broken <= {"nearest", "non-expansive", "scaled", "plain options"}
 
 
+@attrs.frozen
+class Forgetful(UncertaintySet):
+    """A set that changes its radius when it is shown data."""
+
+    radius: float = 0.8
+
+    def fitted(self, train):
+        return attrs.evolve(self, radius=0.1)
+
+    def at(self, x):
+        return L2Ball.at(x, self.radius)
+
+
+def test_a_set_whose_options_change_when_it_is_fitted_dies():
+    (found,) = (finding for finding in findings(Forgetful()) if finding.broken)
+    assert found.law == "plain options"
+    assert "fitting it to data changes its options" in found.detail
+
+
 @pytest.mark.parametrize("ball", [LinfBall, L2Ball, L1Ball])
 def test_the_mutants_frame_without_a_mutation_breaks_no_law(ball):
     broken = {finding.law for finding in findings(MutantSet(ball)) if finding.broken}

@@ -1,0 +1,240 @@
+"""Bases of the tangent space: the interface, a kind of plugin of its own, and four ways to find one."""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar, final
+
+import attrs
+from attrs.validators import deep_iterable, ge, gt, in_, instance_of, min_len
+
+from robustfw import Interface, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from robustfw.splits import Split
+    from robustfw.testing.laws import Law
+    from robustfw_manifold.autoencoder import Autoencoder
+
+MOVES = ("horizontal", "vertical", "rotation", "scaling", "stretch", "shear", "thickness")
+Learnt = TypeVar("Learnt", bound="Basis")
+
+
+class Basis(Interface):
+    """x ↦ an orthonormal basis of Γ(x), the tangent space of the data at x.
+
+    A subclass is a frozen attrs class whose fields are its options; every field has a default.
+    """
+
+    kind: ClassVar[str] = "basis"
+
+    @abstractmethod
+    def at(self, x: Tensor) -> Tensor:
+        """Orthonormal rows for each row of x (batch, *shape), (batch, directions, *shape); zeros for those missing."""
+
+    def fitted(self, train: Split) -> Self:
+        """The basis after a look at the training examples, as `robustfw.UncertaintySet.fitted`."""
+        return self
+
+    @classmethod
+    def laws(cls) -> tuple[Law, ...]:
+        """Orthonormal rows, rows that are independent, manners."""
+        from robustfw_manifold.laws import LAWS
+
+        return LAWS
+
+
+def _having_seen(basis: Learnt, learnt: object) -> Learnt:
+    """A copy that knows something; what it knows is no option, and so no part of equality, repr and record."""
+    known = copy.copy(basis)
+    object.__setattr__(known, "learnt", learnt)
+    return known
+
+
+def _unseen(name: str) -> UsageError:
+    return UsageError(
+        f"the basis {name} has not seen any data: call .fitted(train) on the set or the objective, with the split of "
+        "training examples (robustfw's commands and robustfw.train do)"
+    )
+
+
+def _learnt_field() -> Any:
+    return attrs.field(init=False, default=None, eq=False, repr=False)
+
+
+_DIM = "directions at most"
+_POINTS = "how many training examples are used at most: the first ones"
+
+
+@final
+@attrs.frozen
+class Transform(Basis):
+    """Differences under small translations, rotation, scaling, thickness: classic tangents (Simard et al. 1998)."""
+
+    moves: Annotated[tuple[str, ...], f"a list of {', '.join(MOVES)}"] = attrs.field(
+        default=("horizontal", "vertical", "rotation", "scaling", "thickness"),
+        validator=[min_len(1), deep_iterable(in_(MOVES))],
+    )
+    step: Annotated[float, "pixels by which the image is moved to and fro"] = attrs.field(default=1.0, validator=gt(0))
+
+    def at(self, x: Tensor) -> Tensor:
+        """For images of shape (channels, height, width)."""
+        from robustfw.regions import wide
+        from robustfw_manifold.linear import orthonormal
+        from robustfw_manifold.transforms import tangents
+
+        if x.dim() != 4:
+            raise UsageError(
+                f"the basis transform needs images, (channels, height, width), not examples of shape "
+                f"{tuple(x.shape[1:])}: choose another one, such as basis=knn-pca"
+            )
+        vectors = tangents(x.detach().to(wide(x.dtype)), self.moves, self.step)
+        return orthonormal(vectors.flatten(2)).reshape(vectors.shape)
+
+
+@final
+@attrs.frozen
+class KnnPca(Basis):
+    """The leading principal components of the training examples nearest to x."""
+
+    neighbors: Annotated[int, "how many are near"] = attrs.field(default=20, validator=ge(2))
+    dim: Annotated[int, _DIM] = attrs.field(default=8, validator=ge(1))
+    points: Annotated[int, _POINTS] = attrs.field(default=10_000, validator=ge(2))
+    learnt: Any = _learnt_field()
+
+    def fitted(self, train: Split) -> Self:
+        """Keeps the examples."""
+        from robustfw_manifold.neighbours import gathered
+
+        return self if self.learnt is not None else _having_seen(self, gathered(train, self.points))
+
+    def at(self, x: Tensor) -> Tensor:
+        """A matrix product with all points, and a small eigenvalue problem for each row."""
+        from robustfw.regions import wide
+        from robustfw_manifold.neighbours import components
+
+        if self.learnt is None:
+            raise _unseen("knn-pca")
+        return components(x.detach().to(wide(x.dtype)), self.learnt, self.neighbors, self.dim)
+
+
+@final
+@attrs.frozen
+class Cae(Basis):
+    """The leading singular vectors of ∂h/∂x of a contractive autoencoder (Rifai et al. 2011), which is trained first.
+
+    The training is kept in the folder autoencoders of ROBUSTFW_CACHE, or else of ~/.cache/robustfw. The defaults are
+    the best of a small grid on held-out digits: moves along the basis led least far away from them.
+    """
+
+    dim: Annotated[int, _DIM] = attrs.field(default=8, validator=ge(1))
+    hidden: Annotated[tuple[int, ...], "units of each layer, the lowest first"] = attrs.field(
+        default=(128,), validator=[min_len(1), deep_iterable(ge(1))]
+    )
+    contraction: Annotated[float, "λ, weight of the Jacobian's squared norm"] = attrs.field(
+        default=1.0, validator=ge(0)
+    )
+    epochs: Annotated[int, "passes over the examples for each layer"] = attrs.field(default=20, validator=ge(0))
+    learning_rate: Annotated[float, "of Adam"] = attrs.field(default=0.01, validator=gt(0))
+    points: Annotated[int, _POINTS] = attrs.field(default=10_000, validator=ge(1))
+    seed: Annotated[int, "of initial weights and order"] = 0
+    learnt: Any = _learnt_field()
+
+    def fitted(self, train: Split) -> Self:
+        """Trains the autoencoder, or finds it in the cache."""
+        from robustfw_manifold import autoencoder
+        from robustfw_manifold.neighbours import gathered
+
+        if self.learnt is not None:
+            return self
+        x = gathered(train, self.points)
+        plan = autoencoder.Plan(self.hidden, self.contraction, self.epochs, self.learning_rate, self.seed)
+        found = autoencoder.cached(x.flatten(1), plan, train.fingerprint(), autoencoder.cache_folder())
+        return _having_seen(self, found)
+
+    def autoencoder(self, x: Tensor) -> Autoencoder:
+        """The trained one, ready for x."""
+        if self.learnt is None:
+            raise _unseen("cae")
+        trained: Autoencoder = self.learnt
+        values, known = math.prod(x.shape[1:]), trained.layers[0].weight.shape[1]
+        if values != known:
+            raise UsageError(
+                f"x has {values} values an example, the training data of the autoencoder {known}: fit the set to the "
+                "data that it is used on"
+            )
+        return trained.to(x)
+
+    def at(self, x: Tensor) -> Tensor:
+        """One eigenvalue problem of the size of the code for each row."""
+        from robustfw.regions import wide
+        from robustfw_manifold.linear import leading
+
+        exact = x.detach().to(wide(x.dtype))
+        jacobian = self.autoencoder(exact).jacobian(exact.flatten(1))
+        return leading(jacobian, self.dim).unflatten(2, x.shape[1:])
+
+
+@final
+@attrs.frozen
+class Decoder(Basis):
+    """The leading singular vectors of ∂x̂/∂h of an autoencoder's decoder, at the code of x."""
+
+    autoencoder: Annotated[Basis, "a cae, in brackets: (cae:hidden=[64])"] = attrs.field(
+        factory=Cae, validator=instance_of(Cae)
+    )
+    dim: Annotated[int, _DIM] = attrs.field(default=8, validator=ge(1))
+
+    def fitted(self, train: Split) -> Self:
+        """Fits the autoencoder."""
+        return attrs.evolve(self, autoencoder=self.autoencoder.fitted(train))
+
+    def at(self, x: Tensor) -> Tensor:
+        """As `GivenDecoder`."""
+        from robustfw.regions import wide
+
+        assert isinstance(self.autoencoder, Cae)  # as validated
+        exact = x.detach().to(wide(x.dtype))
+        net = self.autoencoder.autoencoder(exact)
+        given = GivenDecoder(net.decode, lambda examples: net.encode(examples.flatten(1)), self.dim)
+        return given.at(exact)
+
+
+@final
+@attrs.frozen
+class GivenDecoder(Basis):
+    """The leading singular vectors of ∂g/∂z of a generative decoder g at z = e(x); for Python, since it has no spec.
+
+    ``GivenDecoder(decoder, encoder)`` with any differentiable functions, such as nets in evaluation mode:
+    z (batch, code) ↦ (batch, *shape) and back.
+    """
+
+    decode: Annotated[Callable[[Any], Any], "codes (batch, code) to examples"]
+    encode: Annotated[Callable[[Any], Any], "examples to codes (batch, code), at which the decoder is looked at"]
+    dim: Annotated[int, _DIM] = attrs.field(default=8, validator=ge(1))
+
+    def at(self, x: Tensor) -> Tensor:
+        """The code in forward mode, once for each of its entries, as one batch."""
+        import torch
+
+        from robustfw.regions import wide
+        from robustfw_manifold.directional import along
+        from robustfw_manifold.linear import leading
+
+        exact = x.detach().to(wide(x.dtype))
+        with torch.no_grad():
+            code = self.encode(exact)
+            if code.dim() != 2 or len(code) != len(x):
+                raise UsageError(f"the encoder gives {tuple(code.shape)} for {len(x)} examples: give (batch, code)")
+            units = torch.eye(code.shape[1], dtype=code.dtype, device=code.device)
+            jacobian = along(self.decode, code, units.expand(len(x), -1, -1))[1].flatten(2)
+        values = math.prod(x.shape[1:])
+        if jacobian.shape[2] != values:
+            raise UsageError(
+                f"the decoder gives {jacobian.shape[2]} values an example, and x has {values}: give a decoder of x"
+            )
+        return leading(jacobian.detach(), self.dim).to(exact.dtype).unflatten(2, x.shape[1:])

@@ -1,0 +1,60 @@
+"""Squared directional derivatives of a net's outputs, differentiable in its parameters."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.functional import one_hot
+
+from robustfw.losses import UNLABELLED
+from robustfw.modes import evaluating
+from robustfw.regions import wide
+
+Output: TypeAlias = Literal["logits", "label", "loss"]
+
+
+def squares(model: nn.Module, x: Tensor, y: Tensor, basis: Tensor, output: Output) -> Tensor:
+    """Σ_u ⟨u, ∇ₓo(x)⟩², (batch,), for the directions u of a basis (batch, directions, *shape).
+
+    By forward mode: x goes through the net once for each direction, as one batch, with the direction as its tangent,
+    and all logits' derivatives come out together. Double backpropagation needs a pass for each logit instead. With 10
+    logits and 5 directions, forward mode and the backward pass through it took 83 ms against 153 ms (the paper's MNIST
+    net) and 10 ms against 17 ms (a multilayer perceptron), 50 images, one thread of a CPU; of a single output,
+    where double backpropagation needs one pass, it took 27 ms and 3 ms.
+
+    The net is in evaluation mode meanwhile: batch norm's statistics of a batch would tie the rows together.
+    """
+    directions = basis.shape[1]
+    if not len(x) or not directions:
+        return torch.zeros(len(x), dtype=wide(x.dtype), device=x.device)
+    with evaluating(model):
+        logits, slopes = along(model, x, basis)
+    logits, slopes = logits.to(wide(logits.dtype)), slopes.to(wide(slopes.dtype))
+    if output != "logits":
+        known = y != UNLABELLED
+        label = one_hot(y.where(known, 0), logits.shape[2]).to(logits)[:, None]
+        # The gradient of cross-entropy in the logits is softmax − label.
+        slopes = (slopes * (label if output == "label" else logits.softmax(2) - label)).sum(2) * known[:, None]
+    return slopes.flatten(1).square().sum(1)
+
+
+def along(function: Callable[[Tensor], Tensor], x: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    """A function's values at x and derivatives along directions (batch, count, *shape), both (batch, count, *out).
+
+    By forward mode; the function is given a batch in which each row of x stands ``count`` times.
+    """
+    count = directions.shape[1]
+    repeated = x.detach().repeat_interleave(count, 0)
+    # Autocast casts the value of a dual number in convolutions, and not its tangent.
+    plain = torch.autocast(x.device.type, enabled=False)
+    with warnings.catch_warnings(), forward_ad.dual_level(), plain:
+        warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)  # torch's own import
+        outputs = function(forward_ad.make_dual(repeated, directions.flatten(0, 1).to(repeated)))
+        value, slopes = forward_ad.unpack_dual(outputs)
+    slopes = torch.zeros_like(value) if slopes is None else slopes  # None: it does not depend on x at all
+    return value.unflatten(0, (len(x), count)), slopes.unflatten(0, (len(x), count))

@@ -1,0 +1,45 @@
+"""The penalty of the manifold tangent classifier."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, Self, final
+
+import attrs
+from attrs.validators import ge, in_
+
+from robustfw import Penalty
+from robustfw_manifold.bases import Basis, Transform
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from robustfw.objective import WorstCase
+    from robustfw.splits import Split
+
+
+@final
+@attrs.frozen
+class TangentProp(Penalty):
+    """β Σ_u ⟨u, ∇ₓo(x)⟩², u in a basis of the tangent space at x (eq. 4; Rifai et al. 2011).
+
+    The net is in evaluation mode for the derivatives. With ``output=logits`` no label is used; with the others an example
+    without a label has no penalty.
+    """
+
+    beta: Annotated[float, "β, weight of the penalty"] = attrs.field(default=0.1, validator=ge(0))
+    basis: Annotated[Basis, "what spans the tangent space, in brackets: (knn-pca:dim=8)"] = attrs.field(
+        factory=Transform
+    )
+    output: Annotated[
+        Literal["logits", "label", "loss"], "o: every logit, summed over; that of the label; or the loss J itself"
+    ] = attrs.field(default="logits", validator=in_(("logits", "label", "loss")))
+
+    def fitted(self, train: Split) -> Self:
+        """The objective with its basis fitted."""
+        return attrs.evolve(self, basis=self.basis.fitted(train))
+
+    def penalty(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
+        """One pass in forward mode, of each example once for each direction; asks for no worst case."""
+        from robustfw_manifold.directional import squares
+
+        return self.beta * squares(model, x, y, self.basis.at(x.detach()), self.output)

@@ -1,0 +1,33 @@
+"""Which mode a net's modules are in, for passes that must not show in it afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@contextlib.contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """Whatever modes the modules are put into meanwhile, they come back as they were, each module's own."""
+    flags = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in flags:
+            module.training = training
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """All modules in evaluation mode; parameters stay differentiable.
+
+    Batch norm normalises by its running statistics and writes none, so that rows are independent; dropout is off. What is
+    differenced or differentiated is one function.
+    """
+    with modes_kept(model):
+        model.eval()
+        yield
