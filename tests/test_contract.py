@@ -33,6 +33,8 @@ VARIANTS = [
     ("model", "paper-mnist:input_norm=batch"),
     ("model", "mlp:hidden=[]"),
     ("model", "resnet18-cifar:width=4"),
+    ("model", "scattering:order=0"),
+    ("model", "scattering:order=1,scales=1,angles=2,hidden=[10]"),
     ("objective", "mixed:alpha=0"),
     ("optimizer", "sgd:momentum=0"),
     ("schedule", "multistep:milestones=[0.1,0.2],gamma=0.5"),

@@ -39,7 +39,7 @@ TABLE = {
     "collection": "attrs errors evaluation files inner registry safetensors torch uncertainty",
     "results": "robustfw errors files",
     "evaluation": f"attrs errors evaluation inner losses problem regions splits torch {INTERFACES}",
-    "analysis": "analysis attrs errors files inner regions safetensors torch",
+    "analysis": "analysis attrs dataspec errors files inner regions safetensors splits torch",
     "engine": (
         "attrs errors evaluation inner losses objective overfitting parallel problem recipe records "
         "splits state torch uncertainty"

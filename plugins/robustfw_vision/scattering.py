@@ -86,6 +86,7 @@ class Scattering2d(nn.Module):
 def filters(size: tuple[int, int], scales: int, angles: int) -> tuple[Tensor, Tensor]:
     """ψ̂ of shape (scales, angles, height, width) and φ̂ (height, width), real, on the frequencies of `torch.fft.fft2`.
 
+    The sides of the grid are multiples of 2^J.
     Scaled together such that the frame bound is 1: for real u, ‖2^J (u ⋆ φ)↓‖² + Σ_λ ‖u ⋆ ψ_λ‖² ≤ ‖u‖². The frequencies
     ω + 2πk/2^J look alike after subsampling, so that the sum on the left is, for each class of them, the quadratic form
     of φ̂φ̂ᵀ + diag(½Σ_λ |ψ̂_λ(ω)|² + |ψ̂_λ(−ω)|²); its largest eigenvalue over all classes is divided out. In

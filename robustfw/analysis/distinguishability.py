@@ -30,6 +30,9 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from robustfw.analysis.features import features, head_of
+from robustfw.splits import Split
+
 
 @attrs.frozen
 class Pair:
@@ -81,10 +84,41 @@ def _nuclear(one: Tensor, other: Tensor) -> float:
     return float(torch.linalg.eigvalsh(points.t() @ (signs[:, None] * points)).abs().sum())
 
 
-def count(y: Tensor) -> int:
-    """Of pairs of the classes that occur."""
-    classes = len(y.unique())
-    return classes * (classes - 1) // 2
+@attrs.frozen(eq=False)
+class Points:
+    """Examples, or features of them."""
+
+    name: str
+    x: Tensor
+    """(n, d)."""
+    y: Tensor
+    head: nn.Linear | None
+    """The layer that makes logits of them, if one does."""
+
+    @property
+    def count(self) -> int:
+        """Of pairs of the classes that occur."""
+        classes = len(self.y.unique())
+        return classes * (classes - 1) // 2
+
+    def pairs(self) -> Iterator[Pair]:
+        """Each of them, see `pairs`."""
+        return pairs(self.x, self.y, self.head)
+
+
+def spaces(model: nn.Module, split: Split, batch_size: int = 500) -> list[Points]:
+    """The data, and what the net's last linear layer is given; the two are one for a linear classifier."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    head, x, y, seen = None, [], [], []
+    for some, labels in split.in_order(batch_size, device):
+        head = head or head_of(model, some)
+        x.append(some.flatten(1).cpu())
+        y.append(labels.cpu())
+        seen += [] if head is None else [features(model, head, some)]
+    data, labels = torch.cat(x), torch.cat(y)
+    if head is None or torch.equal(torch.cat(seen), data):
+        return [Points("data", data, labels, head)]
+    return [Points("data", data, labels, None), Points("features", torch.cat(seen), labels, head)]
 
 
 def pairs(points: Tensor, y: Tensor, head: nn.Linear | None = None) -> Iterator[Pair]:
@@ -119,6 +153,6 @@ def _measured(pair: Pair, one: Tensor, other: Tensor, head: nn.Linear) -> Pair:
 
 def _between(head: nn.Linear, first: int, second: int) -> tuple[Tensor, float]:
     """W and b of the difference of two logits."""
-    weight = (head.weight[first] - head.weight[second]).detach().cpu().double()
-    bias = 0.0 if head.bias is None else float((head.bias[first] - head.bias[second]).double())
-    return weight, bias
+    weight = head.weight.detach().cpu().double()
+    bias = weight.new_zeros(len(weight)) if head.bias is None else head.bias.detach().cpu().double()
+    return weight[first] - weight[second], float(bias[first] - bias[second])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -26,13 +25,10 @@ def head_of(model: nn.Module, x: Tensor) -> nn.Linear | None:
     return last[0] if last and last[2].shape == logits.shape and torch.equal(last[2], logits) else None
 
 
-def features(model: nn.Module, head: nn.Linear, batches: Iterable[Tensor]) -> Tensor:
-    """The inputs of the head, (n, d), on the CPU."""
-    found = []
-    for x in batches:
-        heard, _ = _called(model, x)
-        found.append(next(given for layer, given, _ in reversed(heard) if layer is head).cpu())
-    return torch.cat(found)
+def features(model: nn.Module, head: nn.Linear, x: Tensor) -> Tensor:
+    """What the head is given at each row of x, (batch, d), on the CPU."""
+    heard, _ = _called(model, x)
+    return next(given for layer, given, _ in reversed(heard) if layer is head).cpu()
 
 
 def _called(model: nn.Module, x: Tensor) -> tuple[_Heard, Tensor]:

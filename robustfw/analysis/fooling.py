@@ -17,10 +17,12 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from robustfw.dataspec import DataSpec
 from robustfw.errors import RunError
 from robustfw.files import write_whole
 from robustfw.inner import frozen
 from robustfw.regions import norms, per_row, uniform_like
+from robustfw.splits import Split
 
 TARGET = 0.99
 STEP = 0.02
@@ -56,15 +58,22 @@ class Space:
     low: float
     high: float
 
+    @classmethod
+    def of(cls, spec: DataSpec, split: Split) -> Space:
+        """The range of the data, or that of the examples where the data has none."""
+        if spec.bounds is not None:
+            return cls(spec.classes, spec.shape, *spec.bounds)
+        extremes = [x.aminmax() for x, _ in split.in_order(500)]
+        low, high = min(float(e.min) for e in extremes), max(float(e.max) for e in extremes)
+        return cls(spec.classes, spec.shape, low, high)
+
     def noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
-        """Uniform, one image for each class, of the type and device of ``like``."""
+        """Uniform, one image for each class, of the type and on the device of ``like``."""
         start = uniform_like(like.new_empty(self.classes, *self.shape), generator)
         return (self.low + (self.high - self.low) * start).to(like.dtype)
 
 
-def ascent(
-    model: nn.Module, space: Space, like: Tensor, generator: torch.Generator, *, steps: int = 200
-) -> Iterator[Found]:
+def ascent(model: nn.Module, space: Space, like: Tensor, *, steps: int = 200, seed: int = 0) -> Iterator[Found]:
     """Gradient ascent on log p(class | x), a step of one length after the other, clamped to the range.
 
     Yields after each step; ends early when every class has reached `TARGET`. An image that has is left alone. Where
@@ -72,7 +81,7 @@ def ascent(
     """
     labels = torch.arange(space.classes, device=like.device)
     length = STEP * (space.high - space.low) * math.prod(space.shape) ** 0.5
-    x = space.noise(like, generator)
+    x = space.noise(like, torch.Generator().manual_seed(seed))
     rounds = torch.zeros_like(labels)
     with frozen(model):
         for _ in range(steps):
@@ -108,13 +117,7 @@ def _confidence(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def evolution(
-    model: nn.Module,
-    space: Space,
-    like: Tensor,
-    generator: torch.Generator,
-    *,
-    generations: int = 1000,
-    children: int = 4,
+    model: nn.Module, space: Space, like: Tensor, *, generations: int = 1000, children: int = 4, seed: int = 0
 ) -> Iterator[Found]:
     """MAP-Elites with a direct encoding: one champion for each class, and only the net's outputs are asked for.
 
@@ -124,6 +127,7 @@ def evolution(
 
     Yields after each generation; ends early when every class has reached `TARGET`.
     """
+    generator = torch.Generator().manual_seed(seed)
     champions = space.noise(like, generator)
     log = _log(model, champions)
     best = log.amax(0)

@@ -74,14 +74,15 @@ class Slopes:
         return cls(len(values), tuple(torch.quantile(values, values.new_tensor(QUANTILES)).tolist()))
 
 
-def layers(model: nn.Module, x: Tensor, generator: torch.Generator) -> Iterator[Layer]:
+def layers(model: nn.Module, x: Tensor, *, seed: int = 0) -> Iterator[Layer]:
     """Each call of a layer, in order, in evaluation mode.
 
     Args:
         model: f. A module with a number ``lipschitz`` is believed and not looked into.
         x: one example, (1, *shape), for the sizes of all inputs.
-        generator: the source of the iterations' first vectors.
+        seed: of the iterations' first vectors.
     """
+    generator = torch.Generator().manual_seed(seed)
     names = {module: name for name, module in _leaves("", model)}
     with frozen(model):
         for module, given in _calls(model, names, x):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,9 @@ import click
 from robustfw.cli.subject import Choices, Subject, alone_on_stdout, print_json
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from robustfw.analysis.fooling import Found, Space
+    from robustfw.analysis.fooling import Found
 
 EXAMPLES = 1000
 ANALYSES = ("distinguishability", "fooling", "lipschitz")
@@ -63,68 +63,48 @@ def analyze(run: Path, only: tuple[str, ...], steps: int, generations: int, **ch
         print_json(kept)
 
 
-def _batches(subject: Subject, size: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-    device = next(iter(subject.model.parameters())).device
-    return subject.split.in_order(size or subject.choices.batch_size, device)
-
-
 def _distinguishability(subject: Subject) -> dict[str, Any]:
-    import torch
-
     from robustfw import console
     from robustfw.analysis import distinguishability
-    from robustfw.analysis.features import features, head_of
 
-    x, labels = next(_batches(subject, 2))
-    head = head_of(subject.model, x)
-    parts = [(x.flatten(1).cpu(), y.cpu()) for x, y in _batches(subject)]
-    data, labels = (torch.cat(column) for column in zip(*parts, strict=True))
-    points: dict[str, tuple[Tensor, nn.Linear | None]] = {"data": (data, None)}
-    if head is not None:
-        seen = features(subject.model, head, (x for x, _ in _batches(subject)))
-        # a linear classifier is given the data itself
-        points |= {"data": (data, head)} if torch.equal(seen, data) else {"features": (seen, head)}
     quiet, spaces = subject.choices.as_json, []
-    for name, (each, layer) in points.items():
-        found = distinguishability.pairs(each, labels, layer)
-        counted = console.counted(found, distinguishability.count(labels), f"pairs of classes, {name}", quiet=quiet)
-        spaces.append({"name": name, "dimension": each.shape[1], "pairs": [attrs.asdict(pair) for pair in counted]})
+    for points in distinguishability.spaces(subject.model, subject.split, subject.choices.batch_size):
+        text = f"pairs of classes, {points.name}"
+        pairs = [attrs.asdict(p) for p in console.counted(points.pairs(), points.count, text, quiet=quiet)]
+        spaces.append({"name": points.name, "dimension": points.x.shape[1], "pairs": pairs})
     if not quiet:
-        console.distinguishability(spaces, len(labels), subject.splits.spec.labels)
+        console.distinguishability(spaces, len(subject.split), subject.splits.spec.labels)
     return subject.keep("distinguishability", subject.circumstances(), {"spaces": spaces})
 
 
 def _fooling(subject: Subject, *, steps: int, generations: int) -> dict[str, Any]:
-    import torch
-
     from robustfw import console, results
     from robustfw.analysis import fooling
 
-    quiet, spec = subject.choices.as_json, subject.splits.spec
-    like = next(_batches(subject, 1))[0]
-    space = fooling.Space(spec.classes, spec.shape, *(spec.bounds or _range(subject)))
+    quiet, seed = subject.choices.as_json, subject.choices.seed
+    space, like = fooling.Space.of(subject.splits.spec, subject.split), _one(subject)
+    searches = {
+        "gradient": (fooling.ascent(subject.model, space, like, steps=steps, seed=seed), steps),
+        "evolution": (fooling.evolution(subject.model, space, like, generations=generations, seed=seed), generations),
+    }
     found = {}
-    for name, search, most in (
-        ("gradient", functools.partial(fooling.ascent, steps=steps), steps),
-        ("evolution", functools.partial(fooling.evolution, generations=generations), generations),
-    ):
-        generator = torch.Generator().manual_seed(subject.choices.seed)
-        rounds = search(subject.model, space, like, generator)
+    for name, (rounds, most) in searches.items():
         *_, found[name] = console.counted(rounds, most, f"fooling images by {name}", quiet=quiet)
     circumstances = subject.circumstances(steps=steps, generations=generations)
     path = results.path_of(subject.run.path, "fooling", circumstances).with_suffix(".safetensors")
     fooling.keep(path, **found)
-    budgets = {"gradient": steps, "evolution": generations}
-    searches = [_searched(name, each, budgets[name]) for name, each in found.items()]
+    listed = [_searched(name, each, searches[name][1]) for name, each in found.items()]
     if not quiet:
-        console.fooling(searches, fooling.TARGET, str(path), spec.labels)
-    return subject.keep("fooling", circumstances, _searches(searches, space, path.name, fooling.TARGET))
+        console.fooling(listed, fooling.TARGET, str(path), subject.splits.spec.labels)
+    facts = {"target": fooling.TARGET, "range": [space.low, space.high], "shape": list(space.shape)}
+    return subject.keep("fooling", circumstances, facts | {"images": path.name, "searches": listed})
 
 
-def _range(subject: Subject) -> tuple[float, float]:
-    """Of the values of the examples, for data without one."""
-    extremes = [x.aminmax() for x, _ in _batches(subject)]
-    return min(float(each.min) for each in extremes), max(float(each.max) for each in extremes)
+def _one(subject: Subject) -> Tensor:
+    """An example, where the net is."""
+    from robustfw import session
+
+    return next(subject.split.in_order(1, session.usable_device(subject.choices.device)))[0]
 
 
 def _searched(name: str, found: Found, budget: int) -> dict[str, Any]:
@@ -137,30 +117,18 @@ def _searched(name: str, found: Found, budget: int) -> dict[str, Any]:
     }
 
 
-def _searches(searches: list[dict[str, Any]], space: Space, images: str, target: float) -> dict[str, Any]:
-    return {
-        "target": target,
-        "range": [space.low, space.high],
-        "shape": list(space.shape),
-        "images": images,
-        "searches": searches,
-    }
-
-
 def _lipschitz(subject: Subject) -> dict[str, Any]:
-    import torch
-
-    from robustfw import console
+    from robustfw import console, session
     from robustfw.analysis import lipschitz
 
-    quiet, spec = subject.choices.as_json, subject.splits.spec
-    generator = torch.Generator().manual_seed(subject.choices.seed)
-    one = next(_batches(subject, 1))[0]
-    found = lipschitz.bounded(subject.model, lipschitz.layers(subject.model, one, generator))
-    size = lipschitz.batch_size(spec.shape, spec.classes, subject.choices.batch_size)
-    parts = lipschitz.slopes(subject.model, (x for x, _ in _batches(subject, size)))
-    batches = -(-len(subject.split) // size)
-    slopes = lipschitz.Slopes.of(console.counted(parts, batches, "slopes at examples", quiet=quiet))
+    quiet, spec, choices = subject.choices.as_json, subject.splits.spec, subject.choices
+    layers = lipschitz.layers(subject.model, _one(subject), seed=choices.seed)
+    found = lipschitz.bounded(subject.model, layers)
+    size = lipschitz.batch_size(spec.shape, spec.classes, choices.batch_size)
+    batches = subject.split.in_order(size, session.usable_device(choices.device))
+    parts = lipschitz.slopes(subject.model, (x for x, _ in batches))
+    counted = console.counted(parts, -(-len(subject.split) // size), "slopes at examples", quiet=quiet)
+    slopes = lipschitz.Slopes.of(counted)
     if not quiet:
         console.lipschitz(found, slopes, lipschitz.QUANTILES)
     measured = attrs.asdict(found) | {"upper": found.upper, "levels": lipschitz.QUANTILES} | attrs.asdict(slopes)
