@@ -34,7 +34,9 @@ class Scattering2d(nn.Module):
     lipschitz = 1.0
     """The bound, in ℓ2; of the module in float32 or wider, up to rounding."""
     psi: Tensor
-    phi: Tensor
+    down: Tensor
+    across: Tensor
+    """φ is a product of a function of the row and one of the column: (u ⋆ φ)↓ is down · u · acrossᵀ."""
 
     def __init__(self, size: tuple[int, int], *, scales: int, angles: int, order: int) -> None:
         super().__init__()
@@ -48,7 +50,9 @@ class Scattering2d(nn.Module):
         psi, phi = filters((self.frame[0], self.frame[1]), scales, angles)
         # not in the checkpoint: the options tell all of it
         self.register_buffer("psi", psi.float(), persistent=False)
-        self.register_buffer("phi", phi.float(), persistent=False)
+        for name, side in (("down", phi[:, 0]), ("across", phi[0])):
+            matrix = 2 ** (scales / 2) * _coarsening(side / phi[0, 0].sqrt(), 2**scales)
+            self.register_buffer(name, matrix.float(), persistent=False)
 
     @property
     def maps(self) -> int:
@@ -58,29 +62,37 @@ class Scattering2d(nn.Module):
         return sum(counts[: self.order + 1])
 
     def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):  # which would take the products for half precision's
+            return self._scattered(x.to(wide(x.dtype))).to(x.dtype)
+
+    def _scattered(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        framed = functional.pad(x.to(wide(x.dtype)), [0, self.frame[1] - width, 0, self.frame[0] - height])
-        spectrum = torch.fft.fft2(framed)
-        found = [self._smooth(spectrum[:, :, None])]
+        framed = functional.pad(x, [0, self.frame[1] - width, 0, self.frame[0] - height])
+        found = [self._smooth(framed[:, :, None])]
         if self.order >= 1:
-            first = torch.fft.fft2(torch.fft.ifft2(spectrum[:, :, None, None] * self.psi).abs())
+            first = torch.fft.ifft2(torch.fft.fft2(framed)[:, :, None, None] * self.psi).abs()
             found.append(self._smooth(first.flatten(2, 3)))
             if self.order == 2:
-                found += [self._second(first, scale) for scale in range(self.scales - 1)]
-        return torch.cat(found, 2).flatten(1, 2).to(x.dtype)
+                found += [self._second(first[:, :, scale], scale) for scale in range(self.scales - 1)]
+        return torch.cat(found, 2).flatten(1, 2)
 
     def _second(self, first: Tensor, scale: int) -> Tensor:
         """The maps whose first wavelets are of one scale, and whose second ones are of those coarser."""
         coarser = self.psi[scale + 1 :].flatten(0, 1)
-        again = torch.fft.ifft2(first[:, :, scale, :, None] * coarser).abs()
-        return self._smooth(torch.fft.fft2(again).flatten(2, 3))
+        again = torch.fft.ifft2(torch.fft.fft2(first)[:, :, :, None] * coarser).abs()
+        return self._smooth(again.flatten(2, 3))
 
-    def _smooth(self, spectrum: Tensor) -> Tensor:
-        """2^J (u ⋆ φ)↓ from û: to keep every 2^J-th pixel is to add up the frequencies that then look alike."""
-        step = 2**self.scales
-        height, width = (side // step for side in self.frame)
-        folded = (spectrum * self.phi).unflatten(-1, (step, width)).unflatten(-3, (step, height)).sum((-2, -4))
-        return torch.fft.ifft2(folded / step).real
+    def _smooth(self, u: Tensor) -> Tensor:
+        """2^J (u ⋆ φ)↓."""
+        narrow = (u @ self.across.t()).transpose(-1, -2)
+        return (narrow @ self.down.t()).transpose(-1, -2)
+
+
+def _coarsening(spectrum: Tensor, step: int) -> Tensor:
+    """The matrix of: convolve a line with the filter of this spectrum, keep every ``step``-th value."""
+    line = torch.fft.ifft(spectrum).real
+    places = torch.arange(len(line))
+    return line[(places[::step, None] - places) % len(line)]
 
 
 def filters(size: tuple[int, int], scales: int, angles: int) -> tuple[Tensor, Tensor]:
