@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from robustfw.report.analyses import Layer, Lipschitz
 from robustfw.report.drawing import COLOURS, INK, WIDTH, Drawing
@@ -78,17 +79,19 @@ def _draw(result: Lipschitz, layers: Sequence[Layer]) -> Figure:
     positive = [value for value in (*(value for _, value, _ in bars), *result.quantiles) if value > 0]
     if positive and max(positive) > 30 * min(positive):
         axes.set_xscale("log")
-        axes.set_xlim(min(positive) / 2, max(positive) * 4)
+        axes.set_xlim(min(positive) / 2, max(positive) * (max(positive) / min(positive)) ** 0.25)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # powers of ten would be formulas
+        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_xlim(0, 1.25 * max(positive, default=1.0))
     for i, (_, value, colour) in enumerate(bars):
         axes.barh(i, value, 0.62, color=colour)
-        axes.text(value, i, f" {value:.3g}", va="center", fontsize=9.5, color=INK)
+        axes.text(value, i, f" {number(value)}", va="center", fontsize=9.5, color=INK)
     last, low, high = len(bars), result.quantiles[0], result.quantiles[-1]
     axes.plot([low, high], [last, last], color=COLOURS[2], linewidth=1.4)
     axes.plot([result.at(0.25), result.at(0.75)], [last, last], color=COLOURS[2], linewidth=7, solid_capstyle="butt")
     axes.plot(result.at(0.5), last, "|", color=INK, markersize=12, markeredgewidth=2)
-    axes.text(high, last, f" {high:.3g}", va="center", fontsize=9.5, color=INK)
+    axes.text(high, last, f" {number(high)}", va="center", fontsize=9.5, color=INK)
     axes.set_yticks(range(last + 1), [cut(name, 24) for name, _, _ in bars] + ["the net, slopes"])
     axes.invert_yaxis()
     axes.set_xlabel("Lipschitz constant, ℓ2")
