@@ -14,8 +14,8 @@ from robustfw.report.shares import cell
 from robustfw.report.table import Table
 from robustfw.report.words import cut, number, times
 
-MOST = 12
-"""Classes in a matrix."""
+MOST = 10
+"""Classes in a matrix, whose numbers can still be read on a phone."""
 KINDS = {"linear": "linear, bound", "quadratic": "quadratic, bound / √κ", "measured": "the net's own, measured"}
 MEANING = (
     "The mean ℓ2 distance of examples to the boundary of a classifier of two classes that makes no mistake on them "
@@ -103,8 +103,8 @@ def _draw(names: dict[int, str], pairs: Sequence[ClassPair]) -> Figure:
     shades = _shades([pair.linear for pair in shown]), _shades([pair.quadratic for pair in shown])
     for pair, below, above in zip(shown, *shades, strict=True):
         first, second = sorted((place[pair.first], place[pair.second]))
-        cell(axes, first, second, below, _three(pair.linear), 9 if len(place) <= 10 else 8)
-        cell(axes, second, first, above, _three(pair.quadratic), 9 if len(place) <= 10 else 8)
+        cell(axes, first, second, below, _three(pair.linear), 9.5)
+        cell(axes, second, first, above, _three(pair.quadratic), 9.5)
     axes.set_xlim(-0.5, len(place) - 0.5)
     axes.set_ylim(len(place) - 0.5, -0.5)
     longest = max(map(len, names.values()))

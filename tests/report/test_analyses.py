@@ -31,7 +31,7 @@ def test_many_classes_are_cut_to_the_closest(tmp_path, report, make):
     ]
     spaces = [{"name": "data", "dimension": 4, "pairs": pairs}]
     page = report(make.make_run(tmp_path / "run", make.distinguishability(spaces=spaces)))[2]
-    assert "The 12 of 30 classes with the closest pairs." in words(page)
+    assert "The 10 of 30 classes with the closest pairs." in words(page)
 
 
 def test_a_single_pair_and_none(tmp_path, report, make):
