@@ -24,7 +24,7 @@ _EXAMPLES = click.option(
 )
 
 
-@click.command(short_help="Look at a net's limits: its classes, its slopes, images that fool it.")
+@click.command(short_help="Look at a net's limits: classes, slopes, fooling images.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--only", type=click.Choice(ANALYSES), multiple=True, help="This analysis; may be repeated. [all]")
 @click.option(
