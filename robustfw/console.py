@@ -17,6 +17,7 @@ from rich.table import Table
 from robustfw.records import Epoch, Record, Step
 
 if TYPE_CHECKING:
+    from robustfw.analysis.lipschitz import Layers, Slopes
     from robustfw.evaluation import Comparison, Evaluation, Sweep, Verdicts
     from robustfw.evaluation.audit import Audit
     from robustfw.evaluation.transfer import Transfer
@@ -243,6 +244,62 @@ def comparison(results: Mapping[str, Comparison], n: int, runs: tuple[str, str])
     heads = ["", "first", "second", "only first", "only second", "difference", "95 % interval", "p (McNemar)"]
     table("accuracy", heads, rows)
     line(f"first: {runs[0]}, second: {runs[1]}; {n} examples; differences in points")
+
+
+def distinguishability(spaces: Sequence[Mapping[str, Any]], n: int, labels: Sequence[str] | None) -> None:
+    """The bounds of each space: the closest pair of classes, the median, the one farthest apart."""
+    rows = []
+    for space in spaces:
+        for kind in ("linear", "quadratic", "measured"):
+            pairs = sorted((pair for pair in space["pairs"] if pair[kind] is not None), key=lambda pair: pair[kind])
+            if pairs:
+                ends = [
+                    f"{p[kind]:.4g}  {_class(p['first'], labels)}, {_class(p['second'], labels)}"
+                    for p in pairs[:: len(pairs) - 1 or 1]
+                ]
+                rows.append([space["name"], kind, ends[0], f"{pairs[len(pairs) // 2][kind]:.4g}", ends[-1]])
+    table("robustness of pairs", ["", "classifier", "least, classes", "median", "most, classes"], rows)
+    line(f"{'examples':<16} {n}; mean distances to a boundary, in ℓ2")
+    line(f"{'linear':<16} no linear classifier without mistakes has more, on these examples")
+    line(f"{'quadratic':<16} no quadratic one, times √κ; κ is the ratio of its extreme eigenvalues")
+
+
+def _class(label: int, labels: Sequence[str] | None) -> str:
+    return labels[label] if labels and label < len(labels) else str(label)
+
+
+def fooling(searches: Sequence[Mapping[str, Any]], target: float, path: str, labels: Sequence[str] | None) -> None:
+    """Which classes' images reached the target, with what effort."""
+    rows = [
+        [_class(label, labels), *(f"{s['confidence'][label]:.2%} after {s['rounds'][label]}" for s in searches)]
+        for label in range(len(searches[0]["confidence"]))
+    ]
+    table("fooling images", ["", *(search["name"] for search in searches)], rows)
+    for each in searches:
+        line(
+            f"{each['name']:<16} {each['reached']} of {len(each['confidence'])} classes at {target:.0%} confidence "
+            f"within {each['budget']} rounds"
+        )
+    line(f"{'images':<16} {path}")
+
+
+def lipschitz(found: Layers, slopes: Slopes, levels: Sequence[float]) -> None:
+    """Each layer's constant, and the bounds on the net's."""
+    rows = [
+        [each.name, each.kind, "none known" if each.bound is None else f"{each.bound:.4g}", each.how]
+        for each in found.layers
+        if each.how != "known" or each.bound != 1
+    ]
+    table("layer", ["", "", "Lipschitz constant", ""], rows)
+    if found.upper is None:
+        line(
+            f"{'upper bound':<16} none: the product of the layers is no bound, because of {', '.join(found.unbounded)}"
+        )
+    else:
+        line(f"{'upper bound':<16} {found.upper:.4g}, the product of the layers")
+    line(f"{'lower bound':<16} {slopes.quantiles[-1]:.4g}, the steepest slope at {slopes.n} examples")
+    median = slopes.quantiles[list(levels).index(0.5)]
+    line(f"{'median slope':<16} {median:.4g}")
 
 
 def _share(name: str, count: int, n: int, interval: tuple[float, float]) -> None:

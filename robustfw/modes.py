@@ -25,8 +25,8 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
 def evaluating(model: nn.Module) -> Iterator[None]:
     """All modules in evaluation mode; parameters stay differentiable.
 
-    Batch norm normalises by its running statistics and writes none, so that rows are independent; dropout is off. What is
-    differenced or differentiated is one function.
+    Batch norm normalises by its running statistics and writes none, so that rows are independent; dropout is off. What
+    is differenced or differentiated is one function.
     """
     with modes_kept(model):
         model.eval()

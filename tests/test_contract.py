@@ -45,6 +45,8 @@ VARIANTS = [
     ("model", "paper-mnist:input_norm=batch"),
     ("model", "mlp:hidden=[]"),
     ("model", "resnet18-cifar:width=4"),
+    ("model", "scattering:order=0"),
+    ("model", "scattering:order=1,scales=1,angles=2,hidden=[10]"),
     ("objective", "mixed:alpha=0"),
     ("objective", "vat:iterations=3,xi=0.1"),
     ("objective", "contractive:probes=20"),

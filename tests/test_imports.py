@@ -41,6 +41,7 @@ TABLE = {
     "collection": "attrs errors evaluation files inner registry safetensors splits torch uncertainty",
     "results": "robustfw errors files",
     "evaluation": f"attrs errors evaluation inner losses problem regions splits torch {INTERFACES}",
+    "analysis": "analysis attrs dataspec errors files inner regions safetensors splits torch",
     "engine": (
         "attrs errors evaluation inner losses objective overfitting parallel problem recipe records "
         "splits state torch uncertainty"
@@ -60,8 +61,8 @@ TABLE = {
     "__main__": "cli",
     "console": "records rich",
     "cli": (
-        "robustfw attrs cli click collection console engine errors evaluation files hardware losses options parallel "
-        "recipe registry report reproduction results runs session testing"
+        "robustfw analysis attrs cli click collection console engine errors evaluation files hardware losses options "
+        "parallel recipe registry report reproduction results runs session testing"
     ),
     "testing": (
         "attrs dataspec errors hypothesis inner interface losses optim problem pytest regions registry "

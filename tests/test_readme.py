@@ -10,21 +10,24 @@ import signal
 import tomllib
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
 from torch import nn
 
 from robustfw import options
+from robustfw.analysis.lipschitz import How
 from robustfw.cli import _add_plugin_commands, cli
+from robustfw.cli.analyze import ANALYSES as NAMES
 from robustfw.evaluation.audit import ADVICE
 from robustfw.recipe import Recipe
 from robustfw.registry import KINDS, installed
 from robustfw.reproduction.recipes import named
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/quickstart.md", "docs/robustness-numbers.md")
-README, QUICKSTART, NUMBERS = ((ROOT / name).read_text() for name in PAGES)
+PAGES = ("README.md", "docs/quickstart.md", "docs/robustness-numbers.md", "docs/analyses.md")
+README, QUICKSTART, NUMBERS, ANALYSES = ((ROOT / name).read_text() for name in PAGES)
 WIDTH = 110
 """Columns of the pages' terminal."""
 
@@ -130,7 +133,7 @@ def test_specs_in_the_grammars_examples_name_plugins():
 
 
 def test_every_command_has_options_and_specs_that_exist():
-    shown = [command for page in (README, QUICKSTART, NUMBERS) for command, _ in commands(page)]
+    shown = [command for page in (README, QUICKSTART, NUMBERS, ANALYSES) for command, _ in commands(page)]
     ours = [
         command[command.index("robustfw ") :] for command in shown if re.match(r"(torchrun .* )?robustfw ", command)
     ]
@@ -214,6 +217,20 @@ def test_the_page_on_numbers_prints_what_it_says(tmp_path, monkeypatch):
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(compile(code, "robustness-numbers.md", "exec"), {"__name__": "page"})
     assert words(printed.getvalue()) == words(said)
+
+
+def test_the_page_on_analyses_prints_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command, said in commands(ANALYSES):
+        answer = run(command, monkeypatch)
+        assert answer.exit_code == 0
+        assert_prints(said, answer.output)
+
+
+def test_the_page_on_analyses_has_a_section_for_each_and_every_way_of_knowing():
+    for name in NAMES:
+        assert re.search(rf"^## {name}", ANALYSES, re.MULTILINE | re.IGNORECASE)
+    assert set(re.findall(r"^\| `(\w+)` \|", ANALYSES, re.MULTILINE)) == set(get_args(How))
 
 
 def test_the_page_on_numbers_explains_every_line():

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class TangentProp(Penalty):
     """β Σ_u ⟨u, ∇ₓo(x)⟩², u in a basis of the tangent space at x (eq. 4; Rifai et al. 2011).
 
-    The net is in evaluation mode for the derivatives. With ``output=logits`` no label is used; with the others an example
-    without a label has no penalty.
+    The net is in evaluation mode for the derivatives. With ``output=logits`` no label is used; with the others an
+    example without a label has no penalty.
     """
 
     beta: Annotated[float, "β, weight of the penalty"] = attrs.field(default=0.1, validator=ge(0))

@@ -13,6 +13,7 @@ from robustfw_vision.models import (
     PaperCifar,
     PaperMnist,
     Resnet18Cifar,
+    Scattering,
     Torchvision,
 )
 
@@ -28,6 +29,7 @@ def robustfw_register(add: Callable[[str, type], None]) -> None:
     add("paper-cifar", PaperCifar)
     add("madry-mnist", MadryMnist)
     add("resnet18-cifar", Resnet18Cifar)
+    add("scattering", Scattering)
     add("torchvision", Torchvision)
     add("digits", Digits)
     add("two-moons", TwoMoons)

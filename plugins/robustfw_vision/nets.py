@@ -60,11 +60,17 @@ def _channels_last(net: nn.Module) -> nn.Module:
 
 def mlp(spec: DataSpec, hidden: Sequence[int], *, bias: bool = True) -> nn.Module:
     """Fully connected layers with ReLU between; without hidden ones, a linear classifier on the raw pixels."""
-    widths = [math.prod(spec.shape), *hidden]
-    layers: list[nn.Module] = [_standardize(spec) if hidden else nn.Identity(), nn.Flatten()]
+    layers = perceptron(math.prod(spec.shape), hidden, spec.classes, bias=bias)
+    return nn.Sequential(_standardize(spec) if hidden else nn.Identity(), nn.Flatten(), *layers)
+
+
+def perceptron(inputs: int, hidden: Sequence[int], classes: int, *, bias: bool = True) -> list[nn.Module]:
+    """Linear layers of these widths, with ReLU between; ``bias`` is that of the last."""
+    widths = [inputs, *hidden]
+    layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], spec.classes, bias=bias))
+    return [*layers, nn.Linear(widths[-1], classes, bias=bias)]
 
 
 def paper_mnist(spec: DataSpec, input_norm: str) -> nn.Module:

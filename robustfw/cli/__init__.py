@@ -14,6 +14,7 @@ from click.exceptions import Abort, ClickException, Exit
 
 import robustfw
 from robustfw import registry
+from robustfw.cli.analyze import analyze
 from robustfw.cli.audit import audit
 from robustfw.cli.check import check
 from robustfw.cli.compare import compare
@@ -71,7 +72,8 @@ def cli(debug: bool) -> None:
     """
 
 
-for command in (train, evaluate, audit, sweep, compare, craft, report, reproduce, recipes, plugins, show, check):
+PARTS = train, evaluate, audit, analyze, sweep, compare, craft, report, reproduce, recipes, plugins, show, check
+for command in PARTS:
     cli.add_command(command)
 
 

@@ -6,11 +6,21 @@ from collections import Counter
 from pathlib import Path
 
 from robustfw.errors import RunError
-from robustfw.report import curves, images, radius, shares
+from robustfw.report import curves, distinguishability, fooling, images, lipschitz, radius, shares
 from robustfw.report.drawing import Drawing, Image, rendered
 from robustfw.report.gather import Material
 
-FIGURES = (images.fewest_pixels, images.samples, radius.sweeps, shares.transfer, shares.classes, curves.training)
+FIGURES = (
+    images.fewest_pixels,
+    images.samples,
+    radius.sweeps,
+    shares.transfer,
+    shares.classes,
+    distinguishability.figures,
+    fooling.figures,
+    lipschitz.figures,
+    curves.training,
+)
 """Functions from what was gathered to drawings; a new figure is one more of them."""
 
 

@@ -121,7 +121,7 @@ def _two_rows(collection: Collection, shown: Examples) -> list[Row]:
 def _draw_fewest(collection: Collection, shown: Examples) -> Figure:
     above, below = _two_rows(collection, shown)
     circled = [np.argwhere(changed).astype(np.float32) for changed in shown.changed()]
-    return _grid([above, attrs.evolve(below, circled=circled)])
+    return grid([above, attrs.evolve(below, circled=circled)])
 
 
 def samples(material: Material) -> list[Drawing]:
@@ -167,7 +167,7 @@ def _draw_sample(collection: Collection, shown: Examples) -> Figure:
         letters = [f"{chr(97 + int(i))}: " if several else "" for i in part.set]
         words = [f"{letter}×{scale}" for letter, scale in zip(letters, scales, strict=True)]
         rows += [*_two_rows(collection, part), Row("change", magnified, words, diverging=True)]
-    return _grid(rows)
+    return grid(rows)
 
 
 def factor(delta: Floats) -> int:
@@ -181,7 +181,7 @@ def _strongest_channel(delta: Floats) -> Floats:
     return np.take_along_axis(delta, np.abs(delta).argmax(axis=0)[None], axis=0)
 
 
-def _grid(rows: Sequence[Row]) -> Figure:
+def grid(rows: Sequence[Row]) -> Figure:
     """Pictures in columns; below a row of changes there is more space, since another block begins."""
     heights = [SIZE + _below(row) for row in rows]
     height = sum(heights) + 0.05

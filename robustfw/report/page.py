@@ -15,7 +15,8 @@ from robustfw.report.drawing import COLOURS, Image
 from robustfw.report.gather import REPRODUCTION, Material
 from robustfw.report.reading import printable
 from robustfw.report.summary import circumstances, summarized
-from robustfw.report.tables import Table, tables
+from robustfw.report.table import Table
+from robustfw.report.tables import tables
 
 NUMERIC = re.compile(r"[<>+−-]? ?\d[\d.]*( %| of \d+)?|–")
 

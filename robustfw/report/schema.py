@@ -6,6 +6,8 @@ from typing import TypeAlias
 
 import attrs
 
+from robustfw.report.analyses import Distinguishability, Fooling, Lipschitz
+
 Interval: TypeAlias = tuple[float, float]
 
 
@@ -133,13 +135,16 @@ class Audit:
     command: str = ""
 
 
-Result: TypeAlias = Evaluation | Transfer | Sweep | Comparison | Audit
+Result: TypeAlias = Evaluation | Transfer | Sweep | Comparison | Audit | Distinguishability | Fooling | Lipschitz
 KINDS: dict[str, type[Result]] = {
     "evaluation": Evaluation,
     "transfer": Transfer,
     "sweep": Sweep,
     "comparison": Comparison,
     "audit": Audit,
+    "distinguishability": Distinguishability,
+    "fooling": Fooling,
+    "lipschitz": Lipschitz,
 }
 
 

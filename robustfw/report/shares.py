@@ -175,7 +175,7 @@ def _draw_transfer(cells: dict[tuple[str, str], float]) -> Figure:
     figure = Figure(figsize=(WIDTH, (1.4 if tilt else 0.7) + size * len(rows)), layout="constrained")
     axes = figure.subplots()
     for (row, column), value in cells.items():
-        _cell(axes, columns.index(column), rows.index(row), value)
+        cell(axes, columns.index(column), rows.index(row), value, f"{100 * value:.1f}")
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xticks(
@@ -191,11 +191,11 @@ def _draw_transfer(cells: dict[tuple[str, str], float]) -> Figure:
     return figure
 
 
-def _cell(axes: Axes, column: int, row: int, value: float) -> None:
-    """A square of cividis, which reads the same for all kinds of colour vision, with its number."""
-    red, green, blue, _ = colormaps["cividis"](value)
+def cell(axes: Axes, column: int, row: int, shade: float, text: str, size: float = 10) -> None:
+    """A square of cividis, which reads the same for all kinds of colour vision, with its number; shade from 0 to 1."""
+    red, green, blue, _ = colormaps["cividis"](shade)
     dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.45
     square = Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=(red, green, blue), edgecolor=FAINT)
     axes.add_patch(square)
     ink = "#fefefe" if dark else "#010101"
-    axes.text(column, row, f"{100 * value:.1f}", ha="center", va="center", fontsize=10, color=ink)
+    axes.text(column, row, text, ha="center", va="center", fontsize=size, color=ink)

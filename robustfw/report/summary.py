@@ -11,7 +11,7 @@ from robustfw import options
 from robustfw.report.gather import Material, Run
 from robustfw.report.schema import Audit, Reproduction
 from robustfw.report.shares import strongest
-from robustfw.report.tables import Table
+from robustfw.report.table import Table
 from robustfw.report.words import listed, percent, short, times
 
 

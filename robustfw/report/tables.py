@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import attrs
-
 from robustfw import options
+from robustfw.report import distinguishability, fooling, lipschitz
 from robustfw.report.gather import Material, Run
 from robustfw.report.schema import Audit, Claim, Comparison, GivenTable, Pairs, Reproduction, Sweep, Transfer
+from robustfw.report.table import Table
 from robustfw.report.words import bare, chance, listed, measured, number, percent, points, short
 
-LONG = 12
-"""Rows from which on a table is folded."""
 INTERVALS = "In brackets: 95 % intervals (Wilson's), in per cent."
 SYMBOLS = {
     "passed": "✓ passed",
@@ -27,38 +25,6 @@ SYMBOLS = {
 """Verdicts as a word and a sign, so that they need no colour."""
 
 
-@attrs.frozen
-class Table:
-    """A table, and what is said below it."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
-    commands: Sequence[str] = ()
-    aligned: bool = True
-    """Whether columns of numbers are set flush right."""
-    folded: bool | None = None
-    """Whether it is unfolded on demand; None for: if it is long."""
-
-    grouped: bool = False
-    """Whether neighbouring rows of the same name share it."""
-
-    @property
-    def spans(self) -> list[int]:
-        """Over how many rows each row's name stands; 0 where the name of a row above holds."""
-        spans = [1] * len(self.rows)
-        for i in reversed(range(1, len(self.rows) if self.grouped else 0)):
-            if self.rows[i][0] == self.rows[i - 1][0]:
-                spans[i - 1], spans[i] = spans[i] + 1, 0
-        return spans
-
-    @property
-    def hidden(self) -> bool:
-        """Whether the page shows its title alone until it is asked for more."""
-        return len(self.rows) > LONG if self.folded is None else self.folded
-
-
 def tables(material: Material) -> list[Table]:
     """All tables of which there is something to show, in their order."""
     made = material.reproduction
@@ -70,6 +36,9 @@ def tables(material: Material) -> list[Table]:
         *_sweeps(material.runs),
         _comparisons(material),
         *_audits(material.runs),
+        *distinguishability.tables(material.runs),
+        *fooling.tables(material.runs),
+        *lipschitz.tables(material.runs),
     ]
     return [table for table in [*own, *several] if table and table.rows]
 

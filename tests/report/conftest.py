@@ -153,6 +153,69 @@ def audit(**other) -> dict:
     } | other
 
 
+def distinguishability(**other) -> dict:
+    def pair(first: int, second: int) -> dict:
+        far = 1 + 0.1 * first + 0.05 * second
+        found = {"linear": 0.5 * far, "quadratic": 2 * far, "measured": None, "risk": None, "bound": None}
+        return {"first": first, "second": second, "n": [20, 20]} | found
+
+    data = [pair(i, j) for i in range(10) for j in range(i + 1, 10)]
+    features = [each | {"measured": 0.4 * each["linear"], "risk": 0.01, "bound": 2.0} for each in data]
+    return {
+        "kind": "distinguishability",
+        "command": "robustfw analyze runs/a",
+        "robustfw": "0.1.0",
+        "run": "runs/a",
+        "split": "test",
+        "examples": 200,
+        "spaces": [
+            {"name": "data", "dimension": 64, "pairs": data},
+            {"name": "features", "dimension": 256, "pairs": features},
+        ],
+    } | other
+
+
+def fooling(**other) -> dict:
+    """Without its images: `make_images` makes them."""
+    reached = {"name": "gradient", "budget": 200, "reached": 10, "confidence": [0.991] * 10, "rounds": [17] * 10}
+    failed = {"name": "evolution", "budget": 50, "reached": 9, "confidence": [0.999] * 9 + [0.42]}
+    return {
+        "kind": "fooling",
+        "command": "robustfw analyze runs/a",
+        "robustfw": "0.1.0",
+        "run": "runs/a",
+        "target": 0.99,
+        "range": [0.0, 1.0],
+        "shape": [1, 8, 8],
+        "images": "fooling.safetensors",
+        "searches": [reached, failed | {"rounds": [31] * 9 + [50]}],
+    } | other
+
+
+def make_images(run: Path, *shape: int) -> Path:
+    """What the searches of `fooling` found."""
+    images = np.random.default_rng(0).uniform(0, 1, (10, *(shape or (1, 8, 8)))).astype(np.float32)
+    save_file({"gradient": images, "evolution": 1 - images}, run / "results" / "fooling.safetensors")
+    return run
+
+
+def lipschitz(**other) -> dict:
+    layers = [("0", "Standardize", 2.659, "iteration"), ("2", "Linear", 3.5, "exact"), ("3", "ReLU", 1.0, "known")]
+    return {
+        "kind": "lipschitz",
+        "command": "robustfw analyze runs/a",
+        "robustfw": "0.1.0",
+        "run": "runs/a",
+        "split": "test",
+        "layers": [dict(zip(("name", "kind", "bound", "how"), layer, strict=True)) for layer in layers],
+        "unbounded": [],
+        "upper": 9.3065,
+        "n": 200,
+        "levels": [0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0],
+        "quantiles": [1.1, 1.3, 1.7, 2.2, 2.6, 3.7, 4.4],
+    } | other
+
+
 def make_run(path: Path, *results: dict, epochs: int = 3, shift: float = 0.0, **other) -> Path:
     """A run directory with results."""
     write(path / "manifest.json", manifest(**other))
@@ -292,9 +355,9 @@ def make_reproduction(path: Path, originals: np.ndarray, y: np.ndarray, *, seeds
 @pytest.fixture
 def run(tmp_path):
     """A run with a result of each kind."""
-    results = evaluation(), sweep(), transfer(), comparison(), audit()
+    results = evaluation(), sweep(), transfer(), comparison(), audit(), distinguishability(), fooling(), lipschitz()
     end = evaluation(attacks=[PGD])
-    return make_run(tmp_path / "runs" / "b", *results, result=end)
+    return make_images(make_run(tmp_path / "runs" / "b", *results, result=end))
 
 
 @pytest.fixture
@@ -327,5 +390,7 @@ def report(capsys, tmp_path, monkeypatch):
 @pytest.fixture
 def make():
     """The functions above, by name."""
-    makers = evaluation, sweep, transfer, comparison, audit, manifest, make_run, make_collection, change_tensors, digits
+    analyses = distinguishability, fooling, lipschitz, make_images
+    results = evaluation, sweep, transfer, comparison, audit, *analyses
+    makers = *results, manifest, make_run, make_collection, change_tensors, digits
     return SimpleNamespace(**{maker.__name__: maker for maker in makers})

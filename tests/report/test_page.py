@@ -62,6 +62,12 @@ def test_a_run_with_results_of_each_kind_shows_all_its_numbers(run, collection, 
         "a processor",
         "b: the audit in linf:radius=0.1 finds its robust accuracy suspicious.",
         "robustfw compare runs/a runs/b",
+        "0.525 (0, 1)",
+        "features, 256 dimensions",
+        "9 of 10",
+        "42.00 % (9)",
+        "product of the layers",
+        "steepest slope ‖J‖₂ at 200 test examples",
     ):
         assert expected in text, expected
 
@@ -73,6 +79,7 @@ def test_every_table_names_the_commands_that_give_its_numbers_again(run, report)
         "robustfw sweep runs/a",
         "robustfw evaluate runs/b --transfer transfer/a",
         "robustfw audit runs/a",
+        "robustfw analyze runs/a",
     ):
         assert f"To get these numbers again: {command}" in text or f"; {command}" in text, command
 
@@ -152,6 +159,8 @@ def hostile(path: Path, make) -> Path:
         make.sweep(uncertainty=HOSTILE, attack=HOSTILE, command=HOSTILE),
         make.transfer(source=HOSTILE.replace("/", ""), command=HOSTILE),
         make.comparison(runs=[HOSTILE, HOSTILE], command=HOSTILE),
+        make.distinguishability(spaces=[make.distinguishability()["spaces"][0] | {"name": HOSTILE}], split=HOSTILE),
+        make.lipschitz(layers=[{"name": HOSTILE, "kind": HOSTILE, "bound": 2.0, "how": HOSTILE}], unbounded=[HOSTILE]),
         make.audit(lines=[{"name": HOSTILE, "verdict": HOSTILE, "found": HOSTILE, "advice": HOSTILE}]),
     )
     name = HOSTILE.replace("/", "")
@@ -358,6 +367,7 @@ def test_results_of_the_real_commands(tmp_path, report, monkeypatch, capsys):
         ["evaluate", "run", "--on", "made"],
         ["compare", "run", "other", *few],
         ["audit", "run", *few, "--attack", "pgd:steps=5"],
+        ["analyze", "run", *few, "--steps", "5", "--generations", "5"],
     ):
         with pytest.raises(SystemExit) as ended:
             main(command)
@@ -366,9 +376,9 @@ def test_results_of_the_real_commands(tmp_path, report, monkeypatch, capsys):
     status, _, page = report("run", "other")
     assert status == 0
     text = words(page)
-    for command in ("robustfw evaluate run --on made", "robustfw compare run other", "robustfw audit run"):
-        assert command in text
-    assert len(Page(page).all("figure")) >= 5
+    for command in ("evaluate run --on made", "compare run other", "audit run", "analyze run"):
+        assert f"robustfw {command}" in text
+    assert len(Page(page).all("figure")) >= 9
     (pairs,) = results.kept(Path("run"), ["comparison"])
     gain = 100 * pairs["clean"]["difference"]
     assert "second − first" in text
