@@ -6,13 +6,30 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import attrs
 
 import robustfw
 from robustfw.errors import RunError
 from robustfw.files import json_bytes, plain, write_whole
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 FOLDER = "results"
+
+
+@attrs.frozen(eq=False)
+class Pictures:
+    """A row of pictures (count, channels, height, width), and what stands below each."""
+
+    name: str
+    pictures: Tensor
+    """In [0, 1]; changes, in [−1, 1], where ``diverging``."""
+    words: Sequence[str]
+    diverging: bool = False
+    """Whether they are changes: drawn blue below 0, white at 0, red above."""
 
 
 def keep(run: Path, kind: str, circumstances: Mapping[str, Any], measured: Mapping[str, Any], command: str) -> Path:
@@ -25,13 +42,39 @@ def keep(run: Path, kind: str, circumstances: Mapping[str, Any], measured: Mappi
         command: what to type to get them again.
     """
     facts = {"kind": kind, "command": command, "robustfw": robustfw.__version__} | dict(circumstances)
-    path = path_of(run, kind, circumstances)
+    return _write(path_of(run, kind, circumstances), json_bytes(facts | dict(measured)))
+
+
+def _write(path: Path, content: bytes) -> Path:
     try:
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, json_bytes(facts | dict(measured)))
+        write_whole(path, content)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}; make room, then try again") from error
     return path
+
+
+def keep_pictures(
+    run: Path, circumstances: Mapping[str, Any], said: Mapping[str, str], rows: Sequence[Pictures], command: str
+) -> Path:
+    """Leave rows of pictures, which `robustfw report` draws as a figure, one picture in each of five columns.
+
+    Args:
+        run: the run directory that they belong to.
+        circumstances: what was drawn, and of what; the files' names are made from them.
+        said: ``title``, ``caption``, and ``alt`` for those who do not see them.
+        rows: from top to bottom; all pictures have one shape.
+        command: what to type to get them again.
+    """
+    from safetensors.torch import save
+
+    if len({tuple(row.pictures.shape[1:]) for row in rows}) != 1:
+        raise ValueError("the pictures are not of one shape")
+    images = path_of(run, "pictures", circumstances).with_suffix(".safetensors")
+    told = [{"name": row.name, "words": list(row.words), "diverging": row.diverging} for row in rows]
+    _write(images, save({str(i): row.pictures.float().cpu().contiguous() for i, row in enumerate(rows)}))
+    facts = {**said, "shape": list(rows[0].pictures.shape[1:]), "images": images.name, "rows": told}
+    return keep(run, "pictures", circumstances, facts, command)
 
 
 def path_of(run: Path, kind: str, circumstances: Mapping[str, Any]) -> Path:

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from robustfw.errors import RunError
-from robustfw.report import curves, distinguishability, fooling, images, lipschitz, radius, shares
+from robustfw.report import curves, distinguishability, fooling, images, lipschitz, pictures, radius, shares
 from robustfw.report.drawing import Drawing, Image, rendered
 from robustfw.report.gather import Material
 
@@ -19,6 +19,7 @@ FIGURES = (
     distinguishability.figures,
     fooling.figures,
     lipschitz.figures,
+    pictures.figures,
     curves.training,
 )
 """Functions from what was gathered to drawings; a new figure is one more of them."""

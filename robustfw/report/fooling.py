@@ -7,15 +7,13 @@ from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from robustfw.report.analyses import Fooling, Search
 from robustfw.report.drawing import Drawing
 from robustfw.report.examples import Floats
 from robustfw.report.gather import Material, Run
 from robustfw.report.images import COLUMNS, Row, grid
-from robustfw.report.reading import damaged
+from robustfw.report.pictures import read
 from robustfw.report.table import Table
 from robustfw.report.words import cut, listed, percent, times
 
@@ -82,16 +80,9 @@ def _both(searches: Sequence[Search]) -> str:
 
 def _read(run: Run, result: Fooling) -> dict[str, Floats]:
     """The pictures of each search, in [0, 1], (classes, channels, height, width)."""
-    file = run.path / "results" / result.images
     low, high = result.range
     form = (len(result.searches[0].confidence), *result.shape)
-    try:
-        tensors = load_file(file)
-        pictures = {search.name: tensors[search.name] for search in result.searches}
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise damaged(file, f"no images can be read: {error}") from error
-    if any(picture.shape != form for picture in pictures.values()):
-        raise damaged(file, "its images are not those of its result")
+    pictures = read(run.path / "results" / result.images, {search.name: form for search in result.searches})
     width = (high - low) or 1.0
     return {name: ((picture - low) / width).astype(np.float32) for name, picture in pictures.items()}
 

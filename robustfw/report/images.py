@@ -203,6 +203,8 @@ def grid(rows: Sequence[Row]) -> Figure:
 
 
 def _below(row: Row) -> float:
+    if not any(row.words):
+        return GAP
     words = WORDS if "\n" in "".join(row.words) else WORDS / 1.8
     return words + (3 * GAP if row.diverging else GAP)
 

@@ -135,7 +135,32 @@ class Audit:
     command: str = ""
 
 
-Result: TypeAlias = Evaluation | Transfer | Sweep | Comparison | Audit | Distinguishability | Fooling | Lipschitz
+@attrs.frozen
+class PictureRow:
+    """One picture in each column, with words below it."""
+
+    name: str
+    words: tuple[str, ...]
+    diverging: bool = False
+    """Whether they show changes: blue below 0, white at 0, red above."""
+
+
+@attrs.frozen
+class Pictures:
+    """Rows of pictures, which a command left for a figure of its own."""
+
+    title: str
+    caption: str
+    alt: str
+    shape: tuple[int, int, int]
+    images: str
+    rows: tuple[PictureRow, ...]
+    command: str = ""
+
+
+Result: TypeAlias = (
+    Evaluation | Transfer | Sweep | Comparison | Audit | Distinguishability | Fooling | Lipschitz | Pictures
+)
 KINDS: dict[str, type[Result]] = {
     "evaluation": Evaluation,
     "transfer": Transfer,
@@ -145,6 +170,7 @@ KINDS: dict[str, type[Result]] = {
     "distinguishability": Distinguishability,
     "fooling": Fooling,
     "lipschitz": Lipschitz,
+    "pictures": Pictures,
 }
 
 

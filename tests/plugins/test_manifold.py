@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 import attrs
@@ -12,11 +13,12 @@ import torch
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from scipy.optimize import linprog, minimize
 from torch import nn
 
 import robustfw
-from robustfw import TensorSplit, UsageError, losses
+from robustfw import TensorSplit, UsageError, losses, make, report, results
 from robustfw.inner import within_range
 from robustfw.regions import inner_products, norms, per_row
 from robustfw.testing import check, findings
@@ -569,6 +571,28 @@ def test_the_command_writes_a_picture_and_says_what_is_wrong(tmp_path):
         (["--dataset", "two-moons"], "is no image"),
         (["--out", str(tmp_path / "t.txt")], "choose another ending"),
         (["--out", str(tmp_path / "no" / "t.png")], "choose another --out"),
+        ([str(tmp_path / "no-run")], "there is no run"),
     ):
         error = run.invoke(tangents_command, [*arguments, "--examples", "1"]).exception
         assert message in str(error)
+
+
+def test_the_tangents_of_a_run_are_those_that_it_was_trained_with_and_stand_in_its_report(tmp_path, digits):
+    run = tmp_path / "run"
+    penalty = "tangent-prop:basis=(knn-pca:dim=3)"
+    records = robustfw.train(dataset="digits", objective=["clean", penalty], epochs=1, validation_examples=5, out=run)
+    assert len(list(records)) == 1
+    invoke = partial(CliRunner().invoke, catch_exceptions=False)
+    assert "5 images" in invoke(tangents_command, [str(run)], obj=["tangents", str(run)]).output
+    (result,) = results.kept(run, ["pictures"])
+    assert result["command"] == f"robustfw tangents {run}"
+    assert [row["diverging"] for row in result["rows"]] == [False, True, True, True]
+    pictures = load_file(run / "results" / result["images"])
+    x, _ = examples(digits.test, 5)
+    torch.testing.assert_close(pictures["0"], (x - x.amin()) / (x.amax() - x.amin()))
+    expected = make("basis", "knn-pca:dim=3").fitted(digits.train).at(x)[:, 1]
+    torch.testing.assert_close(pictures["2"], expected / expected.flatten(1).abs().amax(1)[:, None, None, None])
+    page = report.write([run], tmp_path / "report.html").read_text()
+    assert "Tangents (knn-pca:dim=3) of run" in page
+    said = CliRunner().invoke(tangents_command, [str(run), "--dataset", "digits"]).exception
+    assert "leave out --dataset" in str(said)
