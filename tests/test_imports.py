@@ -39,7 +39,7 @@ TABLE = {
     "state": "attrs problem recipe torch",
     "overfitting": "attack attrs inner losses problem regions torch uncertainty",
     "collection": "attrs errors evaluation files inner registry safetensors splits torch uncertainty",
-    "results": "robustfw errors files",
+    "results": "robustfw attrs errors files safetensors",
     "evaluation": f"attrs errors evaluation inner losses problem regions splits torch {INTERFACES}",
     "analysis": "analysis attrs dataspec errors files inner regions safetensors splits torch",
     "engine": (

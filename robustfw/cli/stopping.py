@@ -41,7 +41,21 @@ def requests(*, quiet: bool) -> Iterator[Callable[[], int]]:
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked
+        with _unblocked(signal.SIGINT):
+            yield lambda: asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _unblocked(signum: int) -> Iterator[None]:
+    """Inside, a signal arrives; at once, where one was blocked so far and has been sent (see `reproduction.running`)."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signum})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

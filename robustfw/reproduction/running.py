@@ -82,10 +82,19 @@ class Runner:
 
 
 def _prepare(threads: int) -> None:
-    """Ctrl-C: trainings see to it themselves, and save; measurements are short; a process that waits is told to end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Ctrl-C: trainings see to it themselves, and save; measurements are short; a process that waits is told to end.
+
+    It is blocked and not ignored, so that it reaches a training that is about to begin.
+    """
+    signal.signal(signal.SIGINT, _nothing)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     hardware.use_threads(threads)
+
+
+def _nothing(signum: int, frame: object) -> None:
+    """Where a signal cannot be blocked, or another thread is given it."""
 
 
 def _end_with_parent() -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from robustfw import losses
 from robustfw.objective import Objective, Penalty, WorstCase
-from robustfw.splits import TensorSplit
+from robustfw.splits import Split, TensorSplit
 from robustfw.testing.laws import Law, require
 
 
@@ -29,7 +29,12 @@ def _asked(objective: Objective, model: nn.Module, x: Tensor, y: Tensor) -> Tens
     def worst_case(*, loss: losses.Loss = losses.cross_entropy) -> Tensor:
         return (x + 0.05).clamp(0, 1).detach()
 
-    return objective.fitted(TensorSplit(x.detach().repeat(8, 1, 1, 1), y.repeat(8)))(model, x, y, worst_case)
+    return objective.fitted(_seen())(model, x, y, worst_case)
+
+
+def _seen() -> TensorSplit:
+    """What an objective that learns from data learns from: always the same."""
+    return TensorSplit(torch.rand(64, 3, 2, 2, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 3)
 
 
 def _seeded(objective: Objective, model: nn.Module, x: Tensor, y: Tensor, seed: int) -> tuple[Tensor, bool]:
@@ -155,6 +160,9 @@ class _OwnPart(Objective):
 
     def __init__(self, penalty: Penalty) -> None:
         self._penalty = penalty
+
+    def fitted(self, train: Split) -> _OwnPart:
+        return _OwnPart(self._penalty.fitted(train))
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
         return self._penalty.penalty(model, x, y, worst_case)
