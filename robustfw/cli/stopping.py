@@ -50,7 +50,7 @@ def requests(*, quiet: bool) -> Iterator[Callable[[], int]]:
 
 @contextlib.contextmanager
 def _unblocked(signum: int) -> Iterator[None]:
-    """Inside, a signal arrives; at once, where one was blocked so far and has been sent (see `reproduction.running`)."""
+    """Inside, a signal arrives; at once, if one was blocked and has been sent (see `reproduction.running`)."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
