@@ -77,7 +77,7 @@ IDEAS = (
     Idea("dropout:rate=0.2", "Srivastava 2014", RANDOM, ("dropout:rate=0.2",)),
     Idea("operator-norm:beta=0.01", "Szegedy 2013", PENALTY, ("clean", "operator-norm:beta=0.01")),
     Idea("contractive:beta=0.01", "Gu 2014", PENALTY, ("clean", "contractive:beta=0.01")),
-    Idea("input-gradient:beta=1", "Drucker 1992", PENALTY, ("clean", "input-gradient:beta=1")),
+    Idea("input-gradient:beta=0.1", "Drucker 1992", PENALTY, ("clean", "input-gradient:beta=0.1")),
     Idea("vat:epsilon=1", "Miyato 2015", PENALTY, ("clean", "vat:epsilon=1")),
     Idea("tangent-prop, transform", "Simard 1998", PENALTY, ("clean", "tangent-prop:beta=0.1")),
     Idea("tangent-prop, knn-pca", "eq. 4", PENALTY, ("clean", "tangent-prop:beta=0.1,basis=(knn-pca:dim=5)")),
@@ -93,7 +93,7 @@ IDEAS = (
     _tangent("decoder"),
     Idea("robust, ℓ∞, pgd:steps=3", "Madry 2018", WORST, attack="pgd:steps=3"),
     Idea("robust, ℓ∞, memory", "Mutapcic 2009", WORST, attack="memory:attack=(pgd:steps=1,step=0.5)"),
-    Idea("robust, ℓ∞, and input-gradient", "eqs. 4, 11", WORST, ("robust", "input-gradient:beta=1")),
+    Idea("robust, ℓ∞, and input-gradient", "eqs. 4, 11", WORST, ("robust", "input-gradient:beta=0.1")),
 )
 NOISE = "linf:radius=0.3"
 TANGENTS = {"tangent, transform": "tangent:radius=1", "tangent, knn-pca": "tangent:radius=1,basis=knn-pca", "ℓ2": L2}

@@ -5,8 +5,10 @@ radius in (rows, 1); a box is given by the room u ≥ 0 that each coordinate has
 by None where there is no box. Magnitudes and signs are kept apart: each of these sets contains, with δ, every point
 that is nearer to 0 in each coordinate and of the same sign, so only magnitudes have to be solved for.
 
-The multiplier of the radius is found exactly: by sorting the breakpoints of the piecewise linear or quadratic equation
-that it satisfies, and by two Newton steps on the piece found, which remove the rounding error of the long sums.
+The multiplier of the radius is found exactly: by Newton's method on the piecewise linear or quadratic equation that it
+satisfies, which ends on the piece of the root and there takes two more steps, against the rounding of the long sums.
+Where that would take many steps, and on devices where looking whether it has ended means waiting for them, the
+breakpoints are sorted.
 """
 
 from __future__ import annotations
@@ -33,19 +35,67 @@ def shrunk_l1(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
     """
     top = magnitude.amax(1, keepdim=True)
     below = magnitude - top
-    breakpoints = below if room is None else torch.cat([below, torch.maximum(below - room, -top)], dim=1)
-    breakpoints, order = breakpoints.sort(dim=1, descending=True)
-    slopes = torch.where(order < magnitude.shape[1], 1.0, -1.0).to(magnitude).cumsum(1)
-    gaps = breakpoints[:, :-1] - breakpoints[:, 1:]
-    filled = torch.cat([torch.zeros_like(radius), (slopes[:, :-1] * gaps).cumsum(1)], dim=1)
-    last = torch.searchsorted(filled, radius).sub(1).clamp(min=0)
-    slope = slopes.gather(1, last).clamp(min=1)
-    level = breakpoints.gather(1, last) - (radius - filled.gather(1, last)) / slope
+    if _may_look(magnitude):
+        level, left = _climbed_level(below, room, radius, -top)
+        if bool(left.any()):
+            rest = None if room is None else room[left]
+            level[left] = _sorted_level(below[left], rest, radius[left], -top[left])
+    else:
+        level = _sorted_level(below, room, radius, -top)
     for _ in range(POLISH):
         below, level = _polished(below, room, radius, level)
     moved = _at_most(torch.minimum((below - level).clamp(min=0), magnitude), room, radius)
     fits = _capped(magnitude, room).sum(1, keepdim=True) <= radius
     return _capped(torch.where(fits, magnitude, moved), room)
+
+
+def _may_look(rows: Tensor) -> bool:
+    """Whether Python may ask for a value: elsewhere than on a CPU that means waiting until the device is done."""
+    return rows.device.type == "cpu"
+
+
+def _climbed_level(below: Tensor, room: Tensor | None, radius: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
+    """The level at which Σ min(max(a − level, 0), u) = r, from ``floor`` to 0; and the rows where it was not found.
+
+    Newton's method within brackets that each step narrows. It has the root once it stays on the same linear piece:
+    the same coordinates are at 0, and the same ones full.
+    """
+    low, high, level = floor, torch.zeros_like(floor), torch.maximum(-radius, floor)
+    if room is None:  # the sum is convex then, and both are on the root's left
+        level = torch.maximum(level, below.mean(1, keepdim=True) - radius / below.shape[1])
+    piece: list[Tensor] = []
+    left = torch.ones(len(below), dtype=torch.bool, device=below.device)
+    for _ in range(CLIMB):
+        excess = below - level
+        above = excess > 0
+        full = None if room is None else above & (excess >= room)
+        before, piece = piece, [above] if full is None else [above, full]
+        surplus = _capped(excess.clamp_(min=0), room).sum(1, keepdim=True) - radius
+        low, high = torch.where(surplus >= 0, level, low), torch.where(surplus <= 0, level, high)
+        count = above.sum(1, keepdim=True)
+        if full is not None:
+            count -= full.sum(1, keepdim=True)
+        root = level + surplus / count.clamp(min=1)
+        straight = (count > 0) & (root >= low) & (root <= high)
+        level = torch.where(left[:, None], torch.where(straight, root, (low + high) / 2), level)
+        if before:  # a row that is done stays as it is: no row depends on how long others take
+            moved = torch.stack([(now != then).any(1) for now, then in zip(piece, before, strict=True)]).any(0)
+            left &= moved | ~straight[:, 0]
+            if not bool(left.any()):
+                break
+    return level, left
+
+
+def _sorted_level(below: Tensor, room: Tensor | None, radius: Tensor, floor: Tensor) -> Tensor:
+    """The same by a search among the sorted breakpoints."""
+    breakpoints = below if room is None else torch.cat([below, torch.maximum(below - room, floor)], dim=1)
+    breakpoints, order = breakpoints.sort(dim=1, descending=True)
+    slopes = torch.where(order < below.shape[1], 1.0, -1.0).to(below).cumsum(1)
+    gaps = breakpoints[:, :-1] - breakpoints[:, 1:]
+    filled = torch.cat([torch.zeros_like(radius), (slopes[:, :-1] * gaps).cumsum(1)], dim=1)
+    last = torch.searchsorted(filled, radius).sub(1).clamp(min=0)
+    slope = slopes.gather(1, last).clamp(min=1)
+    return breakpoints.gather(1, last) - (radius - filled.gather(1, last)) / slope
 
 
 def _at_most(moved: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
@@ -82,9 +132,12 @@ def project_l1(point: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
     In float32 a point a thousand radii away leaves no digits for the room; such rows are solved in float64.
     """
     magnitude = point.abs()
+    if point.dtype == torch.float32 and point.device.type == "cuda":  # which rows are far cannot be asked
+        wide_room = None if room is None else room.double()
+        return shrunk_l1(magnitude.double(), wide_room, radius.double()).float().copysign(point)
     shrunk = shrunk_l1(magnitude, room, radius)
     far = magnitude.amax(1) > FAR * radius[:, 0]
-    if point.dtype == torch.float32 and point.device.type != "mps" and far.any():
+    if point.dtype == torch.float32 and _may_look(point) and far.any():
         exact_room = None if room is None else room[far].double()
         shrunk[far] = shrunk_l1(magnitude[far].double(), exact_room, radius[far].double()).float()
     return shrunk.copysign(point)
@@ -100,8 +153,9 @@ def support_l1(direction: Tensor, room: Tensor | None, radius: Tensor) -> Tensor
         filled = torch.where(gain > 0, radius, 0)
         return torch.zeros_like(direction).scatter(1, first, filled).copysign(direction)
     gains = direction.abs()
-    filled, done = _filled(gains, room, radius, min(SELECTED, gains.shape[1]))
-    if not bool(done.all()):
+    count = min(SELECTED, gains.shape[1]) if _may_look(gains) else gains.shape[1]
+    filled, done = _filled(gains, room, radius, count)
+    if count < gains.shape[1] and not bool(done.all()):
         filled[~done], _ = _filled(gains[~done], room[~done], radius[~done], gains.shape[1])
     return filled.copysign(direction)
 
@@ -140,6 +194,9 @@ def l2_stretch(direction: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     squares = weight.square(), room.square()
     target = radius.square()
     stretch, full = torch.zeros_like(radius), room <= 0
+    if not _may_look(direction):
+        stretch = _sorted_stretch(weight, room, target)
+        return torch.where(squares[1].sum(1, keepdim=True) <= target, torch.inf, stretch)
     for _ in range(CLIMB):
         stretch = _newton(stretch, full, squares, target)
         before, full = full, stretch * weight >= room

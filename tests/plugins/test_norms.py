@@ -14,6 +14,7 @@ from scipy.optimize import linprog, minimize
 
 import robustfw
 from robustfw import UsageError
+from robustfw_norms import oracles
 
 P = {"linf": np.inf, "l2": 2, "l1": 1}
 
@@ -158,6 +159,21 @@ def test_oracles_on_shrinkable_cases(norm, z, x, radius):
         rest = z - projected
         gap = (rest * (region.support(rest) - projected)).sum(1)
         assert float(gap.max()) <= 1e-10 * (1 + float(rest.abs().sum()))
+
+
+@given(seed=st.integers(0, 2**31), ties=st.booleans(), boxed_in=st.booleans(), scale=st.sampled_from([1e-3, 1.0, 1e4]))
+def test_sorting_and_climbing_find_the_same_level(seed, ties, boxed_in, scale):
+    """Also where coordinates are tied, have no room, or are 0; the sorted search is what other devices use."""
+    draw = torch.Generator().manual_seed(seed)
+    size = torch.rand(12, 9, generator=draw, dtype=torch.float64)
+    size = (size * 4).round() / 4 if ties else size
+    room = torch.rand(12, 9, generator=draw, dtype=torch.float64).mul(2).sub(0.5).clamp(min=0) if boxed_in else None
+    radius = torch.rand(12, 1, generator=draw, dtype=torch.float64) * 3
+    case = scale * size, None if room is None else scale * room, scale * radius
+    climbed = oracles.shrunk_l1(*case)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(oracles, "_may_look", lambda _: False)
+        torch.testing.assert_close(climbed, oracles.shrunk_l1(*case), rtol=0, atol=1e-12 * scale)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1", "l0"])
