@@ -19,6 +19,7 @@ from robustfw import parallel
 from robustfw.errors import TrainingError
 from robustfw.evaluation import evaluate
 from robustfw.inner import worst_case
+from robustfw.modes import half_precision
 from robustfw.objective import WorstCase
 from robustfw.overfitting import Diagnosis, Symptoms, diagnose, examine
 from robustfw.problem import Passes
@@ -31,7 +32,7 @@ from robustfw.uncertainty import ScaledSet, UncertaintySet
 EXAMINED = 500
 """Validation examples on which the symptoms of overfitting are looked for."""
 CHECK_EVERY = 25
-"""Updates between two looks at the loss on devices where a look means waiting."""
+"""Updates between two looks at values on devices where a look means waiting."""
 
 
 def updates_per_epoch(examples: int, batch_size: int) -> int:
@@ -76,14 +77,20 @@ def _steps(recipe: Recipe, splits: Splits, state: State, net: nn.Module) -> Iter
             generator=generator_for(options.seed, "attack", *here),
             mode=options.ascent_mode,
             passes=state.passes,
+            checked=not _looks(device, state.batch),
         )
         with global_randomness(device, derived_seed(options.seed, "layers", *here)):
             loss = update(recipe, state, net, x, y, ask)
         state.batch += 1
         state.total_loss += loss
-        if device.type == "cpu" or state.batch % CHECK_EVERY == 0 or state.batch == batches:
+        if _looks(device, state.batch) or state.batch == batches:
             _check_finite(state, batches)
         yield Step(state.epoch + 1, state.batch, batches, loss, state.learning_rate)
+
+
+def _looks(device: torch.device, batch: int) -> bool:
+    """Whether values are looked at in this step: anywhere else than on a CPU Python would wait for them."""
+    return device.type == "cpu" or batch % CHECK_EVERY == 0
 
 
 def update(recipe: Recipe, state: State, net: nn.Module, x: Tensor, y: Tensor, ask: WorstCase) -> Tensor:
@@ -93,7 +100,7 @@ def update(recipe: Recipe, state: State, net: nn.Module, x: Tensor, y: Tensor, a
     """
     options = recipe.train
     net.train()
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+    with half_precision(x.device, enabled=options.precision == "bf16"):
         loss = recipe.objective(net, x, y, ask).mean()
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()

@@ -43,9 +43,10 @@ def frozen(model: nn.Module, mode: AscentMode = "eval") -> Iterator[None]:
                 buffer.copy_(before)
 
 
-def region_at(x: Tensor, uncertainty: UncertaintySet, bounds: Bounds) -> Region:
-    """𝒰(x), within the data range: {δ ∈ 𝒰(x) : lower ≤ x + δ ≤ upper}."""
-    check_range(x, bounds)
+def region_at(x: Tensor, uncertainty: UncertaintySet, bounds: Bounds, *, checked: bool = False) -> Region:
+    """𝒰(x), within the data range: {δ ∈ 𝒰(x) : lower ≤ x + δ ≤ upper}. ``checked``: x is known to keep its bounds."""
+    if not checked:
+        check_range(x, bounds)
     return within_range(uncertainty.at(x), x, bounds)
 
 
@@ -85,6 +86,7 @@ def worst_case(
     generator: torch.Generator | None = None,
     mode: AscentMode = "eval",
     passes: Passes | None = None,
+    checked: bool = False,
 ) -> Tensor:
     """x̃ = x + argmax_{δ ∈ 𝒰(x)} loss(model(x + δ), y), as far as the attack finds it; detached.
 
@@ -96,13 +98,14 @@ def worst_case(
         generator: the source of all randomness; without one, a fresh one with seed 0.
         mode: "eval", or "train" for batch norm and dropout as in training during the ascent.
         passes: counts the work done.
+        checked: x is known to be within bounds; to look costs a wait for the device.
 
     Raises:
         DataError: x is not floating point, or not within bounds.
         PluginError: the attack returned something of another shape or type.
     """
     x = x.detach()
-    region = region_at(x, uncertainty, bounds)
+    region = region_at(x, uncertainty, bounds, checked=checked)
     problem = InnerProblem(model, loss, x, y, region, passes=passes or Passes())
     with frozen(model, mode) if isinstance(model, nn.Module) else contextlib.nullcontext():
         delta = maximized(attack, problem, generator or torch.Generator().manual_seed(0))

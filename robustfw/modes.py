@@ -1,10 +1,12 @@
-"""Which mode a net's modules are in, for passes that must not show in it afterwards."""
+"""How a net is run: modes of its modules and precision, for passes that must not show in it afterwards."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+import torch
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,3 +33,15 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     with modes_kept(model):
         model.eval()
         yield
+
+
+def full_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Matrix products in the type of their factors, also within a training in half precision."""
+    if not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+def half_precision(device: torch.device, *, enabled: bool) -> contextlib.AbstractContextManager[object]:
+    """Matrix products in bf16, if enabled."""
+    return torch.autocast(device.type, torch.bfloat16) if enabled else contextlib.nullcontext()

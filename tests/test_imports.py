@@ -28,7 +28,7 @@ TABLE = {
     "registry": f"attrs errors hookspecs interface optim options pluggy {INTERFACES}",
     "recipe": f"attrs errors optim options {INTERFACES}",
     "losses": "torch",
-    "modes": "",
+    "modes": "torch",
     "regions": "attrs errors regions torch",
     "splits": "attrs dataspec errors losses torch",
     "problem": "attrs errors losses regions torch",
@@ -43,7 +43,7 @@ TABLE = {
     "evaluation": f"attrs errors evaluation inner losses problem regions splits torch {INTERFACES}",
     "analysis": "analysis attrs dataspec errors files inner regions safetensors splits torch",
     "engine": (
-        "attrs errors evaluation inner losses objective overfitting parallel problem recipe records "
+        "attrs errors evaluation inner losses modes objective overfitting parallel problem recipe records "
         "splits state torch uncertainty"
     ),
     "files": "",

@@ -12,7 +12,7 @@ from torch.autograd import forward_ad
 from torch.nn.functional import one_hot
 
 from robustfw.losses import UNLABELLED
-from robustfw.modes import evaluating
+from robustfw.modes import evaluating, full_precision
 from robustfw.regions import wide
 
 Output: TypeAlias = Literal["logits", "label", "loss"]
@@ -51,7 +51,7 @@ def along(function: Callable[[Tensor], Tensor], x: Tensor, directions: Tensor) -
     count = directions.shape[1]
     repeated = x.detach().repeat_interleave(count, 0)
     # Autocast casts the value of a dual number in convolutions, and not its tangent.
-    plain = torch.autocast(x.device.type, enabled=False)
+    plain = full_precision(x.device)
     with warnings.catch_warnings(), forward_ad.dual_level(), plain:
         warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)  # torch's own import
         outputs = function(forward_ad.make_dual(repeated, directions.flatten(0, 1).to(repeated)))

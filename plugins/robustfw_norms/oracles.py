@@ -132,7 +132,7 @@ def project_l1(point: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
     In float32 a point a thousand radii away leaves no digits for the room; such rows are solved in float64.
     """
     magnitude = point.abs()
-    if point.dtype == torch.float32 and point.device.type == "cuda":  # which rows are far cannot be asked
+    if point.dtype == torch.float32 and point.device.type not in ("cpu", "mps"):  # which rows are far cannot be asked
         wide_room = None if room is None else room.double()
         return shrunk_l1(magnitude.double(), wide_room, radius.double()).float().copysign(point)
     shrunk = shrunk_l1(magnitude, room, radius)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor, nn
 
 from robustfw import modes
@@ -25,7 +24,7 @@ AFFINE = (
 @contextlib.contextmanager
 def evaluating(model: nn.Module, x: Tensor, *, full_precision: bool = True) -> Iterator[None]:
     """The net in evaluation mode (`robustfw.modes.evaluating`); ``full_precision`` turns autocast off, too."""
-    precision = torch.autocast(x.device.type, enabled=False) if full_precision else contextlib.nullcontext()
+    precision = modes.full_precision(x.device) if full_precision else contextlib.nullcontext()
     with modes.evaluating(model), precision:
         yield
 

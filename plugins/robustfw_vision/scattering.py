@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robustfw import DataSpec, UsageError
+from robustfw.modes import full_precision
 from robustfw.regions import wide
 from robustfw_vision.nets import Standardize, perceptron
 
@@ -62,7 +63,7 @@ class Scattering2d(nn.Module):
         return sum(counts[: self.order + 1])
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):  # which would take the products for half precision's
+        with full_precision(x.device):  # which would take the products for half precision's
             return self._scattered(x.to(wide(x.dtype))).to(x.dtype)
 
     def _scattered(self, x: Tensor) -> Tensor:
