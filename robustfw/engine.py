@@ -49,14 +49,23 @@ def train(recipe: Recipe, splits: Splits, state: State) -> Generator[Record, Non
     Raises:
         TrainingError: the loss is not finite, or the overfitting detector was told to stop.
     """
-    net = parallel.wrapped(state.model)
+    forward = forward_of(recipe, state)
+    net = parallel.wrapped(forward)
     for _ in range(state.epoch, recipe.train.epochs):
         start = time.perf_counter()
-        yield from _steps(recipe, splits, state, net)
+        yield from _steps(recipe, splits, state, forward, net)
         yield _finish_epoch(recipe, splits, state, start)
 
 
-def _steps(recipe: Recipe, splits: Splits, state: State, net: nn.Module) -> Iterator[Step]:
+def forward_of(recipe: Recipe, state: State) -> nn.Module:
+    """The net as it is run: itself, or compiled; its parameters are the state's."""
+    if recipe.train.compile != "on":
+        return state.model
+    compiled: nn.Module = torch.compile(state.model)  # type: ignore[assignment]  # torch says Callable of a module
+    return compiled
+
+
+def _steps(recipe: Recipe, splits: Splits, state: State, forward: nn.Module, net: nn.Module) -> Iterator[Step]:
     """The batches that are left of the epoch under way."""
     options, device = recipe.train, state.total_loss.device
     batches = updates_per_epoch(len(splits.train), options.batch_size)
@@ -68,7 +77,7 @@ def _steps(recipe: Recipe, splits: Splits, state: State, net: nn.Module) -> Iter
             x = splits.augment(x, generator_for(options.seed, "augment", *here))
         ask = functools.partial(
             worst_case,
-            state.model,
+            forward,
             x,
             y,
             uncertainty=_grown(recipe, state.epoch + (state.batch + 1) / batches),

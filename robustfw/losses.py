@@ -18,9 +18,17 @@ class Loss(Protocol):
     def __call__(self, logits: Tensor, y: Tensor, /) -> Tensor: ...
 
 
-def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """−log softmax(logits)_y, from the logits, in float32 at least; 0 for an example without a label."""
-    return functional.cross_entropy(_wide(logits), y, ignore_index=UNLABELLED, reduction="none")
+def cross_entropy(logits: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
+    """−log softmax(logits)_y, from the logits, in float32 at least; 0 for an example without a label.
+
+    Args:
+        logits: (batch, classes).
+        y: (batch,).
+        smoothing: the share of the label that all classes get alike (Szegedy et al. 2016).
+    """
+    return functional.cross_entropy(
+        _wide(logits), y, ignore_index=UNLABELLED, reduction="none", label_smoothing=smoothing
+    )
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from torch import nn
 
     from robustfw.dataspec import DataSpec
+    from robustfw.splits import Split
 
 
 class Model(ABC):
@@ -24,3 +25,11 @@ class Model(ABC):
         Standardisation is a layer of the net. Fresh weights come from torch's global generator, which
         the caller has seeded.
         """
+
+    def fitted(self, train: Split) -> Self:
+        """The recipe after a look at the training examples, as `robustfw.UncertaintySet.fitted`; by default itself.
+
+        For first weights that depend on the data. Whoever loads a checkpoint builds the net without it: what was
+        learnt must be in the net's ``state_dict``.
+        """
+        return self

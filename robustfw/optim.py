@@ -7,10 +7,10 @@ means that specs, records and help need no second way.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Annotated, Any, final
+from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 
 import attrs
-from attrs.validators import deep_iterable, ge, gt, le, lt
+from attrs.validators import deep_iterable, ge, gt, in_, le, lt
 
 from robustfw.hookspecs import hookimpl
 
@@ -136,13 +136,25 @@ class OneCycle(Schedule):
     peak: Annotated[float, "share of the training at which the peak is reached"] = attrs.field(
         default=0.25, validator=[gt(0), lt(1)]
     )
+    shape: Annotated[Literal["cosine", "linear"], "of both ways; linear: a triangle"] = attrs.field(
+        default="cosine", validator=in_(("cosine", "linear"))
+    )
 
     def build(self, optimizer: torch.optim.Optimizer, updates: int) -> LRScheduler:
         """torch's OneCycleLR, momentum left alone."""
         from torch.optim.lr_scheduler import OneCycleLR
 
         rates: Any = [group["lr"] for group in optimizer.param_groups]
-        return OneCycleLR(optimizer, rates, total_steps=updates + 1, pct_start=self.peak, cycle_momentum=False)
+        anneal: Any = "cos" if self.shape == "cosine" else "linear"
+        peak = max(self.peak, 2 / (updates + 1))  # torch divides by the updates before the peak
+        return OneCycleLR(
+            optimizer,
+            rates,
+            total_steps=updates + 1,
+            pct_start=peak,
+            anneal_strategy=anneal,
+            cycle_momentum=False,
+        )
 
 
 @hookimpl

@@ -61,9 +61,13 @@ class TrainOptions:
     overfitting_gap: Annotated[float, "how far the many-step accuracy may fall behind before that"] = attrs.field(
         default=0.2, validator=gt(0)
     )
-    precision: Annotated[Literal["fp32", "bf16"], "of the training's matrix products; evaluation is fp32"] = (
-        attrs.field(default="fp32", validator=in_(("fp32", "bf16")))
-    )
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"],
+        "of the training's matrix products; auto: measured at the start, with the memory layout; evaluation is fp32",
+    ] = attrs.field(default="fp32", validator=in_(("auto", "fp32", "bf16")))
+    compile: Annotated[
+        Literal["auto", "on", "off"], "torch.compile; auto: if it saves more than it takes, measured at the start"
+    ] = attrs.field(default="off", validator=in_(("auto", "on", "off")))
     device: Annotated[str, "auto, cpu, cuda, cuda:1, mps …"] = "auto"
     threads: Annotated[int | None, "torch's threads; its own choice if none"] = attrs.field(
         default=None, validator=optional(ge(1))

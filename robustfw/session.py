@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import robustfw
-from robustfw import engine, hardware, parallel
+from robustfw import engine, hardware, parallel, tuning
 from robustfw.dataset import Dataset
 from robustfw.dataspec import DataSpec
 from robustfw.errors import DataError, RunError, UsageError
@@ -96,11 +96,24 @@ def begin(
     if not len(splits.train):
         raise DataError("there is not one training example: take a smaller share for validation, or other data")
     updates = options.epochs * engine.updates_per_epoch(len(splits.train), options.batch_size)
-    state = State.fresh(lambda: recipe.model.build(splits.spec), options, device, updates)
+    state = State.fresh(lambda: recipe.model.fitted(splits.train).build(splits.spec), options, device, updates)
+    fitted = _fitted(recipe, splits)
+    tuned = _tuned_before(out) if resume and out is not None else None
+    tuned = tuned or tuning.settled(fitted, splits, state)
+    settled = tuning.applied(tuned, fitted, state.model)
     run = None
     if out is not None:
-        run = _run(out, recipe, registry, splits, device, state, resume=resume)
-    return Session(_fitted(recipe, splits), splits, state, run if parallel.rank() == 0 else None, registry)
+        manifest = _manifest(recipe, registry, splits, device) | {"tuning": attrs.asdict(tuned)}
+        run = _run(out, manifest, state, resume=resume)
+    return Session(settled, splits, state, run if parallel.rank() == 0 else None, registry)
+
+
+def _tuned_before(out: Path) -> tuning.Tuning | None:
+    """What was chosen when the run in ``out`` began; None where there is none, or one that says nothing of it."""
+    if not (out / "manifest.json").exists():
+        return None
+    facts = Run.open(out).manifest().get("tuning")
+    return None if facts is None else tuning.recalled(facts)
 
 
 def _fitted(recipe: Recipe, splits: Splits) -> Recipe:
@@ -125,10 +138,7 @@ def data_root(given: Path | None) -> Path:
     return (given or Path(os.environ.get("ROBUSTFW_DATA") or "~/.cache/robustfw")).expanduser()
 
 
-def _run(
-    out: Path, recipe: Recipe, registry: Registry, splits: Splits, device: torch.device, state: State, *, resume: bool
-) -> Run:
-    manifest = _manifest(recipe, registry, splits, device)
+def _run(out: Path, manifest: dict[str, Any], state: State, *, resume: bool) -> Run:
     if resume and (out / "manifest.json").exists():
         run = Run.open(out)
         _check_same(run.manifest(), manifest, out)

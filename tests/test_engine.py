@@ -179,6 +179,34 @@ def test_optimizers_and_schedules_learn(optimizer, schedule):
     assert found[-1].loss < found[0].loss
 
 
+@pytest.mark.parametrize("schedule", [entry.name for entry in REGISTRY.of_kind("schedule")] + ["one-cycle:peak=0.01"])
+@pytest.mark.parametrize("updates", [1, 2, 3, 5])
+def test_schedules_of_the_shortest_trainings(schedule, updates):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
+    scheduler = REGISTRY.make("schedule", schedule).build(optimizer, updates)
+    rates = []
+    for _ in range(updates):
+        rates.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    assert all(0 <= rate <= 0.1 for rate in rates)
+    assert max(rates) > 0
+
+
+def test_a_linear_cycle_is_a_triangle():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
+    scheduler = REGISTRY.make("schedule", "one-cycle:shape=linear,peak=0.25").build(optimizer, 99)
+    rates = []
+    for _ in range(99):
+        rates.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    assert rates[24] == max(rates) == pytest.approx(1.0)
+    for part in (rates[:25], rates[24:]):
+        steps = torch.tensor(part).diff()
+        assert float(steps.std()) < 1e-6
+
+
 def test_averaged_weights_are_the_ones_evaluated():
     options = {"epochs": 1, "batch_size": 16, "ema": 0.5}
     session = begin(recipe("mlp:hidden=[8]", blobs(dtype=torch.float32), train=options), REGISTRY)

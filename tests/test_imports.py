@@ -46,12 +46,13 @@ TABLE = {
         "attrs errors evaluation inner losses modes objective overfitting parallel problem recipe records "
         "splits state torch uncertainty"
     ),
+    "tuning": "attrs engine inner parallel recipe splits state torch",
     "files": "",
     "seeds": "attrs",
     "runs": "attrs errors files records safetensors state torch",
     "session": (
         "robustfw attrs dataset dataspec engine errors hardware model options parallel recipe records "
-        "registry runs splits state torch"
+        "registry runs splits state torch tuning"
     ),
     "api": "evaluation inner losses problem recipe records registry runs session splits torch",
     "report": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, final
 
 import attrs
-from attrs.validators import ge, le
+from attrs.validators import ge, le, lt
 
 from robustfw import Objective
 
@@ -15,11 +15,19 @@ if TYPE_CHECKING:
     from robustfw.objective import WorstCase
 
 
-def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
     """As `robustfw.losses.cross_entropy`, imported when it is needed."""
     from robustfw import losses
 
-    return losses.cross_entropy(logits, y)
+    return losses.cross_entropy(logits, y, smoothing)
+
+
+SMOOTHING = "share of the label that all classes get alike"
+
+
+def _smoothing() -> float:
+    field: float = attrs.field(default=0.0, validator=[ge(0), lt(1)])
+    return field
 
 
 @final
@@ -27,19 +35,27 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
 class Clean(Objective):
     """J(θ, x, y): standard training, cross-entropy on the data as it is."""
 
+    smoothing: Annotated[float, SMOOTHING] = _smoothing()
+
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
         """Asks for no worst case."""
-        return cross_entropy(model(x), y)
+        return cross_entropy(model(x), y, self.smoothing)
 
 
 @final
 @attrs.frozen
 class Robust(Objective):
-    """max_{δ ∈ 𝒰(x)} J(θ, x + δ, y): adversarial training, never on the clean data (eq. 9, Algorithm 1)."""
+    """max_{δ ∈ 𝒰(x)} J(θ, x + δ, y): adversarial training, never on the clean data (eq. 9, Algorithm 1).
+
+    The ascent raises J without smoothing: where a net is surer of the label than smoothing wants it to be, the smoothed
+    loss is raised by making it surer still.
+    """
+
+    smoothing: Annotated[float, SMOOTHING] = _smoothing()
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
         """Cross-entropy at the worst cases."""
-        return cross_entropy(model(worst_case()), y)
+        return cross_entropy(model(worst_case()), y, self.smoothing)
 
 
 @final

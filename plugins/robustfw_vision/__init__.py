@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from robustfw import hookimpl
 from robustfw_vision.datasets import Cifar10, Digits, FashionMnist, FewLabels, ImageFolder, Mnist, TwoMoons
 from robustfw_vision.models import (
+    FastCifar,
     Linear,
     MadryMnist,
     Mlp,
@@ -27,6 +28,7 @@ def robustfw_register(add: Callable[[str, type], None]) -> None:
     add("mlp", Mlp)
     add("paper-mnist", PaperMnist)
     add("paper-cifar", PaperCifar)
+    add("fast-cifar", FastCifar)
     add("madry-mnist", MadryMnist)
     add("resnet18-cifar", Resnet18Cifar)
     add("scattering", Scattering)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final
 
 import attrs
@@ -30,3 +31,41 @@ class Crop:
             columns = torch.where(mirrored, columns.flip(1), columns)
         example = torch.arange(batch, device=x.device)[:, None, None]
         return padded.permute(0, 2, 3, 1)[example, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+@final
+@attrs.frozen
+class Cutout:
+    """A square of each image filled with one colour, its centre anywhere (DeVries & Taylor 2017)."""
+
+    side: int
+    fill: tuple[float, ...]
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Two index arrays are compared with the drawn corners; no image is looked at by itself."""
+        batch, channels, height, width = x.shape
+        first = [
+            torch.randint(1 - (self.side + 1) // 2, size - self.side // 2 + 1, (batch, 1), generator=generator)
+            for size in (height, width)
+        ]
+        rows, columns = (
+            (torch.arange(size) >= start) & (torch.arange(size) < start + self.side)
+            for size, start in zip((height, width), first, strict=True)
+        )
+        hole = (rows[:, None, :, None] & columns[:, None, None, :]).to(x.device)
+        colour = torch.tensor(self.fill or (0.5,) * channels, dtype=x.dtype, device=x.device)
+        return torch.where(hole, colour[:, None, None], x)
+
+
+@final
+@attrs.frozen
+class InTurn:
+    """Several augmentations, one after the other."""
+
+    steps: tuple[Callable[[Tensor, torch.Generator], Tensor], ...]
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """They draw from one generator."""
+        for step in self.steps:
+            x = step(x, generator)
+        return x

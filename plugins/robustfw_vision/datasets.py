@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, final
 
 import attrs
-from attrs.validators import ge, gt, in_, optional
+from attrs.validators import ge, gt, in_, le, lt, optional
 
 from robustfw import Dataset, DataSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from robustfw.splits import Augment, Splits
@@ -23,12 +24,12 @@ def _check_share(_: object, field: attrs.Attribute[Any], value: float) -> None:
         raise ValueError(f"{field.name} must be a share, at least 0 and less than 1, not {value}")
 
 
-def _augment(name: Augmentation) -> Augment | None:
-    if name == "none":
-        return None
-    from robustfw_vision.augment import Crop
+def _augment(name: Augmentation, *, shift: int = 4, cutout: int = 0, fill: Sequence[float] = ()) -> Augment | None:
+    from robustfw_vision.augment import Crop, Cutout, InTurn
 
-    return Crop(flip=name == "flip-crop")
+    crops = [] if name == "none" else [Crop(shift, flip=name == "flip-crop")]
+    holes = [Cutout(cutout, tuple(fill))] if cutout else []
+    return InTurn((*crops, *holes)) if crops or holes else None
 
 
 @final
@@ -111,13 +112,21 @@ class Cifar10(Dataset):
     augment: Annotated[Augmentation, "what is done to training batches"] = attrs.field(
         default="flip-crop", validator=in_(("none", "crop", "flip-crop"))
     )
+    shift: Annotated[int, "pixels by which a crop moves an image at most, reflected at the border"] = attrs.field(
+        default=4, validator=[ge(0), lt(32)]
+    )
+    cutout: Annotated[int, "side of a square of each training image that becomes grey; 0: none"] = attrs.field(
+        default=0, validator=[ge(0), le(32)]
+    )
 
     def load(self, root: Path) -> Splits:
         """torchvision's files under ``root``, downloaded if they are not there."""
         from robustfw_vision import reading
 
-        spec = DataSpec((3, 32, 32), 10, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
-        return reading.torchvision_set("CIFAR10", spec, root, self.validation, _augment(self.augment))
+        mean = (0.4914, 0.4822, 0.4465)
+        spec = DataSpec((3, 32, 32), 10, mean=mean, std=(0.2470, 0.2435, 0.2616))
+        augment = _augment(self.augment, shift=self.shift, cutout=self.cutout, fill=mean)
+        return reading.torchvision_set("CIFAR10", spec, root, self.validation, augment)
 
 
 @final

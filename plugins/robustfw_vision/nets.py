@@ -36,10 +36,15 @@ class Standardize(nn.Module):
 
 
 class ChannelsLast(nn.Module):
-    """x in channels-last memory, where the convolutions and pools of a CPU are fastest."""
+    """x in channels-last memory, where the convolutions and pools of a CPU are fastest, or in another layout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory_format = torch.channels_last
+        """What follows is laid out like this; a training may set it (`robustfw.tuning`)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.contiguous(memory_format=torch.channels_last)
+        return x.contiguous(memory_format=self.memory_format)
 
 
 def _standardize(spec: DataSpec) -> nn.Module:
@@ -148,6 +153,71 @@ def paper_cifar(spec: DataSpec, dropout: bool) -> nn.Module:
     half = nn.Dropout(0.5) if dropout else nn.Identity()
     layers += [nn.Flatten(), half, nn.Linear(512 * halved, 512), nn.BatchNorm1d(512), nn.ReLU(), half]
     return _channels_last(nn.Sequential(*layers, nn.Linear(512, spec.classes)))
+
+
+class Shift(nn.Module):
+    """Batch norm without a scale: (x − mean)/std + RATE·b; b learns RATE² times as fast as other parameters."""
+
+    RATE = 8.0
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False, momentum=0.4)
+        self.shift = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed: Tensor = self.norm(x)
+        return normed + (self.RATE * self.shift)[:, None, None].to(normed.dtype)
+
+
+class Scale(nn.Module):
+    """factor · x."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x
+
+
+def fast_cifar(spec: DataSpec, widths: Sequence[int], whitening: Tensor | None) -> nn.Module:
+    """A whitening layer and its mirror image, blocks of two convolutions, the largest value of each map, logits/9."""
+    least = 2 ** len(widths) + 1
+    _require_images(spec, "fast-cifar", least)
+    channels, height, width = spec.shape
+    layers: list[nn.Module] = [_standardize(spec), ChannelsLast(), _whitened(channels, spec, whitening), nn.GELU()]
+    before = 2 * 4 * channels
+    for after in widths:
+        layers += [_identity(before, after), nn.MaxPool2d(2), Shift(after), nn.GELU()]
+        layers += [_identity(after, after), Shift(after), nn.GELU()]
+        before = after
+    rows, columns = ((side - 1) // 2 ** len(widths) for side in (height, width))
+    head = [nn.MaxPool2d((rows, columns)), nn.Flatten(), nn.Linear(before, spec.classes, bias=False), Scale(1 / 9)]
+    return _channels_last(nn.Sequential(*layers, *head))
+
+
+def _whitened(channels: int, spec: DataSpec, filters: Tensor | None) -> nn.Module:
+    """A fixed convolution by filters for pixels in the data's range, and by their negatives, with a bias that learns.
+
+    Without filters its weights are what torch draws: a checkpoint has its own.
+    """
+    layer = InputConv2d(channels, 2 * 4 * channels, 2)
+    if filters is not None:
+        std = torch.ones(channels) if spec.std is None else torch.tensor(spec.std)
+        own = filters * std[:, None, None]  # the layer sees standardised pixels
+        with torch.no_grad():
+            layer.weight.copy_(torch.cat([own, -own]))
+            nn.init.zeros_(cast(Tensor, layer.bias))
+    layer.weight.requires_grad_(False)
+    return layer
+
+
+def _identity(before: int, after: int) -> nn.Conv2d:
+    """A 3x3 convolution whose first filters hand their channel on; the others are drawn as torch does."""
+    layer = nn.Conv2d(before, after, 3, padding=1, bias=False)
+    nn.init.dirac_(layer.weight.data[:before])
+    return layer
 
 
 def madry_mnist(spec: DataSpec) -> nn.Module:

@@ -52,7 +52,7 @@ RADIUS = "uncertainty linf: radius must be"
         ("--epochs 2.5", ["train: epochs must be a whole number, not 2.5"]),
         ("--epochs 0", ["train: 'epochs' must be >= 1: 0"]),
         ("--ema 1", ["train: 'ema' must be < 1: 1"]),
-        ("--precision fp8", ["train: precision must be fp32 or bf16, not 'fp8'"]),
+        ("--precision fp8", ["train: precision must be auto or fp32 or bf16, not 'fp8'"]),
         ("--device gpu", ["the device 'gpu' cannot be used here", "give cpu, or auto"]),
         ("--attack frank-wolfe --uncertainty l0", ["frank-wolfe needs a convex set: use pgd for this one"]),
         ("--model paper-cifar", ["paper-cifar needs images of at least 32x32; the data has shape (1, 8, 8)"]),

@@ -9,7 +9,7 @@ from PIL import Image
 
 import robustfw
 from robustfw import DataError, DataSpec, UsageError
-from robustfw.splits import LoadedSplit, TensorSplit
+from robustfw.splits import LoadedSplit, Splits, TensorSplit
 
 MNIST = DataSpec((1, 28, 28), 10, mean=(0.1307,), std=(0.3081,))
 CIFAR = DataSpec((3, 32, 32), 10, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
@@ -86,6 +86,36 @@ def test_crops_are_shifted_and_mirrored_copies():
     centre = torch.nn.functional.pad(x, [2] * 4, mode="reflect")
     windows = torch.stack([centre[:, :, i : i + 8, j : j + 8] for i in range(5) for j in range(5)])
     assert (windows == moved).flatten(2).all(2).any(0).all()
+
+
+def test_a_hole_is_a_square_of_one_colour_anywhere():
+    from robustfw_vision.augment import Cutout
+
+    x = torch.rand(400, 2, 9, 7)
+    cut = Cutout(4, (2.0, 3.0))(x, torch.Generator().manual_seed(0))
+    colour = torch.tensor([2.0, 3.0])[:, None, None]
+    hole = (cut == colour).all(1)
+    assert torch.equal(cut, torch.where(hole[:, None], colour, x)), "elsewhere nothing changes"
+    rows, columns = hole.any(2).sum(1), hole.any(1).sum(1)
+    assert torch.equal(hole.flatten(1).sum(1), rows * columns), "a rectangle"
+    assert int(rows.max()) == int(columns.max()) == 4
+    assert int(rows.min()) == int(columns.min()) == 2, "half of it is inside"
+    assert hole.any(0).all(), "no pixel is safe"
+
+
+def test_augmentations_of_cifar10_are_options():
+    from robustfw_vision.datasets import _augment
+
+    x = torch.rand(8, 3, 32, 32)
+    assert _augment("none") is None
+    both = _augment("crop", shift=0, cutout=32, fill=(0.1, 0.2, 0.3))
+    still = both(x, torch.Generator().manual_seed(0))
+    assert still.shape == x.shape
+    assert (still[:, :, 16, 16] == torch.tensor([0.1, 0.2, 0.3])).all(), (
+        "a hole as large as the image covers its centre"
+    )
+    with pytest.raises(robustfw.UsageError, match="cutout"):
+        robustfw.make("dataset", "cifar10:cutout=33")
 
 
 def test_few_labels_are_stratified_repeated_and_the_seeds(tmp_path):
@@ -191,3 +221,57 @@ def test_the_laws_hold_on_the_real_files(data_dir, name):
     from robustfw.testing import check
 
     check(robustfw.make("dataset", name))
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    """Small images whose neighbouring pixels are alike, as in photographs."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(300, 3, 6, 6, generator=generator)
+    y = torch.arange(300) % 2
+    coarse[:, 0] = 0.5 * coarse[:, 0] + 0.5 * y[:, None, None]  # one class is redder
+    x = torch.nn.functional.interpolate(coarse, size=12, mode="bilinear").clamp(0, 1)
+    spec = DataSpec((3, 12, 12), 2, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
+    whole = TensorSplit(x, y)
+    return Splits.cut(whole, whole.first(60), spec, validation=0.2)
+
+
+def test_the_first_layer_of_fast_cifar_whitens_patches_of_the_training_images(photographs):
+    model = robustfw.make("model", "fast-cifar:widths=[8,8]").fitted(photographs.train)
+    assert model == robustfw.make("model", "fast-cifar:widths=[8,8]"), "what is learnt is no option"
+    net = model.build(photographs.spec)
+    responses = net[:3](photographs.train.x).detach()
+    assert responses.shape[1:] == (24, 11, 11)
+    half = responses[:, :12].transpose(0, 1).flatten(1).double()
+    torch.testing.assert_close(responses[:, 12:], -responses[:, :12])
+    covariance = torch.cov(half)
+    off = covariance - covariance.diagonal().diag()
+    assert float(off.abs().max()) < 1e-3
+    assert float((covariance.diagonal() - 1).abs().max()) < 0.2, "but for directions that hardly occur"
+    assert float(covariance.diagonal()[-6:].sub(1).abs().max()) < 1e-3
+
+
+def test_fast_cifar_learns_keeps_its_first_layer_and_comes_back_from_a_run(photographs, tmp_path):
+    records = list(
+        robustfw.train(
+            dataset=photographs,
+            model="fast-cifar:widths=[8,8]",
+            objective="clean:smoothing=0.1",
+            epochs=8,
+            batch_size=40,
+            schedule="one-cycle:shape=linear",
+            learning_rate=0.3,
+            out=tmp_path / "run",
+        )
+    )
+    assert records[-1].clean_accuracy > 0.9
+    first = robustfw.make("model", "fast-cifar:widths=[8,8]").fitted(photographs.train).build(photographs.spec)[2]
+    loaded = robustfw.load(tmp_path / "run")
+    assert torch.equal(loaded[2].weight, first.weight)
+    assert not torch.equal(loaded[2].bias, torch.zeros(24))
+
+
+def test_fast_cifar_needs_an_image_that_can_be_halved_so_often():
+    with pytest.raises(UsageError, match="at least 9x9"):
+        robustfw.make("model", "fast-cifar").build(DataSpec((3, 8, 8), 10))
+    assert robustfw.make("model", "fast-cifar").build(DataSpec((1, 9, 14), 4))(torch.rand(2, 1, 9, 14)).shape == (2, 4)

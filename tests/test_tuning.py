@@ -1,0 +1,130 @@
+"""What is measured at the start of a training: that it changes nothing but speed, and is in the record."""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+import pytest
+import torch
+from torch import nn
+
+import robustfw
+from robustfw import session, tuning
+from robustfw.recipe import Recipe
+from robustfw.registry import installed
+from robustfw.tuning import Tuning
+
+SMALL = {"dataset": "digits", "model": "madry-mnist", "attack": "single-step"}
+TRAIN = {"epochs": 1, "batch_size": 400, "validation_examples": 10, "validation_attack": "single-step"}
+
+
+def begun(train, **more):
+    return session.begin(Recipe.read(SMALL | {"train": TRAIN | train} | more, installed()), installed())
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Candidates take as long as it says, in seconds by name."""
+    told = {}
+
+    def timed(recipe, splits, state, candidates):
+        return [told["compiled" if each.compiled else tuning._name(each)] for each in candidates]
+
+    monkeypatch.setattr(tuning, "_timed", timed)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("times", "precision", "layout"),
+    [
+        ((4, 3, 2, 5), "bf16", "channels_last"),
+        ((4, 3, 5, 2), "bf16", "contiguous"),
+        ((4, 3, 5, 2.9), "fp32", "contiguous"),
+        ((2, 3, 4, 5), "fp32", "channels_last"),
+    ],
+)
+def test_the_fastest_is_chosen_and_bf16_only_if_it_pays(clock, times, precision, layout):
+    names = "fp32 channels_last", "fp32 contiguous", "bf16 channels_last", "bf16 contiguous"
+    clock |= dict(zip(names, times, strict=True))
+    begun_ = begun({"precision": "auto"})
+    assert begun_.recipe.train.precision == precision
+    formats = {m.memory_format for m in begun_.state.model.modules() if hasattr(m, "memory_format")}
+    assert formats == {tuning.FORMATS[layout]}
+    weight = next(m.weight for m in begun_.state.model.modules() if isinstance(m, nn.Conv2d) and m.in_channels > 1)
+    assert weight.is_contiguous(memory_format=tuning.FORMATS[layout])
+
+
+def test_nets_without_convolutions_have_one_layout(clock):
+    clock |= {"fp32": 2.0, "bf16": 1.0}
+    assert begun({"precision": "auto"}, model="mlp").recipe.train.precision == "bf16"
+
+
+@pytest.mark.parametrize(("compiled", "epochs", "chosen"), [(0.1, 10, "on"), (1.0, 10, "off"), (0.1, 1, "off")])
+def test_compiling_must_pay_over_the_training(clock, compiled, epochs, chosen):
+    clock |= {"fp32": 100.0, "compiled": 100 * compiled}
+    assert begun({"compile": "auto", "epochs": epochs}).recipe.train.compile == chosen
+
+
+def test_a_net_that_cannot_be_compiled_is_not(clock, monkeypatch):
+    clock["fp32"] = 1e4
+    begun_ = begun({"compile": "auto"})  # the clock has no time for it: a KeyError
+    assert begun_.recipe.train.compile == "off"
+
+
+def test_what_is_said_is_not_measured(monkeypatch):
+    monkeypatch.setattr(tuning, "_timed", lambda *_: pytest.fail("it measured"))
+    assert begun({"precision": "bf16"}).recipe.train.precision == "bf16"
+    assert begun({}).recipe.train.precision == "fp32"
+
+
+def test_it_is_in_the_record_and_a_resumed_run_measures_nothing(clock, monkeypatch, tmp_path):
+    clock |= {"fp32": 2.0, "bf16": 1.0}
+    options = {"dataset": "digits", "model": "mlp", "attack": "single-step", **TRAIN, "precision": "auto"}
+    out = tmp_path / "run"
+    for record in robustfw.train(**options | {"epochs": 2}, out=out, steps=True):
+        if getattr(record, "batch", 0) == 1:
+            break
+    facts = json.loads((out / "manifest.json").read_text())["tuning"]
+    assert facts["precision"] == "bf16"
+    assert facts["seconds"] == {"fp32": 2.0, "bf16": 1.0}
+    assert "0.50 of one in fp32" in facts["why"]
+    clock.clear()
+    assert tuning.recalled(facts) == Tuning("bf16", None, False, facts["seconds"], facts["why"])
+    assert list(robustfw.train(**options | {"epochs": 2}, out=out, resume=True))
+
+
+def test_measuring_leaves_the_training_as_it_was():
+    """The same weights after it as without, where it chooses what was asked for."""
+    nets = []
+    for settle in (False, True):
+        begun_ = begun({"epochs": 2})
+        if settle:
+            recipe = attrs.evolve(begun_.recipe, train=attrs.evolve(begun_.recipe.train, precision="auto"))
+            found = tuning.settled(recipe, begun_.splits, begun_.state)
+            assert set(found.seconds) == {f"{p} {layout}" for p in ("fp32", "bf16") for layout in tuning.FORMATS}
+            assert all(seconds > 0 for seconds in found.seconds.values())
+        for record in begun_.records():
+            net = record.model if hasattr(record, "model") else None
+        nets.append([p.detach().clone() for p in net.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*nets, strict=True))
+
+
+def test_layouts_compute_the_same():
+    net = robustfw.make("model", "madry-mnist").build(robustfw.DataSpec((1, 8, 8), 10))
+    x = torch.rand(3, 1, 8, 8)
+    before = net(x)
+    for layout in tuning.FORMATS:
+        tuning.lay_out(net, layout)
+        torch.testing.assert_close(net(x), before)
+
+
+@pytest.mark.slow
+def test_a_compiled_training_learns_what_an_eager_one_does():
+    nets = {}
+    for how in ("off", "on"):
+        for record in begun({"compile": how, "epochs": 2}, model="mlp").records():
+            if hasattr(record, "model"):
+                nets[how] = [p.detach().clone() for p in record.model.parameters()]
+    for eager, compiled in zip(nets["off"], nets["on"], strict=True):
+        torch.testing.assert_close(eager, compiled, rtol=1e-3, atol=1e-4)
