@@ -182,37 +182,38 @@ def _filled(gains: Tensor, room: Tensor, radius: Tensor, count: int) -> tuple[Te
 
 
 def l2_stretch(direction: Tensor, room: Tensor, radius: Tensor) -> Tensor:
-    """η with ‖min(η|v|, u)‖₂ = r, or ∞ where the whole room fits into the ball; (rows, 1).
+    """η with ‖min(η|v|, u)‖₂ = r for finite u, or ∞ where the whole room fits into the ball; (rows, 1).
 
     Both oracles of the ℓ2 ball ∩ box are clip(ηv): with v = g it is the maximizer of ⟨g, δ⟩, with v = z and η at
     most 1 the projection of z. The squared norm is concave and piecewise linear in η², so that Newton's method
     climbs from η = 0 to the root without passing it, and has it once no further coordinate is full. That takes a
     few steps, save for rooms of all sizes; there the breakpoints u_j/|v_j| are sorted.
     """
-    weight = direction.abs()
-    room = torch.where(weight > 0, room, 0)
+    weight, target = direction.abs(), radius.square()
+    room = room * (weight > 0)
     squares = weight.square(), room.square()
-    target = radius.square()
-    stretch, full = torch.zeros_like(radius), room <= 0
+    fits = squares[1].sum(1, keepdim=True) <= target
     if not _may_look(direction):
-        stretch = _sorted_stretch(weight, room, target)
-        return torch.where(squares[1].sum(1, keepdim=True) <= target, torch.inf, stretch)
+        return torch.where(fits, torch.inf, _sorted_stretch(weight, room, target))
+    stretch, full = torch.zeros_like(radius), (room <= 0).to(weight)
+    before = full.sum(1)
     for _ in range(CLIMB):
         stretch = _newton(stretch, full, squares, target)
-        before, full = full, stretch * weight >= room
-        left = (full != before).any(1)
+        full = (stretch * weight >= room).to(weight)
+        count = full.sum(1)  # more and more are full, so that as many are the same ones
+        left, before = count != before, count
         if not bool(left.any()):
             break
     else:
         stretch[left] = _sorted_stretch(weight[left], room[left], target[left])
-    return torch.where(squares[1].sum(1, keepdim=True) <= target, torch.inf, stretch)
+    return torch.where(fits, torch.inf, stretch)
 
 
 def _newton(stretch: Tensor, full: Tensor, squares: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
-    """The root of the piece on which these coordinates are full; where there is none, η as it is."""
+    """The root of the piece on which these coordinates are full (1, else 0); where there is none, η as it is."""
     of_weight, of_room = squares
-    rest = target - torch.where(full, of_room, 0).sum(1, keepdim=True)
-    active = torch.where(full, 0, of_weight).sum(1, keepdim=True)
+    rest = target - (full * of_room).sum(1, keepdim=True)
+    active = ((1 - full) * of_weight).sum(1, keepdim=True)
     root = (rest.clamp(min=0) / active.clamp(min=torch.finfo(active.dtype).tiny)).sqrt()
     return torch.where((active > 0) & (rest >= 0), root, stretch)
 
@@ -226,11 +227,11 @@ def _sorted_stretch(weight: Tensor, room: Tensor, target: Tensor) -> Tensor:
     free = torch.cat([free, torch.zeros_like(target)], dim=1)
     reached = fixed + torch.where(free > 0, breaks.square() * free, 0)
     count = torch.searchsorted(reached, target)
-    full = torch.zeros_like(weight, dtype=torch.bool)
-    full = full.scatter(1, order, torch.arange(weight.shape[1], device=weight.device) < count)
+    first = (torch.arange(weight.shape[1], device=weight.device) < count).to(weight)
+    full = torch.zeros_like(weight).scatter(1, order, first)
     stretch = _newton(torch.zeros_like(target), full, squares, target)
     for _ in range(POLISH):
-        stretch = _newton(stretch, stretch * weight >= room, squares, target)
+        stretch = _newton(stretch, (stretch * weight >= room).to(weight), squares, target)
     return stretch
 
 
@@ -242,9 +243,8 @@ def _largest(rows: Tensor) -> Tensor:
 
 def _stretched(direction: Tensor, room: Tensor, stretch: Tensor) -> Tensor:
     weight = direction.abs()
-    full = torch.where(weight > 0, room, 0)
-    moved = torch.where(stretch.isinf(), full, torch.minimum(torch.where(stretch.isinf(), 0, stretch) * weight, room))
-    return moved.copysign(direction)
+    # ∞·0 is no number, and there is no room for a coordinate of weight 0: the lesser of the two is 0
+    return torch.fmin(stretch * weight, room * (weight > 0)).copysign(direction)
 
 
 def support_l2(direction: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
@@ -253,6 +253,7 @@ def support_l2(direction: Tensor, room: Tensor | None, radius: Tensor) -> Tensor
     if room is None:
         length = torch.linalg.vector_norm(unit, dim=1, keepdim=True)
         return radius * unit / torch.where(length > 0, length, 1)
+    room = torch.minimum(room, radius)  # finite, too, where the box is not
     return _stretched(unit, room, l2_stretch(unit, room, radius))
 
 
