@@ -33,10 +33,12 @@ def shrunk_l1(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
     piecewise linear in λ with breakpoints a_j and a_j − u_j. Magnitudes are measured from the largest one that
     matters: differences of neighbouring large numbers are exact, so that a far point loses no digits.
     """
+    room = None if room is None else torch.minimum(room, radius)  # finite, too, where the box is not
+    fits = _capped(magnitude, room).sum(1, keepdim=True) <= radius
     top = magnitude.amax(1, keepdim=True)
     below = magnitude - top
     if _may_look(magnitude):
-        level, left = _climbed_level(below, room, radius, -top)
+        level, left = _climbed_level(below, room, radius, -top, ~fits[:, 0])
         if bool(left.any()):
             rest = None if room is None else room[left]
             level[left] = _sorted_level(below[left], rest, radius[left], -top[left])
@@ -44,9 +46,9 @@ def shrunk_l1(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
         level = _sorted_level(below, room, radius, -top)
     for _ in range(POLISH):
         below, level = _polished(below, room, radius, level)
-    moved = _at_most(torch.minimum((below - level).clamp(min=0), magnitude), room, radius)
-    fits = _capped(magnitude, room).sum(1, keepdim=True) <= radius
-    return _capped(torch.where(fits, magnitude, moved), room)
+    moved = _at_most(torch.minimum((below - level).clamp_(min=0), magnitude), room, radius)
+    as_it_is = fits.to(magnitude)
+    return _capped(as_it_is * magnitude + (1 - as_it_is) * moved, room)
 
 
 def _may_look(rows: Tensor) -> bool:
@@ -54,36 +56,46 @@ def _may_look(rows: Tensor) -> bool:
     return rows.device.type == "cpu"
 
 
-def _climbed_level(below: Tensor, room: Tensor | None, radius: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
+def _climbed_level(
+    below: Tensor, room: Tensor | None, radius: Tensor, floor: Tensor, left: Tensor
+) -> tuple[Tensor, Tensor]:
     """The level at which Σ min(max(a − level, 0), u) = r, from ``floor`` to 0; and the rows where it was not found.
 
     Newton's method within brackets that each step narrows. It has the root once it stays on the same linear piece:
-    the same coordinates are at 0, and the same ones full.
+    as many coordinates are above 0, and as many full. (Which ones are is nested from level to level.) A row that is
+    done stays as it is: none depends on how long others take.
+
+    Args:
+        left: rows to be solved.
     """
     low, high, level = floor, torch.zeros_like(floor), torch.maximum(-radius, floor)
     if room is None:  # the sum is convex then, and both are on the root's left
         level = torch.maximum(level, below.mean(1, keepdim=True) - radius / below.shape[1])
-    piece: list[Tensor] = []
-    left = torch.ones(len(below), dtype=torch.bool, device=below.device)
+    before_above = before_full = torch.full_like(floor, -1)
+    left = left.clone()
     for _ in range(CLIMB):
         excess = below - level
-        above = excess > 0
-        full = None if room is None else above & (excess >= room)
-        before, piece = piece, [above] if full is None else [above, full]
+        above, full = _counts(excess, room)
         surplus = _capped(excess.clamp_(min=0), room).sum(1, keepdim=True) - radius
         low, high = torch.where(surplus >= 0, level, low), torch.where(surplus <= 0, level, high)
-        count = above.sum(1, keepdim=True)
-        if full is not None:
-            count -= full.sum(1, keepdim=True)
+        count = above - full
         root = level + surplus / count.clamp(min=1)
         straight = (count > 0) & (root >= low) & (root <= high)
         level = torch.where(left[:, None], torch.where(straight, root, (low + high) / 2), level)
-        if before:  # a row that is done stays as it is: no row depends on how long others take
-            moved = torch.stack([(now != then).any(1) for now, then in zip(piece, before, strict=True)]).any(0)
-            left &= moved | ~straight[:, 0]
-            if not bool(left.any()):
-                break
+        left &= ((above != before_above) | (full != before_full) | ~straight)[:, 0]
+        before_above, before_full = above, full
+        if not bool(left.any()):
+            break
     return level, left
+
+
+def _counts(excess: Tensor, room: Tensor | None) -> tuple[Tensor, Tensor]:
+    """How many coordinates of each row are above 0, and how many of these full."""
+    above = (excess > 0).to(excess)
+    count = above.sum(1, keepdim=True)
+    if room is None:
+        return count, torch.zeros_like(count)
+    return count, (excess >= room).to(excess).mul_(above).sum(1, keepdim=True)
 
 
 def _sorted_level(below: Tensor, room: Tensor | None, radius: Tensor, floor: Tensor) -> Tensor:
@@ -110,15 +122,15 @@ def _polished(below: Tensor, room: Tensor | None, radius: Tensor, level: Tensor)
     The level is the root of the linear piece it lies on: Σ free (a − λ) + Σ full u = r.
     """
     excess = below - level
-    full = None if room is None else excess >= room
-    free = excess > 0 if full is None else (excess > 0) & ~full
+    free, left = (excess > 0).to(below), radius
+    if room is not None:
+        full = (excess >= room).to(below).mul_(free)
+        free, left = free - full, radius - (full * room).sum(1, keepdim=True)
     count = free.sum(1, keepdim=True)
-    anchor = torch.where(count > 0, below.masked_fill(~free, -torch.inf).amax(1, keepdim=True), 0)
+    lowest = torch.finfo(below.dtype).min / 4
+    anchor = torch.where(count > 0, (free * below + (1 - free) * lowest).amax(1, keepdim=True), 0)
     below, level = below - anchor, level - anchor
-    left = radius
-    if room is not None and full is not None:
-        left = radius - torch.where(full, room, 0).sum(1, keepdim=True)
-    root = (torch.where(free, below, 0).sum(1, keepdim=True) - left) / count.clamp(min=1)
+    root = ((free * below).sum(1, keepdim=True) - left) / count.clamp(min=1)
     return below, torch.where(count > 0, root, level)
 
 
