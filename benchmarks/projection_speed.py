@@ -8,9 +8,9 @@ and leaves neither ball nor box by more than 1e-6 of it. The exit status is 1 if
 
 Method: two kinds of points, `dense` ones of ten radii and `near` ones of 1.2 radii of which most coordinates are next
 to 0; the box is that of images in [0, 1]. The projection is found by bisection in float64, without robustfw. One
-process, libraries in turns; medians and extremes of ratios within a round. A library that solves another problem (rescaling
-to the ball, clamping after projecting) is not compared; ART's exact projection goes row by row in Python, and only
-the smallest size was waited for.
+process, libraries in turns; medians and extremes of ratios within a round. A library that solves another problem
+(rescaling to the ball, clamping after projecting) is not compared; ART's exact projection goes row by row in Python,
+and only the smallest size was waited for.
 
     python -m benchmarks.projection_speed [--size ROWSxDIMENSION …] [--rounds N] [--threads N] [--out FILE] [--json]
 """
