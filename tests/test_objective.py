@@ -106,7 +106,7 @@ def test_recipes_hold_lists_of_specs_and_tables():
 
 def test_one_objective_is_recorded_as_ever():
     recipe = Recipe.read({}, REGISTRY)
-    assert REGISTRY.record(recipe)["objective"] == {"use": "robust"}
+    assert REGISTRY.record(recipe)["objective"] == {"use": "robust", "smoothing": 0.0}
     assert REGISTRY.record(Recipe.read({"objective": ["robust"]}, REGISTRY)) == REGISTRY.record(recipe)
 
 
@@ -139,7 +139,7 @@ def test_a_run_is_resumed_with_its_list_and_with_no_other(trained):
     assert "is finished" in answer.output
     same = [word for spec in SUM for word in ("--objective", spec)]
     assert run("train", "--resume", "--out", trained, *same).exit_code == 0
-    for other, shown in ((["robust"], "and robust here"), (["robust", "vat:beta=1"], "(vat:beta=1")):
+    for other, shown in ((["robust"], "and robust:smoothing=0.0 here"), (["robust", "vat:beta=1"], "(vat:beta=1")):
         flags = [word for spec in other for word in ("--objective", spec)]
         answer = run("train", "--resume", "--out", trained, *flags)
         assert answer.exit_code != 0

@@ -118,13 +118,15 @@ class Cifar10(Dataset):
     cutout: Annotated[int, "side of a square of each training image that becomes grey; 0: none"] = attrs.field(
         default=0, validator=[ge(0), le(32)]
     )
+    box: Annotated[bool, "whether perturbed images keep the range from 0 to 1"] = True
 
     def load(self, root: Path) -> Splits:
         """torchvision's files under ``root``, downloaded if they are not there."""
         from robustfw_vision import reading
 
         mean = (0.4914, 0.4822, 0.4465)
-        spec = DataSpec((3, 32, 32), 10, mean=mean, std=(0.2470, 0.2435, 0.2616))
+        bounds = (0.0, 1.0) if self.box else None
+        spec = DataSpec((3, 32, 32), 10, bounds=bounds, mean=mean, std=(0.2470, 0.2435, 0.2616))
         augment = _augment(self.augment, shift=self.shift, cutout=self.cutout, fill=mean)
         return reading.torchvision_set("CIFAR10", spec, root, self.validation, augment)
 

@@ -26,10 +26,11 @@ RECIPE, FINDINGS = "recipe.toml", "reproduction.json"
 @click.option("--budget", metavar="NAME", default="full", show_default=True, help="How long to train, by the recipe.")
 @click.option("--quick", "budget", flag_value="quick", help="As --budget quick.")
 @click.option("--paper", "budget", flag_value="paper", help="As --budget paper.")
-@click.option("--mode", "modes", metavar="NAME", multiple=True, help="A mode of the recipe; may be repeated. [all]")
+@click.option("--mode", "modes", metavar="NAME", multiple=True, help="A mode of the recipe; may be repeated. [its own]")
 @click.option("--faithful", "modes", flag_value="faithful", multiple=True, help="As --mode faithful.")
 @click.option("--exact", "modes", flag_value="exact", multiple=True, help="As --mode exact.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder. [reproductions/RECIPE-BUDGET]")
+@click.option("--model", metavar="SPEC", help="Another model than the recipe's, for all nets.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder. [reproductions/RECIPE-BUDGET, and the model's]")
 @click.option("--processes", type=click.IntRange(min=1), help="Commands at a time. [2, if there are as many cores]")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where data files are. [ROBUSTFW_DATA]")
 def reproduce(
@@ -37,6 +38,7 @@ def reproduce(
     seeds: int,
     budget: str,
     modes: tuple[str, ...],
+    model: str | None,
     out: Path | None,
     processes: int | None,
     data_dir: Path | None,
@@ -56,6 +58,10 @@ def reproduce(
     name, text = _text(recipe)
     experiment = Experiment.read(text, recipe)
     folder = out or Path("reproductions") / f"{name}-{budget}"
+    if model is not None:
+        spec = registry.installed().spell(registry.installed().make("model", model), brief=True)
+        experiment, text = experiment.with_model(spec), f"# by --model {spec}\n{text}"
+        folder = out or folder.with_name(f"{folder.name}-{spec.partition(':')[0]}")
     at_a_time = processes or min(2, os.cpu_count() or 1)
     threads = max(1, (os.cpu_count() or 1) // at_a_time)
     data = None if data_dir is None else str(data_dir.resolve())
@@ -90,7 +96,7 @@ def _modes(known: dict[str, Any], asked: tuple[str, ...]) -> tuple[str, ...]:
     for mode in asked:
         if mode not in known:
             raise UsageError(f"the recipe has no mode {mode!r}; {suggest(mode, known)}")
-    return tuple(mode for mode in known if not asked or mode in asked)
+    return tuple(mode for mode in known if mode in asked or not (asked or known[mode].on_demand))
 
 
 def _prepare(folder: Path, text: str) -> None:

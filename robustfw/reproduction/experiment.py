@@ -53,6 +53,8 @@ class Mode:
     about: str
     common: Parts = attrs.field(factory=dict)
     nets: dict[str, Parts] = attrs.field(factory=dict)
+    on_demand: bool = False
+    """Whether it is run only where it is asked for."""
 
 
 @attrs.frozen
@@ -62,6 +64,8 @@ class Budget:
     train: Parts
     share: float = 1.0
     """Of the examples that an evaluation or a sweep names; one that names no number takes all that there are."""
+    common: Parts = attrs.field(factory=dict)
+    """Other parts that it changes, for all nets."""
 
     def examples(self, stated: int | None) -> int | None:
         """Of how many examples a measurement of the recipe is made."""
@@ -139,12 +143,20 @@ class Experiment:
         return [name for name in self.nets if name != self.baseline]
 
     def parts(self, mode: str, net: str, budget: str) -> Parts:
-        """What a net is trained by; what is said later wins: for all, for the mode, for the net, for it in the mode."""
+        """What a net is trained by; what is said later wins: for all, budget, mode, net, net in the mode."""
         if budget not in self.budgets:
             raise UsageError(f"no budget named {budget!r}; {suggest(budget, self.budgets)}")
-        change = self.modes[mode]
-        layers = [self.common, change.common, self.nets.get(net, {}), change.nets.get(net, {})]
-        return merged([*layers, {"train": self.budgets[budget].train}])
+        change, within = self.modes[mode], self.budgets[budget]
+        layers = [self.common, within.common, change.common, self.nets.get(net, {}), change.nets.get(net, {})]
+        return merged([*layers, {"train": within.train}])
+
+    def with_model(self, spec: str) -> Experiment:
+        """The same with another model, for nets that do not name one of their own."""
+        budgets = {
+            name: attrs.evolve(each, common={k: v for k, v in each.common.items() if k != "model"})
+            for name, each in self.budgets.items()
+        }
+        return attrs.evolve(self, common=self.common | {"model": spec}, budgets=budgets)
 
 
 def merged(layers: list[Parts]) -> Parts:

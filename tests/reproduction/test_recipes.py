@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from robustfw import UsageError, registry
+from robustfw.cli.reproduce import _modes
 from robustfw.recipe import Recipe
 from robustfw.reproduction.experiment import KINDS, Experiment, merged
 from robustfw.reproduction.plan import Plan
@@ -51,6 +52,34 @@ def test_the_papers_recipe_has_the_papers_numbers():
     assert (faithful["model"], faithful["dataset"]) == ("paper-mnist:input_norm=batch", "mnist:box=false")
     exact = {experiment.parts("exact", net, "paper")["model"] for net in experiment.nets}
     assert exact == {"paper-mnist"}
+
+
+def test_the_recipe_of_the_second_experiment():
+    experiment = Experiment.read(SHIPPED["cifar10"].text, "cifar10")
+    assert experiment.paper.clean == {"baseline": 90.79, "l1": 91.11, "l2": 91.04, "linf": 91.36}
+    assert experiment.paper.transfer == {"baseline": 0, "l1": 56.31, "l2": 59.92, "linf": 65.01}
+    quick, paper = (experiment.parts("exact", "linf", budget) for budget in ("quick", "paper"))
+    assert (quick["model"], paper["model"]) == ("fast-cifar", "paper-cifar")
+    assert paper["dataset"] == "cifar10:augment=none"
+    assert experiment.parts("faithful", "l2", "paper")["dataset"] == "cifar10:augment=none,box=false"
+    rates = registry.installed().make("schedule", paper["train"]["schedule"])
+    assert [round(300 * share) for share in rates.milestones] == list(range(25, 300, 25)), "halved every 25 epochs"
+
+
+def test_another_model_is_everybodys_but_for_nets_that_name_one():
+    experiment = Experiment.read(SHIPPED["cifar10"].text, "cifar10").with_model("resnet18-cifar")
+    for budget in experiment.budgets:
+        assert experiment.parts("exact", "l1", budget)["model"] == "resnet18-cifar"
+    mnist = Experiment.read(SHIPPED["mnist"].text, "mnist").with_model("madry-mnist")
+    assert mnist.parts("exact", "l1", "quick")["model"] == "madry-mnist"
+    assert mnist.parts("faithful", "l1", "quick")["model"] == "paper-mnist:input_norm=batch"
+
+
+def test_modes_on_demand_are_run_where_they_are_asked_for():
+    modes = Experiment.read(SHIPPED["cifar10"].text, "cifar10").modes
+    assert _modes(modes, ()) == ("exact",)
+    assert _modes(modes, ("faithful",)) == ("faithful",)
+    assert _modes(modes, ("faithful", "exact")) == ("exact", "faithful")
 
 
 def test_without_its_box_an_l1_step_is_one_pixel():

@@ -144,6 +144,17 @@ def test_stopped_or_killed_the_trainings_under_way_save_what_they_have(how, tmp_
     assert 1 <= max(epochs) < 400
 
 
+def test_another_model_has_a_folder_of_its_own_and_is_in_its_recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = CliRunner().invoke(cli, ["reproduce", str(TINY), "--quick", "--exact", "--model", "linear"])
+    assert answer.exit_code == 0, answer.output
+    (folder,) = (tmp_path / "reproductions").iterdir()
+    assert folder.name.endswith("-quick-linear")
+    assert (folder / "recipe.toml").read_text().startswith("# by --model linear\n")
+    for manifest in folder.glob("runs/*/manifest.json"):
+        assert json.loads(manifest.read_text())["recipe"]["model"]["use"] == "linear"
+
+
 def test_a_folder_of_another_recipe_is_left_alone(tmp_path):
     (tmp_path / "it").mkdir()
     (tmp_path / "it" / "recipe.toml").write_text("# another\n")
@@ -189,6 +200,7 @@ def test_recipes_are_listed_and_copied(tmp_path, monkeypatch):
     [
         ("reproduce mnits", "no recipe named 'mnits'; did you mean mnist"),
         ("reproduce nothing.toml", "cannot read the recipe nothing.toml"),
+        ("reproduce mnist --model paper-mnits", "no model named 'paper-mnits'; did you mean paper-mnist"),
         ("reproduce mnist --mode exacct", "the recipe has no mode 'exacct'; did you mean exact"),
         ("reproduce mnist --budget ful", "no budget named 'ful'; did you mean full"),
         ("reproduce madry-mnist", "it is one for robustfw train"),
