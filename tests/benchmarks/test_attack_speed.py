@@ -30,8 +30,9 @@ def test_an_attack_is_judged_by_what_the_net_says(problem):
         worst = problem.model[1].weight[(y + 1) % 3] - problem.model[1].weight[y]
         return x + 100 * worst.reshape(x.shape)
 
-    assert problem.attacked(everything)[1] == 1
+    assert problem.attacked(everything)[1:] == (1, 0)
     assert problem.attacked(nothing)[1] == 0
+    assert problem.attacked(nothing)[2] > 1, "that it left the ball is seen"
     assert 0 < attack_speed._evaluated(problem)[1] < 1
 
 
@@ -42,7 +43,7 @@ def test_each_begins_a_round_in_turn_and_ratios_are_of_one_round():
     def timed(name):
         def run():
             order.append(name)
-            return next(times), 0.5
+            return next(times), 0.5, 1.0
 
         return run
 
