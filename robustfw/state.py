@@ -36,7 +36,12 @@ def generator_for(seed: int, *stream: object) -> torch.Generator:
 def global_randomness(device: torch.device, seed: int) -> Iterator[None]:
     """torch's global generators, which dropout and initial weights draw from: seeded inside, the caller's outside."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        # Not torch.manual_seed, which keeps a note, with the stack, for accelerators that nobody has begun to use.
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        elif device.type == "mps":
+            torch.mps.manual_seed(seed)
         yield
 
 

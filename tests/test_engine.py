@@ -18,7 +18,7 @@ from robustfw.engine import Epoch, Step
 from robustfw.recipe import Recipe, TrainOptions
 from robustfw.registry import Registry
 from robustfw.session import GivenDataset, GivenModel, begin
-from robustfw.state import State, derived_seed, generator_for
+from robustfw.state import State, derived_seed, generator_for, global_randomness
 
 REGISTRY = Registry.installed()
 
@@ -152,6 +152,17 @@ def test_the_callers_randomness_does_not_change_a_training():
         weights.append(torch.cat([p.detach().flatten() for p in found[-1].model.parameters()]))
         torch.rand(5)
     assert torch.equal(*weights)
+
+
+def test_seeding_a_cpu_leaves_no_note_for_accelerators():
+    """torch.manual_seed does, with the stack, in a list that only grows: a millisecond of each step."""
+    notes = torch.cuda._queued_calls
+    count = len(notes)
+    with global_randomness(torch.device("cpu"), 5):
+        first = torch.rand(3)
+    assert len(notes) == count
+    with global_randomness(torch.device("cpu"), 5):
+        assert torch.equal(torch.rand(3), first)
 
 
 def test_streams_of_randomness_share_nothing():
