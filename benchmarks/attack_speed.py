@@ -72,7 +72,8 @@ class Problem:
             with torch.no_grad():
                 right = (self.model(x).argmax(1) == y) & (self.model(moved).argmax(1) == y)
             withstood += int(right.sum())
-            largest = max(largest, float(torch.linalg.vector_norm((moved - x).flatten(1), ORDERS[self.norm], 1).max()))
+            sizes = torch.linalg.vector_norm((moved - x).detach().flatten(1), ORDERS[self.norm], 1)
+            largest = max(largest, float(sizes.max()))
         return time.perf_counter() - start, withstood / len(self.y), largest / self.radius
 
 

@@ -86,15 +86,17 @@ def _prepare(threads: int) -> None:
 
     It is blocked and not ignored, so that it reaches a training that is about to begin.
     """
-    signal.signal(signal.SIGINT, _nothing)
+    signal.signal(signal.SIGINT, _kept)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     hardware.use_threads(threads)
 
 
-def _nothing(signum: int, frame: object) -> None:
-    """Where a signal cannot be blocked, or another thread is given it."""
+def _kept(signum: int, frame: object) -> None:
+    """One that another thread was given (numpy's do not block it): sent on to this one, where it waits."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.get_ident(), signum)
 
 
 def _end_with_parent() -> None:
