@@ -135,7 +135,7 @@ def gathered(case: Case) -> tuple[dict[str, Projection], dict[str, str]]:
     for name, make in PEERS.items():
         try:
             projection = make(case)
-        except Exception as error:  # not there, or too old for what is
+        except (ImportError, AttributeError) as error:  # not there, or too old for what is
             skipped[name] = str(error).splitlines()[0]
             continue
         if projection is not None:

@@ -94,7 +94,7 @@ def _precision_and_layout(recipe: Recipe, splits: Splits, state: State) -> Tunin
 
 def _compilation(recipe: Recipe, splits: Splits, state: State, tuning: Tuning) -> Tuning:
     """Compiled where that saves more than it costs over the whole training."""
-    (eager,) = _timed(recipe, splits, state, [tuning])
+    eager = tuning.seconds.get(_name(tuning)) or _timed(recipe, splits, state, [tuning])[0]
     updates = recipe.train.epochs * engine.updates_per_epoch(len(splits.train), recipe.train.batch_size)
     whole = updates * eager
     if whole < WORTH_COMPILING:
@@ -103,7 +103,7 @@ def _compilation(recipe: Recipe, splits: Splits, state: State, tuning: Tuning) -
     start = time.perf_counter()
     try:
         (compiled,) = _timed(recipe, splits, state, [attrs.evolve(tuning, compiled=True)])
-    except Exception as error:  # whatever a compiler says of a net, or its absence
+    except (RuntimeError, ImportError, OSError) as error:  # a net that torch cannot compile, or no compiler
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return attrs.evolve(tuning, why=f"{tuning.why}; it cannot be compiled here ({reason})")
     took = time.perf_counter() - start
@@ -139,9 +139,10 @@ def _updates(recipe: Recipe, splits: Splits, state: State, candidate: Tuning) ->
     settled = applied(candidate, recipe, own)
     throwaway = State.fresh(lambda: own, settled.train, device, TURNS + 2)
     x, y = _batch(recipe, splits, device)
+    forward = engine.forward_of(settled, throwaway)
     ask = functools.partial(
         worst_case,
-        engine.forward_of(settled, throwaway),
+        forward,
         x,
         y,
         uncertainty=recipe.uncertainty,
@@ -150,12 +151,11 @@ def _updates(recipe: Recipe, splits: Splits, state: State, candidate: Tuning) ->
         generator=generator_for(recipe.train.seed, "tuning"),
         mode=recipe.train.ascent_mode,
     )
-    net = engine.forward_of(settled, throwaway)
     while True:
         _wait(device)
         start = time.perf_counter()
         with global_randomness(device, 0):
-            engine.update(settled, throwaway, net, x, y, ask)
+            engine.update(settled, throwaway, forward, x, y, ask)
         _wait(device)
         yield time.perf_counter() - start
 

@@ -63,6 +63,13 @@ def test_a_step_waits_for_no_value(attack, spec, objective):
         bool(loss)
 
 
+@pytest.mark.parametrize(
+    "objective", ["vat", "trades", "noise", "dropout", "contractive", "operator-norm", "tangent-prop:output=loss"]
+)
+def test_nor_does_any_objective(objective):
+    test_a_step_waits_for_no_value("single-step", "linf:radius=0.1", objective)
+
+
 def test_it_would_be_noticed():
     """Whether x is in its range can only be known by looking."""
     recipe = Recipe.read({"attack": "single-step", "train": {}}, installed())

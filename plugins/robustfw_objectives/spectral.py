@@ -71,11 +71,12 @@ def leading_vector(layer: nn.Module, like: Tensor, iterations: int) -> Tensor:
         for _ in range(2):  # once loses orthogonality to rounding
             rest = rest - basis.t() @ (basis @ rest)
         length = torch.linalg.vector_norm(rest)
-        if not float(length) > torch.finfo(rest.dtype).eps * float(torch.linalg.vector_norm(images[-1])):
-            break  # the space is whole, or W is 0
-        basis = torch.cat([basis, (rest / length)[None]])
+        new = length > torch.finfo(rest.dtype).eps * torch.linalg.vector_norm(images[-1])
+        # Where the space is whole, or W is 0, the vector is 0: to stop there would be to wait for the device.
+        basis = torch.cat([basis, torch.where(new, rest / length, 0)[None]])
         images = torch.cat([images, normal(basis[-1])[None]])
     small = basis @ images.t()
     weights = torch.linalg.eigh((small + small.t()) / 2).eigenvectors[:, -1]
     best = weights @ basis
-    return (best / torch.linalg.vector_norm(best)).reshape(like.shape)
+    size = torch.linalg.vector_norm(best)
+    return torch.where(size > 0, best / size, basis[0]).reshape(like.shape)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from robustfw.report.analyses import Fooling, Search
 from robustfw.report.drawing import Drawing
@@ -71,7 +70,7 @@ def _figure(run: Run, result: Fooling) -> Drawing:
     )
     pictures = _read(run, result)
     rows = [row for search in result.searches for row in _rows(run, search, pictures[search.name][:classes])]
-    return Drawing("fooling", title, partial(_draw, rows), caption, alt, result.command)
+    return Drawing("fooling", title, partial(grid, rows), caption, alt, result.command)
 
 
 def _both(searches: Sequence[Search]) -> str:
@@ -95,7 +94,3 @@ def _rows(run: Run, search: Search, pictures: Floats) -> list[Row]:
         Row(search.name, list(pictures[start : start + COLUMNS]), words[start : start + COLUMNS])
         for start in range(0, len(pictures), COLUMNS)
     ]
-
-
-def _draw(rows: Sequence[Row]) -> Figure:
-    return grid(rows)
