@@ -14,6 +14,7 @@ robustfw drops images once they are fooled; the others, but APGD, do not. In ℓ
 steps.
 
     python -m benchmarks.attack_speed RUN [--norm l2] [--examples N] [--rounds N] [--radius R] [--data-dir DIR] [--json]
+        [--out FILE]
 
 RUN is a training on images in [0, 1], such as `robustfw train --dataset mnist --model paper-mnist` makes.
 """
@@ -21,7 +22,6 @@ RUN is a training on images in [0, 1], such as `robustfw train --dataset mnist -
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -36,6 +36,7 @@ from torch import Tensor, nn
 
 import robustfw
 from benchmarks.circumstances import circumstances
+from benchmarks.tables import add_flags, leave, markdown, say
 from robustfw.runs import Run
 from robustfw.session import data_root
 
@@ -50,6 +51,14 @@ ORDERS = {"linf": float("inf"), "l2": 2, "l1": 1}
 RADII = {"linf": 0.3, "l2": 2.0, "l1": 10.0}
 ROUNDING = 1e-4
 OURS = "robustfw"
+COLUMNS = {
+    "seconds": "seconds",
+    "ratio": "times ours",
+    "least": "least",
+    "most": "most",
+    "accuracy": "withstand",
+    "norm": "largest norm over radius",
+}
 SLACK = 0.001
 """Of the accuracy: the random starts differ."""
 
@@ -194,19 +203,15 @@ def read(options: argparse.Namespace) -> Problem:
 
 
 def main() -> int:
-    """Print the table, or JSON (the table then goes to stderr)."""
+    """Print and keep the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attack_speed", description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="directory of a training")
     parser.add_argument("--examples", type=int, default=1000, help="test images [1000]")
     parser.add_argument("--rounds", type=int, default=3, help="[3]")
     parser.add_argument("--norm", choices=list(ORDERS), default="linf", help="[linf]")
     parser.add_argument("--radius", type=float, help="of the ball [0.3, 2 or 10]")
-    parser.add_argument(
-        "--data-dir", type=Path, help="where data files are; else ROBUSTFW_DATA, else ~/.cache/robustfw"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    add_flags(parser)
     options = parser.parse_args()
-    say = partial(print, file=sys.stderr if options.json else sys.stdout, flush=True)
     try:
         problem = read(options)
     except robustfw.RobustfwError as error:
@@ -215,17 +220,11 @@ def main() -> int:
     for distribution, why in skipped.items():
         say(f"skipped: {distribution} ({why})")
     table = rows(rounds(timed, options.rounds))
-    title = f"PGD-40, {options.norm}"
-    say(f"{title:<32}{'seconds':>9}{'ratio':>8}{'least':>8}{'most':>8}{'accuracy under attack':>24}{'norm':>8}")
-    for row in table:
-        times = f"{row['seconds']:>9.2f}{row['ratio']:>8.2f}{row['least']:>8.2f}{row['most']:>8.2f}"
-        say(f"{row['library']:<32}{times}{row['accuracy']:>24.4f}{row['norm']:>8.3f}")
     settings = {"examples": len(problem.y), "batch": BATCH, "norm": problem.norm, "radius": problem.radius}
-    settings["rounds"] = options.rounds
+    settings |= {"rounds": options.rounds, "run": options.run.name, "skipped": skipped}
     facts = circumstances([name for name in PEERS if name not in skipped], **settings)
-    say("", *(f"{key}: {value}" for key, value in facts.items()), sep="\n")
-    if options.json:
-        print(json.dumps({"rows": table, "skipped": skipped, **facts}, indent=2, ensure_ascii=False))
+    name = f"attack_speed-{options.run.name}-{problem.norm}-{len(problem.y)}"
+    leave(options, name, [markdown(table, {"library": f"PGD-40, {problem.norm}"} | COLUMNS)], table, facts)
     ours, *others = table
     fair = [row for row in others if row["norm"] <= 1 + ROUNDING]
     holds = all(row["least"] > 1 for row in others) and all(ours["accuracy"] <= r["accuracy"] + SLACK for r in fair)

@@ -110,7 +110,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.data_feed", description=__doc__.splitlines()[0])
     parser.add_argument("--batches", type=int, default=20, help="of 500 images [20]")
     parser.add_argument("--rounds", type=int, default=5, help="[5]")
-    add_flags(parser, "data_feed")
+    add_flags(parser)
     options = parser.parse_args()
     hardware.keep_freed_memory()
     try:
@@ -118,7 +118,7 @@ def main() -> int:
     except robustfw.RobustfwError as error:
         parser.error(str(error))
     facts = circumstances(["torchvision"], batches=options.batches, rounds=options.rounds)
-    leave(options, [markdown(table, COLUMNS)], table, facts)
+    leave(options, "data_feed", [markdown(table, COLUMNS)], table, facts)
     return 0 if holds(table) else 1
 
 

@@ -13,7 +13,7 @@ SciPy's L-BFGS-B goes through the images one by one, with the target, the weight
 weight that lbfgs has. foolbox's attacks run with its own settings, and Carlini-Wagner also with the number of steps
 that cw takes.
 
-    python -m benchmarks.distances RUN [--examples N] [--data-dir DIR] [--only NAME …] [--json]
+    python -m benchmarks.distances RUN [--examples N] [--data-dir DIR] [--only NAME …] [--json] [--out FILE]
 
 RUN is a training on images in [0, 1], such as `robustfw train --dataset mnist --model paper-mnist` makes.
 """
@@ -21,7 +21,6 @@ RUN is a training on images in [0, 1], such as `robustfw train --dataset mnist -
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -36,6 +35,7 @@ from torch import Tensor, nn
 
 import robustfw
 from benchmarks.circumstances import circumstances
+from benchmarks.tables import add_flags, leave, markdown, say
 from robustfw import losses
 from robustfw.problem import InnerProblem
 from robustfw.regions import norms
@@ -46,6 +46,13 @@ Attack: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """A batch and its labels to adversarial examples."""
 
 BATCH, SLACK = 250, 1.02
+COLUMNS = {
+    "attack": "nearest in ℓ2, within [0, 1]",
+    "median": "median",
+    "mean": "mean",
+    "fooled": "fooled",
+    "seconds": "seconds",
+}
 OURS = ("lbfgs", "lbfgs:target=best", "cw", "deepfool")
 STEPS, ROUNDS = 20, 9
 """Of lbfgs, and so of SciPy's."""
@@ -188,17 +195,13 @@ def read(options: argparse.Namespace) -> Problem:
 
 
 def main() -> int:
-    """Print the table, or JSON (the table then goes to stderr)."""
+    """Print and keep the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.distances", description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="directory of a training")
     parser.add_argument("--examples", type=int, default=200, help="test images [200]")
     parser.add_argument("--only", nargs="*", default=[], help=f"of {', '.join([*OURS, *PEERS])}")
-    parser.add_argument(
-        "--data-dir", type=Path, help="where data files are; else ROBUSTFW_DATA, else ~/.cache/robustfw"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    add_flags(parser)
     options = parser.parse_args()
-    say = partial(print, file=sys.stderr if options.json else sys.stdout, flush=True)
     unknown = set(options.only) - {*OURS, *PEERS}
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join([*OURS, *PEERS])}")
@@ -209,16 +212,14 @@ def main() -> int:
     chosen, skipped = gathered(problem, options.only)
     for name, why in skipped.items():
         say(f"skipped: {name} ({why})")
-    say(f"{'nearest in ℓ2, within [0, 1]':<32}{'median':>9}{'mean':>9}{'fooled':>9}{'seconds':>9}")
     rows = {}
     for name, attack in chosen.items():
-        rows[name] = row = problem.measured(attack)
-        say(f"{name:<32}{row['median']:>9.4f}{row['mean']:>9.4f}{row['fooled']:>9.3f}{row['seconds']:>9.1f}")
+        rows[name] = problem.measured(attack)
+        say(f"{name}: median {rows[name]['median']:.4f}")
     libraries = ["scipy", *(["foolbox"] if any(name.startswith("foolbox") for name in chosen) else [])]
-    facts = circumstances(libraries, examples=len(problem.y), batch=BATCH)
-    say("", *(f"{key}: {value}" for key, value in facts.items()), sep="\n")
-    if options.json:
-        print(json.dumps({"rows": rows, "skipped": skipped, **facts}, indent=2, ensure_ascii=False))
+    facts = circumstances(libraries, examples=len(problem.y), batch=BATCH, run=options.run.name, skipped=skipped)
+    table = [{"attack": name, **row} for name, row in rows.items()]
+    leave(options, "distances", [markdown(table, COLUMNS)], table, facts)
     return 0 if holds(rows) else 1
 
 

@@ -12,18 +12,15 @@ grid with the highest mean accuracy on the validation images, for each n. There 
 and white image has next to no tangent moves. Also given: accuracy under PGD-20 within the tangent set and the ℓ2 ball.
 
     python -m benchmarks.few_labels [--labels 100,600] [--seeds N] [--updates N] [--basis SPEC] [--model SPEC]
-        [--radius R] [--tested N] [--data-dir DIR] [--json]
+        [--radius R] [--tested N] [--data-dir DIR] [--json] [--out FILE]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -32,12 +29,22 @@ from torch import nn
 
 import robustfw
 from benchmarks.circumstances import circumstances
+from benchmarks.tables import add_flags, asked, leave, markdown, say
 from robustfw import Splits
 from robustfw.session import data_root
 
 CLEAN, ROBUST, PENALTY = "clean", "robust, tangent set", "tangent-prop"
 STRENGTHS: dict[str, tuple[float, ...]] = {CLEAN: (0.0,), ROBUST: (0.5, 1.0, 2.0), PENALTY: (0.01, 0.1, 1.0)}
 """Radii, and weights of the penalty; the clean training has none."""
+COLUMNS = {
+    "labels": "labels",
+    "method": "trained by",
+    "strength": "strength",
+    "accuracy": "accuracy",
+    "deviation": "over seeds ±",
+    "under tangent": "in the tangent set",
+    "under l2": "in the ℓ2 ball",
+}
 BATCH = 100
 ATTACK = "pgd:steps=20"
 
@@ -136,7 +143,7 @@ def read(options: argparse.Namespace) -> Problem:
 
 
 def main() -> int:
-    """Print the table, or JSON (the table then goes to stderr)."""
+    """Print and keep the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.few_labels", description=__doc__.splitlines()[0])
     parser.add_argument("--labels", default="100,600,1000,3000", help="[100,600,1000,3000]")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each kind [3]")
@@ -145,29 +152,18 @@ def main() -> int:
     parser.add_argument("--model", default="mlp", help="spec of the net [mlp]")
     parser.add_argument("--radius", type=float, default=1.0, help="of the sets under attack [1.0]")
     parser.add_argument("--tested", type=int, default=10_000, help="validation and test images at most [10000]")
-    parser.add_argument(
-        "--data-dir", type=Path, help="where data files are; else ROBUSTFW_DATA, else ~/.cache/robustfw"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    add_flags(parser)
     options = parser.parse_args()
-    say = partial(print, file=sys.stderr if options.json else sys.stdout, flush=True)
     try:
         counts, problem = [int(part) for part in options.labels.split(",")], read(options)
     except (robustfw.RobustfwError, ValueError) as error:
         parser.error(str(error))
-    say(f"{'labels':>6}  {'method':<20}{'strength':>9}{'accuracy':>10}{'deviation':>10}{'in tangent':>11}{'in l2':>8}")
     table = []
     for count in counts:
         for method in STRENGTHS:
-            each = row(problem, method, count, range(options.seeds))
-            table.append(each)
-            numbers = f"{each['accuracy']:>10.4f}{each['deviation']:>10.4f}{each['under tangent']:>11.4f}"
-            say(f"{count:>6}  {method:<20}{each['strength']:>9g}{numbers}{each['under l2']:>8.4f}")
-    settings = {name: value for name, value in vars(options).items() if name not in ("json", "data_dir")}
-    facts = circumstances([], **settings)
-    say("", *(f"{key}: {value}" for key, value in facts.items()), sep="\n")
-    if options.json:
-        print(json.dumps({"rows": table, **facts}, indent=2, ensure_ascii=False))
+            table.append(row(problem, method, count, range(options.seeds)))
+            say(f"{count} labels, {method}: {table[-1]['accuracy']:.4f}")
+    leave(options, "few_labels", [markdown(table, COLUMNS)], table, circumstances([], **asked(options)))
     return 0 if holds(table) else 1
 
 

@@ -11,13 +11,12 @@ linear program (ℓ1). An attack's share of it is what its δ takes from the mar
 averaged over test images of real digits, 3 against 7. Other libraries are measured if they are installed, in their
 documented settings; where one asks for an absolute step, it gets the radius times 2.5/steps.
 
-    python -m benchmarks.inner_maximum [--data-dir DIR] [--json]
+    python -m benchmarks.inner_maximum [--data-dir DIR] [--json] [--out FILE]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -34,6 +33,7 @@ from torch import Tensor, nn
 
 import robustfw
 from benchmarks.circumstances import circumstances
+from benchmarks.tables import add_flags, leave, markdown, say
 from robustfw.session import data_root
 
 Array: TypeAlias = NDArray[np.float64]
@@ -48,6 +48,11 @@ COLUMNS: list[Column] = [(steps, norm) for steps in ("one", "many") for norm in 
 DIGITS = (3, 7)
 EXAMPLES = 50
 STEPS = 40
+HEADINGS = {
+    "attack": "share of the exact inner maximum",
+    **{f"{steps} {norm}": f"{'one step' if steps == 'one' else f'{STEPS} steps'}, {norm}" for steps, norm in COLUMNS},
+    "largest": "largest ‖δ‖/r",
+}
 STEP = 2.5 / STEPS
 SEED = 0
 OURS = "robustfw (single-step; pgd)"
@@ -242,20 +247,17 @@ def measured(problem: Problem, attacks: Attacks) -> dict[Column, Share]:
     return shares
 
 
-def line(name: str, shares: dict[Column, Share]) -> str:
+def spelled(name: str, shares: dict[Column, Share]) -> dict[str, str]:
     """A row of the table."""
-    cells = [f"{shares[c].mean:.3f}{' ' if shares[c].inside else '!'}" if c in shares else "- " for c in COLUMNS]
-    longest = max(share.length for share in shares.values())
-    return f"{name:<40}" + "".join(f"{cell:>8}" for cell in cells) + f"{longest:>8.3f}"
+    cells = {" ".join(c): f"{s.mean:.3f}{'' if s.inside else '!'}" for c, s in shares.items()}
+    return {"attack": name, **cells, "largest": f"{max(share.length for share in shares.values()):.3f}"}
 
 
 def main() -> int:
-    """Print the table, or JSON (the table then goes to stderr)."""
+    """Print and keep the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.inner_maximum", description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, help="where MNIST is; else ROBUSTFW_DATA, else ~/.cache/robustfw")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    add_flags(parser)
     options = parser.parse_args()
-    say = partial(print, file=sys.stderr if options.json else sys.stdout, flush=True)
     torch.set_num_threads(1)  # more are slower on tensors this small
     try:
         problem = mnist(data_root(options.data_dir))
@@ -264,19 +266,16 @@ def main() -> int:
     attacks, skipped = gathered(problem)
     for distribution, why in skipped.items():
         say(f"skipped: {distribution} ({why})")
-    norms = "".join(f"{norm:>7} " for _, norm in COLUMNS)
-    say(f"{'share of the exact inner maximum':<40}{'one step':>15}{f'{STEPS} steps':>24}{'max':>17}")
-    say(f"{'(!: δ leaves its set or range)':<40}{norms}{'‖δ‖/r':>8}")
     table = {}
     for name, crafts in attacks.items():
         table[name] = measured(problem, crafts)
-        say(line(name, table[name]))
+        say(name)
     settings = {"examples": len(problem.x), "digits": DIGITS, "radii": RADII, "steps": STEPS, "seed": SEED}
+    settings |= {"!": "δ leaves its set or its range", "skipped": skipped}
     facts = circumstances(["scipy", *(name for name in PEERS if name not in skipped)], **settings)
-    say("", *(f"{key}: {value}" for key, value in facts.items()), sep="\n")
-    if options.json:
-        shares = {name: {" ".join(c): attrs.asdict(s) for c, s in row.items()} for name, row in table.items()}
-        print(json.dumps({"shares": shares, "skipped": skipped, **facts}, indent=2, ensure_ascii=False))
+    text = markdown([spelled(name, shares) for name, shares in table.items()], HEADINGS)
+    rows = [{"attack": n, **{" ".join(c): attrs.asdict(s) for c, s in shares.items()}} for n, shares in table.items()]
+    leave(options, "inner_maximum", [text], rows, facts)
     single = [table[OURS]["one", norm] for norm in RADII]
     return 0 if all(share.inside and share.mean >= ENOUGH for share in single) else 1
 

@@ -15,10 +15,10 @@ data range, for within it a black and white image has next to no tangent moves. 
 of radius 1 and the ℓ2 ball of radius 1 attacked by PGD-20, both without a data range. Costs are medians of ratios of
 turns of ten updates, clean and other in turn, in one process.
 
-Nets and measurements are kept in --out: run it again to go on.
+Nets and measurements are kept in --nets: run it again to go on.
 
-    python -m benchmarks.lineage --out DIR [--only NAME …] [--seeds N] [--epochs N] [--attacked N] [--processes N]
-        [--model SPEC] [--dataset SPEC] [--data-dir DIR] [--json]
+    python -m benchmarks.lineage --nets DIR [--only NAME …] [--seeds N] [--epochs N] [--attacked N] [--processes N]
+        [--model SPEC] [--dataset SPEC] [--data-dir DIR] [--json] [--out FILE]
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ import json
 import multiprocessing
 import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
@@ -41,6 +40,8 @@ from torch import nn
 
 import robustfw
 from benchmarks.circumstances import circumstances
+from benchmarks.tables import add_flags, asked, leave, markdown, say
+from benchmarks.turns import Spread, in_turns, ratios
 from robustfw import Splits, hardware
 from robustfw.evaluation.transfer import Examples, Transfer, craft
 from robustfw.registry import installed
@@ -105,7 +106,7 @@ TURNS, UPDATES = 15, 10
 class Setting:
     """What all nets have in common."""
 
-    out: Path
+    nets: Path
     dataset: str
     model: str
     epochs: int
@@ -138,7 +139,7 @@ class Setting:
     def run(self, idea: Idea, seed: int) -> Path:
         """Where a net is kept."""
         letters = "".join(letter if letter.isalnum() else " " for letter in idea.name.replace("∞", "inf"))
-        return self.out / f"{'-'.join(letters.split())}-{seed}"
+        return self.nets / f"{'-'.join(letters.split())}-{seed}"
 
     def net(self, idea: Idea, seed: int) -> nn.Module:
         """The net of a training that has ended."""
@@ -212,18 +213,15 @@ def measure(setting: Setting, idea: Idea, seed: int) -> dict[str, Any]:
     return accuracies
 
 
-def cost(setting: Setting, idea: Idea) -> list[float]:
-    """Time of an update relative to one of `clean`, for each turn."""
-    ways = [itertools.chain.from_iterable(_epochs(setting, each)) for each in (IDEAS[0], idea)]
-    seconds: list[list[float]] = [[], []]
-    for turn in range(TURNS + 1):  # the first one warms up
-        for way, taken in zip(ways, seconds, strict=True):
-            start = time.perf_counter()
-            for _ in range(UPDATES):
-                next(way)
-            if turn:
-                taken.append(time.perf_counter() - start)
-    return [other / clean for clean, other in zip(*seconds, strict=True)]
+def cost(setting: Setting, idea: Idea) -> Spread:
+    """Time of an update relative to one of `clean`."""
+    updates = {name: itertools.chain.from_iterable(_epochs(setting, each)) for name, each in _beside_clean(idea)}
+    ways = {name: partial(next, update) for name, update in updates.items()}
+    return ratios(in_turns(ways, TURNS, UPDATES), "idea", "clean")
+
+
+def _beside_clean(idea: Idea) -> tuple[tuple[str, Idea], ...]:
+    return ("clean", IDEAS[0]), ("idea", idea)
 
 
 def _epochs(setting: Setting, idea: Idea) -> Iterator[Iterator[Any]]:
@@ -232,7 +230,7 @@ def _epochs(setting: Setting, idea: Idea) -> Iterator[Iterator[Any]]:
         yield setting.training(idea, 0, steps=True)
 
 
-def row(setting: Setting, idea: Idea, measured: Sequence[dict[str, Any]], ratios: Sequence[float]) -> dict[str, Any]:
+def row(idea: Idea, measured: Sequence[dict[str, Any]], cost: Spread) -> dict[str, Any]:
     """Over seeds: each accuracy in percent, with its mean and half its interval; and the cost."""
     means = {name: Mean(tuple(100 * each[name] for each in measured)) for name in measured[0]}
     return {
@@ -245,8 +243,8 @@ def row(setting: Setting, idea: Idea, measured: Sequence[dict[str, Any]], ratios
         },
         "accuracies": {name: list(mean.values) for name, mean in means.items()},
         "spelled": {name: mean.spelled("", 1) for name, mean in means.items()},
-        "cost": statistics.median(ratios),
-        "costs": [min(ratios), max(ratios)],
+        "cost": cost.median,
+        "costs": [cost.least, cost.most],
     }
 
 
@@ -256,18 +254,13 @@ def holds(table: Sequence[dict[str, Any]]) -> bool:
     return bool(best["kind"] == WORST)
 
 
-def markdown(table: Sequence[dict[str, Any]]) -> str:
+def texts(table: Sequence[dict[str, Any]]) -> list[str]:
     """Two tables: all ideas; what tangents have to do with tangent sets."""
-    lines = [f"| trained by | source | {' | '.join(COLUMNS)} | cost |", "|" + "---|" * (len(COLUMNS) + 3)]
-    for each in table:
-        numbers = " | ".join(each["spelled"][name] for name in COLUMNS)
-        lines.append(f"| {each['idea']} | {each['source']} | {numbers} | {each['cost']:.2f} |")
-    lines += ["", f"| trained by | clean | {' | '.join(TANGENTS)} |", "|" + "---|" * (len(TANGENTS) + 2)]
-    for each in table:
-        if "ℓ2" in each["spelled"]:
-            numbers = " | ".join(each["spelled"][name] for name in ("clean", *TANGENTS))
-            lines.append(f"| {each['idea']} | {numbers} |")
-    return "\n".join(lines)
+    lines = [{"idea": each["idea"], "source": each["source"], "cost": each["cost"]} | each["spelled"] for each in table]
+    alike = {name: name for name in (*COLUMNS, *TANGENTS)}
+    first = {"idea": "trained by", "source": "source"} | {name: alike[name] for name in COLUMNS} | {"cost": "cost"}
+    second = {"idea": "trained by", "clean": "clean"} | {name: alike[name] for name in TANGENTS}
+    return [markdown(lines, first), "", markdown([line for line in lines if "ℓ2" in line], second)]
 
 
 def every(
@@ -275,7 +268,6 @@ def every(
     setting: Setting,
     ideas: Sequence[Idea],
     pool: ProcessPoolExecutor,
-    say: Callable[..., None],
 ) -> dict[Idea, list[Any]]:
     """What a function gives for each idea and seed, worked off by the processes."""
     asked = {(idea, seed): pool.submit(work, setting, idea, seed) for seed in range(setting.seeds) for idea in ideas}
@@ -292,24 +284,24 @@ def prepare() -> None:
     hardware.keep_freed_memory()
 
 
-def compared(setting: Setting, ideas: Sequence[Idea], processes: int, say: Callable[..., Any]) -> list[dict[str, Any]]:
+def compared(setting: Setting, ideas: Sequence[Idea], processes: int) -> list[dict[str, Any]]:
     """The rows."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, spawn, prepare) as pool:
-        every(train, setting, [IDEAS[0], *(idea for idea in ideas if idea != IDEAS[0])], pool, say)
-        measured = every(measure, setting, ideas, pool, say)
+        every(train, setting, [IDEAS[0], *(idea for idea in ideas if idea != IDEAS[0])], pool)
+        measured = every(measure, setting, ideas, pool)
     prepare()
     table = []
     for idea in ideas:
-        table.append(row(setting, idea, measured[idea], cost(setting, idea)))
+        table.append(row(idea, measured[idea], cost(setting, idea)))
         say(f"cost: {idea.name}, {table[-1]['cost']:.2f}")
     return table
 
 
 def main() -> int:
-    """Print the tables in markdown, or JSON; what is under way goes to stderr."""
+    """Print and keep the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lineage", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="where nets and measurements are kept")
+    parser.add_argument("--nets", type=Path, required=True, help="where nets and measurements are kept")
     parser.add_argument("--only", action="append", metavar="NAME", help="an idea; may be repeated [all]")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each kind [3]")
     parser.add_argument("--epochs", type=int, default=4, help="of each training [4]")
@@ -317,29 +309,22 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2, help="of one thread each [2]")
     parser.add_argument("--model", default="paper-mnist", help="spec [paper-mnist]")
     parser.add_argument("--dataset", default="mnist", help="spec [mnist]")
-    parser.add_argument("--data-dir", type=Path, help="where data files are; else ROBUSTFW_DATA")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of the tables")
+    add_flags(parser)
     options = parser.parse_args()
     ideas = [idea for idea in IDEAS if not options.only or idea.name in options.only]
     unknown = set(options.only or ()) - {idea.name for idea in IDEAS}
     if unknown:
         parser.error(f"no idea is called {', '.join(sorted(unknown))}: {'; '.join(idea.name for idea in IDEAS)}")
-    out = options.out.resolve()
+    nets = options.nets.resolve()
     setting = Setting(
-        out, options.dataset, options.model, options.epochs, options.seeds, options.attacked, options.data_dir
+        nets, options.dataset, options.model, options.epochs, options.seeds, options.attacked, options.data_dir
     )
-    say = partial(print, file=sys.stderr, flush=True)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        table = compared(setting, ideas, options.processes, say)
+        nets.mkdir(parents=True, exist_ok=True)
+        table = compared(setting, ideas, options.processes)
     except (robustfw.RobustfwError, OSError) as error:
         parser.error(str(error))
-    told = {name: value for name, value in vars(options).items() if name not in ("out", "only", "data_dir", "json")}
-    facts = circumstances([], **told)
-    if options.json:
-        print(json.dumps({"rows": table, **facts}, indent=2, ensure_ascii=False))
-    else:
-        print(markdown(table), "", *(f"{key}: {value}" for key, value in facts.items()), sep="\n")
+    leave(options, "lineage", texts(table), table, circumstances([], **asked(options) | {"nets": nets.name}))
     return 0 if holds(table) else 1
 
 

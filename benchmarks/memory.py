@@ -11,17 +11,14 @@ training examples at the net as it is then; the memory is filled by nothing else
 epoch old each time. All see the same set and data range. Passes are counted by `Passes`, forward and backward alike.
 
     python -m benchmarks.memory [--dataset SPEC] [--model SPEC] [--uncertainty SPEC] [--epochs N] [--examples N]
-                                [--seed N] [--data-dir DIR] [--json]
+                                [--seed N] [--data-dir DIR] [--json] [--out FILE]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +26,7 @@ from torch import Tensor, nn
 
 import robustfw
 from benchmarks.circumstances import circumstances
+from benchmarks.tables import add_flags, asked, leave, markdown
 from robustfw import losses
 from robustfw.inner import frozen, region_at
 from robustfw.problem import InnerProblem, Passes
@@ -52,6 +50,7 @@ GROUPS = {
 }
 """Attacks of about the same cost; the first of each group is held against its restarts."""
 ATTACKS = tuple(spec for group in GROUPS.values() for spec in group)
+COLUMNS = {"attack": "attack", "loss": "mean loss", "fooled": "fooled", "passes": "passes"}
 BATCH, RATE = 100, 0.05
 
 
@@ -106,7 +105,7 @@ def holds(table: list[dict[str, Any]]) -> bool:
 
 
 def main() -> int:
-    """Print the table, or JSON (the table then goes to stderr)."""
+    """Print and keep the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", default="digits", help="[digits]")
     parser.add_argument("--model", default="mlp", help="[mlp]")
@@ -114,12 +113,8 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=10, help="[10]")
     parser.add_argument("--examples", type=int, default=1000, help="training examples [1000]")
     parser.add_argument("--seed", type=int, default=0, help="[0]")
-    parser.add_argument(
-        "--data-dir", type=Path, help="where data files are; else ROBUSTFW_DATA, else ~/.cache/robustfw"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    add_flags(parser)
     options = parser.parse_args()
-    say = partial(print, file=sys.stderr if options.json else sys.stdout, flush=True)
     try:
         splits = robustfw.make("dataset", options.dataset).load(data_root(options.data_dir))
         uncertainty = robustfw.make("uncertainty", options.uncertainty)
@@ -135,16 +130,7 @@ def main() -> int:
             found[spec].append(visited(attack, model, x, y, uncertainty, 1000 * options.seed + epoch))
         trained(model.train(), x, y, uncertainty, epoch)
     table = rows(found)
-    say(f"{'attack':<52}{'mean loss':>11}{'fooled':>9}{'passes':>9}")
-    for row in table:
-        say(f"{row['attack']:<52}{row['loss']:>11.4f}{row['fooled']:>9.4f}{row['passes']:>9.1f}")
-    facts = circumstances(
-        [], dataset=options.dataset, model=options.model, uncertainty=options.uncertainty, examples=len(x),
-        epochs=options.epochs, seed=options.seed,
-    )  # fmt: skip
-    say("", *(f"{key}: {value}" for key, value in facts.items()), sep="\n")
-    if options.json:
-        print(json.dumps({"rows": table, **facts}, indent=2, ensure_ascii=False))
+    leave(options, "memory", [markdown(table, COLUMNS)], table, circumstances([], **asked(options)))
     return 0 if holds(table) else 1
 
 

@@ -28,7 +28,7 @@ from torch import Tensor
 
 import robustfw
 from benchmarks.circumstances import circumstances
-from benchmarks.tables import add_flags, leave, markdown
+from benchmarks.tables import add_flags, leave, markdown, say
 from benchmarks.turns import Spread, in_turns, ratios
 from robustfw import hardware
 
@@ -195,7 +195,7 @@ def main() -> int:
     parser.add_argument("--size", action="append", help=f"may be repeated [{', '.join(SIZES)}]")
     parser.add_argument("--rounds", type=int, default=7, help="[7]")
     parser.add_argument("--threads", type=int, help="[torch's choice]")
-    add_flags(parser, "projection_speed")
+    add_flags(parser)
     options = parser.parse_args()
     hardware.use_threads(options.threads)
     hardware.keep_freed_memory()
@@ -206,9 +206,9 @@ def main() -> int:
         table += [row | {f"{key} spelled": f"{row[key]:.0e}" for key in ("error", "outside")} for row in found]
         skipped |= missing
     for name, why in skipped.items():
-        print(f"skipped: {name} ({why})", file=sys.stderr)
+        say(f"skipped: {name} ({why})")
     facts = circumstances([name for name in PEERS if name not in skipped], rounds=options.rounds, skipped=skipped)
-    leave(options, [markdown(table, COLUMNS)], table, facts)
+    leave(options, "projection_speed", [markdown(table, COLUMNS)], table, facts)
     return 0 if holds(table) else 1
 
 

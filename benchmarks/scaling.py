@@ -122,7 +122,7 @@ def main() -> int:
     """Print and keep the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="[5]")
-    add_flags(parser, "scaling")
+    add_flags(parser)
     options = parser.parse_args()
     hardware.keep_freed_memory()
     root = data_root(options.data_dir)
@@ -131,7 +131,7 @@ def main() -> int:
         gain = f"{speedup(root, options.rounds):.2f} with {torch.get_num_threads()} threads"
     except robustfw.RobustfwError as error:
         parser.error(str(error))
-    leave(options, [markdown(table, COLUMNS)], table, circumstances([], rounds=options.rounds, speedup=gain))
+    leave(options, "scaling", [markdown(table, COLUMNS)], table, circumstances([], rounds=options.rounds, speedup=gain))
     return 0 if holds(table) else 1
 
 

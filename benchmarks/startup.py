@@ -74,11 +74,11 @@ def main() -> int:
     """Print and keep the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="[5]")
-    add_flags(parser, "startup")
+    add_flags(parser)
     options = parser.parse_args()
     table = rows(options.rounds)
     there = [name for name, module in PEERS.items() if find_spec(module.partition(".")[0])]
-    leave(options, [markdown(table, COLUMNS)], table, circumstances(there, rounds=options.rounds))
+    leave(options, "startup", [markdown(table, COLUMNS)], table, circumstances(there, rounds=options.rounds))
     return 0 if holds(table) else 1
 
 

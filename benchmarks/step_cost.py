@@ -221,7 +221,7 @@ def main() -> int:
     parser.add_argument("--precision", action="append", choices=["fp32", "bf16"], help="may be repeated [both]")
     parser.add_argument("--rounds", type=int, default=7, help="[7]")
     parser.add_argument("--threads", type=int, help="[torch's choice]")
-    add_flags(parser, "step_cost")
+    add_flags(parser)
     options = parser.parse_args()
     hardware.use_threads(options.threads)
     hardware.keep_freed_memory()
@@ -234,7 +234,7 @@ def main() -> int:
         parser.error(str(error))
     peaks = {f"peak {precision}": f"{peak(precision) / 1e9:.0f} GF/s" for precision in precisions}
     facts = circumstances([], rounds=options.rounds, **peaks)
-    leave(options, [markdown(table, COLUMNS)], table, facts)
+    leave(options, "step_cost", [markdown(table, COLUMNS)], table, facts)
     return 0 if holds(table) else 1
 
 

@@ -135,11 +135,11 @@ def test_what_leaves_the_set_or_the_range_is_marked(problem):
     assert not far.inside
     assert far.length == pytest.approx(2, rel=1e-5)
     assert not share(problem, problem.x + 0.05, "linf").inside
-    assert "!" in inner_maximum.line("far", {("one", "linf"): far})
+    assert inner_maximum.spelled("far", {("one", "linf"): far})["one linf"].endswith("!")
 
 
 @pytest.mark.parametrize(("spoiled", "status"), [(False, 0), (True, 1)], ids=["exact", "spoiled"])
-def test_exit_status_and_peers_that_do_not_import(monkeypatch, capsys, problem, spoiled, status):
+def test_exit_status_and_peers_that_do_not_import(monkeypatch, capsys, tmp_path, problem, spoiled, status):
     (row,) = inner_maximum._robustfw(problem).values()
     if spoiled:
         row["one", "l1"] = lambda: problem.x
@@ -147,11 +147,11 @@ def test_exit_status_and_peers_that_do_not_import(monkeypatch, capsys, problem, 
     def absent(_):
         raise ModuleNotFoundError("No module named 'peer'")
 
-    monkeypatch.setattr("sys.argv", ["inner_maximum"])
+    monkeypatch.setattr("sys.argv", ["inner_maximum", "--out", str(tmp_path / "kept.json")])
     monkeypatch.setattr(inner_maximum, "mnist", lambda _: problem)
     monkeypatch.setattr(inner_maximum, "_robustfw", lambda _: {inner_maximum.OURS: row})
     monkeypatch.setattr(inner_maximum, "PEERS", {"peer": absent})
     assert inner_maximum.main() == status
-    printed = capsys.readouterr().out
-    assert "skipped: peer (No module named 'peer')" in printed
+    printed, told = capsys.readouterr()
+    assert "skipped: peer (No module named 'peer')" in told
     assert inner_maximum.OURS in printed

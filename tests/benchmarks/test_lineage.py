@@ -15,6 +15,7 @@ sys.path.append(str(Path(__file__).parents[2]))
 
 from benchmarks import lineage  # found by the line above
 from benchmarks.lineage import IDEAS, Setting
+from benchmarks.turns import Spread
 
 
 @pytest.fixture
@@ -58,10 +59,10 @@ def test_a_row_is_what_was_measured(setting):
     found = [lineage.measure(setting, robust, seed) for seed in (0, 1)]
     assert set(found[0]) == {*lineage.COLUMNS, *lineage.TANGENTS}
     assert all(0 <= each["PGD-40 ℓ2"] <= each["clean"] <= 1 for each in found)
-    row = lineage.row(setting, robust, found, [1.0, 3.0, 2.0])
+    row = lineage.row(robust, found, Spread.of([1.0, 3.0, 2.0]))
     assert row["accuracies"]["clean"] == [100 * each["clean"] for each in found]
     assert (row["cost"], row["costs"]) == (2.0, [1.0, 3.0])
-    text = lineage.markdown([row])
+    text = "\n".join(lineage.texts([row]))
     assert f"| robust, ℓ2 | eq. 11 | {row['spelled']['clean']} |" in text
     kept = next(setting.run(robust, 0).glob("lineage-*.json"))
     kept.write_text(json.dumps({"clean": 0.5}))
@@ -69,9 +70,9 @@ def test_a_row_is_what_was_measured(setting):
 
 
 def test_clean_costs_what_clean_costs(setting):
-    ratios = lineage.cost(setting, IDEAS[0])
-    assert len(ratios) == lineage.TURNS
-    assert all(ratio > 0 for ratio in ratios)
+    found = lineage.cost(setting, IDEAS[0])
+    assert found.n == lineage.TURNS
+    assert 0 < found.least <= found.median <= found.most
 
 
 def test_the_claim_is_of_the_worst_cases():

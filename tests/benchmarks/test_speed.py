@@ -39,7 +39,7 @@ def test_tables_are_printed_and_kept(as_json, tmp_path, capsys):
     rows = [{"name": "a", "ms": "1.0"}, {"name": "b"}]
     text = tables.markdown(rows, {"name": "", "ms": "time"})
     assert text == "|  | time |\n|---|---|\n| a | 1.0 |\n| b |  |"
-    tables.leave(options, [text], rows, {"commit": "abc"})
+    tables.leave(options, "name", [text], rows, {"commit": "abc"})
     assert json.loads(options.out.read_text()) == {"rows": rows, "commit": "abc"}
     said = capsys.readouterr().out
     assert json.loads(said)["rows"] == rows if as_json else (text in said and "commit: abc" in said)
