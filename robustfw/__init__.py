@@ -17,7 +17,7 @@ from robustfw.hookspecs import hookimpl
 from robustfw.interface import Interface
 from robustfw.model import Model
 from robustfw.objective import Objective, Penalty
-from robustfw.options import Ratio
+from robustfw.options import Ratio, knowing, learnt
 from robustfw.records import Epoch, Record, Step
 from robustfw.uncertainty import UncertaintySet
 
@@ -67,6 +67,8 @@ __all__ = [
     "UsageError",
     "evaluate",
     "hookimpl",
+    "knowing",
+    "learnt",
     "load",
     "make",
     "train",

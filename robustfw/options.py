@@ -7,13 +7,14 @@ list. Text becomes values here and nowhere else, strictly: an int refuses 2.7 an
 
 from __future__ import annotations
 
+import copy
 import difflib
 import types
 import typing
 from collections.abc import Callable, Container, Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
@@ -24,6 +25,24 @@ Ratio: TypeAlias = float | Fraction
 
 Spec: TypeAlias = str | Mapping[str, Any]
 """What names a plugin and its options: ``"l1:radius=8"`` or ``{"use": "l1", "radius": 8}``."""
+
+Part = TypeVar("Part")
+"""A set, a model, or whatever has options."""
+
+
+def learnt() -> Any:
+    """The attrs field of what a part learns from data, None before: no option, no part of equality, repr and record."""
+    return attrs.field(init=False, default=None, eq=False, repr=False)
+
+
+def knowing(part: Part, **values: Any) -> Part:
+    """A copy of a frozen part whose `learnt` fields have these values; ``attrs.evolve`` would lose the other ones."""
+    known = copy.copy(part)
+    for name, value in values.items():
+        if name in {field.name for field in fields(type(part))}:
+            raise TypeError(f"{name} is an option of {type(part).__name__}: attrs.evolve gives a copy with another one")
+        object.__setattr__(known, name, value)
+    return known
 
 
 def parse(text: str) -> dict[str, Any]:

@@ -138,3 +138,20 @@ def test_help_comes_from_the_fields():
     assert rows["ratio"].meaning == "kept exactly"
     assert rows["maybe"].type == "a number or none"
     assert rows["many"].default == "[1,2]"
+
+
+def test_what_is_learnt_is_no_option_and_is_kept_by_further_copies():
+    @attrs.frozen
+    class Part:
+        size: int = 1
+        first: object = options.learnt()
+        second: object = options.learnt()
+
+    known = options.knowing(options.knowing(Part(2), first="a"), second="b")
+    assert (known.size, known.first, known.second) == (2, "a", "b")
+    assert known == Part(2)
+    assert repr(known) == repr(Part(2))
+    with pytest.raises(TypeError, match="size is an option of Part"):
+        options.knowing(Part(), size=3)
+    with pytest.raises(AttributeError):
+        options.knowing(Part(), third="c")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar, final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, final
 
 import attrs
 from attrs.validators import deep_iterable, ge, gt, in_, instance_of, min_len
 
-from robustfw import Interface, UsageError
+from robustfw import Interface, UsageError, knowing, learnt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from robustfw_manifold.autoencoder import Autoencoder
 
 MOVES = ("horizontal", "vertical", "rotation", "scaling", "stretch", "shear", "thickness")
-Learnt = TypeVar("Learnt", bound="Basis")
 
 
 class Basis(Interface):
@@ -48,22 +46,11 @@ class Basis(Interface):
         return LAWS
 
 
-def _having_seen(basis: Learnt, learnt: object) -> Learnt:
-    """A copy that knows something; what it knows is no option, and so no part of equality, repr and record."""
-    known = copy.copy(basis)
-    object.__setattr__(known, "learnt", learnt)
-    return known
-
-
 def _unseen(name: str) -> UsageError:
     return UsageError(
         f"the basis {name} has not seen any data: call .fitted(train) on the set or the objective, with the split of "
         "training examples (robustfw's commands and robustfw.train do)"
     )
-
-
-def _learnt_field() -> Any:
-    return attrs.field(init=False, default=None, eq=False, repr=False)
 
 
 _DIM = "directions at most"
@@ -104,13 +91,13 @@ class KnnPca(Basis):
     neighbors: Annotated[int, "how many are near"] = attrs.field(default=20, validator=ge(2))
     dim: Annotated[int, _DIM] = attrs.field(default=8, validator=ge(1))
     points: Annotated[int, _POINTS] = attrs.field(default=10_000, validator=ge(2))
-    learnt: Any = _learnt_field()
+    learnt: Any = learnt()
 
     def fitted(self, train: Split) -> Self:
         """Keeps the examples."""
         from robustfw_manifold.neighbours import gathered
 
-        return self if self.learnt is not None else _having_seen(self, gathered(train, self.points))
+        return self if self.learnt is not None else knowing(self, learnt=gathered(train, self.points))
 
     def at(self, x: Tensor) -> Tensor:
         """A matrix product with all points, and a small eigenvalue problem for each row."""
@@ -142,7 +129,7 @@ class Cae(Basis):
     learning_rate: Annotated[float, "of Adam"] = attrs.field(default=0.01, validator=gt(0))
     points: Annotated[int, _POINTS] = attrs.field(default=10_000, validator=ge(1))
     seed: Annotated[int, "of initial weights and order"] = 0
-    learnt: Any = _learnt_field()
+    learnt: Any = learnt()
 
     def fitted(self, train: Split) -> Self:
         """Trains the autoencoder, or finds it in the cache."""
@@ -154,7 +141,7 @@ class Cae(Basis):
         x = gathered(train, self.points)
         plan = autoencoder.Plan(self.hidden, self.contraction, self.epochs, self.learning_rate, self.seed)
         found = autoencoder.cached(x.flatten(1), plan, train.fingerprint(), autoencoder.cache_folder())
-        return _having_seen(self, found)
+        return knowing(self, learnt=found)
 
     def autoencoder(self, x: Tensor) -> Autoencoder:
         """The trained one, ready for x."""

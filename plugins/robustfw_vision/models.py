@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, final
 import attrs
 from attrs.validators import deep_iterable, ge, gt, in_, min_len
 
-from robustfw import Model
+from robustfw import Model, knowing, learnt
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,14 +93,14 @@ class FastCifar(Model):
     widths: Annotated[tuple[int, ...], "channels of the blocks, each of which halves the image"] = attrs.field(
         default=(64, 128, 256), validator=[deep_iterable(gt(0)), min_len(1)]
     )
-    learnt: Any = attrs.field(init=False, default=None, eq=False, repr=False)
+    learnt: Any = learnt()
     """Filters (12, channels, 2, 2) that whiten patches of the training images, as a tensor."""
 
     def fitted(self, train: Split) -> Self:
         """The same with the whitening filters of the first training images."""
         from robustfw_vision import whitening
 
-        return whitening.learnt_from(self, train)
+        return knowing(self, learnt=whitening.learnt_from(train))
 
     def build(self, spec: DataSpec) -> nn.Module:
         """1.2 million parameters on 32x32 images; those of the first layer are fixed."""
