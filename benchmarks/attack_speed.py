@@ -11,10 +11,11 @@ begins with another. Ratios are of the same round, and the table gives their med
 judged by a forward pass of ours, and `norm` is the largest ‖δ‖ over the radius: what is above 1 has cheated. Steps are
 2.5/40 of the radius, the usual choice, but for robustfw, whose default shrinks them, and APGD, which chooses its own.
 robustfw drops images once they are fooled; the others, but APGD, do not. In ℓ1 foolbox's attack is that of sparse
-steps.
+steps. With --plain the others attack the same weights in torch's own layers and layout, which is what they find where
+robustfw's models are not used; without it they profit from the first layer's fast input gradient.
 
-    python -m benchmarks.attack_speed RUN [--norm l2] [--examples N] [--rounds N] [--radius R] [--data-dir DIR] [--json]
-        [--out FILE]
+    python -m benchmarks.attack_speed RUN [--norm l2] [--examples N] [--rounds N] [--radius R] [--plain]
+        [--data-dir DIR] [--json] [--out FILE]
 
 RUN is a training on images in [0, 1], such as `robustfw train --dataset mnist --model paper-mnist` makes.
 """
@@ -22,6 +23,7 @@ RUN is a training on images in [0, 1], such as `robustfw train --dataset mnist -
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import sys
 import time
@@ -149,6 +151,17 @@ def _art(problem: Problem) -> Attack:
     return lambda x, y: torch.from_numpy(attack.generate(x.numpy(), y.numpy()))
 
 
+def plain(model: nn.Module) -> nn.Module:
+    """The same function of torch's own layers, in torch's own layout."""
+    same = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+    for name, layer in list(same.named_modules()):
+        if isinstance(layer, nn.Conv2d):
+            layer.__class__ = nn.Conv2d
+        elif hasattr(layer, "memory_format"):
+            same.set_submodule(name, nn.Identity())
+    return same
+
+
 PEERS = {
     "foolbox": _foolbox,
     "torchattacks": _torchattacks,
@@ -157,13 +170,13 @@ PEERS = {
 }
 
 
-def gathered(problem: Problem) -> tuple[dict[str, Callable[[], Outcome]], dict[str, str]]:
-    """What to time, by name, and the libraries that do not import, with the reason."""
+def gathered(problem: Problem, others: Problem) -> tuple[dict[str, Callable[[], Outcome]], dict[str, str]]:
+    """What to time on our problem and on the others', by name, and the libraries that do not import, with the reason."""
     timed: dict[str, Callable[[], Outcome]] = {OURS: partial(_evaluated, problem)}
     skipped = {}
     for distribution, peer in PEERS.items():
         try:
-            timed[distribution] = partial(problem.attacked, peer(problem))
+            timed[distribution] = partial(others.attacked, peer(others))
         except (ImportError, AttributeError) as error:  # not there, or too old for the numpy or torch that is
             skipped[distribution] = str(error)
     return timed, skipped
@@ -210,20 +223,22 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="[3]")
     parser.add_argument("--norm", choices=list(ORDERS), default="linf", help="[linf]")
     parser.add_argument("--radius", type=float, help="of the ball [0.3, 2 or 10]")
+    parser.add_argument("--plain", action="store_true", help="the others attack the same weights in torch's own layers")
     add_flags(parser)
     options = parser.parse_args()
     try:
         problem = read(options)
     except robustfw.RobustfwError as error:
         parser.error(str(error))
-    timed, skipped = gathered(problem)
+    others = attrs.evolve(problem, model=plain(problem.model)) if options.plain else problem
+    timed, skipped = gathered(problem, others)
     for distribution, why in skipped.items():
         say(f"skipped: {distribution} ({why})")
     table = rows(rounds(timed, options.rounds))
     settings = {"examples": len(problem.y), "batch": BATCH, "norm": problem.norm, "radius": problem.radius}
-    settings |= {"rounds": options.rounds, "run": options.run.name, "skipped": skipped}
+    settings |= {"rounds": options.rounds, "run": options.run.name, "plain": options.plain, "skipped": skipped}
     facts = circumstances([name for name in PEERS if name not in skipped], **settings)
-    name = f"attack_speed-{options.run.name}-{problem.norm}-{len(problem.y)}"
+    name = f"attack_speed-{options.run.name}-{problem.norm}-{len(problem.y)}{'-plain' if options.plain else ''}"
     leave(options, name, [markdown(table, {"library": f"PGD-40, {problem.norm}"} | COLUMNS)], table, facts)
     ours, *others = table
     fair = [row for row in others if row["norm"] <= 1 + ROUNDING]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 import torch
 from torch import nn
+
+import robustfw
 
 sys.path.append(str(Path(__file__).parents[2]))
 
@@ -34,6 +37,19 @@ def test_an_attack_is_judged_by_what_the_net_says(problem):
     assert problem.attacked(nothing)[1] == 0
     assert problem.attacked(nothing)[2] > 1, "that it left the ball is seen"
     assert 0 < attack_speed._evaluated(problem)[1] < 1
+
+
+def test_plain_layers_are_torchs_own_and_the_function_is_the_same():
+    splits = robustfw.make("dataset", "digits").load(None)
+    spec = attrs.evolve(splits.spec, shape=(1, 28, 28), mean=(0.1,), std=(0.3,))
+    model = robustfw.make("model", "paper-mnist").build(spec).eval()
+    same = attack_speed.plain(model)
+    kinds = {type(layer) for layer in same}
+    assert nn.Conv2d in kinds
+    assert all(kind.__module__.startswith("torch.nn") or kind is type(model[1]) for kind in kinds)
+    x = torch.rand(4, 1, 28, 28)
+    torch.testing.assert_close(same(x), model(x), rtol=1e-4, atol=1e-5)
+    assert type(model[3]) is not nn.Conv2d, "the net itself is left as it is"
 
 
 def test_each_begins_a_round_in_turn_and_ratios_are_of_one_round():
