@@ -171,7 +171,7 @@ PEERS = {
 
 
 def gathered(problem: Problem, others: Problem) -> tuple[dict[str, Callable[[], Outcome]], dict[str, str]]:
-    """What to time on our problem and on the others', by name, and the libraries that do not import, with the reason."""
+    """What to time, ours and theirs, by name, and the libraries that do not import, with the reason."""
     timed: dict[str, Callable[[], Outcome]] = {OURS: partial(_evaluated, problem)}
     skipped = {}
     for distribution, peer in PEERS.items():
