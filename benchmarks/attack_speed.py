@@ -155,9 +155,10 @@ def plain(model: nn.Module) -> nn.Module:
     """The same function of torch's own layers, in torch's own layout."""
     same = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
     for name, layer in list(same.named_modules()):
-        if isinstance(layer, nn.Conv2d):
-            layer.__class__ = nn.Conv2d
-        elif hasattr(layer, "memory_format"):
+        for kind in (nn.Conv2d, nn.Sequential):
+            if isinstance(layer, kind):
+                layer.__class__ = kind
+        if hasattr(layer, "memory_format"):
             same.set_submodule(name, nn.Identity())
     return same
 

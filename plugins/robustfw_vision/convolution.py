@@ -22,7 +22,7 @@ class InputConv2d(nn.Conv2d):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if not self._pays(input):
+        if not self.pays(input):
             return super().forward(input)
         if torch.is_autocast_enabled("cpu"):  # a Function's own code is not cast for it
             dtype = torch.get_autocast_dtype("cpu")
@@ -33,7 +33,8 @@ class InputConv2d(nn.Conv2d):
         convolved: Tensor = _Convolution.apply(input, weight, bias, self.stride, self.padding, self.dilation)
         return convolved
 
-    def _pays(self, input: Tensor) -> bool:
+    def pays(self, input: Tensor) -> bool:
+        """Whether there is a gradient to compute with which torch is slow."""
         plain = self.groups == 1 and self.padding_mode == "zeros" and not isinstance(self.padding, str)
         return plain and input.dim() == 4 and input.requires_grad and input.device.type == "cpu"
 
@@ -64,7 +65,7 @@ class _Convolution(torch.autograd.Function):
             found = torch.ops.aten.convolution_backward(
                 grad, x, weight, [len(weight)], stride, padding, dilation, False, [0, 0], 1, [False, of_weight, of_bias]
             )
-        return (_folded(grad, weight, x.shape[2:], *ctx.form) if of_x else None, *found[1:], None, None, None)
+        return (folded(grad, weight, x.shape[2:], *ctx.form) if of_x else None, *found[1:], None, None, None)
 
     @staticmethod
     def jvp(ctx: Any, x: Tensor | None, weight: Tensor | None, bias: Tensor | None, *_: None) -> Tensor | None:
@@ -75,7 +76,7 @@ class _Convolution(torch.autograd.Function):
         return total if bias is None else bias[:, None, None] + (0 if total is None else total)
 
 
-def _folded(grad: Tensor, weight: Tensor, size: torch.Size, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
+def folded(grad: Tensor, weight: Tensor, size: torch.Size, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
     """∂J/∂x from ∂J/∂y: each output's share for each pixel under the filter, added up where the filters overlap."""
     if tuple(stride) == tuple(dilation) == (1, 1) and not torch.is_grad_enabled():
         return _added_up(grad, weight, size, padding)

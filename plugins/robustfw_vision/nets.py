@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from robustfw import DataSpec, UsageError
 from robustfw_vision.convolution import InputConv2d
+from robustfw_vision.pooled import PooledInputConv2d
 
 
 class Standardize(nn.Module):
@@ -89,8 +90,7 @@ def paper_mnist(spec: DataSpec, input_norm: str) -> nn.Module:
             nn.ZeroPad2d(2),
             norm,
             ChannelsLast(),
-            InputConv2d(channels, 32, 5),
-            nn.MaxPool2d(3),
+            PooledInputConv2d(channels, 32, 5, pool=3),
             nn.ReLU(),
             nn.Conv2d(32, 64, 5),
             nn.MaxPool2d(2),
@@ -227,8 +227,7 @@ def madry_mnist(spec: DataSpec) -> nn.Module:
     return _channels_last(
         nn.Sequential(
             ChannelsLast(),
-            InputConv2d(channels, 32, 5, padding=2),
-            nn.MaxPool2d(2),
+            PooledInputConv2d(channels, 32, 5, pool=2, padding=2),
             nn.ReLU(),
             nn.Conv2d(32, 64, 5, padding=2),
             nn.MaxPool2d(2),

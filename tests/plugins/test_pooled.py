@@ -1,0 +1,106 @@
+"""The first convolution with its pool: the same function as torch's layers, and the same derivatives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.autograd.gradcheck import gradcheck, gradgradcheck
+
+from robustfw import DataSpec, make
+from robustfw_vision.pooled import PooledInputConv2d
+
+FORMS = [{"pool": 2}, {"pool": 3}, {"pool": 2, "padding": 1}, {"pool": 3, "padding": 2}, {"pool": 1}]
+
+
+def pair(form, dtype=torch.float64, *, frozen=True):
+    """Ours and torch's with the same parameters, and images whose sides the windows do not all divide."""
+    torch.manual_seed(0)
+    ours = PooledInputConv2d(2, 4, 3, **form).to(dtype)
+    theirs = nn.Sequential(nn.Conv2d(2, 4, 3, padding=form.get("padding", 0), dtype=dtype), nn.MaxPool2d(form["pool"]))
+    theirs.load_state_dict(ours.state_dict())
+    for layers in (ours, theirs):
+        layers.requires_grad_(not frozen)
+    return ours, theirs, torch.randn(3, 2, 9, 8, dtype=dtype)
+
+
+def gradients(layers, x, *more):
+    here = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    y = layers(here)
+    return (y, *torch.autograd.grad((y**3).sum(), [here, *more]))
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_values_and_gradients_are_torchs(form, layout):
+    ours, theirs, x = pair(form)
+    x = x.contiguous(memory_format=layout)
+    answers = [gradients(layers.to(memory_format=layout), x) for layers in (ours, theirs)]
+    for one, other in zip(*answers, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_the_fast_way_is_taken_by_attacks_and_by_nobody_who_wants_more(monkeypatch):
+    import robustfw_vision.pooled as module
+
+    taken = []
+    fast = module._gathered
+    monkeypatch.setattr(module, "_gathered", lambda *args: taken.append(1) or fast(*args))
+    ours, theirs, x = pair({"pool": 2})
+    gradients(ours, x)
+    assert len(taken) == 1
+    handle = ours[0].register_forward_hook(lambda *_: None)
+    gradients(ours, x)
+    handle.remove()
+    with torch.no_grad():
+        ours(x)
+    assert len(taken) == 1
+    for layers in (ours, theirs):
+        layers.requires_grad_()
+    for one, other in zip(*(gradients(each, x, *each.parameters()) for each in (ours, theirs)), strict=True):
+        torch.testing.assert_close(one, other)
+    assert len(taken) == 1
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")  # torch's own import
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_derivatives_of_higher_order_and_forwards(form):
+    ours, _, x = pair(form)
+    assert gradcheck(ours, [x[:1].requires_grad_()], check_forward_ad=True)
+    assert gradgradcheck(ours, [x[:1].requires_grad_()])
+
+
+def test_torch_func():
+    ours, theirs, x = pair({"pool": 3})
+    one, other = (
+        torch.func.vmap(torch.func.jacrev(lambda x, layers=layers: layers(x[None]).sum((0, 2, 3))))(x)
+        for layers in (ours, theirs)
+    )
+    torch.testing.assert_close(one, other)
+
+
+def test_an_empty_batch():
+    ours, _, x = pair({"pool": 2})
+    y, grad = gradients(ours, x[:0])
+    assert (y.shape, grad.shape) == ((0, 4, 3, 3), (0, 2, 9, 8))
+
+
+def test_low_precision_is_as_exact_as_torchs():
+    torch.manual_seed(0)
+    ours = PooledInputConv2d(1, 32, 5, pool=3).requires_grad_(False)
+    theirs = nn.Sequential(nn.Conv2d(1, 32, 5), nn.MaxPool2d(3)).requires_grad_(False)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.rand(8, 1, 28, 28)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = gradients(ours, x)
+        torchs = gradients(theirs, x)
+    assert low[0].dtype == torch.bfloat16
+    assert low[1].dtype == torch.float32
+    torch.testing.assert_close(low[0], torchs[0])
+    assert (low[1] - torchs[1]).norm() < 0.01 * torchs[1].norm()
+
+
+@pytest.mark.parametrize("name", ["paper-mnist", "madry-mnist"])
+def test_nets_begin_with_it(name):
+    net = make("model", name).build(DataSpec(shape=(1, 28, 28), classes=10))
+    assert sum(isinstance(layer, PooledInputConv2d) for layer in net.modules()) == 1
