@@ -27,7 +27,8 @@ class PooledInputConv2d(nn.Sequential):
     def forward(self, input: Tensor) -> Tensor:
         convolution = cast(InputConv2d, self[0])
         weight, bias = convolution.weight, convolution.bias
-        if weight.requires_grad or not convolution.pays(input) or any(map(_heard, self)):
+        learning = any(parameter.requires_grad for parameter in self.parameters())
+        if learning or not convolution.pays(input) or any(map(_heard, self)):
             return cast(Tensor, self[1](convolution(input)))
         if torch.is_autocast_enabled("cpu"):  # a Function's own code is not cast for it
             dtype = torch.get_autocast_dtype("cpu")

@@ -55,10 +55,14 @@ def test_the_fast_way_is_taken_by_attacks_and_by_nobody_who_wants_more(monkeypat
     with torch.no_grad():
         ours(x)
     assert len(taken) == 1
-    for layers in (ours, theirs):
-        layers.requires_grad_()
-    for one, other in zip(*(gradients(each, x, *each.parameters()) for each in (ours, theirs)), strict=True):
-        torch.testing.assert_close(one, other)
+    for learning in ([0], [1], [0, 1]):  # weight and bias
+        answers = []
+        for layers in (ours, theirs):
+            layers.requires_grad_(False)
+            wanted = [list(layers.parameters())[i].requires_grad_() for i in learning]
+            answers.append(gradients(layers, x, *wanted))
+        for one, other in zip(*answers, strict=True):
+            torch.testing.assert_close(one, other)
     assert len(taken) == 1
 
 
