@@ -13,6 +13,7 @@ import robustfw
 sys.path.append(str(Path(__file__).parents[2]))
 
 from benchmarks import few_labels  # found by the line above
+from robustfw_manifold import Basis
 
 
 @pytest.fixture
@@ -29,6 +30,21 @@ def test_labelled_examples_are_drawn_from_the_training_split_by_the_seed(problem
     assert not torch.equal(first.x, other.x)
     everything = {image.numpy().tobytes() for image in problem.splits.train.x}
     assert {image.numpy().tobytes() for image in first.x} <= everything
+
+
+def test_a_remembered_basis_is_the_basis_and_is_computed_once(problem):
+    seen = []
+
+    class Counted(Basis):
+        def at(self, x):
+            seen.append(len(x))
+            return problem.basis.at(x)
+
+    x = problem.splits.train.x[:6].float()
+    remembered = few_labels.Remembered(Counted())
+    for rows in ([0, 1, 2, 3], [3, 1], [5, 0, 4]):
+        torch.testing.assert_close(remembered.at(x[rows]), problem.basis.at(x[rows]))
+    assert seen == [4, 2]
 
 
 def test_a_row_of_each_method(problem):
