@@ -60,8 +60,8 @@ def test_the_recipe_of_the_second_experiment():
     assert experiment.paper.transfer == {"baseline": 0, "l1": 56.31, "l2": 59.92, "linf": 65.01}
     quick, paper = (experiment.parts("exact", "linf", budget) for budget in ("quick", "paper"))
     assert (quick["model"], paper["model"]) == ("fast-cifar", "paper-cifar")
-    assert paper["dataset"] == "cifar10:augment=none"
-    assert experiment.parts("faithful", "l2", "paper")["dataset"] == "cifar10:augment=none,box=false"
+    assert paper["dataset"] == "cifar10:augment=none,validation=0.02"
+    assert experiment.parts("faithful", "l2", "paper")["dataset"] == "cifar10:augment=none,box=false,validation=0.02"
     rates = registry.installed().make("schedule", paper["train"]["schedule"])
     assert [round(300 * share) for share in rates.milestones] == list(range(25, 300, 25)), "halved every 25 epochs"
 
