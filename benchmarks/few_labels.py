@@ -32,7 +32,7 @@ from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, asked, leave, markdown, say
 from robustfw import Splits
 from robustfw.session import data_root
-from robustfw_manifold import Basis, Tangent
+from robustfw_manifold import Basis
 
 CLEAN, ROBUST, PENALTY = "clean", "robust, tangent set", "tangent-prop"
 STRENGTHS: dict[str, tuple[float, ...]] = {CLEAN: (0.0,), ROBUST: (0.5, 1.0, 2.0), PENALTY: (0.01, 0.1, 1.0)}
@@ -66,6 +66,11 @@ class Remembered(Basis):
         return torch.stack([self.known[name] for name in names])
 
 
+def tangent(radius: float, basis: Basis) -> Any:
+    """The tangent set."""
+    return robustfw.make("uncertainty", {"use": "tangent", "radius": radius, "basis": basis})
+
+
 @attrs.frozen(eq=False)
 class Problem:
     """The data, a basis that has seen it, and how long and how strictly to train and measure."""
@@ -92,7 +97,7 @@ class Problem:
         for record in robustfw.train(
             dataset=self.labelled(count, seed),
             model=self.model,
-            uncertainty=Tangent(radius=strength if method == ROBUST else self.radius, basis=basis),
+            uncertainty=tangent(strength if method == ROBUST else self.radius, basis),
             attack="single-step",
             objective="robust" if method == ROBUST else robustfw.make("objective", objective),
             epochs=max(1, self.updates // (count // size)),
@@ -129,7 +134,7 @@ def row(problem: Problem, method: str, count: int, seeds: Sequence[int]) -> dict
     validated = {s: statistics.fmean(problem.accuracy(net, "validation") for net in nets[s]) for s in nets}
     chosen = max(validated, key=lambda strength: validated[strength])
     tested = [problem.accuracy(net, "test") for net in nets[chosen]]
-    sets = {"tangent": Tangent(radius=problem.radius, basis=problem.basis), "l2": f"l2:radius={problem.radius}"}
+    sets = {"tangent": tangent(problem.radius, problem.basis), "l2": f"l2:radius={problem.radius}"}
     under = {
         f"under {name}": statistics.fmean(problem.attacked(n, s) for n in nets[chosen]) for name, s in sets.items()
     }
