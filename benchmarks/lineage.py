@@ -84,6 +84,7 @@ IDEAS = (
     Idea("tangent-prop, knn-pca", "eq. 4", PENALTY, ("clean", "tangent-prop:beta=0.1,basis=(knn-pca:dim=5)")),
     Idea("mixed, ℓ∞", "eq. 3", WORST, ("mixed:alpha=0.5",)),
     Idea("trades:beta=6, ℓ∞", "Zhang 2019", WORST, ("trades:beta=6",)),
+    Idea("trades:beta=6, ℓ∞, pgd:steps=3", "Zhang 2019", WORST, ("trades:beta=6",), attack="pgd:steps=3"),
     Idea("robust, ℓ∞", "eq. 11", WORST),
     Idea("robust, ℓ2", "eq. 11", WORST, uncertainty=L2),
     Idea("robust, ℓ1", "eq. 11", WORST, uncertainty=L1),
@@ -94,7 +95,7 @@ IDEAS = (
     _tangent("decoder"),
     Idea("robust, ℓ∞, pgd:steps=3", "Madry 2018", WORST, attack="pgd:steps=3"),
     Idea("robust, ℓ∞, memory", "Mutapcic 2009", WORST, attack="memory:attack=(pgd:steps=1,step=0.5)"),
-    Idea("robust, ℓ∞, and input-gradient", "eqs. 4, 11", WORST, ("robust", "input-gradient:beta=0.1")),
+    Idea("robust, ℓ∞, and input-gradient", "eqs. 4, 11", WORST, ("robust", "input-gradient:beta=0.01")),
 )
 NOISE = "linf:radius=0.3"
 TANGENTS = {"tangent, transform": "tangent:radius=1", "tangent, knn-pca": "tangent:radius=1,basis=knn-pca", "ℓ2": L2}
