@@ -93,7 +93,9 @@ IDEAS = (
     _tangent("knn-pca"),
     _tangent("cae"),
     _tangent("decoder"),
+    Idea("robust, ℓ∞, pgd:steps=2", "Madry 2018", WORST, attack="pgd:steps=2"),
     Idea("robust, ℓ∞, pgd:steps=3", "Madry 2018", WORST, attack="pgd:steps=3"),
+    Idea("robust, ℓ∞, restarts", "Madry 2018", WORST, attack="restarts:n=2,attack=(pgd:steps=1)"),
     Idea("robust, ℓ∞, memory", "Mutapcic 2009", WORST, attack="memory:attack=(pgd:steps=1,step=0.5)"),
     Idea("robust, ℓ∞, and input-gradient", "eqs. 4, 11", WORST, ("robust", "input-gradient:beta=0.01")),
 )

@@ -1,0 +1,53 @@
+"""The benchmark's own arithmetic, on small data; its accuracies are for the benchmark to say."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import robustfw
+
+sys.path.append(str(Path(__file__).parents[2]))
+
+from benchmarks import precision  # found by the line above
+
+
+@pytest.fixture
+def training():
+    return precision.Training("digits", "linf:radius=0.1", epochs=4, options={"optimizer": "adamw"})
+
+
+def outcomes(fp32, bf16):
+    def alike(accuracies):
+        return [dict.fromkeys(precision.MEASURES, each) for each in accuracies]
+
+    return {"fp32": alike(fp32), "bf16": alike(bf16)}
+
+
+def test_both_precisions_are_trained_and_differ(training):
+    found = {each: training.outcome("mlp", each, 0, 50, None) for each in precision.PRECISIONS}
+    assert found["fp32"] != found["bf16"]
+    for accuracies in found.values():
+        assert 50 < accuracies["clean"] <= 100
+        assert accuracies["fast method"] < accuracies["clean"]
+
+
+@pytest.mark.parametrize(("net", "training"), precision.NETS.items(), ids=list(precision.NETS))
+def test_nets_data_and_sets_are_known(net, training):
+    robustfw.make("model", net)
+    robustfw.make("dataset", training.dataset)
+    robustfw.make("uncertainty", training.uncertainty)
+
+
+def test_a_row_pairs_by_seed():
+    row = precision.rows("net", 3, outcomes([90, 91, 92], [91, 92, 93]))[0]
+    assert row["difference"] == "1.00 ± 0.00"
+    assert row["fp32"] == "91.00 ± 2.48"
+
+
+def test_the_claim_is_that_bf16_is_not_below_the_interval():
+    assert precision.holds(precision.rows("net", 3, outcomes([90, 91, 92], [88.6, 88.6, 88.6])))
+    assert precision.holds(precision.rows("net", 3, outcomes([90, 91, 92], [95, 95, 95])))
+    assert not precision.holds(precision.rows("net", 3, outcomes([90, 91, 92], [88.5, 88.5, 88.5])))
