@@ -35,7 +35,7 @@ from robustfw.session import data_root
 from robustfw_manifold import Basis
 
 CLEAN, ROBUST, PENALTY = "clean", "robust, tangent set", "tangent-prop"
-STRENGTHS: dict[str, tuple[float, ...]] = {CLEAN: (0.0,), ROBUST: (0.5, 1.0, 2.0), PENALTY: (0.01, 0.1, 1.0)}
+STRENGTHS: dict[str, tuple[float, ...]] = {CLEAN: (0.0,), ROBUST: (0.5, 1.0, 2.0, 4.0), PENALTY: (0.001, 0.01, 0.1)}
 """Radii, and weights of the penalty; the clean training has none."""
 COLUMNS = {
     "labels": "labels",
