@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robustfw.errors import UsageError
-from robustfw.regions import Bound, Region, normal_like, per_row, toward_zero, uniform_like, wide
+from robustfw.regions import Bound, Region, normal_like, norms, per_row, toward_zero, uniform_like, wide
 from robustfw_norms import oracles
 
 Ball = TypeVar("Ball", bound="NormBall")
@@ -150,6 +150,12 @@ class L2Ball(NormBall):
         return toward_zero(self.project(point), self.like.dtype)
 
 
+SPARSE = 0.7
+"""Steps on an ℓ1 ball, relative to it, from which on they are sparse."""
+FARTHER = 3.0
+"""How much longer shorter steps are than asked for: the projection, which lowers all coordinates, takes back a part."""
+
+
 @final
 class L1Ball(NormBall):
     """{‖δ‖₁ ≤ r}."""
@@ -164,6 +170,18 @@ class L1Ball(NormBall):
     def support(self, direction: Tensor) -> Tensor:
         """The coordinates of largest |g_j| filled up one after the other; without a box that is one coordinate."""
         return self._solve(direction, oracles.support_l1)
+
+    def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
+        """Long steps are steepest ones, which choose coordinates; short ones follow the gradient, which shares out.
+
+        Steepest steps alone go to and fro between few coordinates, gradients alone begin too densely. Where one
+        begins and the other ends, and how far they go, is what left fewest images of MNIST standing, a standard
+        and a robust net's, at radii from 4 to 12. A step over the whole set is as long as asked for.
+        """
+        if step >= SPARSE:
+            return super().ascent(direction, delta, step if step >= 1 else FARTHER * step)
+        reach = norms(self.support(direction)) / norms(direction).clamp(min=torch.finfo(direction.dtype).tiny)
+        return FARTHER * step * per_row(reach, direction) * direction
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Uniform on the ball, then projected on the box."""

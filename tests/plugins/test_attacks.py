@@ -154,8 +154,8 @@ def test_steps_are_relative_to_the_set_and_spent_where_there_is_room():
     """In ℓ1 a full step from the corner goes to the next best coordinates, not into the wall."""
     x = torch.tensor([[0.9, 0.5, 0.5]], dtype=torch.float64)
     w = torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64)
-    p = problem(lambda moved: moved @ w, x, "l1:radius=0.8")
-    moves = [p.region.ascent(w[None], delta, 0.5) for delta in (p.region.zero(), torch.tensor([[0.1, 0.4, 0.0]]))]
+    p = problem(lambda moved: moved @ w, x, "l1:radius=0.4")
+    moves = [p.region.ascent(w[None], delta, 1.0) for delta in (p.region.zero(), torch.tensor([[0.1, 0.4, 0.0]]))]
     torch.testing.assert_close(moves[0], torch.tensor([[0.1, 0.3, 0.0]], dtype=torch.float64))
     torch.testing.assert_close(moves[1], torch.tensor([[0.0, 0.1, 0.3]], dtype=torch.float64))
     assert float(p.value(run("pgd:steps=40,random_start=false", p))) > 0.97 * float(p.value(run("single-step", p)))

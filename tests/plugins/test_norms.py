@@ -291,3 +291,16 @@ def test_uniform_samples_fill_the_ball():
 def test_a_wrong_radius_is_refused(spec):
     with pytest.raises(UsageError):
         robustfw.make("uncertainty", spec)
+
+
+def test_a_step_on_an_l1_ball_is_the_support_then_sparse_then_along_the_gradient():
+    x, g = torch.full((1, 30), 0.5, dtype=torch.float64), torch.linspace(1, 4, 30, dtype=torch.float64)[None]
+    region = boxed("l1:radius=1.5", x)
+    delta = region.zero()
+    whole, long, short = (region.ascent(g, delta, step) for step in (1.0, 0.9, 0.3))
+    assert torch.equal(whole, region.support(g))
+    assert float(long.sum()) == pytest.approx(3 * 0.9 * 1.5)
+    assert int((long > 0).sum()) == 9  # half a unit each, the last one in part
+    assert torch.nn.functional.cosine_similarity(short, g).item() == pytest.approx(1)
+    assert float(short.norm()) == pytest.approx(3 * 0.3 * float(region.support(g).norm()))
+    assert region.ascent(torch.zeros_like(g), delta, 0.3).isfinite().all()
