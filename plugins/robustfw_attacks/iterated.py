@@ -23,8 +23,9 @@ class Pgd(Attack):
     """Projected gradient ascent: δ ← P(δ + step_k · direction) (Madry et al. 2018), in the set's own geometry.
 
     With ``direction=support`` a step is the steepest one over step·𝒰 (sign step for ℓ∞, normalised gradient for ℓ2;
-    for ℓ1 the best coordinates, and later the gradient), with ``gradient`` it follows ∇J, as long as the set reaches that way. The result is
-    each example's best iterate, the last one included. Where rows can be solved (in evaluation) they are dropped.
+    for ℓ1 the best coordinates, and later the gradient), with ``gradient`` it follows ∇J, as long as the set reaches
+    that way. The result is each example's best iterate, the last one included. Where rows can be solved (in evaluation)
+    they are dropped.
 
     A step that is given is the same for all k, as in Madry et al. Without one, step_k = 1 − k/steps: the first steps
     cross the set and the last ones settle, where steps of one length go to and fro around a maximum.

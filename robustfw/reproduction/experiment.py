@@ -100,6 +100,8 @@ class Experiment:
     paper: Paper
     audit: Parts = attrs.field(factory=dict)
     """Options of ``robustfw audit``; not run if empty."""
+    weights: str = "best"
+    """Of each net, those that are measured: of highest robust validation accuracy, or of the last epoch."""
 
     @classmethod
     def read(cls, text: str, where: str) -> Experiment:
@@ -114,6 +116,8 @@ class Experiment:
             raise UsageError(f"the recipe {where} is not TOML: {error}") from error
         if "nets" not in tables:
             raise UsageError(f"the recipe {where} has no table [nets.…]: it is one for robustfw train")
+        if tables.get("weights", "best") not in ("best", "last"):
+            raise UsageError(f"{where}: weights are best or last, not {tables['weights']!r}")
         _check_keys(cls, tables, where)
         return _build(
             cls,

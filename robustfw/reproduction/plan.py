@@ -105,7 +105,7 @@ class Plan:
         for net in self.experiment.nets_of(mode) if seed == 0 else [transfer.source]:
             source, out = self.run(mode, net, seed), self.collection(mode, net, seed)
             sets = [flag for spec in transfer.uncertainties for flag in ("--uncertainty", spec)]
-            arguments = ["craft", source, *sets, "--attack", transfer.attack, *self._data(), "--out", out]
+            arguments = ["craft", source, *sets, "--attack", transfer.attack, *self._subject(), "--out", out]
             yield Job(tuple(arguments), "collection", out, needs=(source,))
 
     def _measurements(self, mode: str, seed: int) -> Iterator[Job]:
@@ -120,7 +120,7 @@ class Plan:
             if self.seeds > 1:
                 yield self._shown(self.run(mode, net, self.another(seed)), collection)
             if net != experiment.baseline and seed == 0:
-                arguments = ["compare", baseline, run, "--attack", "single-step", *self._data()]
+                arguments = ["compare", baseline, run, "--attack", "single-step", *self._subject()]
                 yield Job(tuple(arguments), "result", baseline, needs=(baseline, run))
         if seed == 0:
             yield from self._matrix(mode)
@@ -130,14 +130,14 @@ class Plan:
         for each in self.experiment.evaluations:
             attacks = [flag for spec in each.attacks for flag in ("--attack", spec)]
             arguments = ["evaluate", run, "--uncertainty", each.uncertainty, *attacks, *self._first(each.examples)]
-            yield Job((*arguments, *self._data()), "result", run, needs=(run,), cost=2.0)
+            yield Job((*arguments, *self._subject()), "result", run, needs=(run,), cost=2.0)
 
     def _sweeps(self, run: str) -> Iterator[Job]:
         for each in self.experiment.sweeps:
             radii = ",".join(f"{radius:g}" for radius in each.radii)
             flags = ["--independent"] if each.independent else []
             arguments = ["sweep", run, "--uncertainty", each.uncertainty, "--attack", each.attack, "--radii", radii]
-            arguments += [*flags, *self._first(each.examples), *self._data()]
+            arguments += [*flags, *self._first(each.examples), *self._subject()]
             yield Job(tuple(arguments), "result", run, needs=(run,), cost=3.0)
 
     def _matrix(self, mode: str) -> Iterator[Job]:
@@ -151,11 +151,14 @@ class Plan:
         flags = [f for key, value in self.experiment.audit.items() for f in (f"--{key}", str(value))]
         for net in self.experiment.nets_of(mode) if flags else ():
             run = self.run(mode, net, 0)
-            yield Job(("audit", run, *flags, *self._data()), "result", run, needs=(run,), cost=3.0)
+            yield Job(("audit", run, *flags, *self._subject()), "result", run, needs=(run,), cost=3.0)
 
     def _shown(self, run: str, collection: str) -> Job:
-        arguments = ("evaluate", run, "--on", collection, *self._data())
+        arguments = ("evaluate", run, "--on", collection, *self._subject())
         return Job(arguments, "result", run, needs=(run, collection))
+
+    def _subject(self) -> list[str]:
+        return [*([] if self.experiment.weights == "best" else ["--weights", self.experiment.weights]), *self._data()]
 
     def _data(self) -> list[str]:
         return [] if self.data_dir is None else ["--data-dir", self.data_dir]

@@ -107,6 +107,7 @@ def test_later_layers_win_key_by_key():
         ("baseline = \"baseline\"\n\n[common]", "[common]", "lacks baseline"),
         ("[modes.exact]\nabout = \"as it should be\"\n", "[modes.exact]\n", "modes.exact lacks about"),
         ("[modes.exact]\nabout = \"as it should be\"\n", "", None),
+        ('baseline = "baseline"\n\n', 'baseline = "baseline"\nweights = 1\n', "weights are best or last, not 1"),
     ],
 )  # fmt: skip
 def test_a_recipe_that_is_wrong(old, new, words):
@@ -160,6 +161,12 @@ def test_every_flag_of_a_plan_comes_from_the_recipe():
         "digits",
     )
     assert set(flags) >= {f"--{kind}" for kind in KINDS if kind != "objective"}
+
+
+def test_the_weights_of_the_last_epoch_are_those_of_every_measurement():
+    experiment = Experiment.read(TINY.replace("[common]", 'weights = "last"\n[common]', 1), "it")
+    for job in Plan(experiment, ("exact",), "quick", 1).jobs():
+        assert job.makes == "run" or "--weights last" in job.command, job.command
 
 
 def test_a_sum_of_objectives_is_a_flag_for_each_part():
