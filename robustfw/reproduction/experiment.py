@@ -22,6 +22,16 @@ class Transfer:
     source: str
     uncertainties: tuple[str, ...]
     attack: str = "single-step"
+    others: int | None = None
+    """Of how many test examples the collections against the other nets are made, which show who fools whom."""
+
+
+@attrs.frozen
+class Comparison:
+    """The baseline and each robust net, on the same examples."""
+
+    attack: str = "single-step"
+    examples: int | None = None
 
 
 @attrs.frozen
@@ -63,7 +73,7 @@ class Budget:
 
     train: Parts
     share: float = 1.0
-    """Of the examples that an evaluation or a sweep names; one that names no number takes all that there are."""
+    """Of the examples that a measurement names; one that names no number takes all that there are."""
     common: Parts = attrs.field(factory=dict)
     """Other parts that it changes, for all nets."""
 
@@ -98,6 +108,7 @@ class Experiment:
     sweeps: tuple[Sweep, ...]
     evaluations: tuple[Evaluation, ...]
     paper: Paper
+    comparison: Comparison = Comparison()
     audit: Parts = attrs.field(factory=dict)
     """Options of ``robustfw audit``; not run if empty."""
     weights: str = "best"
@@ -132,6 +143,7 @@ class Experiment:
                 "evaluations": tuple(
                     _build(Evaluation, each, f"{where}: evaluations") for each in tables.get("evaluations", ())
                 ),
+                "comparison": _build(Comparison, tables.get("comparison", {}), f"{where}: comparison"),
                 "paper": _build(Paper, tables.get("paper", {}), f"{where}: paper"),
             },
             where,

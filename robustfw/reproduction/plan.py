@@ -105,7 +105,8 @@ class Plan:
         for net in self.experiment.nets_of(mode) if seed == 0 else [transfer.source]:
             source, out = self.run(mode, net, seed), self.collection(mode, net, seed)
             sets = [flag for spec in transfer.uncertainties for flag in ("--uncertainty", spec)]
-            arguments = ["craft", source, *sets, "--attack", transfer.attack, *self._subject(), "--out", out]
+            first = [] if net == transfer.source else self._first(transfer.others)
+            arguments = ["craft", source, *sets, "--attack", transfer.attack, *first, *self._subject(), "--out", out]
             yield Job(tuple(arguments), "collection", out, needs=(source,))
 
     def _measurements(self, mode: str, seed: int) -> Iterator[Job]:
@@ -120,8 +121,7 @@ class Plan:
             if self.seeds > 1:
                 yield self._shown(self.run(mode, net, self.another(seed)), collection)
             if net != experiment.baseline and seed == 0:
-                arguments = ["compare", baseline, run, "--attack", "single-step", *self._subject()]
-                yield Job(tuple(arguments), "result", baseline, needs=(baseline, run))
+                yield self._compared(baseline, run)
         if seed == 0:
             yield from self._matrix(mode)
             yield from self._audits(mode)
@@ -139,6 +139,11 @@ class Plan:
             arguments = ["sweep", run, "--uncertainty", each.uncertainty, "--attack", each.attack, "--radii", radii]
             arguments += [*flags, *self._first(each.examples), *self._subject()]
             yield Job(tuple(arguments), "result", run, needs=(run,), cost=3.0)
+
+    def _compared(self, baseline: str, run: str) -> Job:
+        how = self.experiment.comparison
+        arguments = ("compare", baseline, run, "--attack", how.attack, *self._first(how.examples), *self._subject())
+        return Job(arguments, "result", baseline, needs=(baseline, run), cost=2.0)
 
     def _matrix(self, mode: str) -> Iterator[Job]:
         nets = self.experiment.nets_of(mode)

@@ -102,6 +102,7 @@ def test_later_layers_win_key_by_key():
         ('title = "Digits', "title = Digits", "is not TOML"),
         ("[nets.", "[net.", r"has no table \[nets.…\]: it is one for robustfw train"),
         ("[transfer]", "[transfers]", "unknown key 'transfers'; did you mean transfer"),
+        ("[transfer]", "[comparison]\nimages = 3\n\n[transfer]", "comparison has an unknown key 'images'"),
         ("radii =", "radiuses =", "sweeps has an unknown key 'radiuses'"),
         ('best = "linf"\n', "", "paper lacks best"),
         ("baseline = \"baseline\"\n\n[common]", "[common]", "lacks baseline"),
@@ -173,3 +174,16 @@ def test_a_sum_of_objectives_is_a_flag_for_each_part():
     experiment = Experiment.read(TINY.replace('objective = "clean"', 'objective = ["clean", "vat"]', 1), "it")
     commands = [job.command for job in Plan(experiment, ("exact",), "quick", 1, data_dir="d").jobs()]
     assert any("--objective clean --objective vat" in command for command in commands)
+
+
+def test_a_small_budget_shrinks_what_is_no_part_of_the_papers_table():
+    experiment = Experiment.read(SHIPPED["cifar10"].text, "cifar10")
+    jobs = Plan(experiment, ("exact",), "quick", 1).jobs()
+    crafted = {job.at: job.command for job in jobs if job.makes == "collection"}
+    source = crafted.pop("transfer/exact-baseline-0")
+    assert "--examples" not in source
+    assert len(crafted) == 3
+    assert all("--examples 3000" in command for command in crafted.values())
+    compared = [job.command for job in jobs if job.command.startswith("robustfw compare")]
+    assert len(compared) == 3
+    assert all("--attack single-step --examples 3000" in command for command in compared)
