@@ -120,7 +120,7 @@ def rows(net: str, epochs: int, outcomes: Outcomes) -> list[dict[str, Any]]:
             "epochs": epochs,
             "measure": measure,
             **{each: Mean(tuple(values[each][measure])).spelled("") for each in PRECISIONS},
-            "difference": minus(values[BF16][measure], values[FP32][measure]).spelled(""),
+            "difference": minus(values[BF16][measure], values[FP32][measure]).spelled("", sign=True),
             "values": {each: values[each][measure] for each in PRECISIONS},
         }
         for measure in MEASURES

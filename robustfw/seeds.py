@@ -50,10 +50,10 @@ class Mean:
         """Upper end."""
         return self.mean + self.half
 
-    def spelled(self, unit: str = " %", digits: int = 2) -> str:
-        """As in a table: 99.31 ± 0.05 %."""
+    def spelled(self, unit: str = " %", digits: int = 2, *, sign: bool = False) -> str:
+        """As in a table: 99.31 ± 0.05 %; with its sign if it is a difference: +0.12 ± 0.05 points."""
         tail = f" ± {self.half:.{digits}f}" if math.isfinite(self.half) else ""
-        return f"{self.mean:.{digits}f}{tail}{unit}"
+        return f"{self.mean:{'+' if sign else ''}.{digits}f}{tail}{unit}"
 
 
 def minus(first: Sequence[float], second: Sequence[float]) -> Mean:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import attrs
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from robustfw.report.drawing import WIDTH, Drawing, legend, look, shares
@@ -110,5 +111,6 @@ def _draw_sweep(lines: list[Line]) -> Figure:
     shares(axes, "accuracy")
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("radius, in units of the data")
+    axes.xaxis.set_major_locator(MaxNLocator(5))  # labels of five digits leave no room for more
     legend(axes, 3)
     return figure

@@ -10,6 +10,8 @@ from robustfw.reproduction.findings import Findings
 from robustfw.reproduction.verdicts import UNDECIDED, above, all_of, within
 from robustfw.seeds import Mean, minus
 
+POINTS = " points"
+"""The unit of differences."""
 ABOUT_TWICE = (1.5, 2.5)
 """What counts as "about 2 times" the baseline's time."""
 
@@ -41,7 +43,12 @@ class Claim:
     def rows(self, mode: str) -> list[dict[str, str]]:
         """The claim, then its parts."""
         parts = [
-            {"net": part.of, "paper": part.paper, "ours": part.ours.spelled(self.unit), "verdict": part.verdict}
+            {
+                "net": part.of,
+                "paper": part.paper,
+                "ours": part.ours.spelled(self.unit, sign=self.unit == POINTS),
+                "verdict": part.verdict,
+            }
             for part in self.parts
         ]
         whole = {"net": "", "paper": "", "ours": "", "verdict": self.verdict}
@@ -59,8 +66,8 @@ def controls(found: Findings) -> list[str]:
     sentences = []
     for net in found.nets():
         if net not in experiment.nets:
-            clean = minus(found.clean(net), found.clean(base)).spelled(" points")
-            shown = minus(found.transfer(net), found.transfer(base)).spelled(" points")
+            clean = minus(found.clean(net), found.clean(base)).spelled(POINTS, sign=True)
+            shown = minus(found.transfer(net), found.transfer(base)).spelled(POINTS, sign=True)
             sentences.append(
                 f"{found.mode}: {found.label(net)}, less the baseline: {clean} on the test set, {shown} on the "
                 "transfer set."
@@ -75,23 +82,28 @@ def summary(found: Findings) -> list[str]:
         for measured in (found.clean, found.transfer)
     )
     whose = "a baseline of another seed" if found.plan.seeds > 1 else "the baseline"
-    decided: dict[str, list[str]] = {}
-    for claim in claims(found):
-        decided.setdefault(claim.verdict, []).append(claim.text)
-    verdicts = "; ".join(f"{verdict}: {', '.join(texts)}" for verdict, texts in sorted(decided.items()))
     return [
         f"{found.mode}, accuracy on the test set: {clean}.",
         f"{found.mode}, accuracy on adversarial examples of {whose}: {transfer}.",
-        f"{found.mode}, {verdicts}.",
+        f"{found.mode}, {_verdicts(found)}.",
         *controls(found),
     ]
+
+
+def _verdicts(found: Findings) -> str:
+    if found.plan.seeds == 1:
+        return "no claim is decided by one seed: ask for --seeds 3 or more"
+    decided: dict[str, list[str]] = {}
+    for claim in claims(found):
+        decided.setdefault(claim.verdict, []).append(claim.text)
+    return "; ".join(f"{verdict}: {', '.join(texts)}" for verdict, texts in sorted(decided.items()))
 
 
 def _improves(found: Findings) -> Claim:
     base, paper = found.plan.experiment.baseline, found.plan.experiment.paper.clean
     gains = {net: minus(found.clean(net), found.clean(base)) for net in found.robust_nets()}
     said = {net: paper[net] - paper[base] for net in gains if {net, base} <= paper.keys()}
-    return _of_nets(found, "clean accuracy above the baseline's", gains, _signed(said), " points", above)
+    return _of_nets(found, "clean accuracy above the baseline's", gains, _signed(said), POINTS, above)
 
 
 def _reaches(found: Findings) -> Claim:
@@ -106,14 +118,14 @@ def _reaches(found: Findings) -> Claim:
 def _transfers(found: Findings) -> Claim:
     base = found.transfer(found.plan.experiment.baseline)
     gains = {net: minus(found.transfer(net), base) for net in found.robust_nets()}
-    return _of_nets(found, "transfer accuracy above the baseline's", gains, {}, " points", above)
+    return _of_nets(found, "transfer accuracy above the baseline's", gains, {}, POINTS, above)
 
 
 def _harder(found: Findings) -> Claim:
     base = found.under_new_attacks(found.plan.experiment.baseline)
     gains = {net: minus(found.under_new_attacks(net), base) for net in found.robust_nets()}
     text = "accuracy under the fast method, mean over the radii, above the baseline's"
-    return _of_nets(found, text, gains, {}, " points", above)
+    return _of_nets(found, text, gains, {}, POINTS, above)
 
 
 def _best(found: Findings) -> Claim:
@@ -129,7 +141,7 @@ def _best(found: Findings) -> Claim:
                 words = _signed({net: said[paper.best] - said[net]} if {net, paper.best} <= said.keys() else {})
                 of = f"{where}, ahead of {found.label(net)}"
                 parts.append(Part(of, words.get(net, ""), lead, above(lead)))
-    return Claim(f"{found.label(paper.best)} the best", tuple(parts), " points")
+    return Claim(f"{found.label(paper.best)} the best", tuple(parts), POINTS)
 
 
 def _costs(found: Findings) -> Claim:
@@ -155,4 +167,4 @@ def _of_nets(
 
 
 def _signed(points: Mapping[str, float]) -> dict[str, str]:
-    return {net: f"{value:+.2f} points" for net, value in points.items()}
+    return {net: f"{value:+.2f}{POINTS}" for net, value in points.items()}

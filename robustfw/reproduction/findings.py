@@ -122,24 +122,26 @@ class Findings:
             ]
             for net in self.nets()
         ]  # fmt: skip
-        counts = self.collected()
-        whose = (
-            "of nets of another seed than the baseline that they were crafted against; nets of the same seed, which "
-            "began at the same weights, on their own"
-            if several
-            else "of nets of the same seed, which began at the same weights as the baseline: ask for more --seeds"
-        )
-        note = (
-            f"{self.plan.seeds} {'seeds' if several else 'seed'}, mean ± 95 % interval (Student's t); budget "
-            f"{self.plan.budget}. Transfer: accuracy on {min(counts)} to {max(counts)} adversarial examples for each "
-            f"seed, {whose}."
-        )
         return {
             "title": f"{self.mode}: {experiment.modes[self.mode].about}",
             "columns": columns,
             "rows": rows,
-            "note": note,
+            "note": self._note(),
         }
+
+    def _note(self) -> str:
+        counts = self.collected()
+        if len(counts) == 1:
+            return (
+                f"One seed, budget {self.plan.budget}. Transfer: accuracy on {counts[0]:,} adversarial examples, of "
+                "nets of the same seed, which began at the same weights as the baseline: ask for more --seeds."
+            )
+        return (
+            f"{len(counts)} seeds, mean ± 95 % interval (Student's t); budget {self.plan.budget}. Transfer: accuracy "
+            f"on {min(counts):,} to {max(counts):,} adversarial examples for each seed, of nets of another seed than "
+            "the baseline that they were crafted against; nets of the same seed, which began at the same weights, on "
+            "their own."
+        )
 
 
 def _mean(values: list[float], unit: str = " %", digits: int = 2) -> str:

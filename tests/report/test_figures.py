@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
+
+import matplotlib.style
 import numpy as np
 import pytest
 from scipy import stats
 
-from robustfw.report.drawing import inline
+from robustfw.report import radius
+from robustfw.report.drawing import SETTINGS, inline
 from robustfw.report.examples import in_turn
+from robustfw.report.gather import Material, Run
 from robustfw.report.images import factor
 from robustfw.report.radius import Line
 from robustfw.report.schema import Sweep
@@ -33,6 +39,19 @@ def test_the_band_of_three_seeds_is_the_t_interval():
     known = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     assert (low[0], high[0]) == pytest.approx(known, abs=1e-3)
     assert (low[1], high[1]) == (0, 0)
+
+
+@pytest.mark.parametrize("largest", [0.015, 0.02, 0.0005, 0.3, 8.0])
+def test_the_labels_of_radii_stand_apart(largest):
+    radii = tuple(np.linspace(0, largest, 7))
+    sweep = Sweep("linf", "pgd", 10, radii, (5,) * 7, (0.5,) * 7, ((0.4, 0.6),) * 7)
+    run = Run(Path("a"), "a", None, "", None, {}, (), (sweep,), None)
+    (drawing,) = radius.sweeps(Material((run,), (), None, ()))
+    with matplotlib.style.context(["default", SETTINGS]):
+        figure = drawing.draw()
+        figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels() if label.get_text()]
+    assert all(right.x0 - left.x1 > 3 for left, right in itertools.pairwise(boxes))
 
 
 @pytest.mark.parametrize(("largest", "times"), [(1.0, 1), (0.5, 2), (0.1, 10), (0.3, 3), (8 / 255, 30), (0.0, 100)])

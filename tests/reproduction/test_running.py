@@ -55,6 +55,7 @@ def test_it_ends_with_tables_and_verdicts(done):
     ]
     assert page["summary"][-1].startswith("faithful: another baseline, less the baseline: ")
     assert page["tables"][0]["command"].startswith("robustfw ")
+    assert page["tables"][0]["note"].startswith("2 seeds, mean ± 95 % interval (Student's t); budget quick. Transfer: ")
     for claim in page["claims"]:
         assert claim["claim"] in printed
         assert claim["net"] in printed
@@ -117,6 +118,9 @@ def test_one_mode_and_one_seed(tmp_path):
     assert not list((tmp_path / "it" / "runs").glob("exact-*"))
     page = json.loads((tmp_path / "it" / "reproduction.json").read_text())
     assert {claim["verdict"] for claim in page["claims"]} == {"undecided"}
+    assert "faithful, no claim is decided by one seed: ask for --seeds 3 or more." in answer.stdout
+    collected = json.loads((tmp_path / "it/transfer/faithful-baseline-0/manifest.json").read_text())["n"]
+    assert f"One seed, budget quick. Transfer: accuracy on {collected} adversarial examples, " in answer.stdout
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")

@@ -35,6 +35,12 @@ def test_one_seed_decides_nothing():
     assert within(Mean((5.0,)), 0, 10) == "undecided"
 
 
+def test_a_difference_has_its_sign():
+    assert Mean((0.1, 0.2)).spelled(" points", sign=True) == "+0.15 ± 0.64 points"
+    assert Mean((-0.125,)).spelled(" points", 1, sign=True) == "-0.1 points"
+    assert Mean((99.0, 99.2)).spelled() == "99.10 ± 1.27 %"
+
+
 def test_a_claim_of_several_parts():
     assert all_of(["confirmed", "confirmed"]) == "confirmed"
     assert all_of(["confirmed", "undecided"]) == "undecided"
