@@ -43,7 +43,7 @@ def test_nets_data_and_sets_are_known(net, training):
 
 def test_a_row_pairs_by_seed():
     row = precision.rows("net", 3, outcomes([90, 91, 92], [91, 92, 93]))[0]
-    assert row["difference"] == "1.00 ± 0.00"
+    assert row["difference"] == "+1.00 ± 0.00"
     assert row["fp32"] == "91.00 ± 2.48"
 
 
