@@ -19,6 +19,8 @@ from robustfw.errors import RunError
 from robustfw.reproduction.plan import Job
 
 LOG = "log.txt"
+ERROR = "Error: "
+"""How the line begins by which a command says why it failed."""
 TIME_TO_SAVE = 60.0
 """Seconds for a training to finish its step and write, when nobody is left to wait for it."""
 
@@ -66,7 +68,7 @@ class Runner:
     def _run(
         self, waiting: list[Job], made: set[str], pool: ProcessPoolExecutor, total: float
     ) -> Generator[Progress, None, None]:
-        running: dict[Future[int], Job] = {}
+        running: dict[Future[tuple[int, str]], Job] = {}
         while waiting or running:
             for job in [job for job in waiting if made.issuperset(job.needs)][: self.processes - len(running)]:
                 waiting.remove(job)
@@ -75,8 +77,10 @@ class Runner:
             yield Progress(total - left, total, tuple(job.command for job in running.values()))
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
-                if future.result() or not job.done(self.folder):
-                    raise RunError(f"a command failed: {job.command} (see the end of {self.folder / LOG})")
+                status, error = future.result()
+                if status or not job.done(self.folder):
+                    saying = f" ({error})" if error else ""
+                    raise RunError(f"a command failed{saying}: {job.command} (see the end of {self.folder / LOG})")
                 made.add(job.at)
         yield Progress(total, total, ())
 
@@ -109,16 +113,26 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(main: Callable[[list[str]], object], arguments: Sequence[str], folder: str) -> int:
-    """One command, in a process that is kept for others; what it prints goes to the log. Its exit status."""
+def _work(main: Callable[[list[str]], object], arguments: Sequence[str], folder: str) -> tuple[int, str]:
+    """One command, in a process that is kept for others; what it prints goes to the log. Its exit status and error."""
     os.chdir(folder)
     with open(LOG, "a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        before = log.tell()
         log.write(f"$ robustfw {' '.join(arguments)}\n")
         status = _status(main, list(arguments))
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
         os._exit(status)
-    return status
+    return status, _last_error(before)
+
+
+def _last_error(before: int) -> str:
+    """In the log, from a byte on; others write to it, too, but if they fail as well, their error tells as much."""
+    with open(LOG, "rb") as log:
+        log.seek(before)
+        lines = log.read().decode(errors="replace").splitlines()
+    errors = [line for line in lines if line.startswith(ERROR)]
+    return errors[-1].removeprefix(ERROR) if errors else ""
 
 
 def _status(main: Callable[[list[str]], object], arguments: list[str]) -> int:

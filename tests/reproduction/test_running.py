@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -173,6 +174,15 @@ def test_a_command_that_fails_is_named(tmp_path):
     with pytest.raises(RunError, match=r"a command failed: robustfw train .*log.txt"):
         list(Runner(sys.exit, tmp_path, 1, 1).carry_out(plan.jobs()))
     assert "$ robustfw train" in (tmp_path / "log.txt").read_text()
+
+
+def test_the_error_of_a_command_is_told(tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(TINY.read_text().replace('dataset = "digits"', 'dataset = "mnist"'))
+    command = ["reproduce", str(recipe), "--quick", "--out", str(tmp_path / "it"), "--data-dir", str(tmp_path)]
+    answer = CliRunner().invoke(cli, command, obj=command)
+    assert answer.exit_code == 1
+    assert re.search(r"a command failed \(.*mnist.*\): robustfw train .*log.txt", answer.output.lower())
 
 
 def test_results_that_are_missing_are_asked_for(tmp_path):
