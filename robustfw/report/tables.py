@@ -93,9 +93,9 @@ def _runs(runs: Sequence[Run]) -> Table:
         "data",
         "epochs",
     )
-    note = f"Measured on test examples when the training ended, under its validation attack. {INTERVALS}"
+    when = "Measured on test examples when the training ended: its best weights, under its validation attack."
     ends = [run.at_the_end.command for run in runs if run.at_the_end]
-    return Table("Runs", columns, [_run(run) for run in runs], note, _commands(ends))
+    return Table("Runs", columns, [_run(run) for run in runs], f"{when} {INTERVALS}", _commands(ends))
 
 
 def _run(run: Run) -> tuple[str, ...]:
