@@ -46,8 +46,8 @@ def reproduce(
     """Run a whole experiment: train nets, measure them, and set the numbers beside those of the paper.
 
     RECIPE is a name that robustfw recipes lists, or a file. Every step is a command of robustfw that you could type;
-    log.txt has them and what they print. Stopped at any point, the same command goes on there; asked for more seeds, it
-    adds them.
+    log.txt has them and what they printed, log-*.txt those that are under way. Stopped at any point, the same command
+    goes on there; asked for more seeds, it adds them.
     """
     from robustfw import console
     from robustfw.cli import main

@@ -18,7 +18,8 @@ from robustfw import hardware
 from robustfw.errors import RunError
 from robustfw.reproduction.plan import Job
 
-LOG = "log.txt"
+LOG, UNDER_WAY = "log.txt", "log-"
+"""What all commands printed, and how the file begins of one that is under way."""
 ERROR = "Error: "
 """How the line begins by which a command says why it failed."""
 TIME_TO_SAVE = 60.0
@@ -58,6 +59,8 @@ class Runner:
         yield Progress(total - sum(job.cost for job in waiting), total, ())
         if not waiting:
             return
+        for left in sorted(self.folder.glob(f"{UNDER_WAY}*.txt")):  # of processes that were killed
+            _to_the_log(left)
         spawn = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(self.processes, spawn, _prepare, (self.threads,))
         try:
@@ -114,23 +117,37 @@ def _end_with_parent() -> None:
 
 
 def _work(main: Callable[[list[str]], object], arguments: Sequence[str], folder: str) -> tuple[int, str]:
-    """One command, in a process that is kept for others; what it prints goes to the log. Its exit status and error."""
+    """One command, in a process that is kept for others. Its exit status and error.
+
+    What it prints goes to a file of its own, line by line, and from there to the log, in one piece: commands that run
+    side by side would mix their lines.
+    """
     os.chdir(folder)
-    with open(LOG, "a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-        before = log.tell()
+    own = Path(f"{UNDER_WAY}{os.getpid()}.txt")
+    with (
+        own.open("w", encoding="utf-8", buffering=1) as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
         log.write(f"$ robustfw {' '.join(arguments)}\n")
         status = _status(main, list(arguments))
+    error = _last_error(own)
+    _to_the_log(own)
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
         os._exit(status)
-    return status, _last_error(before)
+    return status, error
 
 
-def _last_error(before: int) -> str:
-    """In the log, from a byte on; others write to it, too, but if they fail as well, their error tells as much."""
-    with open(LOG, "rb") as log:
-        log.seek(before)
-        lines = log.read().decode(errors="replace").splitlines()
+def _to_the_log(own: Path) -> None:
+    """What a command has printed, at the end of the log by one write, whole."""
+    with own.with_name(LOG).open("ab", buffering=0) as log:
+        log.write(own.read_bytes())
+    own.unlink()
+
+
+def _last_error(own: Path) -> str:
+    lines = own.read_text(encoding="utf-8", errors="replace").splitlines()
     errors = [line for line in lines if line.startswith(ERROR)]
     return errors[-1].removeprefix(ERROR) if errors else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -134,8 +135,7 @@ def test_stopped_or_killed_the_trainings_under_way_save_what_they_have(how, tmp_
     with subprocess.Popen(
         command, cwd=tmp_path, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as running:
-        log = tmp_path / "it" / "log.txt"
-        while not (log.exists() and "epoch   2/400" in log.read_text()):
+        while not any("epoch   2/400" in log.read_text() for log in (tmp_path / "it").glob("log-*.txt")):
             time.sleep(0.1)
             assert running.poll() is None
         os.killpg(running.pid, how) if how == signal.SIGINT else running.kill()
@@ -174,6 +174,39 @@ def test_a_command_that_fails_is_named(tmp_path):
     with pytest.raises(RunError, match=r"a command failed: robustfw train .*log.txt"):
         list(Runner(sys.exit, tmp_path, 1, 1).carry_out(plan.jobs()))
     assert "$ robustfw train" in (tmp_path / "log.txt").read_text()
+
+
+CHATTY = """
+import os
+import time
+from pathlib import Path
+
+def main(arguments):
+    Path(f"here-{os.getpid()}").touch()
+    while len(list(Path.cwd().glob("here-*"))) < 2:  # both are to speak at once
+        time.sleep(0.01)
+    for line in range(20):
+        print(arguments[-1], line, flush=True)
+        time.sleep(0.02)
+"""
+
+
+def test_of_commands_side_by_side_the_log_has_one_after_the_other(tmp_path, monkeypatch):
+    (tmp_path / "chatty.py").write_text(CHATTY)
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "it"
+    folder.mkdir()
+    (folder / "log-1.txt").write_text("$ robustfw train, killed\n")
+    plan = Plan(Experiment.read(TINY.read_text(), "it"), ("exact",), "quick", 1)
+    with pytest.raises(RunError, match="a command failed"):  # they make nothing
+        list(Runner(importlib.import_module("chatty").main, folder, 2, 1).carry_out(plan.jobs()))
+    killed, *commands = (folder / "log.txt").read_text().split("$ robustfw ")[1:]
+    assert killed == "train, killed\n"
+    assert len(commands) == 2
+    for said in commands:
+        command, *lines = said.splitlines()
+        assert lines == [f"{command.split()[-1]} {line}" for line in range(20)]
+    assert not list(folder.glob("log-*.txt"))
 
 
 def test_the_error_of_a_command_is_told(tmp_path):
