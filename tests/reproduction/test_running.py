@@ -147,6 +147,7 @@ def test_stopped_or_killed_the_trainings_under_way_save_what_they_have(how, tmp_
     assert saved
     epochs = [len((path.parents[1] / "metrics.jsonl").read_text().splitlines()) for path in saved]
     assert 1 <= max(epochs) < 400
+    assert "epoch   2/400" in (tmp_path / "it" / "log.txt").read_text()
 
 
 def test_another_model_has_a_folder_of_its_own_and_is_in_its_recipe(tmp_path, monkeypatch):
