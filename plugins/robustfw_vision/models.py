@@ -53,6 +53,9 @@ class PaperMnist(Model):
 
     As in the authors' scripts images are padded to 32x32; their robust nets have a batch norm without parameters
     on the input (``input_norm=batch``) where the baseline has a fixed standardisation.
+
+    The last values of both convolutions fill no window of their pool, so that of 28x28 images the net never sees the
+    last two rows and columns. What is not used is not computed here.
     """
 
     input_norm: Annotated[Literal["fixed", "batch"], "fixed: by the data's statistics; batch: batch norm"] = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import attrs
 import pytest
 import torch
@@ -45,6 +47,35 @@ def test_the_robust_nets_of_the_paper_have_a_batch_norm_on_the_input():
     net = robustfw.make("model", "paper-mnist:input_norm=batch").build(MNIST)
     assert isinstance(net[1], torch.nn.BatchNorm2d)
     assert not net[1].affine
+
+
+@pytest.mark.parametrize(
+    ("size", "unseen"), [((28, 28), (2, 2)), ((24, 31), (0, 0)), ((34, 33), (2, 1)), ((36, 41), (0, 3))]
+)
+@pytest.mark.parametrize("input_norm", ["fixed", "batch"])
+def test_what_paper_mnist_leaves_out_has_no_use(size, unseen, input_norm):
+    """The net as one writes it, which reads all of the padded image, has the same values and gradients."""
+    spec = DataSpec((1, *size), 10, mean=(0.1307,), std=(0.3081,))
+    net = robustfw.make("model", f"paper-mnist:input_norm={input_norm}").build(spec)
+    whole = copy.deepcopy(net)
+    whole[2] = torch.nn.Identity()
+    x = torch.rand(3, *spec.shape, generator=torch.Generator().manual_seed(0))
+    for each in (net, whole):
+        each.train()
+    found, expected = net(x), whole(x)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    for ours, written in zip(net.buffers(), whole.buffers(), strict=True):
+        torch.testing.assert_close(ours, written)
+    used = []
+    for each in (net, whole):
+        at = x.clone().requires_grad_()
+        each(at).square().sum().backward()
+        used.append([*(p.grad for p in each.parameters()), at.grad])
+    torch.testing.assert_close(*used, rtol=1e-3, atol=1e-4)
+    read = torch.autograd.functional.jacobian(whole.eval(), x[:1]).abs().amax((0, 1, 2, 3)) > 0
+    assert [size[0] - int(read.any(1).nonzero().max()) - 1, size[1] - int(read.any(0).nonzero().max()) - 1] == list(
+        unseen
+    )
 
 
 def test_any_builder_of_torchvision():
