@@ -45,6 +45,8 @@ class InnerProblem:
     """A member that an iterated attack begins at, instead of at one of its own choice: what was found elsewhere."""
     target: Tensor | None = None
     """Labels (batch,) to move towards: values are then −J(…, target), see `towards`."""
+    _found: list[tuple[Tensor, Tensor]] = attrs.field(factory=list, init=False, repr=False)
+    """What `linearized` gave, once it was asked."""
 
     @classmethod
     def of(cls, function: Callable[[Tensor], Tensor], x: Tensor, region: Region) -> InnerProblem:
@@ -58,7 +60,16 @@ class InnerProblem:
         """The problem of some of the rows; passes go on being counted together."""
         start = None if self.start is None else self.start[rows]
         target = None if self.target is None else self.target[rows]
-        return attrs.evolve(self, x=self.x[rows], y=self.y[rows], region=self.region[rows], start=start, target=target)
+        some = attrs.evolve(self, x=self.x[rows], y=self.y[rows], region=self.region[rows], start=start, target=target)
+        some._found.extend((values[rows], gradient[rows]) for values, gradient in self._found)
+        return some
+
+    def over(self, region: Region, start: Tensor | None = None) -> InnerProblem:
+        """The same rows over another set; what is known of J at x is kept, if both sets add δ to x."""
+        other = attrs.evolve(self, region=region, start=start)
+        if region.additive and self.region.additive:
+            other._found.extend(self._found)
+        return other
 
     @property
     def labelled(self) -> bool:
@@ -99,6 +110,12 @@ class InnerProblem:
         """
         values, gradient, solved = self.probe(delta)
         return self._judged(values, solved), gradient
+
+    def linearized(self) -> tuple[Tensor, Tensor]:
+        """`value_and_grad` at δ = 0, all that the fast method knows (eq. 11); asked again, it costs no pass."""
+        if not self._found:
+            self._found.append(self.value_and_grad(self.region.zero()))
+        return self._found[0]
 
     def probe(self, delta: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """J at x + δ, finite also where the goal is reached, its gradient, and where it is reached (None: no goal).

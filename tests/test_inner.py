@@ -13,6 +13,7 @@ import robustfw
 from robustfw import Attack, DataError, PluginError, losses
 from robustfw.inner import frozen, worst_case
 from robustfw.problem import InnerProblem, Passes
+from robustfw.regions import Region
 from robustfw.registry import Registry
 
 REGISTRY = Registry.installed()
@@ -34,6 +35,52 @@ def test_values_gradients_and_passes_by_hand():
     torch.testing.assert_close(problem.value(delta), value)
     problem[torch.tensor([0])].value(delta[:1])
     assert problem.passes == Passes(forward=7, backward=3)
+
+
+@attrs.frozen(eq=False)
+class Twice(Region):
+    """A set whose δ moves x by 2δ."""
+
+    region: Region
+
+    @property
+    def like(self):
+        return self.region.like
+
+    def violation(self, delta):
+        return self.region.violation(delta)
+
+    def project(self, point):
+        return self.region.project(point)
+
+    def support(self, direction):
+        return self.region.support(direction)
+
+    def sample(self, generator):
+        return self.region.sample(generator)
+
+    def apply(self, x, delta):
+        return x + 2 * delta
+
+
+def test_what_is_known_of_x_is_asked_once():
+    """The gradient at x is kept for some of the rows and for multiples of the set, and not for another target."""
+    x = torch.rand(4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    region = robustfw.make("uncertainty", "l2:radius=0.1").at(x)
+    problem = InnerProblem(lambda moved: moved**2, losses.cross_entropy, x, torch.tensor([0, 1, 2, 0]), region)
+    expected = problem.value_and_grad(region.zero())
+    torch.testing.assert_close(problem.linearized(), expected, rtol=0, atol=0)
+    rows = torch.tensor([2, 0])
+    torch.testing.assert_close(problem.over(region.scaled(3.0)).linearized(), expected, rtol=0, atol=0)
+    torch.testing.assert_close(problem[rows].linearized(), tuple(each[rows] for each in expected), rtol=0, atol=0)
+    assert problem.passes == Passes(forward=8, backward=8)
+    twice = problem.over(Twice(region))
+    torch.testing.assert_close(twice.linearized()[1], 2 * expected[1])
+    again = problem.over(Twice(region).scaled(0.5)).linearized()[1]
+    torch.testing.assert_close(again, 2 * expected[1], msg="a multiple of a set moves x as the set does")
+    other = problem.towards(torch.zeros(4, dtype=torch.long))
+    torch.testing.assert_close(other.linearized(), other.value_and_grad(region.zero()), rtol=0, atol=0)
+    assert not torch.equal(other.linearized()[1], expected[1])
 
 
 def test_a_row_that_reaches_the_goal_is_worth_infinity():

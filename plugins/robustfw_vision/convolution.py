@@ -1,14 +1,16 @@
-"""The convolution that reads the image: its gradient with respect to few channels, faster than torch's on a CPU."""
+"""Convolutions with gradients that torch is slow at on a CPU: for few channels, and for the weights on small maps."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 Pair = tuple[int, int]
+SMALL, WIDE = 8, 80
+"""Maps of at most so many columns are laid side by side, in strips of at most so many."""
 
 
 class InputConv2d(nn.Conv2d):
@@ -22,35 +24,68 @@ class InputConv2d(nn.Conv2d):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if not self.pays(input):
-            return super().forward(input)
-        if torch.is_autocast_enabled("cpu"):  # a Function's own code is not cast for it
-            dtype = torch.get_autocast_dtype("cpu")
-            input, weight = input.to(dtype), self.weight.to(dtype)
-            bias = None if self.bias is None else self.bias.to(dtype)
-        else:
-            weight, bias = self.weight, self.bias
-        convolved: Tensor = _Convolution.apply(input, weight, bias, self.stride, self.padding, self.dilation)
-        return convolved
+        return _convolved(self, input, folds=True) if self.pays(input) else super().forward(input)
 
     def pays(self, input: Tensor) -> bool:
         """Whether there is a gradient to compute with which torch is slow."""
-        plain = self.groups == 1 and self.padding_mode == "zeros" and not isinstance(self.padding, str)
-        return plain and input.dim() == 4 and input.requires_grad and input.device.type == "cpu"
+        return _plain(self, input) and input.requires_grad
+
+
+class HiddenConv2d(nn.Conv2d):
+    """`torch.nn.Conv2d`, the same function and the same parameters, for later layers of a net, where maps are small.
+
+    In half precision torch's gradient with respect to the weights goes through each image line by line: on lines of two
+    to eight pixels it takes three to ten times as long as the convolution itself. Here images are laid side by side
+    first, zeros between them, so that lines are long. Elsewhere, and where weights are fixed, it is torch's own.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return _convolved(self, input, folds=False) if self.pays(input) else super().forward(input)
+
+    def pays(self, input: Tensor) -> bool:
+        """Whether there is a gradient to compute with which torch is slow."""
+        half = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
+        small = half == torch.bfloat16 and input.shape[-1] <= SMALL
+        learning = self.weight.requires_grad and torch.is_grad_enabled()
+        return small and learning and _plain(self, input) and self._even()
+
+    def _even(self) -> bool:
+        """Whether a step over the output is one over the input, and no zeros are seen but those beside the filter."""
+        padding = [] if isinstance(self.padding, str) else self.padding
+        narrow = all(2 * p < k for p, k in zip(padding, self.kernel_size, strict=True))
+        return narrow and tuple(self.stride) == tuple(self.dilation) == (1, 1)
+
+
+def _plain(layer: nn.Conv2d, input: Tensor) -> bool:
+    """Whether the layer is one that is computed here: on a CPU, of batches, without groups, padded by zeros."""
+    simple = layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    return simple and input.dim() == 4 and input.device.type == "cpu"
+
+
+def _convolved(layer: nn.Conv2d, x: Tensor, *, folds: bool) -> Tensor:
+    """What the layer makes of x, in the precision that autocast asks for."""
+    weight, bias = layer.weight, layer.bias
+    if torch.is_autocast_enabled("cpu"):  # a Function's own code is not cast for it
+        dtype = torch.get_autocast_dtype("cpu")
+        x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    convolved: Tensor = _Convolution.apply(x, weight, bias, layer.stride, layer.padding, layer.dilation, folds)
+    return convolved
 
 
 class _Convolution(torch.autograd.Function):
-    """y = W * x + b, differentiable as often as one likes, forwards as well."""
+    """y = W * x + b, differentiable as often as one likes, forwards as well. ``folds``: ∂J/∂x is `folded`."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
+    def forward(
+        x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair, folds: bool
+    ) -> Tensor:
         return F.conv2d(x, weight, bias, stride, padding, dilation)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, weight, bias, *ctx.form = inputs
+        x, weight, bias, *ctx.form, ctx.folds = inputs
         ctx.save_for_backward(x, weight)
         ctx.save_for_forward(x, weight)
         ctx.biased = bias is not None
@@ -59,13 +94,14 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad[:3]
-        found = [None, None, None]
-        if of_weight or of_bias:
-            stride, padding, dilation = ctx.form
-            found = torch.ops.aten.convolution_backward(
-                grad, x, weight, [len(weight)], stride, padding, dilation, False, [0, 0], 1, [False, of_weight, of_bias]
-            )
-        return (folded(grad, weight, x.shape[2:], *ctx.form) if of_x else None, *found[1:], None, None, None)
+        folds, strips = of_x and ctx.folds, of_weight and not ctx.folds and not torch.is_grad_enabled() and len(x)
+        wanted = [of_x and not folds, of_weight and not strips, of_bias]
+        found = _gradients(grad, x, weight, *ctx.form, wanted=wanted)
+        if folds:
+            found[0] = folded(grad, weight, x.shape[2:], *ctx.form)
+        if strips:
+            found[1] = _side_by_side(grad, x, weight, ctx.form[1])
+        return (*found, None, None, None, None)
 
     @staticmethod
     def jvp(ctx: Any, x: Tensor | None, weight: Tensor | None, bias: Tensor | None, *_: None) -> Tensor | None:
@@ -74,6 +110,38 @@ class _Convolution(torch.autograd.Function):
         parts += [] if weight is None else [F.conv2d(at, weight, None, *ctx.form)]
         total = sum(parts[1:], parts[0]) if parts else None
         return total if bias is None else bias[:, None, None] + (0 if total is None else total)
+
+
+def _gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair, *, wanted: list[bool]
+) -> list[Tensor | None]:
+    """torch's gradients with respect to x, weight and bias, as far as they are wanted."""
+    if not any(wanted):
+        return [None, None, None]
+    form = (stride, padding, dilation, False, (0, 0), 1)
+    return list(torch.ops.aten.convolution_backward(grad, x, weight, [len(weight)], *form, wanted))
+
+
+def _side_by_side(grad: Tensor, x: Tensor, weight: Tensor, padding: Pair) -> Tensor:
+    """∂J/∂W of a convolution of stride 1, by torch, of wide images: several in a row, ``padding`` zeros between them.
+
+    The gradients lie at the places of their images in the strip, with zeros between them as well, and so meet the same
+    pixels as before.
+    """
+    width, gap = x.shape[3], padding[1]
+    several = max(n for n in range(1, max(1, WIDE // (width + gap)) + 1) if len(x) % n == 0)
+    strips, gradients = (_strips(each, several, width + gap) for each in (x, grad))
+    reach = strips.shape[3] + 2 * gap - weight.shape[3] + 1
+    found = _gradients(gradients[..., :reach], strips, weight, (1, 1), padding, (1, 1), wanted=[False, True, False])[1]
+    return cast(Tensor, found)
+
+
+def _strips(images: Tensor, several: int, step: int) -> Tensor:
+    """Images side by side, ``step`` columns from one to the next, the rest 0: (n/several, c, h, several·step)."""
+    batch, channels, height, width = images.shape
+    strips = images.new_zeros((batch // several, height, several, step, channels))
+    strips[:, :, :, :width] = images.view(batch // several, several, channels, height, width).permute(0, 3, 1, 4, 2)
+    return strips.view(batch // several, height, several * step, channels).permute(0, 3, 1, 2)
 
 
 def folded(grad: Tensor, weight: Tensor, size: torch.Size, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:

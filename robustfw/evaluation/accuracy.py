@@ -181,7 +181,7 @@ def _withstood(problem: InnerProblem, attacks: Sequence[Attack], bounds: Bounds,
 
 
 def _zero_gradients(problem: InnerProblem) -> int:
-    _, gradient = problem.value_and_grad(problem.region.zero())
+    _, gradient = problem.linearized()
     return int((norms(gradient) == 0).sum())
 
 

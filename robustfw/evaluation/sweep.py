@@ -125,28 +125,33 @@ class _Batch:
     def region(self, rows: Tensor, factors: Tensor) -> Region:
         return within_range(self.uncertainty.at(self.x[rows]).scaled(factors), self.x[rows], self.bounds)
 
-    def attacked(self, rows: Tensor, factors: Tensor, start: Tensor | None) -> tuple[Tensor, Tensor]:
-        """δ for some of the rows, each within its own multiple of 𝒰, and which of them fool the net."""
+    def problem(self, rows: Tensor, factors: Tensor, start: Tensor | None = None) -> InnerProblem:
+        """The problem of some of the rows, each within its own multiple of 𝒰."""
         region = self.region(rows, factors)
         begin = None if start is None else region.project(start)
-        problem = InnerProblem(
+        return InnerProblem(
             self.model, self.loss, self.x[rows], self.y[rows], region, losses.misclassified, start=begin
         )
+
+    def attacked(self, problem: InnerProblem) -> tuple[Tensor, Tensor]:
+        """δ for the rows of a problem, and which of them fool the net."""
         delta = maximized(self.attack, problem, self.generator)
-        check_membership(region.violation(delta), delta, self.attack)
+        check_membership(problem.region.violation(delta), delta, self.attack)
         with torch.no_grad():
-            logits = self.model(applied(region, self.x[rows], delta, self.bounds))
-        return delta, losses.misclassified(logits, self.y[rows])
+            logits = self.model(applied(problem.region, problem.x, delta, self.bounds))
+        return delta, losses.misclassified(logits, problem.y)
 
     def independent(self, factors: Sequence[float]) -> Fooled:
         """Every factor on its own; only what is wrong from the start is not attacked."""
         wrong = self.wrong()
         right, smallest = (~wrong).nonzero()[:, 0], torch.where(wrong, 0.0, torch.inf)
         at = wrong[:, None].repeat(1, len(factors))
+        problem = self.problem(right, self._all(right, 1)) if len(right) else None
         for point, factor in enumerate(factors):
-            if not len(right) or factor == 0:  # nothing to attack, or nothing to attack with
+            if problem is None or factor == 0:  # nothing to attack, or nothing to attack with
                 continue
-            _, fooled = self.attacked(right, self._all(right, factor), None)
+            problem = problem.over(self.region(right, self._all(right, factor)))
+            _, fooled = self.attacked(problem)
             at[right, point] = fooled
             smallest[right[fooled]] = smallest[right[fooled]].clamp(max=factor)
         return Fooled(at, smallest)
@@ -159,7 +164,7 @@ class _Batch:
         for factor in factors:
             if not len(standing) or factor == 0:
                 continue
-            found, fooled = self.attacked(standing, self._all(standing, factor), delta)
+            found, fooled = self.attacked(self.problem(standing, self._all(standing, factor), delta))
             best = found.new_zeros((len(wrong), *found.shape[1:])) if best is None else best
             best[standing] = found
             smallest[standing[fooled]] = factor
@@ -175,7 +180,7 @@ class _Batch:
         rows = ((above > 0) & above.isfinite()).nonzero()[:, 0]
         for _ in range(bisections if len(rows) else 0):
             middle = (above[rows] + below[rows]) / 2
-            found, fooled = self.attacked(rows, middle, delta[rows])
+            found, fooled = self.attacked(self.problem(rows, middle, delta[rows]))
             above[rows[fooled]], below[rows[~fooled]] = middle[fooled], middle[~fooled]
             delta[rows[fooled]] = found[fooled]
 

@@ -80,22 +80,33 @@ def craft(
         seen += len(y)
         with frozen(model):
             with torch.no_grad():
-                right = ~losses.misclassified(model(x), y)
+                logits = model(x)
+            right = ~losses.misclassified(logits, y)
+            problem: InnerProblem | None = None
             for number, uncertainty in enumerate(uncertainties):
                 region = region_at(x[right], uncertainty, bounds)
-                problem = InnerProblem(model, loss, x[right], y[right], region, losses.misclassified)
-                found = _fooled(problem, attack, bounds, generator, index[right], number)
+                if problem is None:
+                    problem = InnerProblem(model, loss, x[right], y[right], region, losses.misclassified)
+                problem = problem.over(region)
+                found = _fooled(problem, attack, bounds, generator, logits[right], index[right], number)
                 yield Examples(**{name: tensor.cpu() for name, tensor in found.tensors().items()})
 
 
 def _fooled(
-    problem: InnerProblem, attack: Attack, bounds: Bounds, generator: torch.Generator, index: Tensor, number: int
+    problem: InnerProblem,
+    attack: Attack,
+    bounds: Bounds,
+    generator: torch.Generator,
+    logits: Tensor,
+    index: Tensor,
+    number: int,
 ) -> Examples:
+    """Of the rows of a problem, with their logits and numbers, those that the attack fools within the set."""
     delta = maximized(attack, problem, generator)
     check_membership(problem.region.violation(delta), delta, attack)
     moved = applied(problem.region, problem.x, delta, bounds)
     with torch.no_grad():
-        before, after = (problem.forward(each).double().softmax(1) for each in (problem.x, moved))
+        before, after = (each.double().softmax(1) for each in (logits, problem.forward(moved)))
     label = after.argmax(1)
     rows = label != problem.y
     confidence = torch.stack([before.gather(1, problem.y[:, None])[:, 0], after.amax(1)], 1).float()

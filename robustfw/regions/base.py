@@ -67,6 +67,11 @@ class Region(ABC):
         """
         return x + delta
 
+    @property
+    def additive(self) -> bool:
+        """Whether x̃ is x + δ, so that the gradient in δ at 0 is that in x, whatever the set."""
+        return type(self).apply is Region.apply
+
     def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
         """A move of steepest ascent from δ in the set's own geometry: argmax ⟨direction, s⟩, s ∈ step·𝒰.
 
@@ -161,6 +166,13 @@ class Scaled(Region):
     @property
     def convex(self) -> bool:
         return self.region.convex
+
+    @property
+    def additive(self) -> bool:
+        return self.region.additive
+
+    def apply(self, x: Tensor, delta: Tensor) -> Tensor:
+        return self.region.apply(x, delta)
 
     def _unscaled(self, point: Tensor) -> Tensor:
         return point / self.factor.clamp(min=torch.finfo(self.factor.dtype).tiny)

@@ -42,6 +42,12 @@ def test_by_hand():
     assert found.per_class == ((5, 4, 2), (0, 0, 0))
 
 
+def test_the_fast_method_takes_one_gradient_of_each_correct_example():
+    """The one that says whether there is a gradient is the one that the step goes by."""
+    found = measured(line(0.4, 0.55, 0.65, 0.75, 0.95))
+    assert (found.forward_passes, found.backward_passes) == (4, 4)
+
+
 def test_nothing_to_evaluate():
     with pytest.raises(DataError, match="not one example to evaluate"):
         measured(line())

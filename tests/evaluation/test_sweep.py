@@ -56,6 +56,30 @@ def test_bisection_halves_the_distance_between_two_points():
     assert 0.23 <= fine <= 0.23 + 0.5 / 64 + 1e-6
 
 
+class Counted(OneNumber):
+    """Counts the passes that keep a graph, and those that keep none."""
+
+    def __init__(self):
+        super().__init__()
+        self.passes = {True: 0, False: 0}
+
+    def forward(self, x):
+        self.passes[torch.is_grad_enabled()] += 1
+        return super().forward(x)
+
+
+def test_a_fast_attack_takes_its_gradient_once_for_all_radii():
+    net = Counted()
+    swept(net, VALUES[:3], nested=False)
+    assert net.passes == {True: 1, False: 1 + len(FACTORS) - 1}, "one verdict at the start and one for each radius"
+
+
+def test_many_steps_take_their_own():
+    net = Counted()
+    swept(net, VALUES[:3], nested=False, attack="pgd:steps=3,random_start=false", spec="linf:radius=0.001")
+    assert net.passes[True] == 3 * (len(FACTORS) - 1)
+
+
 def test_accuracy_never_rises():
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
