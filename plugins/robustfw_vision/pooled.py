@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, cast
 
 import torch
@@ -98,17 +99,29 @@ def _gathered(grad: Tensor, weight: Tensor, places: Tensor, size: torch.Size, pa
 def _within_window(width: int, places: Tensor, pool: int) -> Tensor:
     """Which row of the table each largest value takes: its filter's, and of these its place's within its window."""
     filters = places.shape[1]
-    plane = torch.arange(int(places.shape[2] * pool + pool) * width, dtype=torch.int32)
-    of_place = plane // width % pool * pool + plane % width % pool
-    first = torch.arange(0, filters * pool**2, pool**2, dtype=torch.int32)
+    of_place, first = _numbered(width, int(places.shape[2]) * pool + pool, filters, pool)
     return of_place.index_select(0, places.permute(0, 2, 3, 1).flatten()).view(-1, filters) + first
+
+
+@functools.lru_cache(maxsize=16)
+def _numbered(width: int, rows: int, filters: int, pool: int) -> tuple[Tensor, Tensor]:
+    """For each place of a plane its number within its window, (rows · width,), and each filter's first row."""
+    plane = torch.arange(rows * width, dtype=torch.int32)
+    return plane // width % pool * pool + plane % width % pool, torch.arange(filters, dtype=torch.int32) * pool**2
 
 
 def _moved(weight: Tensor, pool: int) -> Tensor:
     """Each filter at each place of a window: (filters · pool², channels · patch)."""
-    filters, channels, *sides = weight.shape
-    table = weight.new_zeros((filters, pool, pool, channels, *(side + pool - 1 for side in sides)))
+    places = _entries(int(weight.shape[1]), tuple(weight.shape[2:]), pool)
+    return F.pad(weight.flatten(1), (0, 1)).index_select(1, places.flatten()).view(-1, places.shape[1])
+
+
+@functools.lru_cache(maxsize=16)
+def _entries(channels: int, sides: Pair, pool: int) -> Tensor:
+    """For each place of a window and entry of a patch: which entry of the filter is there; the one past all is 0."""
+    size = channels * sides[0] * sides[1]
+    table = torch.full((pool, pool, channels, sides[0] + pool - 1, sides[1] + pool - 1), size)
     for i in range(pool):
         for j in range(pool):
-            table[:, i, j, :, i : i + sides[0], j : j + sides[1]] = weight
-    return table.view(filters * pool**2, -1)
+            table[i, j, :, i : i + sides[0], j : j + sides[1]] = torch.arange(size).view(channels, *sides)
+    return table.view(pool**2, -1)
