@@ -153,8 +153,10 @@ class Plan:
                     yield self._shown(self.run(mode, net, 0), self.collection(mode, source, 0))
 
     def _audits(self, mode: str) -> Iterator[Job]:
-        flags = [f for key, value in self.experiment.audit.items() for f in (f"--{key}", str(value))]
-        for net in self.experiment.nets_of(mode) if flags else ():
+        options = self.experiment.audit
+        flags = [f for key, value in options.items() if key != "examples" for f in (f"--{key}", str(value))]
+        flags += self._first(options.get("examples"))
+        for net in self.experiment.nets_of(mode) if options else ():
             run = self.run(mode, net, 0)
             yield Job(("audit", run, *flags, *self._subject()), "result", run, needs=(run,), cost=3.0)
 
