@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,7 +26,9 @@ RECIPE, FINDINGS = "recipe.toml", "reproduction.json"
 @click.option("--budget", metavar="NAME", default="full", show_default=True, help="How long to train, by the recipe.")
 @click.option("--quick", "budget", flag_value="quick", help="As --budget quick.")
 @click.option("--paper", "budget", flag_value="paper", help="As --budget paper.")
-@click.option("--mode", "modes", metavar="NAME", multiple=True, help="A mode of the recipe; may be repeated. [its own]")
+@click.option(
+    "--mode", "modes", metavar="NAME", multiple=True, help="A mode of the recipe; may be repeated. [the budget's]"
+)
 @click.option("--faithful", "modes", flag_value="faithful", multiple=True, help="As --mode faithful.")
 @click.option("--exact", "modes", flag_value="exact", multiple=True, help="As --mode exact.")
 @click.option("--model", metavar="SPEC", help="Another model than the recipe's, for all nets.")
@@ -65,7 +67,7 @@ def reproduce(
     at_a_time = processes or min(2, os.cpu_count() or 1)
     threads = max(1, (os.cpu_count() or 1) // at_a_time)
     data = None if data_dir is None else str(data_dir.resolve())
-    plan = Plan(experiment, _modes(experiment.modes, modes), budget, seeds, data)
+    plan = Plan(experiment, experiment.modes_of(budget, modes), budget, seeds, data)
     jobs = plan.jobs()
     _prepare(folder, text)
     console.line(f"{experiment.title}: {len(jobs)} commands in {folder}")
@@ -88,15 +90,6 @@ def _text(recipe: str) -> tuple[str, str]:
         return path.stem, path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror}") from error
-
-
-def _modes(known: dict[str, Any], asked: tuple[str, ...]) -> tuple[str, ...]:
-    from robustfw.options import suggest
-
-    for mode in asked:
-        if mode not in known:
-            raise UsageError(f"the recipe has no mode {mode!r}; {suggest(mode, known)}")
-    return tuple(mode for mode in known if mode in asked or not (asked or known[mode].on_demand))
 
 
 def _prepare(folder: Path, text: str) -> None:

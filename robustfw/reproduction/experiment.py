@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
@@ -76,6 +76,8 @@ class Budget:
     """Of the examples that a measurement names; one that names no number takes all that there are."""
     common: Parts = attrs.field(factory=dict)
     """Other parts that it changes, for all nets."""
+    modes: tuple[str, ...] = ()
+    """Those that are run where none is asked for; if it names none, all that are not on demand."""
 
     def examples(self, stated: int | None) -> int | None:
         """Of how many examples a measurement of the recipe is made."""
@@ -158,11 +160,23 @@ class Experiment:
         """All nets but the baseline."""
         return [name for name in self.nets if name != self.baseline]
 
+    def budget(self, name: str) -> Budget:
+        """A budget by name."""
+        if name not in self.budgets:
+            raise UsageError(f"no budget named {name!r}; {suggest(name, self.budgets)}")
+        return self.budgets[name]
+
+    def modes_of(self, budget: str, asked: Collection[str] = ()) -> tuple[str, ...]:
+        """The modes that are run: those asked for, or the budget's own, in the order of the recipe."""
+        wanted = asked or self.budget(budget).modes
+        for mode in wanted:
+            if mode not in self.modes:
+                raise UsageError(f"the recipe has no mode {mode!r}; {suggest(mode, self.modes)}")
+        return tuple(name for name, mode in self.modes.items() if name in wanted or not (wanted or mode.on_demand))
+
     def parts(self, mode: str, net: str, budget: str) -> Parts:
         """What a net is trained by; what is said later wins: for all, budget, mode, net, net in the mode."""
-        if budget not in self.budgets:
-            raise UsageError(f"no budget named {budget!r}; {suggest(budget, self.budgets)}")
-        change, within = self.modes[mode], self.budgets[budget]
+        change, within = self.modes[mode], self.budget(budget)
         layers = [self.common, within.common, change.common, self.nets.get(net, {}), change.nets.get(net, {})]
         return merged([*layers, {"train": within.train}])
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from robustfw import UsageError, registry
-from robustfw.cli.reproduce import _modes
 from robustfw.recipe import Recipe
 from robustfw.reproduction.experiment import KINDS, Experiment, merged
 from robustfw.reproduction.plan import Plan
@@ -76,10 +75,20 @@ def test_another_model_is_everybodys_but_for_nets_that_name_one():
 
 
 def test_modes_on_demand_are_run_where_they_are_asked_for():
-    modes = Experiment.read(SHIPPED["cifar10"].text, "cifar10").modes
-    assert _modes(modes, ()) == ("exact",)
-    assert _modes(modes, ("faithful",)) == ("faithful",)
-    assert _modes(modes, ("faithful", "exact")) == ("exact", "faithful")
+    experiment = Experiment.read(SHIPPED["cifar10"].text, "cifar10")
+    assert experiment.modes_of("full") == ("exact",)
+    assert experiment.modes_of("full", ("faithful",)) == ("faithful",)
+    assert experiment.modes_of("full", ("faithful", "exact")) == ("exact", "faithful")
+
+
+def test_a_budget_may_have_modes_of_its_own():
+    experiment = Experiment.read(SHIPPED["mnist"].text, "mnist")
+    assert experiment.modes_of("full") == ("exact", "faithful")
+    assert experiment.modes_of("quick") == ("exact",)
+    assert experiment.modes_of("quick", ("faithful",)) == ("faithful",)
+    other = Experiment.read(SHIPPED["mnist"].text.replace('modes = ["exact"]', 'modes = ["exat"]'), "mnist")
+    with pytest.raises(UsageError, match="no mode 'exat'; did you mean exact"):
+        other.modes_of("quick")
 
 
 def test_without_its_box_an_l1_step_is_one_pixel():
