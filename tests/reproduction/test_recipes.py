@@ -198,4 +198,4 @@ def test_a_small_budget_shrinks_what_is_no_part_of_the_papers_table():
     assert all("--attack single-step --examples 2500" in command for command in compared)
     audited = [job.command for job in jobs if job.command.startswith("robustfw audit")]
     assert len(audited) == 4
-    assert all("--examples 25" in command for command in audited)
+    assert all("--examples 15" in command for command in audited)
