@@ -7,7 +7,8 @@ most 1.25, which leaves room for the logarithm of d log d and for caches: 3,000 
 exit status is 1 if not.
 
 Method: one process, sizes in turns; the exponent is the slope of a straight line through the logarithms of the median
-times over the larger half of the sizes, where constant costs no longer count. Threads are reported as a speed-up.
+times over the larger half of the sizes, where constant costs no longer count. Along threads it is −1 where twice as
+many take half the time; there is no claim for these.
 
     python -m benchmarks.scaling [--rounds N] [--data-dir DIR] [--out FILE] [--json]
 """
@@ -65,7 +66,7 @@ def measured(what: str, along: str, ways: dict[float, Way], rounds: int) -> dict
     """A row: the median times, and the exponent over the larger half."""
     seconds = in_turns({str(size): way for size, way in ways.items()}, rounds)
     sizes, medians = list(ways), [Spread.of(taken).median for taken in seconds.values()]
-    half = len(sizes) // 2
+    half = len(sizes) // 2 if len(sizes) > 3 else 0
     found = exponent(sizes[half:], medians[half:])
     return {
         "what": what,
@@ -97,17 +98,20 @@ def rows(root: Any, rounds: int) -> list[dict[str, Any]]:
     return table
 
 
-def speedup(root: Any, rounds: int) -> float:
-    """One thread's time over that of all, for an attack."""
+def along_threads(root: Any, rounds: int) -> dict[str, Any]:
+    """A row for an attack by one thread, by two, by four …, as many as there are."""
     splits = robustfw.make("dataset", "mnist").load(root)
     net = robustfw.make("model", "paper-mnist").build(splits.spec).eval()
-    x, y = next(splits.test.in_order(400))
-    whole = torch.get_num_threads()
-    times = []
-    for threads in (1, whole):
+    whole, run = torch.get_num_threads(), attack(net, *next(splits.test.in_order(400)), "linf:radius=0.1", 5)
+
+    def by(threads: int) -> None:
         torch.set_num_threads(threads)
-        times.append(Spread.of(in_turns({"": attack(net, x, y, "linf:radius=0.1", 5)}, rounds)[""]).median)
-    return times[0] / times[1]
+        run()
+
+    counts = [2**k for k in range(whole.bit_length())]
+    row = measured("PGD-5, linf, batch of 400", "threads", {n: functools.partial(by, n) for n in counts}, rounds)
+    torch.set_num_threads(whole)
+    return row
 
 
 def holds(table: list[dict[str, Any]]) -> bool:
@@ -128,10 +132,11 @@ def main() -> int:
     root = data_root(options.data_dir)
     try:
         table = rows(root, options.rounds)
-        gain = f"{speedup(root, options.rounds):.2f} with {torch.get_num_threads()} threads"
+        if torch.get_num_threads() > 1:
+            table.append(along_threads(root, options.rounds))
     except robustfw.RobustfwError as error:
         parser.error(str(error))
-    leave(options, "scaling", [markdown(table, COLUMNS)], table, circumstances([], rounds=options.rounds, speedup=gain))
+    leave(options, "scaling", [markdown(table, COLUMNS)], table, circumstances([], rounds=options.rounds))
     return 0 if holds(table) else 1
 
 

@@ -81,6 +81,8 @@ def test_rows_of_scaling_have_the_larger_half_fitted():
     row = scaling.measured("sleep", "size", {1.0: int, 2.0: int, 4.0: int}, rounds=2)
     assert row["sizes"] == [1.0, 2.0, 4.0]
     assert len(row["seconds"]) == 3
+    two = scaling.measured("sleep", "threads", {1.0: int, 2.0: int}, rounds=2)
+    assert two["exponent"] == pytest.approx(scaling.exponent(two["sizes"], two["seconds"])), "where there are few, all"
     assert callable(scaling.oracle("l1", 4.0, 50, "project"))
     assert scaling.oracle("l1", 4.0, 50, "project")().shape == (scaling.ROWS, 50)
 
