@@ -33,7 +33,7 @@ RECIPE, FINDINGS = "recipe.toml", "reproduction.json"
 @click.option("--exact", "modes", flag_value="exact", multiple=True, help="As --mode exact.")
 @click.option("--model", metavar="SPEC", help="Another model than the recipe's, for all nets.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder. [reproductions/RECIPE-BUDGET, and the model's]")
-@click.option("--processes", type=click.IntRange(min=1), help="Commands at a time. [2, if there are as many cores]")
+@click.option("--processes", type=click.IntRange(min=1), help="Commands at a time. [the recipe's]")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where data files are. [ROBUSTFW_DATA]")
 def reproduce(
     recipe: str,
@@ -64,7 +64,7 @@ def reproduce(
         spec = registry.installed().spell(registry.installed().make("model", model), brief=True)
         experiment, text = experiment.with_model(spec), f"# by --model {spec}\n{text}"
         folder = out or folder.with_name(f"{folder.name}-{spec.partition(':')[0]}")
-    at_a_time = processes or min(2, os.cpu_count() or 1)
+    at_a_time = processes or min(experiment.processes, os.cpu_count() or 1)
     threads = max(1, (os.cpu_count() or 1) // at_a_time)
     data = None if data_dir is None else str(data_dir.resolve())
     plan = Plan(experiment, experiment.modes_of(budget, modes), budget, seeds, data)

@@ -115,6 +115,8 @@ class Experiment:
     """Options of ``robustfw audit``; not run if empty."""
     weights: str = "best"
     """Of each net, those that are measured: of highest robust validation accuracy, or of the last epoch."""
+    processes: int = 2
+    """Commands at a time, if there are as many cores: small nets leave cores idle, large ones wait for the memory."""
 
     @classmethod
     def read(cls, text: str, where: str) -> Experiment:
@@ -131,6 +133,9 @@ class Experiment:
             raise UsageError(f"the recipe {where} has no table [nets.…]: it is one for robustfw train")
         if tables.get("weights", "best") not in ("best", "last"):
             raise UsageError(f"{where}: weights are best or last, not {tables['weights']!r}")
+        processes = tables.get("processes", 1)
+        if type(processes) is not int or processes < 1:
+            raise UsageError(f"{where}: processes is a whole number from 1 on, not {processes!r}")
         _check_keys(cls, tables, where)
         return _build(
             cls,

@@ -81,6 +81,17 @@ def test_modes_on_demand_are_run_where_they_are_asked_for():
     assert experiment.modes_of("full", ("faithful", "exact")) == ("exact", "faithful")
 
 
+def test_a_recipe_says_how_many_commands_run_at_a_time():
+    assert {name: Experiment.read(SHIPPED[name].text, name).processes for name in ("mnist", "cifar10")} == {
+        "mnist": 2,
+        "cifar10": 1,
+    }
+    for wrong in ("0", "true", "1.5", '"2"'):
+        text = SHIPPED["cifar10"].text.replace("processes = 1 ", f"processes = {wrong} ")
+        with pytest.raises(UsageError, match="cifar10: processes is a whole number from 1 on, not "):
+            Experiment.read(text, "cifar10")
+
+
 def test_a_budget_may_have_modes_of_its_own():
     experiment = Experiment.read(SHIPPED["mnist"].text, "mnist")
     assert experiment.modes_of("full") == ("exact", "faithful")
