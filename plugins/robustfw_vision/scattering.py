@@ -64,7 +64,9 @@ class Scattering2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         with full_precision(x.device):  # which would take the products for half precision's
-            return self._scattered(x.to(wide(x.dtype))).to(x.dtype)
+            # torch's transform of an empty batch fails with some versions of MKL
+            filled = x if len(x) else torch.cat([x, x.new_zeros((1, *x.shape[1:]))])
+            return self._scattered(filled.to(wide(x.dtype)))[: len(x)].to(x.dtype)
 
     def _scattered(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]

@@ -160,7 +160,10 @@ def test_half_precision_is_computed_in_single():
 
 
 def test_an_empty_batch():
-    assert built((8, 8))(torch.zeros(0, 1, 8, 8, dtype=torch.float64)).shape == (0, 25, 2, 2)
+    x = torch.zeros(0, 1, 8, 8, dtype=torch.float64, requires_grad=True)
+    found = built((8, 8))(x)
+    assert found.shape == (0, 25, 2, 2)
+    assert torch.autograd.grad(found.sum(), x)[0].shape == x.shape
 
 
 def test_filters_are_not_in_the_checkpoint_and_nothing_in_it_is_learnt():
