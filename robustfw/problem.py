@@ -64,9 +64,9 @@ class InnerProblem:
         some._found.extend((values[rows], gradient[rows]) for values, gradient in self._found)
         return some
 
-    def over(self, region: Region, start: Tensor | None = None) -> InnerProblem:
+    def over(self, region: Region) -> InnerProblem:
         """The same rows over another set; what is known of J at x is kept, if both sets add δ to x."""
-        other = attrs.evolve(self, region=region, start=start)
+        other = attrs.evolve(self, region=region, start=None)
         if region.additive and self.region.additive:
             other._found.extend(self._found)
         return other
