@@ -59,6 +59,39 @@ class Sgd(Optimizer):
 
 @final
 @attrs.frozen
+class Muon(Optimizer):
+    """Orthogonalised momentum for the filters of convolutions, gradient descent for all other parameters (Jordan 2024).
+
+    A step turns a layer's filters W, one row each, by the learning rate: W ← W − lr · ‖W‖ · O/‖O‖, where O is about the
+    nearest to the momentum of all matrices whose singular values are 1; ‖W‖ stays as it is. For nets with a norm after
+    each convolution, where only the direction of W matters.
+    """
+
+    momentum: Annotated[float, "heavy-ball momentum, Nesterov's form"] = attrs.field(
+        default=0.75, validator=[ge(0), lt(1)]
+    )
+    others: Annotated[float, "learning rate of other parameters, in units of the filters'"] = attrs.field(
+        default=8.0, validator=gt(0)
+    )
+    weight_decay: Annotated[float, "ℓ2 penalty of other parameters, added to their gradient"] = attrs.field(
+        default=5e-4, validator=ge(0)
+    )
+
+    def build(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+        """torch.optim.SGD, which is handed other gradients of filters."""
+        from robustfw.orthogonal import OrthogonalSGD
+
+        return OrthogonalSGD(
+            parameters,
+            learning_rate,
+            others=self.others * learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+        )
+
+
+@final
+@attrs.frozen
 class AdamW(Optimizer):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
 
@@ -160,6 +193,7 @@ class OneCycle(Schedule):
 @hookimpl
 def robustfw_register(add: Add) -> None:
     add("sgd", Sgd)
+    add("muon", Muon)
     add("adamw", AdamW)
     add("constant", Constant)
     add("multistep", MultiStep)

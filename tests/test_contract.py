@@ -56,6 +56,7 @@ VARIANTS = [
     ("dataset", "few-labels:dataset=(two-moons:examples=200),labels=7,repeats=3"),
     ("objective", "tangent-prop:output=loss,basis=(cae:epochs=1)"),
     ("optimizer", "sgd:momentum=0"),
+    ("optimizer", "muon:momentum=0"),
     ("schedule", "multistep:milestones=[0.1,0.2],gamma=0.5"),
 ]
 LAWS_OF = LAWS | {kind: base.laws() for kind, base in REGISTRY.kinds.items() if kind not in LAWS}

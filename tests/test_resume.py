@@ -399,7 +399,7 @@ def test_a_disk_that_is_full_from_the_start(robustfw, whole):
     "schedule",
     ["constant", "cosine", "multistep:milestones=[0.3,0.6,0.9]", "one-cycle:peak=0.5", "inverse-time:decay=0.1"],
 )
-@pytest.mark.parametrize("optimizer", ["sgd:momentum=0.9", "sgd:momentum=0", "adamw:weight_decay=0.1"])
+@pytest.mark.parametrize("optimizer", ["sgd:momentum=0.9", "sgd:momentum=0", "adamw:weight_decay=0.1", "muon"])
 def test_optimizers_and_schedules(optimizer, schedule, robustfw, watchers):
     rate = "0.01" if optimizer.startswith("adamw") else "0.1"
     arguments = (*BASE, "--epochs", "2", "--learning-rate", rate, "--optimizer", optimizer, "--schedule", schedule)
@@ -408,6 +408,16 @@ def test_optimizers_and_schedules(optimizer, schedule, robustfw, watchers):
     assert robustfw("train", "--resume", "--out", "run").status == 0
     assert_equal_runs("run", "whole")
     assert len({line["learning_rate"] for line in metrics("run")}) == (1 if schedule == "constant" else 2)
+
+
+def test_momentum_of_filters(robustfw, watchers):
+    arguments = (*BASE, "--model", "fast-cifar:widths=[8]", "--epochs", "2", "--optimizer", "muon")
+    assert robustfw("train", *arguments, "--out", "whole").status == 0
+    interrupted(robustfw, watchers, "run", arguments, epoch=1, batch=5)
+    with safe_open(checkpoint("run"), framework="pt") as file:
+        assert sum(name.endswith(".inertia") for name in file.keys()) == 2  # noqa: SIM118
+    assert robustfw("train", "--resume", "--out", "run").status == 0
+    assert_equal_runs("run", "whole")
 
 
 def test_weights_to_roll_back_to(robustfw, watchers):

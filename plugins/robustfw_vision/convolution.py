@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any, cast
 
 import torch
@@ -11,24 +13,29 @@ from torch import Tensor, nn
 Pair = tuple[int, int]
 SMALL, WIDE = 8, 80
 """Maps of at most so many columns are laid side by side, in strips of at most so many."""
+TOGETHER = 16
+"""Numbers that a CPU works on at a time."""
 
 
 class InputConv2d(nn.Conv2d):
     """`torch.nn.Conv2d`, the same function and the same parameters, for the first layer of a net.
 
-    An attack needs ∂J/∂x. With respect to an input of one or three channels, torch's convolution on a CPU takes longer
-    than the rest of a small net: it runs a convolution with one or three filters. Here the columns of the gradient
-    are one matrix product, Wᵀ ∂J/∂y, and they are added up plane by plane, each moved by the place of its weight, in
-    float32 whatever the precision of the net.
-    Where there is no such gradient to compute, and on other devices, it is torch's own.
+    An attack needs ∂J/∂x. With respect to an input of one or three channels torch takes longer than for the rest of a
+    small net: it runs a convolution with one or three filters, and a CPU works on sixteen at a time. Here the gradient
+    for a block of pixels, 4x4 or 2x2, is one output of so many channels (`blocked`). Where there is no such gradient to
+    compute, and on other devices, it is torch's own; also in half precision, where matrix units make it fast, unless
+    there is one channel.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return _convolved(self, input, folds=True) if self.pays(input) else super().forward(input)
+        return _convolved(self, input, blocks=True) if self.pays(input) else super().forward(input)
 
     def pays(self, input: Tensor) -> bool:
         """Whether there is a gradient to compute with which torch is slow."""
-        return _plain(self, input) and input.requires_grad
+        return _plain(self, input) and input.requires_grad and self._few(input) and _even(self)
+
+    def _few(self, input: Tensor) -> bool:
+        return self.in_channels == 1 if half(input) else _side(self.in_channels) > 1
 
 
 class HiddenConv2d(nn.Conv2d):
@@ -40,20 +47,18 @@ class HiddenConv2d(nn.Conv2d):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return _convolved(self, input, folds=False) if self.pays(input) else super().forward(input)
+        return _convolved(self, input, blocks=False) if self.pays(input) else super().forward(input)
 
     def pays(self, input: Tensor) -> bool:
         """Whether there is a gradient to compute with which torch is slow."""
-        half = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
-        small = half == torch.bfloat16 and input.shape[-1] <= SMALL
+        small = _dtype(input) == torch.bfloat16 and input.shape[-1] <= SMALL
         learning = self.weight.requires_grad and torch.is_grad_enabled()
-        return small and learning and _plain(self, input) and self._even()
+        return small and learning and _plain(self, input) and self._narrow()
 
-    def _even(self) -> bool:
+    def _narrow(self) -> bool:
         """Whether a step over the output is one over the input, and no zeros are seen but those beside the filter."""
         padding = [] if isinstance(self.padding, str) else self.padding
-        narrow = all(2 * p < k for p, k in zip(padding, self.kernel_size, strict=True))
-        return narrow and tuple(self.stride) == tuple(self.dilation) == (1, 1)
+        return _even(self) and all(2 * p < k for p, k in zip(padding, self.kernel_size, strict=True))
 
 
 def _plain(layer: nn.Conv2d, input: Tensor) -> bool:
@@ -62,30 +67,45 @@ def _plain(layer: nn.Conv2d, input: Tensor) -> bool:
     return simple and input.dim() == 4 and input.device.type == "cpu"
 
 
-def _convolved(layer: nn.Conv2d, x: Tensor, *, folds: bool) -> Tensor:
+def _even(layer: nn.Conv2d) -> bool:
+    """Whether a step over the output is one over the input."""
+    return tuple(layer.stride) == tuple(layer.dilation) == (1, 1)
+
+
+def _dtype(input: Tensor) -> torch.dtype:
+    """What the layer computes in."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
+
+
+def half(input: Tensor) -> bool:
+    """Whether a layer computes in half precision."""
+    return _dtype(input) in (torch.float16, torch.bfloat16)
+
+
+def _convolved(layer: nn.Conv2d, x: Tensor, *, blocks: bool) -> Tensor:
     """What the layer makes of x, in the precision that autocast asks for."""
     weight, bias = layer.weight, layer.bias
     if torch.is_autocast_enabled("cpu"):  # a Function's own code is not cast for it
         dtype = torch.get_autocast_dtype("cpu")
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    convolved: Tensor = _Convolution.apply(x, weight, bias, layer.stride, layer.padding, layer.dilation, folds)
+    convolved: Tensor = _Convolution.apply(x, weight, bias, layer.stride, layer.padding, layer.dilation, blocks)
     return convolved
 
 
 class _Convolution(torch.autograd.Function):
-    """y = W * x + b, differentiable as often as one likes, forwards as well. ``folds``: ∂J/∂x is `folded`."""
+    """y = W * x + b, differentiable as often as one likes, forwards as well. ``blocks``: ∂J/∂x is `blocked`."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(
-        x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair, folds: bool
+        x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair, blocks: bool
     ) -> Tensor:
         return F.conv2d(x, weight, bias, stride, padding, dilation)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, weight, bias, *ctx.form, ctx.folds = inputs
+        x, weight, bias, *ctx.form, ctx.blocks = inputs
         ctx.save_for_backward(x, weight)
         ctx.save_for_forward(x, weight)
         ctx.biased = bias is not None
@@ -94,11 +114,11 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad[:3]
-        folds, strips = of_x and ctx.folds, of_weight and not ctx.folds and not torch.is_grad_enabled() and len(x)
-        wanted = [of_x and not folds, of_weight and not strips, of_bias]
+        blocks, strips = of_x and ctx.blocks, of_weight and not ctx.blocks and not torch.is_grad_enabled() and len(x)
+        wanted = [of_x and not blocks, of_weight and not strips, of_bias]
         found = _gradients(grad, x, weight, *ctx.form, wanted=wanted)
-        if folds:
-            found[0] = folded(grad, weight, x.shape[2:], *ctx.form)
+        if blocks:
+            found[0] = blocked(grad, weight, x.shape[2:], ctx.form[1])
         if strips:
             found[1] = _side_by_side(grad, x, weight, ctx.form[1])
         return (*found, None, None, None, None)
@@ -144,41 +164,41 @@ def _strips(images: Tensor, several: int, step: int) -> Tensor:
     return strips.view(batch // several, height, several * step, channels).permute(0, 3, 1, 2)
 
 
-def folded(grad: Tensor, weight: Tensor, size: torch.Size, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
-    """∂J/∂x from ∂J/∂y: each output's share for each pixel under the filter, added up where the filters overlap."""
-    if tuple(stride) == tuple(dilation) == (1, 1) and not torch.is_grad_enabled():
-        return _added_up(grad, weight, size, padding)
-    rows = grad.permute(0, 2, 3, 1).flatten(1, 2)
-    columns = weight.flatten(1).t() @ rows.transpose(1, 2)
-    whole = columns.float() if columns.dtype in (torch.float16, torch.bfloat16) else columns
-    return F.fold(whole, tuple(size), tuple(weight.shape[2:]), dilation, padding, stride).to(grad.dtype)
+def blocked(grad: Tensor, weight: Tensor, size: torch.Size, padding: Pair) -> Tensor:
+    """∂J/∂x of a convolution of stride 1, for blocks of side² pixels: a convolution of ∂J/∂y by that stride.
 
-
-def _added_up(grad: Tensor, weight: Tensor, size: torch.Size, padding: Pair) -> Tensor:
-    """The same for stride 1, where a weight's share of all pixels is the gradient's plane, moved by the weight's place.
-
-    Additions in place, which autograd need not follow here, of whole planes: several times as fast as `fold`.
+    What pixels of one block have of the outputs around them are the channels of one output: the filter, turned round,
+    at each place of the block.
     """
-    channels, *side = weight.shape[1:]
-    batch, _, height, width = grad.shape
-    shares = _product(weight.flatten(1).t(), grad.permute(0, 2, 3, 1).flatten(0, 2))
-    shares = shares.view(channels, *side, batch, height, width)
-    wide = torch.promote_types(grad.dtype, torch.float32)
-    total = grad.new_zeros((channels, batch, *(n + 2 * p for n, p in zip(size, padding, strict=True))), dtype=wide)
-    for i in range(side[0]):
-        for j in range(side[1]):
-            total[:, :, i : i + height, j : j + width] += shares[:, i, j]
-    (top, left), (rows, columns) = padding, size
-    return total[:, :, top : top + rows, left : left + columns].transpose(0, 1).to(grad.dtype)
+    filters, channels, *kernel = weight.shape
+    side = _side(channels)
+    reach = [n + side - 1 for n in kernel]
+    weights = moved(weight.flip(2, 3), side).view(filters, side**2, channels, *reach).permute(2, 1, 0, 3, 4).flatten(0, 1)
+    edges = [n - 1 - p for n, p in zip(kernel, padding, strict=True)]
+    rest = [-n % side for n in size]
+    if any(rest) or min(edges) < 0:  # a convolution pads both ends alike
+        grad = F.pad(grad, (edges[1], edges[1] + rest[1], edges[0], edges[0] + rest[0]))
+        edges = [0, 0]
+    return F.pixel_shuffle(F.conv2d(grad, weights, stride=side, padding=edges), side)[..., : size[0], : size[1]]
 
 
-def _product(few: Tensor, many: Tensor) -> Tensor:
-    """few · manyᵀ, (m, n), for m much smaller than n; by oneDNN where torch offers it.
+def _side(channels: int) -> int:
+    """Of blocks of as many numbers as a CPU works on at a time."""
+    return math.isqrt(TOGETHER // channels)
 
-    For such shapes in float32 torch's own choice, MKL, took five times as long on an AMD EPYC (78,400 rows of 32).
-    """
-    onednn = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-    if onednn is None or few.dtype != torch.float32 or few.device.type != "cpu" or not many.numel():
-        return few @ many.t()
-    product: Tensor = onednn(few.contiguous(), many.contiguous(), None, "none", [], "")
-    return product
+
+def moved(weight: Tensor, places: int) -> Tensor:
+    """Each filter at each place of a block of places² pixels: (filters · places², channels · patch)."""
+    entries = _entries(int(weight.shape[1]), tuple(weight.shape[2:]), places)
+    return F.pad(weight.flatten(1), (0, 1)).index_select(1, entries.flatten()).view(-1, entries.shape[1])
+
+
+@functools.lru_cache(maxsize=16)
+def _entries(channels: int, sides: Pair, places: int) -> Tensor:
+    """For each place of a block and entry of a patch: which entry of the filter is there; the one past all is 0."""
+    size = channels * sides[0] * sides[1]
+    table = torch.full((places, places, channels, sides[0] + places - 1, sides[1] + places - 1), size)
+    for i in range(places):
+        for j in range(places):
+            table[i, j, :, i : i + sides[0], j : j + sides[1]] = torch.arange(size).view(channels, *sides)
+    return table.view(places**2, -1)

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from robustfw import DataSpec, UsageError
 from robustfw_vision.convolution import HiddenConv2d, InputConv2d
-from robustfw_vision.pooled import PooledInputConv2d
+from robustfw_vision.pooled import PooledInputConv2d, heard
 
 
 class Standardize(nn.Module):
@@ -182,12 +182,36 @@ class ShiftedNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         mean, var = cast(Tensor, self.running_mean), cast(Tensor, self.running_var)
-        shift = self.RATE * self.shift
-        if self.training:
-            return functional.batch_norm(x, mean, var, None, shift, True, cast(float, self.momentum), self.eps)
-        scale = torch.rsqrt(var + self.eps)  # one map of the channels: a single pass over memory
-        shift = shift - mean * scale
-        return torch.addcmul(shift[:, None, None].to(x.dtype), x, scale[:, None, None].to(x.dtype))
+        momentum = cast(float, self.momentum)
+        return functional.batch_norm(x, mean, var, None, self.RATE * self.shift, self.training, momentum, self.eps)
+
+    def fixed(self) -> tuple[Tensor, Tensor]:
+        """Scale and shift of each channel in evaluation mode."""
+        mean, var = cast(Tensor, self.running_mean), cast(Tensor, self.running_var)
+        scale = torch.rsqrt(var + self.eps)
+        return scale, self.RATE * self.shift - mean * scale
+
+
+class NormedConv2d(nn.Sequential):
+    """A 3x3 convolution, perhaps a max pool, and a `ShiftedNorm`.
+
+    Evaluated, the norm is a rising line for each channel, which the pool lets pass: there it is the convolution's
+    scale and bias, and no pass over the activations. Where somebody listens to the layers, they go one by one.
+    """
+
+    def __init__(self, before: int, after: int, *, pool: int = 1) -> None:
+        convolution, norm = HiddenConv2d(before, after, 3, padding=1, bias=False), ShiftedNorm(after)
+        nn.init.dirac_(convolution.weight.data[:before])  # the first filters hand their channel on
+        super().__init__(convolution, *([nn.MaxPool2d(pool)] if pool > 1 else []), norm)
+
+    def forward(self, input: Tensor) -> Tensor:
+        convolution, *pools, norm = self
+        if self.training or any(map(heard, self)):
+            return cast(Tensor, super().forward(input))
+        scale, shift = cast(ShiftedNorm, norm).fixed()
+        weight = cast(HiddenConv2d, convolution).weight * scale[:, None, None, None]
+        x = functional.conv2d(input, weight, shift, padding=1)
+        return cast(Tensor, pools[0](x)) if pools else x
 
 
 class Scale(nn.Module):
@@ -209,8 +233,7 @@ def fast_cifar(spec: DataSpec, widths: Sequence[int], whitening: Tensor | None) 
     layers: list[nn.Module] = [_standardize(spec), ChannelsLast(), _whitened(channels, spec, whitening), nn.GELU()]
     before = 2 * 4 * channels
     for after in widths:
-        layers += [_identity(before, after), nn.MaxPool2d(2), ShiftedNorm(after), nn.GELU()]
-        layers += [_identity(after, after), ShiftedNorm(after), nn.GELU()]
+        layers += [NormedConv2d(before, after, pool=2), nn.GELU(), NormedConv2d(after, after), nn.GELU()]
         before = after
     rows, columns = ((side - 1) // 2 ** len(widths) for side in (height, width))
     head = [nn.MaxPool2d((rows, columns)), nn.Flatten(), nn.Linear(before, spec.classes, bias=False), Scale(1 / 9)]
@@ -229,13 +252,6 @@ def _whitened(channels: int, spec: DataSpec, filters: Tensor | None) -> nn.Modul
         with torch.no_grad():
             layer.weight.copy_(torch.cat([own, -own]))
     return layer.requires_grad_(False)
-
-
-def _identity(before: int, after: int) -> HiddenConv2d:
-    """A 3x3 convolution whose first filters hand their channel on; the others are drawn as torch does."""
-    layer = HiddenConv2d(before, after, 3, padding=1, bias=False)
-    nn.init.dirac_(layer.weight.data[:before])
-    return layer
 
 
 def madry_mnist(spec: DataSpec) -> nn.Module:

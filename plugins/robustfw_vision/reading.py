@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,17 @@ def _every_fifth(x: torch.Tensor, y: torch.Tensor, spec: DataSpec, validation: f
 
 def torchvision_set(name: str, spec: DataSpec, root: Path, validation: float, augment: Augment | None) -> Splits:
     """MNIST, FashionMNIST or CIFAR10 by torchvision, as uint8 tensors (n, channels, height, width)."""
+    train, test, labels = _read_once(name, root)
+    return Splits.cut(train, test, _with_labels(spec, labels), validation=validation, augment=augment)
+
+
+@functools.lru_cache(maxsize=1)
+def _read_once(name: str, root: Path) -> tuple[TensorSplit, TensorSplit, tuple[str, ...]]:
+    """Train, test, labels; torchvision hashes its files anew each time, for commands that run in one process."""
     builder = getattr(torchvision.datasets, name)
     train, test = (_read(builder, name, root, train=train) for train in (True, False))
-    spec = _with_labels(spec, tuple(name.partition(" - ")[0] for name in train.classes))  # MNIST's "0 - zero"
-    return Splits.cut(_tensors(train), _tensors(test), spec, validation=validation, augment=augment)
+    labels = tuple(name.partition(" - ")[0] for name in train.classes)  # MNIST's "0 - zero"
+    return _tensors(train), _tensors(test), labels
 
 
 def _read(builder: Callable[..., Any], name: str, root: Path, *, train: bool) -> Any:

@@ -299,7 +299,7 @@ def test_fast_cifar_learns_keeps_its_first_layer_and_comes_back_from_a_run(photo
     first = robustfw.make("model", "fast-cifar:widths=[8,8]").fitted(photographs.train).build(photographs.spec)[2]
     loaded = robustfw.load(tmp_path / "run")
     assert torch.equal(loaded[2].weight, first.weight)
-    assert not torch.equal(loaded[6].shift, torch.zeros(8))
+    assert not torch.equal(loaded[4][-1].shift, torch.zeros(8))
 
 
 @pytest.mark.parametrize("low", [False, True])
@@ -322,6 +322,27 @@ def test_a_norm_without_a_scale_shifts_eight_times_as_far(low):
             found.append((y, of_x, norm.running_mean, norm.running_var))
         torch.testing.assert_close(*found, **({"rtol": 0.05, "atol": 0.2} if low else {}))
     assert [name for name, _ in ours.named_parameters()] == ["shift"]
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_a_fixed_norm_is_the_convolutions_scale_and_bias(pool):
+    from robustfw_vision.nets import NormedConv2d
+
+    torch.manual_seed(0)
+    layers = NormedConv2d(3, 8, pool=pool).double()
+    torch.nn.init.normal_(layers[-1].shift)
+    x = torch.randn(16, 3, 7, 6, dtype=torch.float64)
+    trained = layers.train()(x)
+    alone = torch.nn.Sequential(*layers)  # the same layers, one by one
+    torch.testing.assert_close(alone(x), trained)
+    wanted = [x.requires_grad_(), *layers.parameters()]
+    found = [net.eval()(x) for net in (layers, alone)]
+    torch.testing.assert_close(*found)
+    torch.testing.assert_close(*(torch.autograd.grad(y.pow(3).sum(), wanted) for y in found))
+    heard = []
+    with layers[0].register_forward_hook(lambda layer, args, y: heard.append(y)):
+        torch.testing.assert_close(layers(x), found[0])
+    torch.testing.assert_close(heard[0], layers[0](x))
 
 
 def test_fast_cifar_needs_an_image_that_can_be_halved_so_often():
