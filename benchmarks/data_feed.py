@@ -45,7 +45,7 @@ def ours(splits: Splits, batch: int, batches: int) -> Way:
     def feed() -> None:
         order = torch.randperm(len(splits.train), generator=generator)[: batch * batches]
         for x, _ in splits.train.batches(order.split(batch)):
-            augment(x, generator)
+            augment(x, generator, 0)
 
     return feed
 

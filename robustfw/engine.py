@@ -74,7 +74,7 @@ def _steps(recipe: Recipe, splits: Splits, state: State, forward: nn.Module, net
     for x, y in splits.train.batches(map(parallel.share, left), device):
         here = (state.epoch, state.batch, parallel.rank())
         if splits.augment is not None:
-            x = splits.augment(x, generator_for(options.seed, "augment", *here))
+            x = splits.augment(x, generator_for(options.seed, "augment", *here), state.epoch)
         ask = functools.partial(
             worst_case,
             forward,

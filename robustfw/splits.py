@@ -20,8 +20,8 @@ from robustfw.losses import UNLABELLED
 Batch: TypeAlias = tuple[Tensor, Tensor]
 LABELLED_SHARE = 0.2
 """Of a training epoch, where only some examples have a label and nobody says how often these are repeated."""
-Augment: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
-"""(x, generator) ↦ x of the same shape and range; on whole batches."""
+Augment: TypeAlias = Callable[[Tensor, torch.Generator, int], Tensor]
+"""(x, generator, epoch from 0) ↦ x of the same shape and range; on whole batches."""
 
 
 class Split(ABC):

@@ -14,12 +14,16 @@ from torch.nn import functional
 @final
 @attrs.frozen
 class Crop:
-    """Each image moved by up to ``pad`` pixels, reflected at the border, and mirrored with probability 1/2."""
+    """Each image moved by up to ``pad`` pixels, reflected at the border, and mirrored in every other epoch.
+
+    Half of the images, as their bytes have it, begin mirrored: whoever sees two epochs sees both sides of each, where
+    chance would show half of them one side twice (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds").
+    """
 
     pad: int = 4
     flip: bool = True
 
-    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, x: Tensor, generator: torch.Generator, epoch: int) -> Tensor:
         """One gather for the whole batch: rows and columns are index arrays."""
         batch, _, height, width = x.shape
         padded = functional.pad(x, [self.pad] * 4, mode="reflect")
@@ -27,10 +31,14 @@ class Crop:
         rows = shifts[0] + torch.arange(height, device=x.device)
         columns = shifts[1] + torch.arange(width, device=x.device)
         if self.flip:
-            mirrored = torch.rand(batch, 1, generator=generator).to(x.device) < 0.5
-            columns = torch.where(mirrored, columns.flip(1), columns)
+            columns = torch.where(_odd(x) ^ (epoch % 2 == 1), columns.flip(1), columns)
         example = torch.arange(batch, device=x.device)[:, None, None]
         return padded.permute(0, 2, 3, 1)[example, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _odd(x: Tensor) -> Tensor:
+    """Whether an image's bytes add up to an odd number: the same in every epoch, in half of all images, (batch, 1)."""
+    return (x * 255).round().flatten(1).sum(1, keepdim=True, dtype=torch.float64) % 2 == 1
 
 
 @final
@@ -41,7 +49,7 @@ class Cutout:
     side: int
     fill: tuple[float, ...]
 
-    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, x: Tensor, generator: torch.Generator, epoch: int) -> Tensor:
         """Two index arrays are compared with the drawn corners; no image is looked at by itself."""
         batch, channels, height, width = x.shape
         first = [
@@ -62,10 +70,10 @@ class Cutout:
 class InTurn:
     """Several augmentations, one after the other."""
 
-    steps: tuple[Callable[[Tensor, torch.Generator], Tensor], ...]
+    steps: tuple[Callable[[Tensor, torch.Generator, int], Tensor], ...]
 
-    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, x: Tensor, generator: torch.Generator, epoch: int) -> Tensor:
         """They draw from one generator."""
         for step in self.steps:
-            x = step(x, generator)
+            x = step(x, generator, epoch)
         return x

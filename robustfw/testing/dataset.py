@@ -57,16 +57,17 @@ def check_apart(dataset: Dataset, seed: int) -> None:
 
 
 def check_augmentation(dataset: Dataset, seed: int) -> None:
-    """Augmentation keeps shape, type and range, and its generator alone decides it."""
+    """Augmentation keeps shape, type and range, and its generator and the epoch alone decide it."""
     splits = _loaded(dataset)
     if splits.augment is None:
         return
     x, _ = next(splits.train.in_order(8))
-    first, second = (splits.augment(x, torch.Generator().manual_seed(seed)) for _ in range(2))
-    require(first.shape == x.shape and first.dtype == x.dtype, f"augmented x is {tuple(first.shape)} {first.dtype}")
-    low, high = splits.spec.bounds or (-torch.inf, torch.inf)
-    require(bool(((first >= low) & (first <= high)).all()), "augmented x leaves the data range")
-    require(bool(torch.equal(first, second)), "the same generator augments differently")
+    for epoch in range(2):
+        first, second = (splits.augment(x, torch.Generator().manual_seed(seed), epoch) for _ in range(2))
+        require(first.shape == x.shape and first.dtype == x.dtype, f"augmented x is {tuple(first.shape)} {first.dtype}")
+        low, high = splits.spec.bounds or (-torch.inf, torch.inf)
+        require(bool(((first >= low) & (first <= high)).all()), "augmented x leaves the data range")
+        require(bool(torch.equal(first, second)), "the same generator augments differently")
 
 
 LAWS = (

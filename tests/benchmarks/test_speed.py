@@ -100,7 +100,7 @@ def test_the_feed_of_batches_augments_them(tmp_path):
     x = torch.rand(30, 3, 8, 8)
     whole = robustfw.TensorSplit(x, torch.arange(30) % 2)
     splits = robustfw.Splits(
-        whole, whole, whole, robustfw.DataSpec((3, 8, 8), 2), lambda b, _: seen.append(b.shape) or b
+        whole, whole, whole, robustfw.DataSpec((3, 8, 8), 2), lambda b, *_: seen.append(b.shape) or b
     )
     data_feed.ours(splits, batch=10, batches=3)()
     assert seen == [torch.Size([10, 3, 8, 8])] * 3

@@ -108,12 +108,14 @@ def test_crops_are_shifted_and_mirrored_copies():
     from robustfw_vision.augment import Crop
 
     x = torch.rand(200, 1, 8, 8)
-    still = Crop(pad=0, flip=True)(x, torch.Generator().manual_seed(0))
-    mirrored = (still == x.flip(3)).flatten(1).all(1)
-    kept = (still == x).flatten(1).all(1)
-    assert (mirrored | kept).all()
-    assert 60 < int(mirrored.sum()) < 140
-    moved = Crop(pad=2, flip=False)(x, torch.Generator().manual_seed(0))
+    for epoch in range(4):
+        still = Crop(pad=0, flip=True)(x, torch.Generator().manual_seed(epoch), epoch)
+        mirrored = (still == x.flip(3)).flatten(1).all(1)
+        assert (mirrored | (still == x).flatten(1).all(1)).all()
+        assert 60 < int(mirrored.sum()) < 140
+        assert epoch == 0 or torch.equal(mirrored, ~before), "every image turns round in every epoch"
+        before = mirrored
+    moved = Crop(pad=2, flip=False)(x, torch.Generator().manual_seed(0), 1)
     centre = torch.nn.functional.pad(x, [2] * 4, mode="reflect")
     windows = torch.stack([centre[:, :, i : i + 8, j : j + 8] for i in range(5) for j in range(5)])
     assert (windows == moved).flatten(2).all(2).any(0).all()
@@ -123,7 +125,7 @@ def test_a_hole_is_a_square_of_one_colour_anywhere():
     from robustfw_vision.augment import Cutout
 
     x = torch.rand(400, 2, 9, 7)
-    cut = Cutout(4, (2.0, 3.0))(x, torch.Generator().manual_seed(0))
+    cut = Cutout(4, (2.0, 3.0))(x, torch.Generator().manual_seed(0), 0)
     colour = torch.tensor([2.0, 3.0])[:, None, None]
     hole = (cut == colour).all(1)
     assert torch.equal(cut, torch.where(hole[:, None], colour, x)), "elsewhere nothing changes"
@@ -140,7 +142,7 @@ def test_augmentations_of_cifar10_are_options():
     x = torch.rand(8, 3, 32, 32)
     assert _augment("none") is None
     both = _augment("crop", shift=0, cutout=32, fill=(0.1, 0.2, 0.3))
-    still = both(x, torch.Generator().manual_seed(0))
+    still = both(x, torch.Generator().manual_seed(0), 0)
     assert still.shape == x.shape
     assert (still[:, :, 16, 16] == torch.tensor([0.1, 0.2, 0.3])).all(), (
         "a hole as large as the image covers its centre"
