@@ -29,29 +29,30 @@ class OrthogonalSGD(torch.optim.SGD):
         filters, rest = ([p for p in every if (p.dim() > 2) is wanted] for wanted in (True, False))
         self.inertia = momentum
         nesterov = {"momentum": momentum, "nesterov": momentum > 0, "weight_decay": weight_decay}
-        super().__init__([{"params": filters}, {"params": rest, "lr": others, **nesterov}], learning_rate)
+        groups: list[dict[str, Any]] = [{"params": filters}, {"params": rest, "lr": others, **nesterov}]
+        super().__init__(groups, learning_rate)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]  # torch's is overloaded
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update; what the closure returns, if one is given to compute gradients."""
         loss = None if closure is None else torch.enable_grad()(closure)()
-        filters = [p for p in self.param_groups[0]["params"] if p.grad is not None]
-        lengths = [p.norm() for p in filters]
-        for p, length in zip(filters, lengths, strict=True):
-            direction = orthogonal(self._ahead(p).flatten(1)).view_as(p)
+        filters = [(p, p.grad) for p in self.param_groups[0]["params"] if p.grad is not None]
+        lengths = [p.norm() for p, _ in filters]
+        for (p, grad), length in zip(filters, lengths, strict=True):
+            direction = orthogonal(self._ahead(p, grad).flatten(1)).view_as(p)
             p.grad = direction * (length / direction.norm().clamp(min=1e-30))
         super().step()
-        for p, length in zip(filters, lengths, strict=True):
+        for (p, _), length in zip(filters, lengths, strict=True):
             p.mul_(length / p.norm().clamp(min=1e-30))
         return loss
 
-    def _ahead(self, p: nn.Parameter) -> Tensor:
+    def _ahead(self, p: Tensor, grad: Tensor) -> Tensor:
         """The momentum as it will be if the next gradient is this one."""
-        grad, state = torch.empty_like(p).copy_(p.grad), self.state[p]
+        state = self.state[p]
         if "inertia" not in state:
             state["inertia"] = torch.zeros_like(p)
         momentum = state["inertia"].mul_(self.inertia).add_(grad)
-        return grad.add_(momentum, alpha=self.inertia)
+        return grad.add(momentum, alpha=self.inertia)
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

@@ -16,9 +16,7 @@ from robustfw.orthogonal import orthogonal
 def test_orthogonal_keeps_singular_vectors_and_takes_values_near_one(seed, rows, columns, magnitude):
     generator = torch.Generator().manual_seed(seed)
     size = min(rows, columns)
-    u, v = (
-        torch.linalg.qr(torch.randn(n, size, generator=generator, dtype=torch.float64))[0] for n in (rows, columns)
-    )
+    u, v = (torch.linalg.qr(torch.randn(n, size, generator=generator, dtype=torch.float64))[0] for n in (rows, columns))
     values = 0.25 + 0.75 * torch.rand(size, generator=generator, dtype=torch.float64)
     found = u.t() @ orthogonal(10**magnitude * (u * values) @ v.t()) @ v
     torch.testing.assert_close(found, torch.diag(found.diagonal()), atol=1e-8, rtol=0)

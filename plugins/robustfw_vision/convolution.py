@@ -173,7 +173,9 @@ def blocked(grad: Tensor, weight: Tensor, size: torch.Size, padding: Pair) -> Te
     filters, channels, *kernel = weight.shape
     side = _side(channels)
     reach = [n + side - 1 for n in kernel]
-    weights = moved(weight.flip(2, 3), side).view(filters, side**2, channels, *reach).permute(2, 1, 0, 3, 4).flatten(0, 1)
+    weights = (
+        moved(weight.flip(2, 3), side).view(filters, side**2, channels, *reach).permute(2, 1, 0, 3, 4).flatten(0, 1)
+    )
     edges = [n - 1 - p for n, p in zip(kernel, padding, strict=True)]
     rest = [-n % side for n in size]
     if any(rest) or min(edges) < 0:  # a convolution pads both ends alike
