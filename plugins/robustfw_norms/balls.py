@@ -86,18 +86,31 @@ class NormBall(Region):
 
     def _solve(self, tensor: Tensor, oracle: Oracle) -> Tensor:
         """An oracle of `robustfw_norms.oracles` for every group of every row."""
-        exact = self._grouped(tensor.to(wide(tensor.dtype)))
-        solved = oracle(exact, self._room(exact), self._radii)
-        return toward_zero(solved, tensor.dtype).reshape(tensor.shape)
+        exact = self._exact(tensor)
+        return self._member(oracle(exact, self._room(exact), self._radii), tensor)
+
+    def _exact(self, tensor: Tensor) -> Tensor:
+        """(batch·groups, d), in float32 at least."""
+        return self._grouped(tensor.to(wide(tensor.dtype)))
+
+    @staticmethod
+    def _member(solved: Tensor, like: Tensor) -> Tensor:
+        """What was solved for, in the shape and type of a tensor that was asked about."""
+        return toward_zero(solved, like.dtype).reshape(like.shape)
 
     def _room(self, towards: Tensor) -> Tensor | None:
         """How far each coordinate may go in the direction it wants to; None without a box."""
         if self.lower is None or self.upper is None:
             return None
-        low, high = (self._grouped(b).to(towards) for b in (self.lower, self.upper))
-        # high or −low by the sign: as minima and maxima, which processors do many at a time, unlike a choice
-        up = torch.full((), torch.inf, dtype=towards.dtype, device=towards.device).copysign(towards)
-        return torch.maximum(torch.minimum(high, up), torch.minimum(-low, -up)).clamp(min=0)
+        farthest = torch.full((), torch.inf, dtype=towards.dtype, device=towards.device).copysign(towards)
+        return self._boxed(farthest).abs()
+
+    def _boxed(self, grouped: Tensor) -> Tensor:
+        """Each coordinate as far as the box lets it go, for (batch·groups, d)."""
+        if self.lower is None or self.upper is None:
+            return grouped
+        low, high = (self._grouped(b).to(grouped) for b in (self.lower, self.upper))
+        return grouped.clamp(low, high)
 
 
 @final
@@ -109,22 +122,18 @@ class LinfBall(NormBall):
 
     def project(self, point: Tensor) -> Tensor:
         """Each coordinate clamped to the ball and the box."""
-        return self._solve(point, lambda z, room, r: torch.minimum(z.abs(), _least(room, r)).copysign(z))
+        exact, r = self._exact(point), self._radii
+        return self._member(self._boxed(exact.clamp(-r, r)), point)
 
     def support(self, direction: Tensor) -> Tensor:
         """r·sign(g) as far as the box allows (eq. 2); 0 where g_j = 0."""
-        return self._solve(direction, lambda g, room, r: _least(room, r) * g.sign())
+        return self._member(self._boxed(self._radii * self._exact(direction).sign()), direction)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Uniform on the ball ∩ box."""
         u = uniform_like(self.like, generator)
-        reach = torch.ones_like(u)
-        low, high = (self._solve(side, lambda s, room, r: _least(room, r) * s) for side in (-reach, reach))
+        low, high = (self.support(side) for side in (-torch.ones_like(u), torch.ones_like(u)))
         return toward_zero(low + (high - low) * u, self.like.dtype)
-
-
-def _least(room: Tensor | None, radius: Tensor) -> Tensor:
-    return radius if room is None else torch.minimum(room, radius)
 
 
 @final
@@ -228,21 +237,15 @@ class L0Ball(NormBall):
 
     def project(self, point: Tensor) -> Tensor:
         """Clamp, and keep the k units whose clamped values save the most distance."""
-
-        def oracle(z: Tensor, room: Tensor | None, r: Tensor) -> Tensor:
-            clipped = torch.minimum(z.abs(), _least(room, r)).copysign(z)
-            return self._keep(clipped, z.square() - (z - clipped).square())
-
-        return self._solve(point, oracle)
+        z, r = self._exact(point), self._radii
+        clipped = self._boxed(z.clamp(-r, r))
+        return self._member(self._keep(clipped, z.square() - (z - clipped).square()), point)
 
     def support(self, direction: Tensor) -> Tensor:
         """The k units of largest Σ|g_j|·u_j, each moved as far as it may."""
-
-        def oracle(g: Tensor, room: Tensor | None, r: Tensor) -> Tensor:
-            corner = _least(room, r) * g.sign()
-            return self._keep(corner, corner * g)
-
-        return self._solve(direction, oracle)
+        g = self._exact(direction)
+        corner = self._boxed(self._radii * g.sign())
+        return self._member(self._keep(corner, corner * g), direction)
 
     def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
         """Towards the farthest member: a share ``step`` of the way from δ to ``support(direction)``.
@@ -258,4 +261,5 @@ class L0Ball(NormBall):
         kept = oracles.keep_largest(scores, self.count).repeat(1, self.channels)
         u = 2 * uniform_like(self.like, generator) - 1
         u = torch.where(kept.reshape(u.shape), u, 0)
-        return toward_zero(self._solve(u, lambda s, room, r: _least(room, r) * s), self.like.dtype)
+        corner = self._boxed(self._radii * self._exact(u).sign()).reshape(u.shape)
+        return toward_zero(corner * u.abs(), self.like.dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any, cast
 
@@ -170,12 +169,9 @@ def blocked(grad: Tensor, weight: Tensor, size: torch.Size, padding: Pair) -> Te
     What pixels of one block have of the outputs around them are the channels of one output: the filter, turned round,
     at each place of the block.
     """
-    filters, channels, *kernel = weight.shape
+    channels, *kernel = weight.shape[1:]
     side = _side(channels)
-    reach = [n + side - 1 for n in kernel]
-    weights = (
-        moved(weight.flip(2, 3), side).view(filters, side**2, channels, *reach).permute(2, 1, 0, 3, 4).flatten(0, 1)
-    )
+    weights = moved(weight.flip(2, 3), side).permute(1, 2, 3, 0, 4, 5).flatten(0, 2)
     edges = [n - 1 - p for n, p in zip(kernel, padding, strict=True)]
     rest = [-n % side for n in size]
     if any(rest) or min(edges) < 0:  # a convolution pads both ends alike
@@ -190,17 +186,11 @@ def _side(channels: int) -> int:
 
 
 def moved(weight: Tensor, places: int) -> Tensor:
-    """Each filter at each place of a block of places² pixels: (filters · places², channels · patch)."""
-    entries = _entries(int(weight.shape[1]), tuple(weight.shape[2:]), places)
-    return F.pad(weight.flatten(1), (0, 1)).index_select(1, entries.flatten()).view(-1, entries.shape[1])
+    """Each filter at each place of a block of places² pixels: (filters, channels, places, places, *patch).
 
-
-@functools.lru_cache(maxsize=16)
-def _entries(channels: int, sides: Pair, places: int) -> Tensor:
-    """For each place of a block and entry of a patch: which entry of the filter is there; the one past all is 0."""
-    size = channels * sides[0] * sides[1]
-    table = torch.full((places, places, channels, sides[0] + places - 1, sides[1] + places - 1), size)
-    for i in range(places):
-        for j in range(places):
-            table[i, j, :, i : i + sides[0], j : j + sides[1]] = torch.arange(size).view(channels, *sides)
-    return table.view(places**2, -1)
+    A patch holds what the filters of all places see: [f, c, i, j] is filter (f, c), i rows down and j columns to the
+    right, and 0 elsewhere.
+    """
+    rows, columns = (n + places - 1 for n in weight.shape[2:])
+    windows = F.pad(weight, [places - 1] * 4).unfold(2, rows, 1).unfold(3, columns, 1)
+    return windows.flip(2, 3)  # the window that begins first is the one whose filter is farthest down

@@ -99,13 +99,16 @@ def paper_mnist(spec: DataSpec, input_norm: str) -> nn.Module:
     """Section 5.1, with the padding to 32x32 of the authors' scripts, of which the pools leave 28x28 in use."""
     _require_images(spec, "paper-mnist", 24)
     channels, height, width = spec.shape
-    norm = nn.BatchNorm2d(channels, affine=False) if input_norm == "batch" else _standardize_padded(spec, 2)
     rows, columns = ((side // 3 - 4) // 2 for side in (height, width))
+    seen = [3 * (2 * side + 4) + 4 for side in (rows, columns)]
+    if input_norm == "batch":  # its statistics are those of the whole image
+        first = [nn.ZeroPad2d(2), nn.BatchNorm2d(channels, affine=False), Seen(*seen)]
+    else:
+        ends = [n - side - 2 for n, side in zip(seen, (height, width), strict=True)]
+        first = [nn.ZeroPad2d((2, ends[1], 2, ends[0])), _standardize_padded(spec, 2), ChannelsLast()]
     return _channels_last(
         nn.Sequential(
-            nn.ZeroPad2d(2),
-            norm,
-            Seen(*(3 * (2 * side + 4) + 4 for side in (rows, columns))),
+            *first,
             PooledInputConv2d(channels, 32, 5, pool=3),
             nn.ReLU(),
             nn.Conv2d(32, 64, 5),

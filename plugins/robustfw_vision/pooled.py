@@ -85,7 +85,8 @@ def _gathered(grad: Tensor, weight: Tensor, places: Tensor, size: torch.Size, pa
         return grad.new_zeros((batch, weight.shape[1], *size))
     rows = _within_window(size[1] + 2 * padding[1] - weight.shape[3] + 1, places, pool)
     shares = grad.permute(0, 2, 3, 1).reshape(-1, filters)
-    patches = F.embedding_bag(rows, moved(weight, pool), mode="sum", per_sample_weights=shares)
+    table = moved(weight, pool).permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1)
+    patches = F.embedding_bag(rows, table, mode="sum", per_sample_weights=shares)
     patches = patches.view(batch, windows[0] * windows[1], -1).transpose(1, 2)
     sides = tuple(side + pool - 1 for side in weight.shape[2:])
     # One image of many channels: a call for each image would take longer than its additions.
