@@ -203,10 +203,10 @@ def test_a_small_budget_shrinks_what_is_no_part_of_the_papers_table():
     source = crafted.pop("transfer/exact-baseline-0")
     assert "--examples" not in source
     assert len(crafted) == 3
-    assert all("--examples 750" in command for command in crafted.values())
+    assert all("--examples 600" in command for command in crafted.values())
     compared = [job.command for job in jobs if job.command.startswith("robustfw compare")]
     assert len(compared) == 3
-    assert all("--attack single-step --examples 2500" in command for command in compared)
+    assert all("--attack single-step --examples 2000" in command for command in compared)
     audited = [job.command for job in jobs if job.command.startswith("robustfw audit")]
     assert len(audited) == 4
-    assert all("--examples 15" in command for command in audited)
+    assert all("--examples 12" in command for command in audited)
