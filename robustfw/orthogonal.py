@@ -27,7 +27,7 @@ class OrthogonalSGD(torch.optim.SGD):
     ) -> None:
         every = list(parameters)
         filters, rest = ([p for p in every if (p.dim() > 2) is wanted] for wanted in (True, False))
-        self.inertia = momentum
+        self.filter_momentum = momentum
         nesterov = {"momentum": momentum, "nesterov": momentum > 0, "weight_decay": weight_decay}
         groups: list[dict[str, Any]] = [{"params": filters}, {"params": rest, "lr": others, **nesterov}]
         super().__init__(groups, learning_rate)
@@ -49,10 +49,10 @@ class OrthogonalSGD(torch.optim.SGD):
     def _ahead(self, p: Tensor, grad: Tensor) -> Tensor:
         """The momentum as it will be if the next gradient is this one."""
         state = self.state[p]
-        if "inertia" not in state:
-            state["inertia"] = torch.zeros_like(p)
-        momentum = state["inertia"].mul_(self.inertia).add_(grad)
-        return grad.add(momentum, alpha=self.inertia)
+        if "filter_momentum" not in state:
+            state["filter_momentum"] = torch.zeros_like(p)
+        momentum = state["filter_momentum"].mul_(self.filter_momentum).add_(grad)
+        return grad.add(momentum, alpha=self.filter_momentum)
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

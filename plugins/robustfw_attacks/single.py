@@ -37,10 +37,14 @@ class SingleStep(Attack):
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """One gradient at the start, one step."""
         region = problem.region
-        if self.step == 1 and not self.random_start:
-            return region.support(problem.linearized()[1])
-        start = region.sample(generator) if self.random_start else region.zero()
-        _, gradient = problem.value_and_grad(start) if self.random_start else problem.linearized()
+        if self.random_start:
+            start = region.sample(generator)
+            _, gradient = problem.value_and_grad(start)
+        else:
+            _, gradient = problem.linearized()
+            if self.step == 1:
+                return region.support(gradient)
+            start = region.zero()
         return region.project(start + region.ascent(gradient, start, self.step))
 
 

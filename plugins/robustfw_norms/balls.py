@@ -112,6 +112,14 @@ class NormBall(Region):
         low, high = (self._grouped(b).to(grouped) for b in (self.lower, self.upper))
         return grouped.clamp(low, high)
 
+    def _clamped(self, exact: Tensor) -> Tensor:
+        """The nearest point of the cube of side 2r and the box."""
+        return self._boxed(exact.clamp(-self._radii, self._radii))
+
+    def _corner(self, exact: Tensor) -> Tensor:
+        """Its farthest point in a direction; 0 where that is 0."""
+        return self._boxed(self._radii * exact.sign())
+
 
 @final
 class LinfBall(NormBall):
@@ -122,12 +130,11 @@ class LinfBall(NormBall):
 
     def project(self, point: Tensor) -> Tensor:
         """Each coordinate clamped to the ball and the box."""
-        exact, r = self._exact(point), self._radii
-        return self._member(self._boxed(exact.clamp(-r, r)), point)
+        return self._member(self._clamped(self._exact(point)), point)
 
     def support(self, direction: Tensor) -> Tensor:
         """r·sign(g) as far as the box allows (eq. 2); 0 where g_j = 0."""
-        return self._member(self._boxed(self._radii * self._exact(direction).sign()), direction)
+        return self._member(self._corner(self._exact(direction)), direction)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Uniform on the ball ∩ box."""
@@ -237,14 +244,14 @@ class L0Ball(NormBall):
 
     def project(self, point: Tensor) -> Tensor:
         """Clamp, and keep the k units whose clamped values save the most distance."""
-        z, r = self._exact(point), self._radii
-        clipped = self._boxed(z.clamp(-r, r))
+        z = self._exact(point)
+        clipped = self._clamped(z)
         return self._member(self._keep(clipped, z.square() - (z - clipped).square()), point)
 
     def support(self, direction: Tensor) -> Tensor:
         """The k units of largest Σ|g_j|·u_j, each moved as far as it may."""
         g = self._exact(direction)
-        corner = self._boxed(self._radii * g.sign())
+        corner = self._corner(g)
         return self._member(self._keep(corner, corner * g), direction)
 
     def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
@@ -261,5 +268,5 @@ class L0Ball(NormBall):
         kept = oracles.keep_largest(scores, self.count).repeat(1, self.channels)
         u = 2 * uniform_like(self.like, generator) - 1
         u = torch.where(kept.reshape(u.shape), u, 0)
-        corner = self._boxed(self._radii * self._exact(u).sign()).reshape(u.shape)
+        corner = self._corner(self._exact(u)).reshape(u.shape)
         return toward_zero(corner * u.abs(), self.like.dtype)
