@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from robustfw import engine, parallel
 from robustfw.inner import worst_case
@@ -23,7 +23,9 @@ Precision: TypeAlias = Literal["fp32", "bf16"]
 Layout: TypeAlias = Literal["channels_last", "contiguous"]
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 TURNS, SECONDS = 5, 3.0
-"""Of each candidate: updates that are timed at most, and how long at most."""
+"""Of each candidate: updates that are timed at most, and after how long, were all of a batch timed, no more are."""
+ENOUGH = 250
+"""Examples of a batch that are timed on a CPU, where larger batches take as long for each of them."""
 GAIN = 0.95
 """bf16 is chosen if its updates take less than this share of fp32's: what is no faster should be exact."""
 WORTH_COMPILING = 600.0
@@ -133,12 +135,14 @@ def _timed(recipe: Recipe, splits: Splits, state: State, candidates: Sequence[Tu
 
 
 def _updates(recipe: Recipe, splits: Splits, state: State, candidate: Tuning) -> Iterator[float]:
-    """Seconds of one update after the other, of a copy of the net."""
+    """Seconds of one update by a whole batch after the other, of a copy of the net."""
     device = state.total_loss.device
     own = copy.deepcopy(state.model)
     settled = applied(candidate, recipe, own)
     throwaway = State.fresh(lambda: own, settled.train, device, TURNS + 2)
-    x, y = _batch(recipe, splits, device)
+    whole = min(len(splits.train), recipe.train.batch_size // parallel.world())
+    timed = whole if device.type != "cpu" or candidate.compiled else min(whole, ENOUGH)
+    x, y = next(iter(splits.train.batches([torch.arange(timed)], device)))
     forward = engine.forward_of(settled, throwaway)
     ask = functools.partial(
         worst_case,
@@ -157,12 +161,7 @@ def _updates(recipe: Recipe, splits: Splits, state: State, candidate: Tuning) ->
         with global_randomness(device, 0):
             engine.update(settled, throwaway, forward, x, y, ask)
         _wait(device)
-        yield time.perf_counter() - start
-
-
-def _batch(recipe: Recipe, splits: Splits, device: torch.device) -> tuple[Tensor, Tensor]:
-    rows = torch.arange(min(len(splits.train), recipe.train.batch_size // parallel.world()))
-    return next(iter(splits.train.batches([rows], device)))
+        yield (time.perf_counter() - start) * whole / timed
 
 
 def _wait(device: torch.device) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import attrs
@@ -110,6 +111,20 @@ def test_measuring_leaves_the_training_as_it_was():
             net = record.model if hasattr(record, "model") else None
         nets.append([p.detach().clone() for p in net.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*nets, strict=True))
+
+
+def test_a_part_of_a_large_batch_is_timed_for_the_whole(monkeypatch):
+    ticks, seen = itertools.count(), []
+    monkeypatch.setattr(tuning, "ENOUGH", 50)
+    monkeypatch.setattr(tuning.time, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(tuning.engine, "update", lambda recipe, state, net, x, y, ask: seen.append(len(x)))
+    begun_ = begun({})
+    eager, compiled = (Tuning("fp32", None, compiled=how) for how in (False, True))
+    assert tuning._timed(begun_.recipe, begun_.splits, begun_.state, [eager]) == [400 / 50]
+    assert set(seen) == {50}
+    seen.clear()
+    assert tuning._timed(begun_.recipe, begun_.splits, begun_.state, [compiled]) == [1.0], "compiled for its own size"
+    assert set(seen) == {400}
 
 
 def test_layouts_compute_the_same():
