@@ -33,14 +33,16 @@ def _processor() -> str:
 def keep_freed_memory() -> None:
     """Let glibc keep the memory that tensors free, instead of handing it back and faulting it in at each step.
 
-    Activations above 32 MB are otherwise mapped anew every time, which costs up to half of a step on a CPU.
+    Activations above 32 MB are otherwise mapped anew every time, which costs up to half of a step on a CPU. What is
+    free at the end of the heap is never handed back, however much of it there is.
     """
     if platform.libc_ver()[0] != "glibc":
         return
     m_trim_threshold, m_mmap_threshold = -1, -3
+    never = -1
     libc = ctypes.CDLL(None)
-    for parameter in (m_trim_threshold, m_mmap_threshold):
-        libc.mallopt(parameter, 1 << 30)
+    libc.mallopt(m_trim_threshold, never)
+    libc.mallopt(m_mmap_threshold, 1 << 30)
 
 
 def use_threads(count: int | None) -> None:

@@ -1,17 +1,15 @@
-"""Convolutions with gradients that torch is slow at on a CPU: for few channels, and for the weights on small maps."""
+"""Convolutions of few channels: with the input gradient at which torch is slow on a CPU."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 Pair = tuple[int, int]
-SMALL, WIDE = 8, 80
-"""Maps of at most so many columns are laid side by side, in strips of at most so many."""
 TOGETHER = 16
 """Numbers that a CPU works on at a time."""
 
@@ -27,84 +25,59 @@ class InputConv2d(nn.Conv2d):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return _convolved(self, input, blocks=True) if self.pays(input) else super().forward(input)
+        return _convolved(self, input) if self.pays(input) else super().forward(input)
 
     def pays(self, input: Tensor) -> bool:
         """Whether there is a gradient to compute with which torch is slow."""
-        return _plain(self, input) and input.requires_grad and self._few(input) and _even(self)
+        return plain(self, input) and input.requires_grad and self._few(input) and even(self)
 
     def _few(self, input: Tensor) -> bool:
         return self.in_channels == 1 if half(input) else _side(self.in_channels) > 1
 
 
-class HiddenConv2d(nn.Conv2d):
-    """`torch.nn.Conv2d`, the same function and the same parameters, for later layers of a net, where maps are small.
-
-    In half precision torch's gradient with respect to the weights goes through each image line by line: on lines of two
-    to eight pixels it takes three to ten times as long as the convolution itself. Here images are laid side by side
-    first, zeros between them, so that lines are long. Elsewhere, and where weights are fixed, it is torch's own.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        return _convolved(self, input, blocks=False) if self.pays(input) else super().forward(input)
-
-    def pays(self, input: Tensor) -> bool:
-        """Whether there is a gradient to compute with which torch is slow."""
-        small = _dtype(input) == torch.bfloat16 and input.shape[-1] <= SMALL
-        learning = self.weight.requires_grad and torch.is_grad_enabled()
-        return small and learning and _plain(self, input) and self._narrow()
-
-    def _narrow(self) -> bool:
-        """Whether a step over the output is one over the input, and no zeros are seen but those beside the filter."""
-        padding = [] if isinstance(self.padding, str) else self.padding
-        return _even(self) and all(2 * p < k for p, k in zip(padding, self.kernel_size, strict=True))
-
-
-def _plain(layer: nn.Conv2d, input: Tensor) -> bool:
+def plain(layer: nn.Conv2d, input: Tensor) -> bool:
     """Whether the layer is one that is computed here: on a CPU, of batches, without groups, padded by zeros."""
     simple = layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
     return simple and input.dim() == 4 and input.device.type == "cpu"
 
 
-def _even(layer: nn.Conv2d) -> bool:
+def even(layer: nn.Conv2d) -> bool:
     """Whether a step over the output is one over the input."""
     return tuple(layer.stride) == tuple(layer.dilation) == (1, 1)
 
 
-def _dtype(input: Tensor) -> torch.dtype:
+def dtype_of(input: Tensor) -> torch.dtype:
     """What the layer computes in."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
 
 
 def half(input: Tensor) -> bool:
     """Whether a layer computes in half precision."""
-    return _dtype(input) in (torch.float16, torch.bfloat16)
+    return dtype_of(input) in (torch.float16, torch.bfloat16)
 
 
-def _convolved(layer: nn.Conv2d, x: Tensor, *, blocks: bool) -> Tensor:
+def _convolved(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """What the layer makes of x, in the precision that autocast asks for."""
     weight, bias = layer.weight, layer.bias
     if torch.is_autocast_enabled("cpu"):  # a Function's own code is not cast for it
         dtype = torch.get_autocast_dtype("cpu")
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    convolved: Tensor = _Convolution.apply(x, weight, bias, layer.stride, layer.padding, layer.dilation, blocks)
+    convolved: Tensor = _Convolution.apply(x, weight, bias, layer.stride, layer.padding, layer.dilation)
     return convolved
 
 
 class _Convolution(torch.autograd.Function):
-    """y = W * x + b, differentiable as often as one likes, forwards as well. ``blocks``: ∂J/∂x is `blocked`."""
+    """y = W * x + b, differentiable as often as one likes, forwards as well; ∂J/∂x is `blocked`."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(
-        x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair, blocks: bool
-    ) -> Tensor:
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
         return F.conv2d(x, weight, bias, stride, padding, dilation)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, weight, bias, *ctx.form, ctx.blocks = inputs
+        x, weight, bias, *ctx.form = inputs
         ctx.save_for_backward(x, weight)
         ctx.save_for_forward(x, weight)
         ctx.biased = bias is not None
@@ -113,14 +86,10 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad[:3]
-        blocks, strips = of_x and ctx.blocks, of_weight and not ctx.blocks and not torch.is_grad_enabled() and len(x)
-        wanted = [of_x and not blocks, of_weight and not strips, of_bias]
-        found = _gradients(grad, x, weight, *ctx.form, wanted=wanted)
-        if blocks:
+        found = _gradients(grad, x, weight, *ctx.form, wanted=[False, of_weight, of_bias])
+        if of_x:
             found[0] = blocked(grad, weight, x.shape[2:], ctx.form[1])
-        if strips:
-            found[1] = _side_by_side(grad, x, weight, ctx.form[1])
-        return (*found, None, None, None, None)
+        return (*found, None, None, None)
 
     @staticmethod
     def jvp(ctx: Any, x: Tensor | None, weight: Tensor | None, bias: Tensor | None, *_: None) -> Tensor | None:
@@ -139,28 +108,6 @@ def _gradients(
         return [None, None, None]
     form = (stride, padding, dilation, False, (0, 0), 1)
     return list(torch.ops.aten.convolution_backward(grad, x, weight, [len(weight)], *form, wanted))
-
-
-def _side_by_side(grad: Tensor, x: Tensor, weight: Tensor, padding: Pair) -> Tensor:
-    """∂J/∂W of a convolution of stride 1, by torch, of wide images: several in a row, ``padding`` zeros between them.
-
-    The gradients lie at the places of their images in the strip, with zeros between them as well, and so meet the same
-    pixels as before.
-    """
-    width, gap = x.shape[3], padding[1]
-    several = max(n for n in range(1, max(1, WIDE // (width + gap)) + 1) if len(x) % n == 0)
-    strips, gradients = (_strips(each, several, width + gap) for each in (x, grad))
-    reach = strips.shape[3] + 2 * gap - weight.shape[3] + 1
-    found = _gradients(gradients[..., :reach], strips, weight, (1, 1), padding, (1, 1), wanted=[False, True, False])[1]
-    return cast(Tensor, found)
-
-
-def _strips(images: Tensor, several: int, step: int) -> Tensor:
-    """Images side by side, ``step`` columns from one to the next, the rest 0: (n/several, c, h, several·step)."""
-    batch, channels, height, width = images.shape
-    strips = images.new_zeros((batch // several, height, several, step, channels))
-    strips[:, :, :, :width] = images.view(batch // several, several, channels, height, width).permute(0, 3, 1, 4, 2)
-    return strips.view(batch // several, height, several * step, channels).permute(0, 3, 1, 2)
 
 
 def blocked(grad: Tensor, weight: Tensor, size: torch.Size, padding: Pair) -> Tensor:

@@ -89,8 +89,8 @@ class FastCifar(Model):
     """A small net that learns CIFAR-10 in minutes: whitened patches, then six 3x3 convolutions in three blocks.
 
     After the nets of today's speed records (Page 2019, Jordan 2024): a fixed first layer that whitens patches of 2x2 of
-    the training images; batch norm with a short memory, whose shifts learn fast and whose scales are fixed; GELU;
-    weights that begin as the identity; small logits. Meant for high learning rates and label smoothing.
+    the training images; batch norm with a short memory, whose shifts learn fast and whose scales are fixed; GELU, by
+    hardswish; weights that begin as the identity; small logits. Meant for high learning rates and label smoothing.
     """
 
     widths: Annotated[tuple[int, ...], "channels of the blocks, each of which halves the image"] = attrs.field(

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robustfw import DataSpec, UsageError
-from robustfw_vision.convolution import HiddenConv2d, InputConv2d
+from robustfw_vision.convolution import InputConv2d
 from robustfw_vision.pooled import PooledInputConv2d, heard
+from robustfw_vision.small_maps import HiddenConv2d
 
 
 class Standardize(nn.Module):
@@ -174,25 +175,32 @@ def paper_cifar(spec: DataSpec, dropout: bool) -> nn.Module:
     return _channels_last(nn.Sequential(*layers, nn.Linear(512, spec.classes)))
 
 
+STEEP = 1.702
+"""With hardswish(z) = z·min(max(z + 3, 0), 6)/6, hardswish(STEEP·x)/STEEP is within 0.07 of GELU(x), for less than half
+of its time on a CPU. (x·sigmoid(1.702·x) is GELU's own approximation, Hendrycks & Gimpel 2016.)"""
+
+
 class ShiftedNorm(nn.BatchNorm2d):
-    """Batch norm without a scale: (x − mean)/std + RATE·b, where b learns RATE² times as fast as other parameters."""
+    """Batch norm of a fixed scale: STEEP·((x − mean)/std + RATE·b), where b learns RATE² times as fast as others."""
 
     RATE = 8.0
+    scale: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, affine=False, momentum=0.4)
         self.shift = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("scale", torch.full((channels,), STEEP), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         mean, var = cast(Tensor, self.running_mean), cast(Tensor, self.running_var)
-        momentum = cast(float, self.momentum)
-        return functional.batch_norm(x, mean, var, None, self.RATE * self.shift, self.training, momentum, self.eps)
+        shift, momentum = STEEP * self.RATE * self.shift, cast(float, self.momentum)
+        return functional.batch_norm(x, mean, var, self.scale, shift, self.training, momentum, self.eps)
 
     def fixed(self) -> tuple[Tensor, Tensor]:
         """Scale and shift of each channel in evaluation mode."""
         mean, var = cast(Tensor, self.running_mean), cast(Tensor, self.running_var)
-        scale = torch.rsqrt(var + self.eps)
-        return scale, self.RATE * self.shift - mean * scale
+        scale = self.scale * torch.rsqrt(var + self.eps)
+        return scale, STEEP * self.RATE * self.shift - mean * scale
 
 
 class NormedConv2d(nn.Sequential):
@@ -214,8 +222,8 @@ class NormedConv2d(nn.Sequential):
                 input = layer(input)
             return input
         scale, shift = cast(ShiftedNorm, norm).fixed()
-        weight = cast(HiddenConv2d, convolution).weight * scale[:, None, None, None]
-        x = functional.conv2d(input, weight, shift, padding=1)
+        convolution = cast(HiddenConv2d, convolution)
+        x = convolution.applied(input, convolution.weight * scale[:, None, None, None], shift)
         return cast(Tensor, pools[0](x)) if pools else x
 
 
@@ -231,17 +239,22 @@ class Scale(nn.Module):
 
 
 def fast_cifar(spec: DataSpec, widths: Sequence[int], whitening: Tensor | None) -> nn.Module:
-    """A whitening layer and its mirror image, blocks of two convolutions, the largest value of each map, logits/9."""
+    """A whitening layer and its mirror image, blocks of two convolutions, each map's largest value, small logits."""
     least = 2 ** len(widths) + 1
     _require_images(spec, "fast-cifar", least)
     channels, height, width = spec.shape
-    layers: list[nn.Module] = [_standardize(spec), ChannelsLast(), _whitened(channels, spec, whitening), nn.GELU()]
+    layers: list[nn.Module] = [_standardize(spec), ChannelsLast(), _whitened(channels, spec, whitening), nn.Hardswish()]
     before = 2 * 4 * channels
     for after in widths:
-        layers += [NormedConv2d(before, after, pool=2), nn.GELU(), NormedConv2d(after, after), nn.GELU()]
+        layers += [NormedConv2d(before, after, pool=2), nn.Hardswish(), NormedConv2d(after, after), nn.Hardswish()]
         before = after
     rows, columns = ((side - 1) // 2 ** len(widths) for side in (height, width))
-    head = [nn.MaxPool2d((rows, columns)), nn.Flatten(), nn.Linear(before, spec.classes, bias=False), Scale(1 / 9)]
+    head = [
+        nn.MaxPool2d((rows, columns)),
+        nn.Flatten(),
+        nn.Linear(before, spec.classes, bias=False),
+        Scale(1 / 9 / STEEP),
+    ]
     return _channels_last(nn.Sequential(*layers, *head))
 
 
@@ -253,7 +266,7 @@ def _whitened(channels: int, spec: DataSpec, filters: Tensor | None) -> nn.Modul
     layer = InputConv2d(channels, 2 * 4 * channels, 2, bias=False)
     if filters is not None:
         std = torch.ones(channels) if spec.std is None else torch.tensor(spec.std)
-        own = filters * std[:, None, None]  # the layer sees standardised pixels
+        own = STEEP * filters * std[:, None, None]  # the layer sees standardised pixels
         with torch.no_grad():
             layer.weight.copy_(torch.cat([own, -own]))
     return layer.requires_grad_(False)

@@ -28,6 +28,7 @@ KNOWN: dict[type[nn.Module], float] = {
     nn.Sigmoid: 0.25,
     nn.GELU: 1.13,
     nn.SiLU: 1.1,
+    nn.Hardswish: 1.5,
 }
 """Largest slopes in evaluation mode, rounded up."""
 

@@ -208,7 +208,17 @@ def test_overlapping_pools_count_values_more_than_once(pool, known):
 
 @pytest.mark.parametrize(
     "module",
-    [nn.Tanh(), nn.Sigmoid(), nn.GELU(), nn.SiLU(), nn.ELU(2.0), nn.LeakyReLU(-1.5), nn.Softplus(), nn.ReLU6()],
+    [
+        nn.Tanh(),
+        nn.Sigmoid(),
+        nn.GELU(),
+        nn.SiLU(),
+        nn.Hardswish(),
+        nn.ELU(2.0),
+        nn.LeakyReLU(-1.5),
+        nn.Softplus(),
+        nn.ReLU6(),
+    ],
 )
 def test_slopes_of_activations(module):
     """Rounded up, and by no more than a hundredth where they are attained."""

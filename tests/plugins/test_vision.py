@@ -271,11 +271,21 @@ def photographs():
     return Splits.cut(whole, whole.first(60), spec, validation=0.2)
 
 
+def test_hardswish_is_nearly_gelu():
+    from robustfw_vision.nets import STEEP
+
+    x = torch.linspace(-10, 10, 2001)
+    apart = (torch.nn.functional.hardswish(STEEP * x) / STEEP - torch.nn.functional.gelu(x)).abs()
+    assert float(apart.max()) < 0.07
+
+
 def test_the_first_layer_of_fast_cifar_whitens_patches_of_the_training_images(photographs):
+    from robustfw_vision.nets import STEEP
+
     model = robustfw.make("model", "fast-cifar:widths=[8,8]").fitted(photographs.train)
     assert model == robustfw.make("model", "fast-cifar:widths=[8,8]"), "what is learnt is no option"
     net = model.build(photographs.spec)
-    responses = net[:3](photographs.train.x).detach()
+    responses = net[:3](photographs.train.x).detach() / STEEP
     assert responses.shape[1:] == (24, 11, 11)
     half = responses[:, :12].transpose(0, 1).flatten(1).double()
     torch.testing.assert_close(responses[:, 12:], -responses[:, :12])
@@ -307,13 +317,14 @@ def test_fast_cifar_learns_keeps_its_first_layer_and_comes_back_from_a_run(photo
 
 
 @pytest.mark.parametrize("low", [False, True])
-def test_a_norm_without_a_scale_shifts_eight_times_as_far(low):
-    from robustfw_vision.nets import ShiftedNorm
+def test_a_norm_of_a_fixed_scale_shifts_eight_times_as_far(low):
+    from robustfw_vision.nets import STEEP, ShiftedNorm
 
     ours, theirs = ShiftedNorm(16), torch.nn.BatchNorm2d(16, momentum=0.4)
     torch.nn.init.normal_(ours.shift, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        theirs.bias.copy_(8 * ours.shift)
+        theirs.weight.fill_(STEEP)
+        theirs.bias.copy_(8 * STEEP * ours.shift)
     x = torch.randn(64, 16, 5, 5, generator=torch.Generator().manual_seed(0)).contiguous(
         memory_format=torch.channels_last
     )

@@ -1,0 +1,108 @@
+"""Convolutions on small maps, where torch is slow on a CPU: as a matrix product, or with images side by side."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustfw_vision.convolution import Pair, dtype_of, even, half, plain
+
+NARROW, SMALL, WIDE = 4, 8, 80
+"""Columns of maps that are laid side by side, where weights are fixed and where they learn, and of strips at most."""
+MANY = 64
+"""Images for which it pays to write a filter down as a matrix."""
+
+
+class HiddenConv2d(nn.Conv2d):
+    """`torch.nn.Conv2d`, the same function and the same parameters, for later layers of a net, where maps are small.
+
+    torch goes through each image line by line, and lines of two to eight pixels fill neither a vector nor a matrix
+    unit. Where a map is no larger than the filter, the layer is one matrix product instead, for no more arithmetic:
+    nearly each output sees nearly each input. In half precision, on lines of two to four pixels, and of up to eight
+    where weights learn, images are laid side by side, zeros between them. Elsewhere it is torch's own.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.applied(input, self.weight, self.bias)
+
+    def applied(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The layer with other parameters of the same shape."""
+        if plain(self, input) and even(self):
+            height, width = input.shape[2:]
+            (rows, columns), padding = self.kernel_size, cast(Pair, self.padding)
+            if height * width <= rows * columns and len(input) >= MANY:
+                return _product(input, weight, bias, padding)
+            if half(input) and 2 * padding[1] < columns and width <= self._narrow(weight):
+                return _side_by_side(input, weight, bias, padding)
+        return self._conv_forward(input, weight, bias)
+
+    def _narrow(self, weight: Tensor) -> int:
+        """Columns of a map at most where strips are faster: torch's gradient for the weights is its slowest."""
+        return SMALL if weight.requires_grad and torch.is_grad_enabled() else NARROW
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) -> Tensor:
+    """W * x + b by the matrix that maps all pixels of an image to all outputs."""
+    filters, _, *kernel = weight.shape
+    rows, columns = (n + 2 * p - k + 1 for n, p, k in zip(x.shape[2:], padding, kernel, strict=True))
+    matrix: Tensor = _Matrix.apply(weight.to(dtype_of(x)), tuple(x.shape[2:]), padding)
+    every = None if bias is None else bias.to(matrix.dtype).repeat(rows * columns)
+    y = F.linear(x.permute(0, 2, 3, 1).flatten(1), matrix, every)
+    return y.view(-1, rows, columns, filters).permute(0, 3, 1, 2)
+
+
+class _Matrix(torch.autograd.Function):
+    """W as a matrix, (rows·columns·filters, height·width·channels): W[f, c, i − o + p] from pixel i to output o."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(weight: Tensor, size: Pair, padding: Pair) -> Tensor:
+        kernel = weight.shape[2:]
+        rows, columns = (n + 2 * p - k + 1 for n, p, k in zip(size, padding, kernel, strict=True))
+        above, left = rows - 1 - padding[0], columns - 1 - padding[1]
+        below, right = (n + p - k for n, p, k in zip(size, padding, kernel, strict=True))
+        padded = F.pad(weight.permute(0, 2, 3, 1), (0, 0, left, right, above, below))
+        seen = [
+            padded[:, i : i + size[0], j : j + size[1]]
+            for i in range(rows - 1, -1, -1)  # the first output sees what is farthest down the filter
+            for j in range(columns - 1, -1, -1)
+        ]
+        return torch.stack(seen).flatten(0, 1).flatten(1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Pair, Pair], output: Tensor) -> None:
+        weight, ctx.size, ctx.padding = inputs
+        ctx.shape = weight.shape
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        filters, channels, *kernel = ctx.shape
+        rows, columns = (n + 2 * p - k + 1 for n, p, k in zip(ctx.size, ctx.padding, kernel, strict=True))
+        at = grad.view(rows, columns, filters, *ctx.size, channels)
+        sums = [
+            at.diagonal(i - ctx.padding[0], 0, 3).diagonal(j - ctx.padding[1], 0, 2).sum((2, 3))
+            for i in range(kernel[0])
+            for j in range(kernel[1])
+        ]
+        return torch.stack(sums, 2).unflatten(2, kernel), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, weight: Tensor, *_: None) -> Tensor:
+        matrix: Tensor = _Matrix.forward(weight, ctx.size, ctx.padding)
+        return matrix
+
+
+def _side_by_side(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) -> Tensor:
+    """W * x + b of wide images, several in a row, with as many zeros between them as beside them."""
+    step = x.shape[3] + padding[1]
+    several = max(n for n in range(1, max(1, WIDE // step) + 1) if len(x) % n == 0)
+    strips = F.pad(x, (0, padding[1])).permute(0, 2, 3, 1).unflatten(0, (-1, several))
+    y = F.conv2d(strips.transpose(1, 2).flatten(2, 3).permute(0, 3, 1, 2), weight, bias, padding=padding)
+    columns = x.shape[3] + 2 * padding[1] - weight.shape[3] + 1
+    apart = F.pad(y, (0, several * step - y.shape[3])).permute(0, 2, 3, 1).unflatten(2, (several, step))
+    found = apart[:, :, :, :columns].transpose(1, 2).flatten(0, 1).permute(0, 3, 1, 2)
+    return found.contiguous(memory_format=torch.channels_last)
