@@ -13,8 +13,8 @@ higher: torch's two libraries differ by a factor of two on some processors. `pla
 MNIST net as one writes it down in torch: pools after ReLU, layout untouched, SGD in a loop. The engine's share compares
 updates that `robustfw.train` yields to updates on one batch that is there already.
 
-    python -m benchmarks.step_cost [--net NAME …] [--precision fp32 …] [--rounds N] [--threads N] [--data-dir DIR]
-        [--out FILE] [--json]
+    python -m benchmarks.step_cost [--net NAME …] [--precision fp32 …] [--batch N] [--rounds N] [--threads N]
+        [--data-dir DIR] [--out FILE] [--json]
 """
 
 from __future__ import annotations
@@ -219,6 +219,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.step_cost", description=__doc__.splitlines()[0])
     parser.add_argument("--net", action="append", choices=list(NETS), help="may be repeated [all]")
     parser.add_argument("--precision", action="append", choices=["fp32", "bf16"], help="may be repeated [both]")
+    parser.add_argument("--batch", type=int, help="examples in a step [the net's own: 100, 128, 500]")
     parser.add_argument("--rounds", type=int, default=7, help="[7]")
     parser.add_argument("--threads", type=int, help="[torch's choice]")
     add_flags(parser)
@@ -228,12 +229,13 @@ def main() -> int:
     precisions, table = options.precision or ["fp32", "bf16"], []
     try:
         for name in options.net or NETS:
-            splits = robustfw.make("dataset", NETS[name].dataset).load(data_root(options.data_dir))
-            table += rows(NETS[name], precisions, options.rounds, splits)
+            net = attrs.evolve(NETS[name], batch=options.batch or NETS[name].batch)
+            splits = robustfw.make("dataset", net.dataset).load(data_root(options.data_dir))
+            table += rows(net, precisions, options.rounds, splits)
     except robustfw.RobustfwError as error:
         parser.error(str(error))
     peaks = {f"peak {precision}": f"{peak(precision) / 1e9:.0f} GF/s" for precision in precisions}
-    facts = circumstances([], rounds=options.rounds, **peaks)
+    facts = circumstances([], rounds=options.rounds, batch=options.batch or "the net's own", **peaks)
     leave(options, "step_cost", [markdown(table, COLUMNS)], table, facts)
     return 0 if holds(table) else 1
 
