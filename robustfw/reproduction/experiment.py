@@ -116,7 +116,7 @@ class Experiment:
     weights: str = "best"
     """Of each net, those that are measured: of highest robust validation accuracy, or of the last epoch."""
     processes: int = 2
-    """Commands at a time, if there are as many cores: small nets leave cores idle, large ones wait for the memory."""
+    """Commands at a time, if there are as many cores: threads that share a net's work wait for the slower one."""
 
     @classmethod
     def read(cls, text: str, where: str) -> Experiment:

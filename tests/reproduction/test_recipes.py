@@ -84,10 +84,10 @@ def test_modes_on_demand_are_run_where_they_are_asked_for():
 def test_a_recipe_says_how_many_commands_run_at_a_time():
     assert {name: Experiment.read(SHIPPED[name].text, name).processes for name in ("mnist", "cifar10")} == {
         "mnist": 2,
-        "cifar10": 1,
+        "cifar10": 2,
     }
     for wrong in ("0", "true", "1.5", '"2"'):
-        text = SHIPPED["cifar10"].text.replace("processes = 1 ", f"processes = {wrong} ")
+        text = SHIPPED["cifar10"].text.replace("processes = 2 ", f"processes = {wrong} ")
         with pytest.raises(UsageError, match="cifar10: processes is a whole number from 1 on, not "):
             Experiment.read(text, "cifar10")
 
