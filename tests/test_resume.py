@@ -415,7 +415,7 @@ def test_momentum_of_filters(robustfw, watchers):
     assert robustfw("train", *arguments, "--out", "whole").status == 0
     interrupted(robustfw, watchers, "run", arguments, epoch=1, batch=5)
     with safe_open(checkpoint("run"), framework="pt") as file:
-        kept = [name for name in file.keys() if name.endswith(".filter_momentum")]  # noqa: SIM118  # no dict
+        kept = [name for name in file.keys() if name.endswith(".filter_momentum")]  # noqa: SIM118  # not a mapping
     assert len(kept) == 2, "of both convolutions that learn; the first one is fixed"
     assert robustfw("train", "--resume", "--out", "run").status == 0
     assert_equal_runs("run", "whole")
