@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import platform
 from pathlib import Path
 
 import torch
+
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def describe(device: torch.device) -> dict[str, str | int]:
@@ -22,12 +25,23 @@ def describe(device: torch.device) -> dict[str, str | int]:
     }
 
 
+@functools.cache
+def matrix_units() -> bool:
+    """Whether the processor has units for products of bf16 matrices (AMX), where Linux says so."""
+    return "amx_bf16" in (_said("flags") or "").split()
+
+
 def _processor() -> str:
+    return _said("model name") or platform.processor() or platform.machine()
+
+
+def _said(key: str) -> str | None:
+    """What Linux says of the first processor."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = CPUINFO.read_text().splitlines()
     except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+        return None
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), None)
 
 
 def keep_freed_memory() -> None:

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from robustfw import hardware
+
 Pair = tuple[int, int]
 TOGETHER = 16
 """Numbers that a CPU works on at a time."""
@@ -20,8 +22,7 @@ class InputConv2d(nn.Conv2d):
     An attack needs ∂J/∂x. With respect to an input of one or three channels torch takes longer than for the rest of a
     small net: it runs a convolution with one or three filters, and a CPU works on sixteen at a time. Here the gradient
     for a block of pixels, 4x4 or 2x2, is one output of so many channels (`blocked`). Where there is no such gradient to
-    compute, and on other devices, it is torch's own; also in half precision, where matrix units make it fast, unless
-    there is one channel.
+    compute, and on other devices, it is torch's own; also in half precision where matrix units make that fast.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -29,10 +30,8 @@ class InputConv2d(nn.Conv2d):
 
     def pays(self, input: Tensor) -> bool:
         """Whether there is a gradient to compute with which torch is slow."""
-        return plain(self, input) and input.requires_grad and self._few(input) and even(self)
-
-    def _few(self, input: Tensor) -> bool:
-        return self.in_channels == 1 if half(input) else _side(self.in_channels) > 1
+        slow = plain(self, input) and input.requires_grad and _side(self.in_channels) > 1 and even(self)
+        return slow and not (half(input) and hardware.matrix_units())
 
 
 def plain(layer: nn.Conv2d, input: Tensor) -> bool:
@@ -56,13 +55,16 @@ def half(input: Tensor) -> bool:
     return dtype_of(input) in (torch.float16, torch.bfloat16)
 
 
+def cast_for(layer: nn.Conv2d, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """x, weight and bias in the precision that autocast asks for: a Function's own code is not cast for it."""
+    dtype, bias = dtype_of(x), layer.bias
+    return x.to(dtype), layer.weight.to(dtype), None if bias is None else bias.to(dtype)
+
+
 def _convolved(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """What the layer makes of x, in the precision that autocast asks for."""
-    weight, bias = layer.weight, layer.bias
-    if torch.is_autocast_enabled("cpu"):  # a Function's own code is not cast for it
-        dtype = torch.get_autocast_dtype("cpu")
-        x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    convolved: Tensor = _Convolution.apply(x, weight, bias, layer.stride, layer.padding, layer.dilation)
+    """What the layer makes of x."""
+    form = (layer.stride, layer.padding, layer.dilation)
+    convolved: Tensor = _Convolution.apply(*cast_for(layer, x), *form)
     return convolved
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustfw_vision.convolution import InputConv2d, Pair, blocked, half, moved
+from robustfw_vision.convolution import InputConv2d, Pair, blocked, cast_for, moved
 
 
 class PooledInputConv2d(nn.Sequential):
@@ -18,7 +18,7 @@ class PooledInputConv2d(nn.Sequential):
     Of a window's values only the largest one has a gradient. With respect to the image it is so many times the filter
     of its channel, moved to its place: for each window a weighted sum of rows of a small table, rather than a product
     with a matrix of which all but one in pool² entries are 0. That is for attacks: where the weights are to have a
-    gradient, or somebody listens to the layers, they go one by one; and in half precision, where the product is faster.
+    gradient, or somebody listens to the layers, they go one by one; and where matrix units make the product faster.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, pool: int, padding: int = 0) -> None:
@@ -28,11 +28,9 @@ class PooledInputConv2d(nn.Sequential):
     def forward(self, input: Tensor) -> Tensor:
         convolution = cast(InputConv2d, self[0])
         learning = any(parameter.requires_grad for parameter in self.parameters())
-        if learning or half(input) or not convolution.pays(input) or any(map(heard, self)):
+        if learning or not convolution.pays(input) or any(map(heard, self)):
             return cast(Tensor, self[1](convolution(input)))
-        largest: Tensor = _LargestOfEach.apply(
-            input, convolution.weight, convolution.bias, convolution.padding, self.windows
-        )[0]
+        largest: Tensor = _LargestOfEach.apply(*cast_for(convolution, input), convolution.padding, self.windows)[0]
         return largest
 
 
@@ -84,14 +82,15 @@ def _gathered(grad: Tensor, weight: Tensor, places: Tensor, size: torch.Size, pa
     if not grad.numel():
         return grad.new_zeros((batch, weight.shape[1], *size))
     rows = _within_window(size[1] + 2 * padding[1] - weight.shape[3] + 1, places, pool)
-    shares = grad.permute(0, 2, 3, 1).reshape(-1, filters)
-    table = moved(weight, pool).permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1)
+    precise = torch.promote_types(grad.dtype, torch.float32)  # sums of hundreds of numbers
+    shares = grad.permute(0, 2, 3, 1).reshape(-1, filters).to(precise)
+    table = moved(weight, pool).permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1).to(precise)
     patches = F.embedding_bag(rows, table, mode="sum", per_sample_weights=shares)
     patches = patches.view(batch, windows[0] * windows[1], -1).transpose(1, 2)
     sides = tuple(side + pool - 1 for side in weight.shape[2:])
     # One image of many channels: a call for each image would take longer than its additions.
     whole = F.fold(patches.reshape(1, -1, patches.shape[2]), tuple(size), sides, padding=padding, stride=pool)
-    return whole.view(batch, weight.shape[1], *size)
+    return whole.view(batch, weight.shape[1], *size).to(grad)
 
 
 def _within_window(width: int, places: Tensor, pool: int) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from robustfw import hardware
 from robustfw_vision.convolution import Pair, dtype_of, even, half, plain
 
 NARROW, SMALL, WIDE = 4, 8, 80
@@ -22,8 +23,9 @@ class HiddenConv2d(nn.Conv2d):
 
     torch goes through each image line by line, and lines of two to eight pixels fill neither a vector nor a matrix
     unit. Where a map is no larger than the filter, the layer is one matrix product instead, for no more arithmetic:
-    nearly each output sees nearly each input. In half precision, on lines of two to four pixels, and of up to eight
-    where weights learn, images are laid side by side, zeros between them. Elsewhere it is torch's own.
+    nearly each output sees nearly each input. For matrix units, on lines of two to four pixels, and of up to eight
+    where weights learn, images are laid side by side, zeros between them. Elsewhere it is torch's own; as it is, in
+    half precision without such units, on maps as large as the filter.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -34,9 +36,11 @@ class HiddenConv2d(nn.Conv2d):
         if plain(self, input) and even(self):
             height, width = input.shape[2:]
             (rows, columns), padding = self.kernel_size, cast(Pair, self.padding)
-            if height * width <= rows * columns and len(input) >= MANY:
+            low, units = half(input), hardware.matrix_units()
+            more = height * width - rows * columns
+            if len(input) >= MANY and (more < 0 or (more == 0 and (units or not low))):
                 return _product(input, weight, bias, padding)
-            if half(input) and 2 * padding[1] < columns and width <= self._narrow(weight):
+            if low and units and 2 * padding[1] < columns and width <= self._narrow(weight):
                 return _side_by_side(input, weight, bias, padding)
         return self._conv_forward(input, weight, bias)
 

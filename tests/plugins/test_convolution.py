@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.autograd.gradcheck import gradcheck, gradgradcheck
 
-from robustfw import DataSpec, make
+from robustfw import DataSpec, hardware, make
 from robustfw_vision.convolution import InputConv2d
 
 FORMS = [
@@ -77,9 +77,11 @@ def test_torch_func():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_low_precision_is_as_exact_as_torchs(dtype):
+@pytest.mark.parametrize("units", [False, True])
+def test_low_precision_is_as_exact_as_torchs(dtype, units, monkeypatch):
     """The sums over the filter's pixels are taken in float32: 25 additions of numbers of 8 bits would be coarse."""
     torch.manual_seed(0)
+    monkeypatch.setattr(hardware, "matrix_units", lambda: units)
     ours, theirs = InputConv2d(1, 32, 5), nn.Conv2d(1, 32, 5)
     theirs.load_state_dict(ours.state_dict())
     x, weights = torch.rand(8, 1, 28, 28), torch.randn(8, 32, 24, 24)
@@ -94,8 +96,9 @@ def test_low_precision_is_as_exact_as_torchs(dtype):
         return grad
 
     exact = gradient(theirs, low=False)
-    error, torchs = ((gradient(layer, low=True) - exact).norm() for layer in (ours, theirs))
-    assert error < 1.5 * torchs
+    found, torchs = (gradient(layer, low=True) for layer in (ours, theirs))
+    assert ours.pays(x.to(dtype).requires_grad_()) != units, "matrix units are torch's to use"
+    assert (found - exact).norm() < 1.5 * (torchs - exact).norm()
 
 
 @pytest.mark.parametrize("name", ["paper-mnist", "madry-mnist", "resnet18-cifar:width=8"])

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.autograd.gradcheck import gradcheck, gradgradcheck
 
-from robustfw import DataSpec, make
+from robustfw import DataSpec, hardware, make
 from robustfw_vision.pooled import PooledInputConv2d
 
 FORMS = [{"pool": 2}, {"pool": 3}, {"pool": 2, "padding": 1}, {"pool": 3, "padding": 2}, {"pool": 1}]
@@ -45,6 +45,7 @@ def test_values_and_gradients_are_torchs(form, layout):
 def test_the_fast_way_is_taken_by_attacks_and_by_nobody_who_wants_more(monkeypatch):
     import robustfw_vision.pooled as module
 
+    monkeypatch.setattr(hardware, "matrix_units", lambda: True)
     taken = []
     fast = module._gathered
     monkeypatch.setattr(module, "_gathered", lambda *args: taken.append(1) or fast(*args))
@@ -92,19 +93,26 @@ def test_an_empty_batch():
     assert (y.shape, grad.shape) == ((0, 4, 3, 3), (0, 2, 9, 8))
 
 
-def test_low_precision_is_as_exact_as_torchs():
+@pytest.mark.parametrize("units", [False, True])
+@pytest.mark.parametrize("cast", [False, True], ids=["autocast", "cast"])
+def test_low_precision_is_as_exact_as_torchs(units, cast, monkeypatch):
     torch.manual_seed(0)
+    monkeypatch.setattr(hardware, "matrix_units", lambda: units)
     ours = PooledInputConv2d(1, 32, 5, pool=3).requires_grad_(False)
     theirs = nn.Sequential(nn.Conv2d(1, 32, 5), nn.MaxPool2d(3)).requires_grad_(False)
     theirs.load_state_dict(ours.state_dict())
     x = torch.rand(8, 1, 28, 28)
-    with torch.autocast("cpu", torch.bfloat16):
+    _, exact = gradients(theirs, x)
+    if cast:
+        ours, theirs, x = ours.bfloat16(), theirs.bfloat16(), x.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16, enabled=not cast):
         low = gradients(ours, x)
         torchs = gradients(theirs, x)
     assert low[0].dtype == torch.bfloat16
-    assert low[1].dtype == torch.float32
+    assert low[1].dtype == x.dtype
     torch.testing.assert_close(low[0], torchs[0])
-    assert (low[1] - torchs[1]).norm() < 0.01 * torchs[1].norm()
+    assert ours[0].pays(x.bfloat16().requires_grad_()) != units, "matrix units are torch's to use"
+    assert (low[1] - exact).norm() < 1.1 * (torchs[1] - exact).norm()
 
 
 @pytest.mark.parametrize("name", ["paper-mnist", "madry-mnist"])

@@ -8,9 +8,16 @@ from torch import nn
 from torch.autograd.gradcheck import gradcheck, gradgradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from robustfw import DataSpec, make
+from robustfw import DataSpec, hardware, make
 from robustfw_vision.convolution import InputConv2d
 from robustfw_vision.small_maps import MANY, HiddenConv2d
+
+
+@pytest.fixture(autouse=True)
+def units(monkeypatch):
+    """This processor has matrix units, whether it has or not; or it has none."""
+    monkeypatch.setattr(hardware, "matrix_units", lambda: True)
+    return lambda there: monkeypatch.setattr(hardware, "matrix_units", lambda: there)
 
 
 class Asked(TorchDispatchMode):
@@ -147,6 +154,19 @@ def test_elsewhere_it_is_torchs_own(form):
     assert asked.weights == [form.get("side", (3, 3))[1] + (2 if form.get("padding_mode") else 0)]
     for one, other in zip(found, gradients(theirs, low=low), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("form", "own"), [({}, True), ({"batch": MANY}, True), ({"batch": MANY, "side": (2, 2)}, False)], ids=str
+)
+def test_in_half_precision_without_matrix_units_only_what_is_less_work_is_not_torchs_own(form, own, units):
+    units(False)
+    ours, theirs, gradients = hidden(**form)
+    with Asked() as asked:
+        found = gradients(ours)
+    assert len(asked.forward) == own
+    assert all(map(torch.equal, found, gradients(theirs))) == own
+    assert_as_exact(found, gradients(theirs), gradients(theirs, low=False))
 
 
 @pytest.mark.parametrize(("side", "wide"), [((5, 4), 60), ((5, 5), 5)])
