@@ -176,7 +176,7 @@ def support_l1(direction: Tensor, room: Tensor | None, radius: Tensor) -> Tensor
         gain, first = direction.abs().max(dim=1, keepdim=True)
         filled = torch.where(gain > 0, radius, 0)
         return torch.zeros_like(direction).scatter(1, first, filled).copysign(direction)
-    gains = direction.abs()
+    gains = room.sign().mul_(direction.abs())  # what cannot move takes no place among the best
     counts = [count for count in SELECTED if count < gains.shape[1]] if _may_look(gains) else []
     return _filled(gains, room, radius, [*counts, gains.shape[1]]).copysign(direction)
 
@@ -210,29 +210,32 @@ def _filled_among(gains: Tensor, room: Tensor, radius: Tensor, count: int) -> tu
     return torch.zeros_like(gains).scatter(1, order, share), done
 
 
-def l2_stretch(direction: Tensor, room: Tensor, radius: Tensor) -> Tensor:
-    """η with ‖min(η|v|, u)‖₂ = r for finite u, or ∞ where the whole room fits into the ball; (rows, 1).
+def l2_stretch(weight: Tensor, room: Tensor, radius: Tensor) -> Tensor:
+    """η with ‖min(ηw, u)‖₂ = r for finite u, or ∞ where the whole room fits into the ball; (rows, 1).
 
-    Both oracles of the ℓ2 ball ∩ box are clip(ηv): with v = g it is the maximizer of ⟨g, δ⟩, with v = z and η at
+    Both oracles of the ℓ2 ball ∩ box are clip(η|v|): with v = g it is the maximizer of ⟨g, δ⟩, with v = z and η at
     most 1 the projection of z. The squared norm is concave and piecewise linear in η², so that Newton's method
     climbs from η = 0 to the root without passing it, and has it once no further coordinate is full. That takes a
     few steps, save for rooms of all sizes; there the breakpoints u_j/|v_j| are sorted.
+
+    Args:
+        weight: w = |v|, 0 where there is no room.
     """
-    weight, target = direction.abs(), radius.square()
-    room = room * _positive(weight)
+    target, moving = radius.square(), weight.sign()
+    before = weight.shape[1] - moving.sum(1)
+    room = moving.mul_(room)
     squares = weight.square(), room.square()
     fits = squares[1].sum(1, keepdim=True) <= target
-    if not _may_look(direction):
+    if not _may_look(weight):
         return torch.where(fits, torch.inf, _sorted_stretch(weight, room, target))
-    stretch, full = torch.zeros_like(radius), 1 - _positive(room)
-    before = full.sum(1)
+    stretch = radius / _length(weight)
     for _ in range(CLIMB):
-        stretch = _newton(stretch, full, squares, target)
         full = (stretch * weight).ge_(room)
         count = full.sum(1)  # more and more are full, so that as many are the same ones
         left, before = count != before, count
         if not bool(left.any()):
             break
+        stretch = _newton(stretch, full, squares, target)
     else:
         stretch[left] = _sorted_stretch(weight[left], room[left], target[left])
     return torch.where(fits, torch.inf, stretch)
@@ -264,26 +267,29 @@ def _sorted_stretch(weight: Tensor, room: Tensor, target: Tensor) -> Tensor:
     return stretch
 
 
-def _largest(rows: Tensor) -> Tensor:
-    """max_j |v_j|, 1 for a row of zeros: dividing by it keeps squares of tiny numbers from vanishing."""
-    largest = rows.abs().amax(1, keepdim=True)
-    return torch.where(largest > 0, largest, 1)
+def _scaled(weight: Tensor) -> Tensor:
+    """Magnitudes, in place, relative to the row's largest: squares of tiny numbers would vanish."""
+    largest = weight.amax(1, keepdim=True)
+    return weight.div_(torch.where(largest > 0, largest, 1))
 
 
-def _stretched(direction: Tensor, room: Tensor, stretch: Tensor) -> Tensor:
-    # ∞·0 is no number, and a coordinate of weight 0 stays: the largest number will do for ∞
-    finite = stretch.clamp(max=torch.finfo(stretch.dtype).max)
-    return torch.minimum(finite * direction.abs(), room).copysign(direction)
+def _length(rows: Tensor) -> Tensor:
+    """‖v‖₂, 1 for a row of zeros."""
+    length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return torch.where(length > 0, length, 1)
 
 
 def support_l2(direction: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
     """argmax ⟨g, δ⟩ over ‖δ‖₂ ≤ r, |δ_j| ≤ u_j: r·g/‖g‖₂ without a box; 0 where g vanishes."""
-    unit = direction / _largest(direction)
     if room is None:
-        length = torch.linalg.vector_norm(unit, dim=1, keepdim=True)
-        return radius * unit / torch.where(length > 0, length, 1)
+        weight = _scaled(direction.abs())
+        return (radius / _length(weight) * weight).copysign(direction)
     room = torch.minimum(room, radius)  # finite, too, where the box is not
-    return _stretched(unit, room, l2_stretch(unit, room, radius))
+    weight = _scaled(room.sign().mul_(direction.abs()))
+    stretch = l2_stretch(weight, room, radius)
+    # ∞·0 is no number, and a coordinate of weight 0 stays: the largest number will do for ∞
+    finite = stretch.clamp(max=torch.finfo(stretch.dtype).max)
+    return torch.minimum(finite * weight, room).copysign(direction)
 
 
 def project_l2(point: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:

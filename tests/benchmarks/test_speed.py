@@ -128,6 +128,23 @@ def test_step_cost_counts_operations_and_judges():
     assert not step_cost.holds([row("engine", 1.04)])
 
 
+def test_what_is_around_an_update_is_the_time_outside_of_it(monkeypatch):
+    clock = [0.0]
+
+    def waits(seconds):
+        clock[0] += seconds
+
+    def step():
+        waits(1.0)
+        step_cost.engine.update(4.0)
+
+    monkeypatch.setattr(step_cost.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(step_cost.engine, "update", waits)
+    seconds, share = step_cost.around(step, rounds=3, times=2)
+    assert (seconds.median, share.median, share.n) == (5.0, 1.25, 3)
+    assert step_cost.engine.update is waits, "put back"
+
+
 def test_an_update_of_each_step_updates():
     net = step_cost.Net("mlp", "digits", 50, 1.0, 2.0, (0.1, 0.5, 1.0), 1)
     splits = robustfw.make("dataset", "digits").load(None)
@@ -136,5 +153,7 @@ def test_an_update_of_each_step_updates():
         step = step_cost.update(step_cost.read(net, parts, "fp32"), splits, x, y)
         first, second = float(step()), [float(step()) for _ in range(12)][-1]
         assert second < first, name
-    assert step_cost.trained(net, step_cost.steps(net)["robust, ℓ∞"], "fp32", splits)() is not None
+    row = step_cost.engine_row(net, "fp32", 2, splits)
+    assert row["ratio"]["least"] > 1, "there is more to a training than its updates"
+    assert row["ratio"]["n"] == 2
     step_cost.plain(torch.rand(3, 1, 28, 28), torch.arange(3))()

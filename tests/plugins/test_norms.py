@@ -85,6 +85,13 @@ def test_l2_support_within_the_data_range_spends_the_whole_radius():
     torch.testing.assert_close(delta, column(0.1, (0.24 / 2) ** 0.5, (0.24 / 2) ** 0.5))
 
 
+@pytest.mark.parametrize(("norm", "moved"), [("l2", (0, 0.06, 0.08)), ("l1", (0, 0, 0.1)), ("linf", (0, 0.1, 0.1))])
+def test_a_steep_pixel_without_room_does_not_drown_the_others(norm, moved):
+    """Relative to it the squares of the others' gradients vanish in float32."""
+    x, g = column(1.0, 0.5, 0.5).float(), column(1.0, 3e-30, 4e-30).float()
+    torch.testing.assert_close(boxed(f"{norm}:radius=0.1", x).support(g), column(*moved).float())
+
+
 def test_a_saturated_l2_support_stops_at_the_corner():
     x = column(0.9, 0.5, 0.5)
     torch.testing.assert_close(boxed("l2:radius=9", x).support(column(1, -1, 0)), column(0.1, -0.5, 0))
