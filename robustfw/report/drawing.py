@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -139,7 +140,16 @@ def legend(axes: Axes, entries: int) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderaxespad=0.2, handlelength=3)
 
 
+class _Percents(PercentFormatter):
+    """With as many decimals as the ticks need; matplotlib's own go by the range of the axis."""
+
+    def set_locs(self, locs: Sequence[float]) -> None:
+        super().set_locs(list(locs))
+        needed = (n for n in range(4) if all(math.isclose(round(share, n + 2), share, abs_tol=1e-9) for share in locs))
+        self.decimals = next(needed, None)
+
+
 def shares(axes: Axes, label: str) -> None:
     """A vertical axis of shares, in per cent."""
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+    axes.yaxis.set_major_formatter(_Percents(1.0, symbol=" %"))
     axes.set_ylabel(label)

@@ -8,10 +8,11 @@ from pathlib import Path
 import matplotlib.style
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from scipy import stats
 
 from robustfw.report import radius
-from robustfw.report.drawing import SETTINGS, inline
+from robustfw.report.drawing import SETTINGS, inline, shares
 from robustfw.report.examples import in_turn
 from robustfw.report.gather import Material, Run
 from robustfw.report.images import factor
@@ -99,3 +100,15 @@ def test_words():
     assert (number(None, "> 3"), number(0.12345), number(2.0)) == ("> 3", "0.1235", "2")
     assert (chance(None), chance(0.0001), chance(0.25)) == ("–", "< 0.001", "0.250")
     assert points(0.1, (-0.05, 0.2)) == "+10.00 points (-5.00 to +20.00)"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "written"),
+    [(0.66, 0.91, ["70 %", "75 %", "80 %", "85 %", "90 %"]), (0.985, 0.995, ["98.6 %", "98.8 %", "99.0 %"])],
+)
+def test_an_axis_of_shares_has_as_many_decimals_as_its_ticks_need(low, high, written):
+    axes = Figure().subplots()
+    axes.set_ylim(low, high)
+    shares(axes, "accuracy")
+    found = [label.get_text() for label in axes.get_yticklabels()]
+    assert [label for label in found if label in written] == written
