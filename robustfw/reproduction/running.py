@@ -65,6 +65,9 @@ class Runner:
         pool = ProcessPoolExecutor(self.processes, spawn, _prepare, (self.threads,))
         try:
             yield from self._run(waiting, made, pool, total)
+        except KeyboardInterrupt:
+            _pass_on(signal.SIGINT)
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -86,6 +89,17 @@ class Runner:
                     raise RunError(f"a command failed{saying}: {job.command} (see the end of {self.folder / LOG})")
                 made.add(job.at)
         yield Progress(total, total, ())
+
+
+def _pass_on(signum: int) -> None:
+    """To the processes of the pool: a terminal sends a signal to all of them, anybody else to the first one only.
+
+    A training takes one that follows at once for the same.
+    """
+    if os.name == "posix":
+        for process in multiprocessing.active_children():
+            if process.pid is not None:
+                os.kill(process.pid, signum)
 
 
 def _prepare(threads: int) -> None:
