@@ -1,4 +1,4 @@
-"""The machine: what a record must say of it, and the one setting of it that pays."""
+"""The machine: what a record must say of it, what it can do, and the one setting of it that pays."""
 
 from __future__ import annotations
 

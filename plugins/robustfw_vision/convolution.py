@@ -55,16 +55,18 @@ def half(input: Tensor) -> bool:
     return dtype_of(input) in (torch.float16, torch.bfloat16)
 
 
-def cast_for(layer: nn.Conv2d, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """x, weight and bias in the precision that autocast asks for: a Function's own code is not cast for it."""
-    dtype, bias = dtype_of(x), layer.bias
-    return x.to(dtype), layer.weight.to(dtype), None if bias is None else bias.to(dtype)
+def autocast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """In the precision that autocast asks for, if any: a Function's own code is not cast for it."""
+    if not torch.is_autocast_enabled("cpu"):
+        return x, weight, bias
+    dtype = dtype_of(x)
+    return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
 def _convolved(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """What the layer makes of x."""
     form = (layer.stride, layer.padding, layer.dilation)
-    convolved: Tensor = _Convolution.apply(*cast_for(layer, x), *form)
+    convolved: Tensor = _Convolution.apply(*autocast(x, layer.weight, layer.bias), *form)
     return convolved
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustfw_vision.convolution import InputConv2d, Pair, blocked, cast_for, moved
+from robustfw_vision.convolution import InputConv2d, Pair, autocast, blocked, moved
 
 
 class PooledInputConv2d(nn.Sequential):
@@ -30,7 +30,8 @@ class PooledInputConv2d(nn.Sequential):
         learning = any(parameter.requires_grad for parameter in self.parameters())
         if learning or not convolution.pays(input) or any(map(heard, self)):
             return cast(Tensor, self[1](convolution(input)))
-        largest: Tensor = _LargestOfEach.apply(*cast_for(convolution, input), convolution.padding, self.windows)[0]
+        tensors = autocast(input, convolution.weight, convolution.bias)
+        largest: Tensor = _LargestOfEach.apply(*tensors, convolution.padding, self.windows)[0]
         return largest
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustfw import hardware
-from robustfw_vision.convolution import Pair, dtype_of, even, half, plain
+from robustfw_vision.convolution import Pair, autocast, even, half, plain
 
 NARROW, SMALL, WIDE = 4, 8, 80
 """Columns of maps that are laid side by side, where weights are fixed and where they learn, and of strips at most."""
@@ -37,8 +37,8 @@ class HiddenConv2d(nn.Conv2d):
             height, width = input.shape[2:]
             (rows, columns), padding = self.kernel_size, cast(Pair, self.padding)
             low, units = half(input), hardware.matrix_units()
-            more = height * width - rows * columns
-            if len(input) >= MANY and (more < 0 or (more == 0 and (units or not low))):
+            largest = rows * columns if units or not low else rows * columns - 1
+            if height * width <= largest and len(input) >= MANY:
                 return _product(input, weight, bias, padding)
             if low and units and 2 * padding[1] < columns and width <= self._narrow(weight):
                 return _side_by_side(input, weight, bias, padding)
@@ -52,8 +52,9 @@ class HiddenConv2d(nn.Conv2d):
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) -> Tensor:
     """W * x + b by the matrix that maps all pixels of an image to all outputs."""
     rows, columns = _outputs(x.shape[2:], weight.shape[2:], padding)
-    matrix: Tensor = _Matrix.apply(weight.to(dtype_of(x)), tuple(x.shape[2:]), padding)
-    every = None if bias is None else bias.to(matrix.dtype).repeat(rows * columns)
+    x, weight, bias = autocast(x, weight, bias)
+    matrix: Tensor = _Matrix.apply(weight, tuple(x.shape[2:]), padding)
+    every = None if bias is None else bias.repeat(rows * columns)
     y = F.linear(x.permute(0, 2, 3, 1).flatten(1), matrix, every)
     return y.view(-1, rows, columns, len(weight)).permute(0, 3, 1, 2)
 

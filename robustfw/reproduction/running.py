@@ -66,7 +66,7 @@ class Runner:
         try:
             yield from self._run(waiting, made, pool, total)
         except KeyboardInterrupt:
-            _pass_on(signal.SIGINT)
+            _interrupt_all()
             raise
         finally:
             pool.shutdown(cancel_futures=True)
@@ -91,15 +91,16 @@ class Runner:
         yield Progress(total, total, ())
 
 
-def _pass_on(signum: int) -> None:
-    """To the processes of the pool: a terminal sends a signal to all of them, anybody else to the first one only.
+def _interrupt_all() -> None:
+    """SIGINT to the processes of the pool: a terminal sends it to all of them, anybody else to the first one only.
 
     A training takes one that follows at once for the same.
     """
     if os.name == "posix":
         for process in multiprocessing.active_children():
             if process.pid is not None:
-                os.kill(process.pid, signum)
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    os.kill(process.pid, signal.SIGINT)
 
 
 def _prepare(threads: int) -> None:

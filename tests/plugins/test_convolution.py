@@ -9,6 +9,8 @@ from torch.autograd.gradcheck import gradcheck, gradgradcheck
 
 from robustfw import DataSpec, hardware, make
 from robustfw_vision.convolution import InputConv2d
+from robustfw_vision.pooled import PooledInputConv2d
+from robustfw_vision.small_maps import HiddenConv2d
 
 FORMS = [
     {},
@@ -99,6 +101,16 @@ def test_low_precision_is_as_exact_as_torchs(dtype, units, monkeypatch):
     found, torchs = (gradient(layer, low=True) for layer in (ours, theirs))
     assert ours.pays(x.to(dtype).requires_grad_()) != units, "matrix units are torch's to use"
     assert (found - exact).norm() < 1.5 * (torchs - exact).norm()
+
+
+@pytest.mark.parametrize(
+    "layer", [InputConv2d(1, 4, 3), PooledInputConv2d(1, 4, 3, pool=2).requires_grad_(False), HiddenConv2d(1, 4, 3)]
+)
+def test_types_that_differ_are_an_error_as_with_torch(layer):
+    side = 3 if isinstance(layer, HiddenConv2d) else 8
+    x = torch.rand(64, 1, side, side, dtype=torch.float64).requires_grad_()
+    with pytest.raises(RuntimeError, match=r"dtype|should be the same"):
+        layer(x)
 
 
 @pytest.mark.parametrize("name", ["paper-mnist", "madry-mnist", "resnet18-cifar:width=8"])
