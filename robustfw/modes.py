@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import torch
-
-if TYPE_CHECKING:
-    from torch import nn
+from torch import nn
 
 
 @contextlib.contextmanager
@@ -20,7 +17,8 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for module, training in flags:
-            module.training = training
+            if module.training != training:
+                _put(module, training)
 
 
 @contextlib.contextmanager
@@ -31,8 +29,21 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     is differenced or differentiated is one function.
     """
     with modes_kept(model):
-        model.eval()
+        modules = list(model.modules())
+        if all(type(module).train is nn.Module.train and type(module).eval is nn.Module.eval for module in modules):
+            for module in modules:
+                _put(module, False)
+        else:  # a net of its own ways: batch norms that stay as they are, say
+            model.eval()
         yield
+
+
+def _put(module: nn.Module, training: bool) -> None:
+    """A module's flag. To set it as an attribute takes seven times as long: torch looks for parameters of that name."""
+    if type(module).__setattr__ is nn.Module.__setattr__:
+        vars(module)["training"] = training
+    else:
+        module.training = training
 
 
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:

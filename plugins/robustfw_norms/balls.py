@@ -99,18 +99,17 @@ class NormBall(Region):
         return toward_zero(solved, like.dtype).reshape(like.shape)
 
     def _room(self, towards: Tensor) -> Tensor | None:
-        """How far each coordinate may go in the direction it wants to; None without a box."""
+        """How far each coordinate may go in the direction it wants to, at most r; None without a box."""
         if self.lower is None or self.upper is None:
             return None
-        farthest = torch.full((), torch.inf, dtype=towards.dtype, device=towards.device).copysign(towards)
-        return self._boxed(farthest).abs()
+        return self._boxed(self._radii.copysign(towards)).abs_()
 
     def _boxed(self, grouped: Tensor) -> Tensor:
-        """Each coordinate as far as the box lets it go, for (batch·groups, d)."""
+        """Each coordinate as far as the box lets it go, in place, for (batch·groups, d)."""
         if self.lower is None or self.upper is None:
             return grouped
         low, high = (self._grouped(b).to(grouped) for b in (self.lower, self.upper))
-        return grouped.clamp(low, high)
+        return grouped.clamp_(low, high)
 
     def _clamped(self, exact: Tensor) -> Tensor:
         """The nearest point of the cube of side 2r and the box."""
@@ -118,7 +117,7 @@ class NormBall(Region):
 
     def _corner(self, exact: Tensor) -> Tensor:
         """Its farthest point in a direction; 0 where that is 0."""
-        return self._boxed(self._radii * exact.sign())
+        return self._boxed(exact.sign().mul_(self._radii))
 
 
 @final

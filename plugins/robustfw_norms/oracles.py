@@ -22,10 +22,16 @@ POLISH = 2
 """Newton steps after the sorted search. One is enough on all we measured; the second costs little."""
 FAR = 1e3
 """Radii from which on a point is far."""
-SELECTED = 8, 64
+SELECTED = 4, 32
 """Coordinates that an ℓ1 step looks at, first and where these do not do, before it sorts them all."""
 CLIMB = 16
 """Newton steps before breakpoints are sorted."""
+DIGITS = 16
+"""Roundings by which a sum may be off."""
+FAINT = 1e-4
+"""The least share of a squared length that is told from rounding."""
+SHORT = 4096
+"""Coordinates up to which torch's norm is as exact as its sum."""
 
 
 def shrunk_l1(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
@@ -176,20 +182,25 @@ def support_l1(direction: Tensor, room: Tensor | None, radius: Tensor) -> Tensor
         gain, first = direction.abs().max(dim=1, keepdim=True)
         filled = torch.where(gain > 0, radius, 0)
         return torch.zeros_like(direction).scatter(1, first, filled).copysign(direction)
-    gains = room.sign().mul_(direction.abs())  # what cannot move takes no place among the best
-    counts = [count for count in SELECTED if count < gains.shape[1]] if _may_look(gains) else []
-    return _filled(gains, room, radius, [*counts, gains.shape[1]]).copysign(direction)
+    counts = [count for count in SELECTED if count < room.shape[1]] if _may_look(room) else []
+    return _filled(_gains(direction, room), direction, room, radius, [*counts, room.shape[1]])
 
 
-def _filled(gains: Tensor, room: Tensor, radius: Tensor, counts: Sequence[int]) -> Tensor:
+def _gains(direction: Tensor, room: Tensor) -> Tensor:
+    """|g|, and 0 where there is no room: what cannot move has no say in what else does."""
+    return room.sign().mul_(direction).abs_()
+
+
+def _filled(gains: Tensor, direction: Tensor, room: Tensor, radius: Tensor, counts: Sequence[int]) -> Tensor:
     """The best coordinates filled one after the other: of ``counts[0]`` of them, of more where these do not do."""
-    filled, done = _filled_among(gains, room, radius, counts[0])
+    filled, done = _filled_among(gains, direction, room, radius, counts[0])
     if len(counts) > 1 and not bool(done.all()):
-        filled[~done] = _filled(gains[~done], room[~done], radius[~done], counts[1:])
+        left = ~done
+        filled[left] = _filled(gains[left], direction[left], room[left], radius[left], counts[1:])
     return filled
 
 
-def _filled_among(gains: Tensor, room: Tensor, radius: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def _filled_among(gains: Tensor, direction: Tensor, room: Tensor, radius: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The ``count`` best coordinates filled one after the other, and in which rows others cannot have a share.
 
     That is where the radius is spent on gains above the least one selected, of which there may be more outside.
@@ -206,39 +217,50 @@ def _filled_among(gains: Tensor, room: Tensor, radius: Tensor, count: int) -> tu
         certain = torch.where(best > best[:, -1:], room, 0).sum(1)
         done = (certain >= radius[:, 0]) | (best[:, -1] == 0)
     before = torch.cat([torch.zeros_like(radius), room[:, :-1].cumsum(1)], dim=1)
-    share = torch.minimum((radius - before).clamp(min=0), room)
-    return torch.zeros_like(gains).scatter(1, order, share), done
+    share = torch.minimum((radius - before).clamp_(min=0), room).copysign_(direction.gather(1, order))
+    return torch.zeros_like(gains).scatter_(1, order, share), done
 
 
-def l2_stretch(weight: Tensor, room: Tensor, radius: Tensor) -> Tensor:
-    """η with ‖min(ηw, u)‖₂ = r for finite u, or ∞ where the whole room fits into the ball; (rows, 1).
+def _stretched(weight: Tensor, room: Tensor, radius: Tensor) -> Tensor:
+    """min(ηw, u) with the η that makes it as long as r, or all the room of w > 0 where that fits into the ball.
 
     Both oracles of the ℓ2 ball ∩ box are clip(η|v|): with v = g it is the maximizer of ⟨g, δ⟩, with v = z and η at
-    most 1 the projection of z. The squared norm is concave and piecewise linear in η², so that Newton's method
-    climbs from η = 0 to the root without passing it, and has it once no further coordinate is full. That takes a
-    few steps, save for rooms of all sizes; there the breakpoints u_j/|v_j| are sorted.
+    most 1 the projection of z. The squared length is concave and piecewise linear in η², so that Newton's method
+    climbs from η = r/‖w‖₂ to the root without passing it, in a few steps, save for rooms of all sizes; there the
+    breakpoints u_j/w_j are sorted. A row is done when its length is r.
 
     Args:
         weight: w = |v|, 0 where there is no room.
     """
-    target, moving = radius.square(), weight.sign()
-    before = weight.shape[1] - moving.sum(1)
-    room = moving.mul_(room)
-    squares = weight.square(), room.square()
-    fits = squares[1].sum(1, keepdim=True) <= target
+    weights, target = _square_sum(weight), radius.square()
+    known = (_square_sum(room) <= target).logical_or_(weights == 0)
+    # ∞·0 is no number, and a coordinate of weight 0 stays: the largest number will do for ∞
+    stretch = (target / weights).sqrt_().masked_fill_(known, torch.finfo(weight.dtype).max)
     if not _may_look(weight):
-        return torch.where(fits, torch.inf, _sorted_stretch(weight, room, target))
-    stretch = radius / _length(weight)
+        return torch.minimum(torch.where(known, stretch, _sorted_stretch(weight, room, target)) * weight, room)
+    rounding = (DIGITS * torch.finfo(target.dtype).eps * target).masked_fill_(known, torch.inf)
     for _ in range(CLIMB):
-        full = (stretch * weight).ge_(room)
-        count = full.sum(1)  # more and more are full, so that as many are the same ones
-        left, before = count != before, count
-        if not bool(left.any()):
-            break
-        stretch = _newton(stretch, full, squares, target)
-    else:
-        stretch[left] = _sorted_stretch(weight[left], room[left], target[left])
-    return torch.where(fits, torch.inf, stretch)
+        moved = stretch * weight
+        reached = torch.minimum(moved, room)
+        length = _square_sum(reached)
+        done = (length - target).abs_() <= rounding
+        if bool(done.all()):
+            return reached
+        full = _square_sum(moved.ge_(room).mul_(room))
+        free = torch.maximum(length - full, FAINT * length)
+        growth = (target - full).clamp_(min=0).div_(free).sqrt_().masked_fill_(done, 1)
+        stretch.mul_(growth)
+    left = ~done[:, 0]
+    stretch = _sorted_stretch(weight[left], room[left], target[left])
+    reached[left] = torch.minimum(stretch * weight[left], room[left])
+    return reached
+
+
+def _square_sum(rows: Tensor) -> Tensor:
+    """‖v‖₂² of each row, (rows, 1). The norm takes no memory, but loses digits over many coordinates."""
+    if rows.shape[1] <= SHORT:
+        return torch.linalg.vector_norm(rows, dim=1, keepdim=True).square_()
+    return rows.square().sum(1, keepdim=True)
 
 
 def _newton(stretch: Tensor, full: Tensor, squares: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
@@ -251,8 +273,8 @@ def _newton(stretch: Tensor, full: Tensor, squares: tuple[Tensor, Tensor], targe
 
 
 def _sorted_stretch(weight: Tensor, room: Tensor, target: Tensor) -> Tensor:
-    """The same by a search among the sorted breakpoints, polished by Newton's method."""
-    squares = weight.square(), room.square()
+    """The same η by a search among the sorted breakpoints, polished by Newton's method."""
+    squares = weight.square(), (weight.sign() * room).square()
     breaks, order = torch.where(weight > 0, room / weight, torch.inf).sort(dim=1)
     fixed = squares[1].gather(1, order).cumsum(1)
     free = squares[0].gather(1, order).flip(1).cumsum(1).flip(1)[:, 1:]
@@ -264,13 +286,13 @@ def _sorted_stretch(weight: Tensor, room: Tensor, target: Tensor) -> Tensor:
     stretch = _newton(torch.zeros_like(target), full, squares, target)
     for _ in range(POLISH):
         stretch = _newton(stretch, (stretch * weight).ge_(room), squares, target)
-    return stretch
+    fits = squares[1].sum(1, keepdim=True) <= target
+    return torch.where(fits, torch.finfo(weight.dtype).max, stretch)
 
 
 def _scaled(weight: Tensor) -> Tensor:
     """Magnitudes, in place, relative to the row's largest: squares of tiny numbers would vanish."""
-    largest = weight.amax(1, keepdim=True)
-    return weight.div_(torch.where(largest > 0, largest, 1))
+    return weight.div_(weight.amax(1, keepdim=True).clamp_(min=torch.finfo(weight.dtype).tiny))
 
 
 def _length(rows: Tensor) -> Tensor:
@@ -283,13 +305,8 @@ def support_l2(direction: Tensor, room: Tensor | None, radius: Tensor) -> Tensor
     """argmax ⟨g, δ⟩ over ‖δ‖₂ ≤ r, |δ_j| ≤ u_j: r·g/‖g‖₂ without a box; 0 where g vanishes."""
     if room is None:
         weight = _scaled(direction.abs())
-        return (radius / _length(weight) * weight).copysign(direction)
-    room = torch.minimum(room, radius)  # finite, too, where the box is not
-    weight = _scaled(room.sign().mul_(direction.abs()))
-    stretch = l2_stretch(weight, room, radius)
-    # ∞·0 is no number, and a coordinate of weight 0 stays: the largest number will do for ∞
-    finite = stretch.clamp(max=torch.finfo(stretch.dtype).max)
-    return torch.minimum(finite * weight, room).copysign(direction)
+        return (radius / _length(weight) * weight).copysign_(direction)
+    return _stretched(_scaled(_gains(direction, room)), room, radius).copysign_(direction)
 
 
 def project_l2(point: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:

@@ -29,9 +29,12 @@ class InputConv2d(nn.Conv2d):
         return _convolved(self, input) if self.pays(input) else super().forward(input)
 
     def pays(self, input: Tensor) -> bool:
-        """Whether there is a gradient to compute with which torch is slow."""
-        slow = plain(self, input) and input.requires_grad and _side(self.in_channels) > 1 and even(self)
-        return slow and not (half(input) and hardware.matrix_units())
+        """Whether the gradient by blocks is faster than torch's."""
+        return self.slow(input) and not (half(input) and hardware.matrix_units())
+
+    def slow(self, input: Tensor) -> bool:
+        """Whether there is a gradient to compute with which torch is slow, save for matrix units."""
+        return plain(self, input) and input.requires_grad and _side(self.in_channels) > 1 and even(self)
 
 
 def plain(layer: nn.Conv2d, input: Tensor) -> bool:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import functools
 from typing import Any, cast
 
+import attrs
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustfw_vision.convolution import InputConv2d, Pair, autocast, blocked, moved
+from robustfw_vision.convolution import TOGETHER, InputConv2d, Pair, autocast, blocked
+
+Kernel = tuple[int, int, int, int]
+AT_A_TIME = 100
+"""Images whose patches are added up together, within the cache."""
 
 
 class PooledInputConv2d(nn.Sequential):
@@ -18,7 +23,7 @@ class PooledInputConv2d(nn.Sequential):
     Of a window's values only the largest one has a gradient. With respect to the image it is so many times the filter
     of its channel, moved to its place: for each window a weighted sum of rows of a small table, rather than a product
     with a matrix of which all but one in pool² entries are 0. That is for attacks: where the weights are to have a
-    gradient, or somebody listens to the layers, they go one by one; and where matrix units make the product faster.
+    gradient, or somebody listens to the layers, they go one by one.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, pool: int, padding: int = 0) -> None:
@@ -28,7 +33,7 @@ class PooledInputConv2d(nn.Sequential):
     def forward(self, input: Tensor) -> Tensor:
         convolution = cast(InputConv2d, self[0])
         learning = any(parameter.requires_grad for parameter in self.parameters())
-        if learning or not convolution.pays(input) or any(map(heard, self)):
+        if learning or not convolution.slow(input) or any(map(heard, self)):
             return cast(Tensor, self[1](convolution(input)))
         tensors = autocast(input, convolution.weight, convolution.bias)
         largest: Tensor = _LargestOfEach.apply(*tensors, convolution.padding, self.windows)[0]
@@ -41,68 +46,123 @@ def heard(layer: nn.Module) -> bool:
 
 
 class _LargestOfEach(torch.autograd.Function):
-    """The largest values of W * x + b in each window, and their places in the plane, for weights that are fixed."""
+    """The largest values of W * x + b in each window, and their rows in the table, for weights that are fixed."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair, pool: int) -> tuple[Tensor, Tensor]:
         largest, places = F.max_pool2d(F.conv2d(x, weight, bias, padding=padding), pool, return_indices=True)
-        return largest, places
+        return largest, places.int().add_(_plan(x, weight, padding, pool).first)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         x, weight, _, ctx.padding, ctx.pool = inputs
-        ctx.size = x.shape[2:]
+        ctx.size, ctx.plan = x.shape[2:], _plan(x, weight, ctx.padding, ctx.pool)
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # of as many whole numbers that nobody asks for
         ctx.save_for_backward(weight, output[1])
         ctx.save_for_forward(weight, output[1])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> Any:
-        weight, places = ctx.saved_tensors
-        if torch.is_grad_enabled():
+    def backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> Any:
+        weight, rows = ctx.saved_tensors
+        if grad is None:
+            found = None
+        elif torch.is_grad_enabled():
+            places = (rows - ctx.plan.first).long()
             side = [n + 2 * p - k + 1 for n, p, k in zip(ctx.size, ctx.padding, weight.shape[2:], strict=True)]
             plane = grad.new_zeros((*grad.shape[:2], side[0] * side[1]))
             plane = plane.scatter(2, places.flatten(2), grad.flatten(2)).unflatten(2, side)
             found = blocked(plane, weight, ctx.size, ctx.padding)
         else:
-            found = _gathered(grad, weight, places, ctx.size, ctx.padding, ctx.pool)
+            found = ctx.plan.gathered(grad, weight, rows)
         return found, None, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, x: Tensor, *_: None) -> tuple[Tensor, None]:
-        weight, places = ctx.saved_tensors
+        weight, rows = ctx.saved_tensors
+        places = (rows - ctx.plan.first).long()
         moved = F.conv2d(x, weight, padding=ctx.padding).flatten(2)
         return moved.gather(2, places.flatten(2)).unflatten(2, places.shape[2:]), None
 
 
-def _gathered(grad: Tensor, weight: Tensor, places: Tensor, size: torch.Size, padding: Pair, pool: int) -> Tensor:
-    """∂J/∂x from the gradient of the largest values: of each window a patch, and the patches added up."""
-    batch, filters, *windows = grad.shape
-    if not grad.numel():
-        return grad.new_zeros((batch, weight.shape[1], *size))
-    rows = _within_window(size[1] + 2 * padding[1] - weight.shape[3] + 1, places, pool)
-    precise = torch.promote_types(grad.dtype, torch.float32)  # sums of hundreds of numbers
-    shares = grad.permute(0, 2, 3, 1).reshape(-1, filters).to(precise)
-    table = moved(weight, pool).permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1).to(precise)
-    patches = F.embedding_bag(rows, table, mode="sum", per_sample_weights=shares)
-    patches = patches.view(batch, windows[0] * windows[1], -1).transpose(1, 2)
-    sides = tuple(side + pool - 1 for side in weight.shape[2:])
-    # One image of many channels: a call for each image would take longer than its additions.
-    whole = F.fold(patches.reshape(1, -1, patches.shape[2]), tuple(size), sides, padding=padding, stride=pool)
-    return whole.view(batch, weight.shape[1], *size).to(grad)
+@attrs.frozen(eq=False)
+class _Plan:
+    """Where everything goes, for images of one size and filters of one.
+
+    A patch is what a window's largest value of one filter has of the image: the filter, moved to that place.
+    """
+
+    size: tuple[int, int, int]
+    """Of an image: channels, rows, columns."""
+    patch: int
+    """Numbers in a patch."""
+    first: Tensor
+    """(filters, rows, columns): what to add to a place in the plane for its row of the table."""
+    table: Tensor
+    """(rows, a little more than a patch): which number of the filters, or the 0 after them."""
+    parts: Tensor
+    """Which numbers of the windows' patches a pixel is the sum of, for one pixel after the other."""
+    begins: Tensor
+    """(pixels,): where in ``parts`` it begins."""
+
+    def gathered(self, grad: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
+        """∂J/∂x from the gradient of the largest values: of each window a patch, and the patches added up."""
+        if not grad.numel():
+            return grad.new_zeros((len(grad), *self.size))
+        precise = torch.promote_types(grad.dtype, torch.float32)  # sums of hundreds of numbers
+        table = F.pad(weight.flatten(), (0, 1)).to(precise).index_select(0, self.table.flatten()).view_as(self.table)
+        parts = zip(grad.split(AT_A_TIME), rows.split(AT_A_TIME), strict=True)
+        found = [self._gathered(grad.to(precise), table, rows) for grad, rows in parts]
+        return (found[0] if len(found) == 1 else torch.cat(found)).to(grad)
+
+    def _gathered(self, grad: Tensor, table: Tensor, rows: Tensor) -> Tensor:
+        """The same for a table that is made, and images that fit into the cache."""
+        batch, filters = grad.shape[:2]
+        shares, rows = (of.permute(0, 2, 3, 1).reshape(-1, filters) for of in (grad, rows))
+        patches = F.embedding_bag(rows, table, mode="sum", per_sample_weights=shares)
+        patches = patches.view(batch, -1, table.shape[1])[..., : self.patch]
+        of_all = patches.permute(1, 2, 0).reshape(-1, batch)  # a vector holds the same number of several images
+        pixels = F.embedding_bag(self.parts, of_all, self.begins, mode="sum")
+        return pixels.t().reshape(batch, *self.size)
 
 
-def _within_window(width: int, places: Tensor, pool: int) -> Tensor:
-    """Which row of the table each largest value takes: its filter's, and of these its place's within its window."""
-    filters = places.shape[1]
-    of_place, first = _numbered(width, int(places.shape[2]) * pool + pool, filters, pool)
-    return of_place.index_select(0, places.permute(0, 2, 3, 1).flatten()).view(-1, filters) + first
+def _plan(x: Tensor, weight: Tensor, padding: Pair, pool: int) -> _Plan:
+    return _planned(cast(Kernel, tuple(weight.shape)), cast(Pair, tuple(x.shape[2:])), padding, pool)
 
 
 @functools.lru_cache(maxsize=16)
-def _numbered(width: int, rows: int, filters: int, pool: int) -> tuple[Tensor, Tensor]:
-    """For each place of a plane its number within its window, (rows · width,), and each filter's first row."""
-    plane = torch.arange(rows * width, dtype=torch.int32)
-    return plane // width % pool * pool + plane % width % pool, torch.arange(filters, dtype=torch.int32) * pool**2
+def _planned(kernel: Kernel, size: Pair, padding: Pair, pool: int) -> _Plan:
+    """The plan for filters of the shape ``kernel``."""
+    filters, channels, *sides = kernel
+    planes = [n + 2 * p - k + 1 for n, p, k in zip(size, padding, sides, strict=True)]
+    windows = [n // pool for n in planes]
+    patch = [channels, *(n + pool - 1 for n in sides)]
+    # Filters share lines of the table as windows do those of the plane: place to row is an addition.
+    several = max(windows[1], 1)
+    filter_, block = torch.arange(filters), pool * planes[1]
+    down, across = (pool * torch.arange(n) for n in windows)
+    first = (filter_ // several * block + filter_ % several * pool)[:, None, None]
+    first = first - down[:, None] * planes[1] - across
+    row = torch.arange(-(-filters // several) * block)
+    of_filter = row // block * several + row % planes[1] // pool
+    used = (row % planes[1] < several * pool) & (of_filter < filters)
+    c, i, j = torch.meshgrid(*map(torch.arange, patch), indexing="ij")
+    i, j = i - (row // planes[1] % pool)[:, None, None, None], j - (row % planes[1] % pool)[:, None, None, None]
+    used = used[:, None, None, None] & (i >= 0) & (i < sides[0]) & (j >= 0) & (j < sides[1])
+    number = ((of_filter[:, None, None, None] * channels + c) * sides[0] + i) * sides[1] + j
+    nothing = filters * channels * sides[0] * sides[1]
+    table = torch.where(used, number, nothing).flatten(1)
+    table = F.pad(table, (0, -table.shape[1] % TOGETHER), value=nothing)  # whole vectors are faster
+    return _Plan((channels, *size), c.numel(), first.int(), table, *_parts(patch, windows, size, padding, pool))
+
+
+def _parts(patch: list[int], windows: list[int], size: Pair, padding: Pair, pool: int) -> tuple[Tensor, Tensor]:
+    """For each pixel the numbers of patches that lie on it, and where those of a pixel begin."""
+    down, across, c, i, j = torch.meshgrid(*map(torch.arange, [*windows, *patch]), indexing="ij")
+    i, j = i + pool * down - padding[0], j + pool * across - padding[1]
+    seen = ((i >= 0) & (i < size[0]) & (j >= 0) & (j < size[1])).flatten()
+    pixel = ((c * size[0] + i) * size[1] + j).flatten()[seen]
+    counts = pixel.bincount(minlength=patch[0] * size[0] * size[1])
+    return seen.nonzero().flatten()[pixel.argsort(stable=True)], counts.cumsum(0) - counts

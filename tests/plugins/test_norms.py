@@ -183,6 +183,32 @@ def test_sorting_and_climbing_find_the_same_level(seed, ties, boxed_in, scale):
         torch.testing.assert_close(climbed, oracles.shrunk_l1(*case), rtol=0, atol=1e-12 * scale)
 
 
+@given(seed=st.integers(0, 2**31), ties=st.booleans(), zeros=st.booleans(), scale=st.sampled_from([1e-25, 1.0, 1e25]))
+def test_sorting_and_climbing_find_the_same_stretch(seed, ties, zeros, scale):
+    """Also where weights are of all sizes, are tied, or are 0, and where the room that can move fits into the ball."""
+    draw = torch.Generator().manual_seed(seed)
+    size = torch.randn(12, 9, generator=draw, dtype=torch.float64)
+    size = (size * 2).round() / 2 if ties else size * 10 ** (8 * torch.rand(12, 9, generator=draw, dtype=torch.float64))
+    size *= torch.rand(12, 9, generator=draw).round() if zeros else 1
+    radius = 2 * torch.rand(12, 1, generator=draw, dtype=torch.float64)
+    room = torch.minimum(torch.rand(12, 9, generator=draw, dtype=torch.float64).mul(2).sub(0.5).clamp(min=0), radius)
+    climbed = oracles.support_l2(scale * size, room, radius)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(oracles, "_may_look", lambda _: False)
+        torch.testing.assert_close(climbed, oracles.support_l2(scale * size, room, radius), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("faint", [1e-3, 1e-6, 1e-12])
+def test_a_faint_gradient_takes_what_the_others_leave(faint, dtype):
+    """maximize δ₁ + faint·δ₂ over ‖δ‖₂ ≤ 1, δ₁ ≤ 1/2: the second coordinate gets √3/2, however little it counts."""
+    g = torch.tensor([[1, faint, 0]], dtype=dtype)
+    room = torch.tensor([[0.5, 1, 1]], dtype=dtype)
+    radius = torch.ones(1, 1, dtype=dtype)
+    expected = torch.tensor([[0.5, 0.75**0.5, 0]], dtype=dtype)
+    torch.testing.assert_close(oracles.support_l2(g, room, radius), expected)
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1", "l0"])
 def test_a_batch_equals_its_rows_bit_for_bit(norm):
     generator = torch.Generator().manual_seed(0)

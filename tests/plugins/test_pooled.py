@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 from torch import nn
 from torch.autograd.gradcheck import gradcheck, gradgradcheck
 
 from robustfw import DataSpec, hardware, make
+from robustfw_vision import pooled
 from robustfw_vision.pooled import PooledInputConv2d
 
 FORMS = [{"pool": 2}, {"pool": 3}, {"pool": 2, "padding": 1}, {"pool": 3, "padding": 2}, {"pool": 1}]
@@ -43,12 +42,9 @@ def test_values_and_gradients_are_torchs(form, layout):
 
 
 def test_the_fast_way_is_taken_by_attacks_and_by_nobody_who_wants_more(monkeypatch):
-    import robustfw_vision.pooled as module
-
-    monkeypatch.setattr(hardware, "matrix_units", lambda: True)
     taken = []
-    fast = module._gathered
-    monkeypatch.setattr(module, "_gathered", lambda *args: taken.append(1) or fast(*args))
+    fast = pooled._Plan.gathered
+    monkeypatch.setattr(pooled._Plan, "gathered", lambda *args: taken.append(1) or fast(*args))
     ours, theirs, x = pair({"pool": 2})
     gradients(ours, x)
     assert len(taken) == 1
@@ -57,7 +53,6 @@ def test_the_fast_way_is_taken_by_attacks_and_by_nobody_who_wants_more(monkeypat
     handle.remove()
     with torch.no_grad():
         ours(x)
-    gradients(copy.deepcopy(ours).bfloat16(), x.bfloat16())
     assert len(taken) == 1
     for learning in ([0], [1], [0, 1]):  # weight and bias
         answers = []
@@ -87,6 +82,30 @@ def test_torch_func():
     torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize("at_a_time", [1, 2, 5])
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_images_are_worked_on_a_few_at_a_time(form, at_a_time, monkeypatch):
+    ours, theirs, _ = pair(form)
+    x = torch.randn(5, 2, 9, 8, dtype=torch.float64)
+    monkeypatch.setattr(pooled, "AT_A_TIME", at_a_time)
+    for one, other in zip(gradients(ours, x), gradients(theirs, x), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    ("filters", "kernel", "size", "pool"), [(7, 3, (5, 11), 2), (3, 2, (9, 4), 3), (5, 1, (4, 4), 3)]
+)
+def test_filters_share_lines_of_the_table(filters, kernel, size, pool):
+    """However many fit beside each other, and whatever is left over of a line or of the image."""
+    torch.manual_seed(0)
+    ours = PooledInputConv2d(3, filters, kernel, pool=pool).double().requires_grad_(False)
+    theirs = nn.Sequential(nn.Conv2d(3, filters, kernel), nn.MaxPool2d(pool)).double().requires_grad_(False)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(4, 3, *size, dtype=torch.float64)
+    for one, other in zip(gradients(ours, x), gradients(theirs, x), strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_an_empty_batch():
     ours, _, x = pair({"pool": 2})
     y, grad = gradients(ours, x[:0])
@@ -111,7 +130,6 @@ def test_low_precision_is_as_exact_as_torchs(units, cast, monkeypatch):
     assert low[0].dtype == torch.bfloat16
     assert low[1].dtype == x.dtype
     torch.testing.assert_close(low[0], torchs[0])
-    assert ours[0].pays(x.bfloat16().requires_grad_()) != units, "matrix units are torch's to use"
     assert (low[1] - exact).norm() < 1.1 * (torchs[1] - exact).norm()
 
 
