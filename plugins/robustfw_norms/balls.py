@@ -41,7 +41,7 @@ class NormBall(Region):
             raise UsageError(
                 f"{len(radii)} radii do not fit {x.shape[1]} channels: give one radius, or one per channel"
             )
-        return cls(x.detach(), torch.tensor(radii, dtype=wide(x.dtype), device=x.device).repeat(len(x), 1))
+        return cls(x.detach(), torch.tensor(radii, dtype=wide(x.dtype), device=x.device).expand(len(x), -1))
 
     def within(self: Ball, lower: Bound, upper: Bound) -> Ball:
         """The same ball and a box; exact, like everything here."""

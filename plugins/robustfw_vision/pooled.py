@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustfw_vision.convolution import TOGETHER, InputConv2d, Pair, autocast, blocked
+from robustfw_vision.convolution import InputConv2d, Pair, autocast, blocked
 
 Kernel = tuple[int, int, int, int]
 AT_A_TIME = 100
@@ -96,12 +96,10 @@ class _Plan:
 
     size: tuple[int, int, int]
     """Of an image: channels, rows, columns."""
-    patch: int
-    """Numbers in a patch."""
     first: Tensor
-    """(filters, rows, columns): what to add to a place in the plane for its row of the table."""
+    """(1, filters, rows, columns): what to add to a place in the plane for its row of the table."""
     table: Tensor
-    """(rows, a little more than a patch): which number of the filters, or the 0 after them."""
+    """(rows, numbers in a patch): which number of the filters, or the 0 after them."""
     parts: Tensor
     """Which numbers of the windows' patches a pixel is the sum of, for one pixel after the other."""
     begins: Tensor
@@ -122,8 +120,8 @@ class _Plan:
         batch, filters = grad.shape[:2]
         shares, rows = (of.permute(0, 2, 3, 1).reshape(-1, filters) for of in (grad, rows))
         patches = F.embedding_bag(rows, table, mode="sum", per_sample_weights=shares)
-        patches = patches.view(batch, -1, table.shape[1])[..., : self.patch]
-        of_all = patches.permute(1, 2, 0).reshape(-1, batch)  # a vector holds the same number of several images
+        patches = patches.view(batch, -1, table.shape[1]).permute(1, 2, 0).contiguous()
+        of_all = patches.view(-1, batch)  # a vector holds the same number of several images
         pixels = F.embedding_bag(self.parts, of_all, self.begins, mode="sum")
         return pixels.t().reshape(batch, *self.size)
 
@@ -144,7 +142,8 @@ def _planned(kernel: Kernel, size: Pair, padding: Pair, pool: int) -> _Plan:
     filter_, block = torch.arange(filters), pool * planes[1]
     down, across = (pool * torch.arange(n) for n in windows)
     first = (filter_ // several * block + filter_ % several * pool)[:, None, None]
-    first = first - down[:, None] * planes[1] - across
+    first = (first - down[:, None] * planes[1] - across).int()
+    first = first[None].contiguous(memory_format=torch.channels_last)  # as the places mostly are
     row = torch.arange(-(-filters // several) * block)
     of_filter = row // block * several + row % planes[1] // pool
     used = (row % planes[1] < several * pool) & (of_filter < filters)
@@ -154,8 +153,7 @@ def _planned(kernel: Kernel, size: Pair, padding: Pair, pool: int) -> _Plan:
     number = ((of_filter[:, None, None, None] * channels + c) * sides[0] + i) * sides[1] + j
     nothing = filters * channels * sides[0] * sides[1]
     table = torch.where(used, number, nothing).flatten(1)
-    table = F.pad(table, (0, -table.shape[1] % TOGETHER), value=nothing)  # whole vectors are faster
-    return _Plan((channels, *size), c.numel(), first.int(), table, *_parts(patch, windows, size, padding, pool))
+    return _Plan((channels, *size), first, table, *_parts(patch, windows, size, padding, pool))
 
 
 def _parts(patch: list[int], windows: list[int], size: Pair, padding: Pair, pool: int) -> tuple[Tensor, Tensor]:
