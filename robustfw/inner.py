@@ -28,12 +28,13 @@ def frozen(model: nn.Module, mode: AscentMode = "eval") -> Iterator[None]:
     "eval" puts all modules in evaluation mode; "train" leaves each module's flag as it is and takes back what
     the ascent writes into buffers (batch norm's running statistics). Parameters' ``.grad`` is not touched.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    modules = list(model.modules())
+    parameters = [p for m in modules for p in m._parameters.values() if p is not None and p.requires_grad]
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()] if mode == "train" else []
     try:
         for parameter in parameters:
             parameter.requires_grad_(False)
-        with evaluating(model) if mode == "eval" else modes_kept(model):
+        with evaluating(model) if mode == "eval" else modes_kept(*modules):
             yield
     finally:
         for parameter in parameters:

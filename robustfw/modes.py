@@ -10,13 +10,13 @@ from torch import nn
 
 
 @contextlib.contextmanager
-def modes_kept(model: nn.Module) -> Iterator[None]:
-    """Whatever modes the modules are put into meanwhile, they come back as they were, each module's own."""
-    flags = [(module, module.training) for module in model.modules()]
+def modes_kept(*modules: nn.Module) -> Iterator[None]:
+    """Whatever modes these are put into meanwhile, they come back as they were, each its own."""
+    flags = [module.training for module in modules]
     try:
         yield
     finally:
-        for module, training in flags:
+        for module, training in zip(modules, flags, strict=True):
             if module.training != training:
                 _put(module, training)
 
@@ -28,8 +28,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     Batch norm normalises by its running statistics and writes none, so that rows are independent; dropout is off. What
     is differenced or differentiated is one function.
     """
-    with modes_kept(model):
-        modules = list(model.modules())
+    modules = list(model.modules())
+    with modes_kept(*modules):
         if all(type(module).train is nn.Module.train and type(module).eval is nn.Module.eval for module in modules):
             for module in modules:
                 _put(module, False)

@@ -16,7 +16,7 @@ from robustfw_norms import oracles
 
 Ball = TypeVar("Ball", bound="NormBall")
 Oracle = Callable[[Tensor, Tensor | None, Tensor], Tensor]
-"""(tensor, room or None, radius) ↦ δ, for rows that are independent of each other."""
+"""(tensor, corner or None, radius) ↦ δ, for rows that are independent of each other."""
 
 
 @attrs.frozen(eq=False)
@@ -87,7 +87,8 @@ class NormBall(Region):
     def _solve(self, tensor: Tensor, oracle: Oracle) -> Tensor:
         """An oracle of `robustfw_norms.oracles` for every group of every row."""
         exact = self._exact(tensor)
-        return self._member(oracle(exact, self._room(exact), self._radii), tensor)
+        corner = None if self.lower is None else self._corner(exact)
+        return self._member(oracle(exact, corner, self._radii), tensor)
 
     def _exact(self, tensor: Tensor) -> Tensor:
         """(batch·groups, d), in float32 at least."""
@@ -97,12 +98,6 @@ class NormBall(Region):
     def _member(solved: Tensor, like: Tensor) -> Tensor:
         """What was solved for, in the shape and type of a tensor that was asked about."""
         return toward_zero(solved, like.dtype).reshape(like.shape)
-
-    def _room(self, towards: Tensor) -> Tensor | None:
-        """How far each coordinate may go in the direction it wants to, at most r; None without a box."""
-        if self.lower is None or self.upper is None:
-            return None
-        return self._boxed(self._radii.copysign(towards)).abs_()
 
     def _boxed(self, grouped: Tensor) -> Tensor:
         """Each coordinate as far as the box lets it go, in place, for (batch·groups, d)."""

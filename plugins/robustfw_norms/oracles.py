@@ -1,8 +1,8 @@
 """Exact projections and linear maximizers of norm balls, with and without a box around them.
 
 Everything here works on (rows, d) tensors, one independent problem per row, without a loop over rows. A ball has its
-radius in (rows, 1); a box is given by the room u ≥ 0 that each coordinate has in the direction it wants to move, and
-by None where there is no box. Magnitudes and signs are kept apart: each of these sets contains, with δ, every point
+radius in (rows, 1); a box is given by its corner in the direction that coordinates want to move, no farther than r and
+0 where the direction is, and by None where there is no box. u ≥ 0, the room, are the corner's magnitudes. Magnitudes and signs are kept apart: each of these sets contains, with δ, every point
 that is nearer to 0 in each coordinate and of the same sign, so only magnitudes have to be solved for.
 
 The multiplier of the radius is found exactly: by Newton's method on the piecewise linear or quadratic equation that it
@@ -22,7 +22,7 @@ POLISH = 2
 """Newton steps after the sorted search. One is enough on all we measured; the second costs little."""
 FAR = 1e3
 """Radii from which on a point is far."""
-SELECTED = 4, 32
+SELECTED = 8, 32
 """Coordinates that an ℓ1 step looks at, first and where these do not do, before it sorts them all."""
 CLIMB = 16
 """Newton steps before breakpoints are sorted."""
@@ -41,7 +41,6 @@ def shrunk_l1(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
     piecewise linear in λ with breakpoints a_j and a_j − u_j. Magnitudes are measured from the largest one that
     matters: differences of neighbouring large numbers are exact, so that a far point loses no digits.
     """
-    room = None if room is None else torch.minimum(room, radius)  # finite, too, where the box is not
     fits = _capped(magnitude, room).sum(1, keepdim=True) <= radius
     top = magnitude.amax(1, keepdim=True)
     below = magnitude - top
@@ -156,12 +155,12 @@ def _capped(magnitude: Tensor, room: Tensor | None) -> Tensor:
     return magnitude if room is None else torch.minimum(magnitude, room)
 
 
-def project_l1(point: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
+def project_l1(point: Tensor, corner: Tensor | None, radius: Tensor) -> Tensor:
     """argmin ‖δ − z‖₂ over ‖δ‖₁ ≤ r, |δ_j| ≤ u_j.
 
     In float32 a point a thousand radii away leaves no digits for the room; such rows are solved in float64.
     """
-    magnitude = point.abs()
+    magnitude, room = point.abs(), None if corner is None else corner.abs()
     if point.dtype == torch.float32 and point.device.type not in ("cpu", "mps"):  # which rows are far cannot be asked
         wide_room = None if room is None else room.double()
         return shrunk_l1(magnitude.double(), wide_room, radius.double()).float().copysign(point)
@@ -173,34 +172,34 @@ def project_l1(point: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
     return shrunk.copysign(point)
 
 
-def support_l1(direction: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
+def support_l1(direction: Tensor, corner: Tensor | None, radius: Tensor) -> Tensor:
     """argmax ⟨g, δ⟩ over ‖δ‖₁ ≤ r, |δ_j| ≤ u_j: coordinates filled in the order of |g_j| (Croce & Hein 2021).
 
     Ties go to the lower index; a coordinate with g_j = 0 stays. Without a box the first coordinate takes it all.
     """
-    if room is None:
+    if corner is None:
         gain, first = direction.abs().max(dim=1, keepdim=True)
         filled = torch.where(gain > 0, radius, 0)
         return torch.zeros_like(direction).scatter(1, first, filled).copysign(direction)
-    counts = [count for count in SELECTED if count < room.shape[1]] if _may_look(room) else []
-    return _filled(_gains(direction, room), direction, room, radius, [*counts, room.shape[1]])
+    counts = [count for count in SELECTED if count < corner.shape[1]] if _may_look(corner) else []
+    return _filled(_gains(direction, corner), corner, radius, [*counts, corner.shape[1]])
 
 
-def _gains(direction: Tensor, room: Tensor) -> Tensor:
+def _gains(direction: Tensor, corner: Tensor) -> Tensor:
     """|g|, and 0 where there is no room: what cannot move has no say in what else does."""
-    return room.sign().mul_(direction).abs_()
+    return corner.sign().mul_(direction)
 
 
-def _filled(gains: Tensor, direction: Tensor, room: Tensor, radius: Tensor, counts: Sequence[int]) -> Tensor:
+def _filled(gains: Tensor, corner: Tensor, radius: Tensor, counts: Sequence[int]) -> Tensor:
     """The best coordinates filled one after the other: of ``counts[0]`` of them, of more where these do not do."""
-    filled, done = _filled_among(gains, direction, room, radius, counts[0])
+    filled, done = _filled_among(gains, corner, radius, counts[0])
     if len(counts) > 1 and not bool(done.all()):
         left = ~done
-        filled[left] = _filled(gains[left], direction[left], room[left], radius[left], counts[1:])
+        filled[left] = _filled(gains[left], corner[left], radius[left], counts[1:])
     return filled
 
 
-def _filled_among(gains: Tensor, direction: Tensor, room: Tensor, radius: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def _filled_among(gains: Tensor, corner: Tensor, radius: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The ``count`` best coordinates filled one after the other, and in which rows others cannot have a share.
 
     That is where the radius is spent on gains above the least one selected, of which there may be more outside.
@@ -212,17 +211,18 @@ def _filled_among(gains: Tensor, direction: Tensor, room: Tensor, radius: Tensor
         order = gains.topk(count, dim=1).indices.sort(dim=1).values
         best, places = gains.gather(1, order).sort(dim=1, descending=True, stable=True)
         order = order.gather(1, places)
-    room = torch.where(best > 0, room.gather(1, order), 0)
+    corner = corner.gather(1, order)
+    room = corner.abs()
     if count < gains.shape[1]:
         certain = torch.where(best > best[:, -1:], room, 0).sum(1)
         done = (certain >= radius[:, 0]) | (best[:, -1] == 0)
     before = torch.cat([torch.zeros_like(radius), room[:, :-1].cumsum(1)], dim=1)
-    share = torch.minimum((radius - before).clamp_(min=0), room).copysign_(direction.gather(1, order))
+    share = torch.minimum((radius - before).clamp_(min=0), room).copysign_(corner)
     return torch.zeros_like(gains).scatter_(1, order, share), done
 
 
 def _stretched(weight: Tensor, room: Tensor, radius: Tensor) -> Tensor:
-    """min(ηw, u) with the η that makes it as long as r, or all the room of w > 0 where that fits into the ball.
+    """min(ηw, u) with the η that makes it as long as r, or all the room where that fits into the ball.
 
     Both oracles of the ℓ2 ball ∩ box are clip(η|v|): with v = g it is the maximizer of ⟨g, δ⟩, with v = z and η at
     most 1 the projection of z. The squared length is concave and piecewise linear in η², so that Newton's method
@@ -230,15 +230,15 @@ def _stretched(weight: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     breakpoints u_j/w_j are sorted. A row is done when its length is r.
 
     Args:
-        weight: w = |v|, 0 where there is no room.
+        weight: w = |v|, 0 where and only where there is no room.
     """
-    weights, target = _square_sum(weight), radius.square()
-    known = (_square_sum(room) <= target).logical_or_(weights == 0)
-    # ∞·0 is no number, and a coordinate of weight 0 stays: the largest number will do for ∞
-    stretch = (target / weights).sqrt_().masked_fill_(known, torch.finfo(weight.dtype).max)
+    target = radius.square()
+    fits = _square_sum(room) <= target
+    # ∞·0 is no number, and a coordinate without room stays: the largest number will do for ∞
+    stretch = (target / _square_sum(weight)).sqrt_().masked_fill_(fits, torch.finfo(weight.dtype).max)
     if not _may_look(weight):
-        return torch.minimum(torch.where(known, stretch, _sorted_stretch(weight, room, target)) * weight, room)
-    rounding = (DIGITS * torch.finfo(target.dtype).eps * target).masked_fill_(known, torch.inf)
+        return torch.minimum(torch.where(fits, stretch, _sorted_stretch(weight, room, target)) * weight, room)
+    rounding = (DIGITS * torch.finfo(target.dtype).eps * target).masked_fill_(fits, torch.inf)
     for _ in range(CLIMB):
         moved = stretch * weight
         reached = torch.minimum(moved, room)
@@ -274,7 +274,7 @@ def _newton(stretch: Tensor, full: Tensor, squares: tuple[Tensor, Tensor], targe
 
 def _sorted_stretch(weight: Tensor, room: Tensor, target: Tensor) -> Tensor:
     """The same η by a search among the sorted breakpoints, polished by Newton's method."""
-    squares = weight.square(), (weight.sign() * room).square()
+    squares = weight.square(), room.square()
     breaks, order = torch.where(weight > 0, room / weight, torch.inf).sort(dim=1)
     fixed = squares[1].gather(1, order).cumsum(1)
     free = squares[0].gather(1, order).flip(1).cumsum(1).flip(1)[:, 1:]
@@ -286,8 +286,7 @@ def _sorted_stretch(weight: Tensor, room: Tensor, target: Tensor) -> Tensor:
     stretch = _newton(torch.zeros_like(target), full, squares, target)
     for _ in range(POLISH):
         stretch = _newton(stretch, (stretch * weight).ge_(room), squares, target)
-    fits = squares[1].sum(1, keepdim=True) <= target
-    return torch.where(fits, torch.finfo(weight.dtype).max, stretch)
+    return stretch
 
 
 def _scaled(weight: Tensor) -> Tensor:
@@ -301,19 +300,19 @@ def _length(rows: Tensor) -> Tensor:
     return torch.where(length > 0, length, 1)
 
 
-def support_l2(direction: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
+def support_l2(direction: Tensor, corner: Tensor | None, radius: Tensor) -> Tensor:
     """argmax ⟨g, δ⟩ over ‖δ‖₂ ≤ r, |δ_j| ≤ u_j: r·g/‖g‖₂ without a box; 0 where g vanishes."""
-    if room is None:
+    if corner is None:
         weight = _scaled(direction.abs())
         return (radius / _length(weight) * weight).copysign_(direction)
-    return _stretched(_scaled(_gains(direction, room)), room, radius).copysign_(direction)
+    return _stretched(_scaled(_gains(direction, corner)), corner.abs(), radius).copysign_(direction)
 
 
-def project_l2(point: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
+def project_l2(point: Tensor, corner: Tensor | None, radius: Tensor) -> Tensor:
     """argmin ‖δ − z‖₂ over ‖δ‖₂ ≤ r, |δ_j| ≤ u_j: z·min(1, r/‖z‖₂) without a box."""
-    clipped = _capped(point.abs(), room).copysign(point)
+    clipped = point if corner is None else torch.minimum(point.abs(), corner.abs()).copysign_(point)
     inside = torch.linalg.vector_norm(clipped, dim=1, keepdim=True) <= radius
-    return torch.where(inside, clipped, support_l2(point, room, radius))
+    return torch.where(inside, clipped, support_l2(point, corner, radius))
 
 
 def keep_largest(gains: Tensor, count: int) -> Tensor:
