@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from robustfw import losses
 from robustfw.attack import Attack
 from robustfw.errors import DataError, PluginError
-from robustfw.modes import evaluating, modes_kept
+from robustfw.modes import modes_kept, switch_to_evaluation
 from robustfw.problem import Forward, InnerProblem, Passes
 from robustfw.regions import Region
 from robustfw.uncertainty import UncertaintySet
@@ -34,7 +34,9 @@ def frozen(model: nn.Module, mode: AscentMode = "eval") -> Iterator[None]:
     try:
         for parameter in parameters:
             parameter.requires_grad_(False)
-        with evaluating(model) if mode == "eval" else modes_kept(*modules):
+        with modes_kept(modules):
+            if mode == "eval":
+                switch_to_evaluation(model, modules)
             yield
     finally:
         for parameter in parameters:

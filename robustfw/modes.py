@@ -10,7 +10,7 @@ from torch import nn
 
 
 @contextlib.contextmanager
-def modes_kept(*modules: nn.Module) -> Iterator[None]:
+def modes_kept(modules: list[nn.Module]) -> Iterator[None]:
     """Whatever modes these are put into meanwhile, they come back as they were, each its own."""
     flags = [module.training for module in modules]
     try:
@@ -18,7 +18,7 @@ def modes_kept(*modules: nn.Module) -> Iterator[None]:
     finally:
         for module, training in zip(modules, flags, strict=True):
             if module.training != training:
-                _put(module, training)
+                _put(module, training=training)
 
 
 @contextlib.contextmanager
@@ -29,16 +29,21 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     is differenced or differentiated is one function.
     """
     modules = list(model.modules())
-    with modes_kept(*modules):
-        if all(type(module).train is nn.Module.train and type(module).eval is nn.Module.eval for module in modules):
-            for module in modules:
-                _put(module, False)
-        else:  # a net of its own ways: batch norms that stay as they are, say
-            model.eval()
+    with modes_kept(modules):
+        switch_to_evaluation(model, modules)
         yield
 
 
-def _put(module: nn.Module, training: bool) -> None:
+def switch_to_evaluation(model: nn.Module, modules: list[nn.Module]) -> None:
+    """``model.eval()``, for the modules that it is known to have."""
+    if all(type(module).train is nn.Module.train and type(module).eval is nn.Module.eval for module in modules):
+        for module in modules:
+            _put(module, training=False)
+    else:  # a net of its own ways: batch norms that stay as they are, say
+        model.eval()
+
+
+def _put(module: nn.Module, *, training: bool) -> None:
     """A module's flag. To set it as an attribute takes seven times as long: torch looks for parameters of that name."""
     if type(module).__setattr__ is nn.Module.__setattr__:
         vars(module)["training"] = training

@@ -35,10 +35,21 @@ def test_all_modules_are_evaluated_and_come_back_each_as_it_was(more):
     net.train()
     net[0].training = False
     before = [module.training for module in net.modules()]
-    with pytest.raises(ValueError, match="meanwhile"), evaluating(net):
+    with evaluating(net):
         assert not any(module.training for module in net.modules())
-        raise ValueError("meanwhile")
     assert [module.training for module in net.modules()] == before
+
+
+def test_modes_come_back_after_an_error():
+    net = nn.Dropout()
+
+    def fail():
+        with evaluating(net):
+            raise ValueError("meanwhile")
+
+    with pytest.raises(ValueError, match="meanwhile"):
+        fail()
+    assert net.training
 
 
 def test_a_module_of_its_own_ways_is_asked():

@@ -1,9 +1,10 @@
 """Exact projections and linear maximizers of norm balls, with and without a box around them.
 
 Everything here works on (rows, d) tensors, one independent problem per row, without a loop over rows. A ball has its
-radius in (rows, 1); a box is given by its corner in the direction that coordinates want to move, no farther than r and
-0 where the direction is, and by None where there is no box. u ≥ 0, the room, are the corner's magnitudes. Magnitudes and signs are kept apart: each of these sets contains, with δ, every point
-that is nearer to 0 in each coordinate and of the same sign, so only magnitudes have to be solved for.
+radius in (rows, 1). A box is given by its corner in the direction that coordinates want to move, no farther out than
+the radius and 0 where the direction is, and by None where there is no box; the corner's magnitudes u ≥ 0 are the room.
+Magnitudes and signs are kept apart: each of these sets contains, with δ, every point that is nearer to 0 in each
+coordinate and of the same sign, so only magnitudes have to be solved for.
 
 The multiplier of the radius is found exactly: by Newton's method on the piecewise linear or quadratic equation that it
 satisfies, which ends on the piece of the root and there takes two more steps, against the rounding of the long sums.

@@ -31,12 +31,14 @@ class PooledInputConv2d(nn.Sequential):
         self.windows = pool
 
     def forward(self, input: Tensor) -> Tensor:
-        convolution = cast(InputConv2d, self[0])
-        learning = any(parameter.requires_grad for parameter in self.parameters())
-        if learning or not convolution.slow(input) or any(map(heard, self)):
-            return cast(Tensor, self[1](convolution(input)))
-        tensors = autocast(input, convolution.weight, convolution.bias)
-        largest: Tensor = _LargestOfEach.apply(*tensors, convolution.padding, self.windows)[0]
+        convolution, pool = cast(tuple[InputConv2d, nn.MaxPool2d], self)
+        weight, bias = convolution.weight, convolution.bias
+        learning = weight.requires_grad or (bias is not None and bias.requires_grad)
+        if learning or not convolution.slow(input) or heard(convolution) or heard(pool):
+            return cast(Tensor, pool(convolution(input)))
+        form = cast(Pair, convolution.padding), self.windows
+        plan = _plan(cast(Kernel, tuple(weight.shape)), cast(Pair, tuple(input.shape[2:])), *form)
+        largest: Tensor = _LargestOfEach.apply(*autocast(input, weight, bias), *form, plan)[0]
         return largest
 
 
@@ -51,14 +53,16 @@ class _LargestOfEach(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair, pool: int) -> tuple[Tensor, Tensor]:
+    def forward(
+        x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair, pool: int, plan: _Plan
+    ) -> tuple[Tensor, Tensor]:
         largest, places = F.max_pool2d(F.conv2d(x, weight, bias, padding=padding), pool, return_indices=True)
-        return largest, places.int().add_(_plan(x, weight, padding, pool).first)
+        return largest, places.int().add_(plan.first)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        x, weight, _, ctx.padding, ctx.pool = inputs
-        ctx.size, ctx.plan = x.shape[2:], _plan(x, weight, ctx.padding, ctx.pool)
+        x, weight, _, ctx.padding, _, ctx.plan = inputs
+        ctx.size = x.shape[2:]
         ctx.mark_non_differentiable(output[1])
         ctx.set_materialize_grads(False)  # of as many whole numbers that nobody asks for
         ctx.save_for_backward(weight, output[1])
@@ -77,7 +81,7 @@ class _LargestOfEach(torch.autograd.Function):
             found = blocked(plane, weight, ctx.size, ctx.padding)
         else:
             found = ctx.plan.gathered(grad, weight, rows)
-        return found, None, None, None, None
+        return found, None, None, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, x: Tensor, *_: None) -> tuple[Tensor, None]:
@@ -98,8 +102,10 @@ class _Plan:
     """Of an image: channels, rows, columns."""
     first: Tensor
     """(1, filters, rows, columns): what to add to a place in the plane for its row of the table."""
-    table: Tensor
-    """(rows, numbers in a patch): which number of the filters, or the 0 after them."""
+    numbers: Tensor
+    """(rows, numbers in a patch): which of the filters' numbers the table has there,"""
+    seen: Tensor
+    """and whether it has one, 1 or 0."""
     parts: Tensor
     """Which numbers of the windows' patches a pixel is the sum of, for one pixel after the other."""
     begins: Tensor
@@ -110,10 +116,12 @@ class _Plan:
         if not grad.numel():
             return grad.new_zeros((len(grad), *self.size))
         precise = torch.promote_types(grad.dtype, torch.float32)  # sums of hundreds of numbers
-        table = F.pad(weight.flatten(), (0, 1)).to(precise).index_select(0, self.table.flatten()).view_as(self.table)
+        numbers = weight.flatten().to(precise).index_select(0, self.numbers.flatten())
+        table = numbers.view_as(self.numbers).mul_(self.seen)
+        if len(grad) <= AT_A_TIME:
+            return self._gathered(grad.to(precise), table, rows).to(grad)
         parts = zip(grad.split(AT_A_TIME), rows.split(AT_A_TIME), strict=True)
-        found = [self._gathered(grad.to(precise), table, rows) for grad, rows in parts]
-        return (found[0] if len(found) == 1 else torch.cat(found)).to(grad)
+        return torch.cat([self._gathered(grad.to(precise), table, rows) for grad, rows in parts]).to(grad)
 
     def _gathered(self, grad: Tensor, table: Tensor, rows: Tensor) -> Tensor:
         """The same for a table that is made, and images that fit into the cache."""
@@ -126,34 +134,32 @@ class _Plan:
         return pixels.t().reshape(batch, *self.size)
 
 
-def _plan(x: Tensor, weight: Tensor, padding: Pair, pool: int) -> _Plan:
-    return _planned(cast(Kernel, tuple(weight.shape)), cast(Pair, tuple(x.shape[2:])), padding, pool)
-
-
 @functools.lru_cache(maxsize=16)
-def _planned(kernel: Kernel, size: Pair, padding: Pair, pool: int) -> _Plan:
+def _plan(kernel: Kernel, size: Pair, padding: Pair, pool: int) -> _Plan:
     """The plan for filters of the shape ``kernel``."""
     filters, channels, *sides = kernel
     planes = [n + 2 * p - k + 1 for n, p, k in zip(size, padding, sides, strict=True)]
     windows = [n // pool for n in planes]
     patch = [channels, *(n + pool - 1 for n in sides)]
     # Filters share lines of the table as windows do those of the plane: place to row is an addition.
-    several = max(windows[1], 1)
-    filter_, block = torch.arange(filters), pool * planes[1]
-    down, across = (pool * torch.arange(n) for n in windows)
+    several, block = max(windows[1], 1), pool * planes[1]
+    filter_, (down, across) = torch.arange(filters), (pool * torch.arange(n) for n in windows)
     first = (filter_ // several * block + filter_ % several * pool)[:, None, None]
     first = (first - down[:, None] * planes[1] - across).int()
-    first = first[None].contiguous(memory_format=torch.channels_last)  # as the places mostly are
-    row = torch.arange(-(-filters // several) * block)
-    of_filter = row // block * several + row % planes[1] // pool
-    used = (row % planes[1] < several * pool) & (of_filter < filters)
+    row = torch.arange(-(-filters // several) * block)[:, None, None, None]
+    of_filter, (line, column) = row // block * several + row % planes[1] // pool, (row // planes[1], row % planes[1])
     c, i, j = torch.meshgrid(*map(torch.arange, patch), indexing="ij")
-    i, j = i - (row // planes[1] % pool)[:, None, None, None], j - (row % planes[1] % pool)[:, None, None, None]
-    used = used[:, None, None, None] & (i >= 0) & (i < sides[0]) & (j >= 0) & (j < sides[1])
-    number = ((of_filter[:, None, None, None] * channels + c) * sides[0] + i) * sides[1] + j
-    nothing = filters * channels * sides[0] * sides[1]
-    table = torch.where(used, number, nothing).flatten(1)
-    return _Plan((channels, *size), first, table, *_parts(patch, windows, size, padding, pool))
+    i, j = i - line % pool, j - column % pool  # within the filter, which has moved to its place
+    seen = (column < several * pool) & (of_filter < filters)
+    seen = seen & (i >= 0) & (i < sides[0]) & (j >= 0) & (j < sides[1])
+    numbers = (((of_filter * channels + c) * sides[0] + i) * sides[1] + j) * seen
+    return _Plan(
+        (channels, *size),
+        first[None].contiguous(memory_format=torch.channels_last),  # as places mostly are
+        numbers.flatten(1),
+        seen.flatten(1).float(),
+        *_parts(patch, windows, size, padding, pool),
+    )
 
 
 def _parts(patch: list[int], windows: list[int], size: Pair, padding: Pair, pool: int) -> tuple[Tensor, Tensor]:
