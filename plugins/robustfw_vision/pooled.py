@@ -23,7 +23,7 @@ class PooledInputConv2d(nn.Sequential):
     Of a window's values only the largest one has a gradient. With respect to the image it is so many times the filter
     of its channel, moved to its place: for each window a weighted sum of rows of a small table, rather than a product
     with a matrix of which all but one in pool² entries are 0. That is for attacks: where the weights are to have a
-    gradient, or somebody listens to the layers, they go one by one.
+    gradient, somebody listens to the layers, or they are compiled, they go one by one.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, pool: int, padding: int = 0) -> None:
@@ -34,7 +34,8 @@ class PooledInputConv2d(nn.Sequential):
         convolution, pool = cast(tuple[InputConv2d, nn.MaxPool2d], self)
         weight, bias = convolution.weight, convolution.bias
         learning = weight.requires_grad or (bias is not None and bias.requires_grad)
-        if learning or not convolution.slow(input) or heard(convolution) or heard(pool):
+        listened = heard(convolution) or heard(pool)
+        if learning or listened or torch.compiler.is_compiling() or not convolution.slow(input):
             return cast(Tensor, pool(convolution(input)))
         form = cast(Pair, convolution.padding), self.windows
         plan = _plan(cast(Kernel, tuple(weight.shape)), cast(Pair, tuple(input.shape[2:])), *form)
