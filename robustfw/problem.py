@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -114,7 +116,11 @@ class InnerProblem:
     def linearized(self) -> tuple[Tensor, Tensor]:
         """`value_and_grad` at δ = 0, all that the fast method knows (eq. 11); asked again, it costs no pass."""
         if not self._found:
-            self._found.append(self.value_and_grad(self.region.zero()))
+            if self.region.additive:  # the gradient in δ is that in x, which need not be added to 0
+                values, gradient, solved = self._differentiated(self.x, torch.clone)
+            else:
+                values, gradient, solved = self.probe(self.region.zero())
+            self._found.append((self._judged(values, solved), gradient))
         return self._found[0]
 
     def probe(self, delta: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -122,13 +128,19 @@ class InnerProblem:
 
         For attacks that weigh J against something else, and so have to know it on both sides of the border.
         """
+        return self._differentiated(delta, functools.partial(self.region.apply, self.x))
+
+    def _differentiated(
+        self, variable: Tensor, moved: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The same for whatever x̃ is a function of."""
         self.passes.forward += len(self)
         self.passes.backward += len(self)
         with torch.enable_grad():
-            delta = delta.detach().requires_grad_()
-            logits = self.forward(self.region.apply(self.x, delta))
+            variable = variable.detach().requires_grad_()
+            logits = self.forward(moved(variable))
             values = self._objective(logits)
-            gradient = _gradient(values, delta)
+            gradient = _gradient(values, variable)
         return values.detach(), gradient, self._reached(logits.detach())
 
     def jacobian(self, delta: Tensor, outputs: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -165,4 +177,6 @@ def _gradient(values: Tensor, delta: Tensor, *, keep: bool = False) -> Tensor:
     if not values.requires_grad:  # nothing differentiable on the way: no direction to go, which evaluation reports
         return torch.zeros_like(delta)
     (gradient,) = torch.autograd.grad(values.sum(), delta, retain_graph=keep)
+    if gradient.device.type == "cpu" and math.isfinite(float(gradient.sum())):  # a look is less than a copy
+        return gradient
     return gradient.nan_to_num(0, 0, 0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 from robustfw import hardware
 
+P, T = ParamSpec("P"), TypeVar("T")
 Pair = tuple[int, int]
 TOGETHER = 16
 """Numbers that a CPU works on at a time."""
@@ -73,12 +76,19 @@ def _convolved(layer: nn.Conv2d, x: Tensor) -> Tensor:
     return convolved
 
 
+def signed(function: Callable[P, T]) -> Callable[P, T]:
+    """The forward function of a torch Function, which asks for its signature at each call: here it is."""
+    vars(function)["__signature__"] = inspect.signature(function)  # inspect looks there first
+    return function
+
+
 class _Convolution(torch.autograd.Function):
     """y = W * x + b, differentiable as often as one likes, forwards as well; ∂J/∂x is `blocked`."""
 
     generate_vmap_rule = True
 
     @staticmethod
+    @signed
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
         return F.conv2d(x, weight, bias, stride, padding, dilation)
 

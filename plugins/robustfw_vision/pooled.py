@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustfw_vision.convolution import InputConv2d, Pair, autocast, blocked
+from robustfw_vision.convolution import InputConv2d, Pair, autocast, blocked, signed
 
 Kernel = tuple[int, int, int, int]
 AT_A_TIME = 100
@@ -54,6 +54,7 @@ class _LargestOfEach(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @signed
     def forward(
         x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair, pool: int, plan: _Plan
     ) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustfw import hardware
-from robustfw_vision.convolution import Pair, autocast, even, half, plain
+from robustfw_vision.convolution import Pair, autocast, even, half, plain, signed
 
 NARROW, SMALL, WIDE = 4, 8, 80
 """Columns of maps that are laid side by side, where weights are fixed and where they learn, and of strips at most."""
@@ -65,6 +65,7 @@ class _Matrix(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @signed
     def forward(weight: Tensor, size: Pair, padding: Pair) -> Tensor:
         kernel = weight.shape[2:]
         rows, columns = _outputs(size, kernel, padding)

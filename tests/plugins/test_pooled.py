@@ -41,6 +41,7 @@ def test_values_and_gradients_are_torchs(form, layout):
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # torch's compiler
 def test_the_fast_way_is_taken_by_attacks_and_by_nobody_who_wants_more(monkeypatch):
     taken = []
     fast = pooled._Plan.gathered
