@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from robustfw import hardware
 
-P, T = ParamSpec("P"), TypeVar("T")
+Forward = TypeVar("Forward", bound=Callable[..., Any])
 Pair = tuple[int, int]
 TOGETHER = 16
 """Numbers that a CPU works on at a time."""
@@ -76,7 +76,7 @@ def _convolved(layer: nn.Conv2d, x: Tensor) -> Tensor:
     return convolved
 
 
-def signed(function: Callable[P, T]) -> Callable[P, T]:
+def signed(function: Forward) -> Forward:
     """The forward function of a torch Function, which asks for its signature at each call: here it is."""
     vars(function)["__signature__"] = inspect.signature(function)  # inspect looks there first
     return function
