@@ -146,7 +146,7 @@ def test_what_is_around_an_update_is_the_time_outside_of_it(monkeypatch):
 
 
 def test_an_update_of_each_step_updates():
-    net = step_cost.Net("mlp", "digits", 50, 1.0, 2.0, (0.1, 0.5, 1.0), 1)
+    net = step_cost.Net("mlp", "digits", 50, 1.0, 2.0, (0.1, 0.5, 1.0), 1, 1)
     splits = robustfw.make("dataset", "digits").load(None)
     x, y = next(splits.train.in_order(50))
     for name, parts in step_cost.steps(net).items():
