@@ -157,6 +157,17 @@ def test_no_torch_before_it_is_needed(statement):
     assert answer.stderr.splitlines()[-1] == "False"
 
 
+def test_torchvision_only_where_it_is_read_or_built():
+    """It brings torch's compiler, and takes as long to import as torch itself."""
+    statement = (
+        "from robustfw import registry; parts = registry.installed(); "
+        "splits = parts.make('dataset', 'digits').load(None); parts.make('model', 'mlp').build(splits.spec)"
+    )
+    code = f"import sys; {statement}; print('torch' in sys.modules, 'torchvision' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["True", "False"]
+
+
 def test_the_table_names_every_module():
     files = (path.relative_to(ROOT / "robustfw") for path in (ROOT / "robustfw").rglob("*.py"))
     assert {file.parts[0].removesuffix(".py").replace("__init__", "") for file in files} == set(ALLOWED)

@@ -41,9 +41,9 @@ class Digits(Dataset):
 
     def load(self, root: Path) -> Splits:
         """Every fifth example is a test example."""
-        from robustfw_vision import reading
+        from robustfw_vision import bundled
 
-        return reading.digits(self.validation)
+        return bundled.digits(self.validation)
 
 
 @final
@@ -59,9 +59,9 @@ class TwoMoons(Dataset):
 
     def load(self, root: Path) -> Splits:
         """Every fifth example is a test example."""
-        from robustfw_vision import reading
+        from robustfw_vision import bundled
 
-        return reading.two_moons(self.examples, self.noise, self.validation)
+        return bundled.two_moons(self.examples, self.noise, self.validation)
 
 
 @final

@@ -148,9 +148,9 @@ class Torchvision(Model):
 
     def build(self, spec: DataSpec) -> nn.Module:
         """``torchvision.models.get_model(builder)`` with the data's number of classes."""
-        from robustfw_vision import nets
+        from robustfw_vision import ready_made
 
-        return nets.torchvision_model(spec, self.builder, self.weights)
+        return ready_made.torchvision_model(spec, self.builder, self.weights)
 
 
 @final

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -65,7 +64,7 @@ class Seen(ChannelsLast):
         return super().forward(x[..., :rows, :columns])
 
 
-def _standardize(spec: DataSpec) -> nn.Module:
+def standardize(spec: DataSpec) -> nn.Module:
     """The standardisation by the data's own statistics, or nothing where they are unknown."""
     if spec.mean is None or spec.std is None or len(spec.shape) != 3:
         return nn.Identity()
@@ -84,7 +83,7 @@ def _channels_last(net: nn.Module) -> nn.Module:
 def mlp(spec: DataSpec, hidden: Sequence[int], *, bias: bool = True) -> nn.Module:
     """Fully connected layers with ReLU between; without hidden ones, a linear classifier on the raw pixels."""
     layers = perceptron(math.prod(spec.shape), hidden, spec.classes, bias=bias)
-    return nn.Sequential(_standardize(spec) if hidden else nn.Identity(), nn.Flatten(), *layers)
+    return nn.Sequential(standardize(spec) if hidden else nn.Identity(), nn.Flatten(), *layers)
 
 
 def perceptron(inputs: int, hidden: Sequence[int], classes: int, *, bias: bool = True) -> list[nn.Module]:
@@ -243,7 +242,7 @@ def fast_cifar(spec: DataSpec, widths: Sequence[int], whitening: Tensor | None) 
     least = 2 ** len(widths) + 1
     _require_images(spec, "fast-cifar", least)
     channels, height, width = spec.shape
-    layers: list[nn.Module] = [_standardize(spec), ChannelsLast(), _whitened(channels, spec, whitening), nn.Hardswish()]
+    layers: list[nn.Module] = [standardize(spec), ChannelsLast(), _whitened(channels, spec, whitening), nn.Hardswish()]
     before = 2 * 4 * channels
     for after in widths:
         layers += [NormedConv2d(before, after, pool=2), nn.Hardswish(), NormedConv2d(after, after), nn.Hardswish()]
@@ -316,7 +315,7 @@ class PreActBlock(nn.Module):
 def preact_resnet18(spec: DataSpec, width: int) -> nn.Module:
     """Stages of two blocks each, at 1, 2, 4 and 8 times the width, halving the image three times."""
     _require_images(spec, "resnet18-cifar", 8)
-    layers: list[nn.Module] = [_standardize(spec), ChannelsLast()]
+    layers: list[nn.Module] = [standardize(spec), ChannelsLast()]
     layers.append(InputConv2d(spec.shape[0], width, 3, padding=1, bias=False))
     before = width
     for stage in range(4):
@@ -325,30 +324,3 @@ def preact_resnet18(spec: DataSpec, width: int) -> nn.Module:
         before = after
     layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     return _channels_last(nn.Sequential(*layers, nn.Linear(before, spec.classes)))
-
-
-class ThreeChannels(nn.Module):
-    """Grey images repeated to three channels."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.expand(-1, 3, -1, -1)
-
-
-def torchvision_model(spec: DataSpec, builder: str, weights: str | None) -> nn.Module:
-    """The builder's net with ``spec.classes`` outputs."""
-    if builder not in torchvision.models.list_models(torchvision.models):
-        raise UsageError(f"torchvision.models has no classifier {builder!r}; see torchvision.models.list_models()")
-    if weights is None:
-        net = torchvision.models.get_model(builder, num_classes=spec.classes)
-    else:
-        net = _with_new_head(torchvision.models.get_model(builder, weights=weights), spec.classes)
-    adapt = ThreeChannels() if spec.shape[0] == 1 else nn.Identity()
-    return nn.Sequential(_standardize(spec), adapt, net)
-
-
-def _with_new_head(net: nn.Module, classes: int) -> nn.Module:
-    """The net with its last linear layer replaced."""
-    name, last = [(name, m) for name, m in net.named_modules() if isinstance(m, nn.Linear)][-1]
-    parent, _, child = name.rpartition(".")
-    setattr(net.get_submodule(parent), child, nn.Linear(last.in_features, classes))
-    return net
