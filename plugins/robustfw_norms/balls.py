@@ -12,7 +12,8 @@ from torch import Tensor
 
 from robustfw.errors import UsageError
 from robustfw.regions import Bound, Region, normal_like, norms, per_row, toward_zero, uniform_like, wide
-from robustfw_norms import oracles
+from robustfw_norms import l1, l2
+from robustfw_norms.oracles import keep_largest
 
 Ball = TypeVar("Ball", bound="NormBall")
 Oracle = Callable[[Tensor, Tensor | None, Tensor], Tensor]
@@ -85,7 +86,7 @@ class NormBall(Region):
         return tensor.reshape(self.radius.numel(), -1)
 
     def _solve(self, tensor: Tensor, oracle: Oracle) -> Tensor:
-        """An oracle of `robustfw_norms.oracles` for every group of every row."""
+        """An oracle of `robustfw_norms.l1` or `l2` for every group of every row."""
         exact = self._exact(tensor)
         corner = None if self.lower is None else self._corner(exact)
         return self._member(oracle(exact, corner, self._radii), tensor)
@@ -146,17 +147,17 @@ class L2Ball(NormBall):
 
     def project(self, point: Tensor) -> Tensor:
         """z·min(1, r/‖z‖₂) without a box; with one, clip(ηz), η ≤ 1 solved for exactly."""
-        return self._solve(point, oracles.project_l2)
+        return self._solve(point, l2.project)
 
     def support(self, direction: Tensor) -> Tensor:
         """r·g/‖g‖₂ without a box; with one, clip(ηg), η solved for exactly."""
-        return self._solve(direction, oracles.support_l2)
+        return self._solve(direction, l2.support)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Uniform on the ball, then projected on the box."""
         grouped = self._grouped(normal_like(self.like, generator))
         length = uniform_like(self._radii, generator) ** (1 / grouped.shape[1]) * self._radii
-        point = oracles.support_l2(grouped, None, length).reshape(self.like.shape)
+        point = l2.support(grouped, None, length).reshape(self.like.shape)
         return toward_zero(self.project(point), self.like.dtype)
 
 
@@ -175,11 +176,11 @@ class L1Ball(NormBall):
 
     def project(self, point: Tensor) -> Tensor:
         """Magnitudes lowered by a common threshold, which is solved for exactly."""
-        return self._solve(point, oracles.project_l1)
+        return self._solve(point, l1.project)
 
     def support(self, direction: Tensor) -> Tensor:
         """The coordinates of largest |g_j| filled up one after the other; without a box that is one coordinate."""
-        return self._solve(direction, oracles.support_l1)
+        return self._solve(direction, l1.support)
 
     def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
         """Long steps are steepest ones, which choose coordinates; short ones follow the gradient, which shares out.
@@ -227,7 +228,7 @@ class L0Ball(NormBall):
         return squares_or_gains.reshape(len(self), self.channels, -1).sum(1)
 
     def _keep(self, values: Tensor, gains: Tensor) -> Tensor:
-        kept = oracles.keep_largest(self._counted(gains), self.count)
+        kept = keep_largest(self._counted(gains), self.count)
         return torch.where(kept.repeat(1, self.channels), values, 0)
 
     def _excess(self, grouped: Tensor) -> Tensor:
@@ -259,7 +260,7 @@ class L0Ball(NormBall):
     def sample(self, generator: torch.Generator) -> Tensor:
         """k units drawn at random, uniform within their room."""
         scores = uniform_like(self._counted(self.like.to(wide(self.like.dtype)).reshape(len(self), -1)), generator)
-        kept = oracles.keep_largest(scores, self.count).repeat(1, self.channels)
+        kept = keep_largest(scores, self.count).repeat(1, self.channels)
         u = 2 * uniform_like(self.like, generator) - 1
         u = torch.where(kept.reshape(u.shape), u, 0)
         corner = self._corner(self._exact(u)).reshape(u.shape)

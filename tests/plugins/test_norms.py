@@ -14,7 +14,7 @@ from scipy.optimize import linprog, minimize
 
 import robustfw
 from robustfw import UsageError
-from robustfw_norms import oracles
+from robustfw_norms import l1, l2
 
 P = {"linf": np.inf, "l2": 2, "l1": 1}
 
@@ -177,10 +177,10 @@ def test_sorting_and_climbing_find_the_same_level(seed, ties, boxed_in, scale):
     room = torch.rand(12, 9, generator=draw, dtype=torch.float64).mul(2).sub(0.5).clamp(min=0) if boxed_in else None
     radius = torch.rand(12, 1, generator=draw, dtype=torch.float64) * 3
     case = scale * size, None if room is None else scale * room, scale * radius
-    climbed = oracles.shrunk_l1(*case)
+    climbed = l1.shrunk(*case)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(oracles, "_may_look", lambda _: False)
-        torch.testing.assert_close(climbed, oracles.shrunk_l1(*case), rtol=0, atol=1e-12 * scale)
+        patch.setattr(l1, "may_look", lambda _: False)
+        torch.testing.assert_close(climbed, l1.shrunk(*case), rtol=0, atol=1e-12 * scale)
 
 
 @given(seed=st.integers(0, 2**31), ties=st.booleans(), zeros=st.booleans(), scale=st.sampled_from([1e-25, 1.0, 1e25]))
@@ -193,10 +193,25 @@ def test_sorting_and_climbing_find_the_same_stretch(seed, ties, zeros, scale):
     radius = 2 * torch.rand(12, 1, generator=draw, dtype=torch.float64)
     room = torch.minimum(torch.rand(12, 9, generator=draw, dtype=torch.float64).mul(2).sub(0.5).clamp(min=0), radius)
     case = scale * size, size.sign() * room, radius
-    climbed = oracles.support_l2(*case)
+    climbed = l2.support(*case)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(oracles, "_may_look", lambda _: False)
-        torch.testing.assert_close(climbed, oracles.support_l2(*case), rtol=0, atol=1e-11)
+        patch.setattr(l2, "may_look", lambda _: False)
+        torch.testing.assert_close(climbed, l2.support(*case), rtol=0, atol=1e-11)
+
+
+@given(seed=st.integers(0, 2**31), ties=st.booleans(), part=st.sampled_from([0.02, 0.3, 3.0, 60.0]))
+def test_filling_one_by_one_and_in_the_sorted_order_give_the_same_bits(seed, ties, part):
+    """However many coordinates a row takes: one, a few, more than are selected at first, or all that there are."""
+    draw = torch.Generator().manual_seed(seed)
+    g = torch.randn(12, 70, generator=draw)
+    g = (g * 2).round() if ties else g
+    radius = part * torch.rand(12, 1, generator=draw) + torch.arange(2).repeat(6)[:, None] / 2
+    room = torch.minimum(torch.rand(12, 70, generator=draw).mul(2).sub(0.5).clamp(min=0), radius)
+    case = g, g.sign() * room, radius
+    filled = l1.support(*case)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(l1, "may_look", lambda _: False)
+        assert torch.equal(filled, l1.support(*case))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -207,7 +222,7 @@ def test_a_faint_gradient_takes_what_the_others_leave(faint, dtype):
     corner = torch.tensor([[0.5, 1, 0]], dtype=dtype)
     radius = torch.ones(1, 1, dtype=dtype)
     expected = torch.tensor([[0.5, 0.75**0.5, 0]], dtype=dtype)
-    torch.testing.assert_close(oracles.support_l2(g, corner, radius), expected)
+    torch.testing.assert_close(l2.support(g, corner, radius), expected)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1", "l0"])
