@@ -186,7 +186,7 @@ def _one_by_one(gain: Tensor, corner: Tensor, radius: Tensor) -> tuple[Tensor, T
         best = some.argmax(1)
         moves, limit = some[np.arange(len(rows)), best] > 0, room[rows, best]
         rest = np.maximum(length[rows] - before.astype(length.dtype), 0)
-        found[rows, best] = np.copysign(np.minimum(rest, np.abs(limit)) * moves, limit)
+        found[rows, best] += np.copysign(np.minimum(rest, np.abs(limit)) * moves, limit)  # 0, where none is left
         worth[rows, best] = 0
         before += np.abs(limit)
         left = moves & (before.astype(length.dtype) < length[rows])

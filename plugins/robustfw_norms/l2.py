@@ -9,6 +9,8 @@ from robustfw_norms.oracles import CLIMB, POLISH, gains, may_look
 
 DIGITS = 16
 """Roundings by which a sum may be off."""
+SOON = 3
+"""Newton steps after which rows are looked for that never get there, since all their room fits into the ball."""
 FAINT = 1e-4
 """The least share of a squared length that is told from rounding."""
 SHORT = 4096
@@ -27,13 +29,18 @@ def _stretched(weight: Tensor, room: Tensor, radius: Tensor) -> Tensor:
         weight: w = |v|, 0 where and only where there is no room.
     """
     target = radius.square()
-    fits = _square_sum(room) <= target
     # ∞·0 is no number, and a coordinate without room stays: the largest number will do for ∞
-    stretch = (target / _square_sum(weight)).sqrt_().masked_fill_(fits, torch.finfo(weight.dtype).max)
+    most = torch.finfo(weight.dtype).max
+    stretch = (target / _square_sum(weight)).sqrt_().clamp_(max=most)
     if not may_look(weight):
-        return torch.minimum(torch.where(fits, stretch, _sorted_stretch(weight, room, target)) * weight, room)
-    rounding = (DIGITS * torch.finfo(target.dtype).eps * target).masked_fill_(fits, torch.inf)
-    for _ in range(CLIMB):
+        stretch = _sorted_stretch(weight, room, target).masked_fill_(_square_sum(room) <= target, most)
+        return torch.minimum(stretch * weight, room)
+    rounding = DIGITS * torch.finfo(target.dtype).eps * target
+    for number in range(CLIMB):
+        if number == SOON:
+            fits = _square_sum(room) <= target
+            stretch.masked_fill_(fits, most)
+            rounding = rounding.masked_fill(fits, torch.inf)
         moved = stretch * weight
         reached = torch.minimum(moved, room)
         length = _square_sum(reached)

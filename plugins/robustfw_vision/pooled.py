@@ -108,6 +108,8 @@ class _Plan:
     """(rows, numbers in a patch): which of the filters' numbers the table has there,"""
     seen: Tensor
     """and whether it has one, 1 or 0."""
+    bags: Tensor
+    """Where the windows of `AT_A_TIME` images begin, each with a row for each filter."""
     parts: Tensor
     """Which numbers of the windows' patches a pixel is the sum of, for one pixel after the other."""
     begins: Tensor
@@ -127,9 +129,9 @@ class _Plan:
 
     def _gathered(self, grad: Tensor, table: Tensor, rows: Tensor) -> Tensor:
         """The same for a table that is made, and images that fit into the cache."""
-        batch, filters = grad.shape[:2]
-        shares, rows = (of.permute(0, 2, 3, 1).reshape(-1, filters) for of in (grad, rows))
-        patches = F.embedding_bag(rows, table, mode="sum", per_sample_weights=shares)
+        batch, bags = len(grad), self.bags[: len(grad) * grad.shape[2] * grad.shape[3]]
+        shares, rows = (of.permute(0, 2, 3, 1).flatten() for of in (grad, rows))
+        patches = F.embedding_bag(rows, table, bags, mode="sum", per_sample_weights=shares)
         patches = patches.view(batch, -1, table.shape[1]).permute(1, 2, 0).contiguous()
         of_all = patches.view(-1, batch)  # a vector holds the same number of several images
         pixels = F.embedding_bag(self.parts, of_all, self.begins, mode="sum")
@@ -160,6 +162,7 @@ def _plan(kernel: Kernel, size: Pair, padding: Pair, pool: int) -> _Plan:
         first[None].contiguous(memory_format=torch.channels_last),  # as places mostly are
         numbers.flatten(1),
         seen.flatten(1).float(),
+        filters * torch.arange(AT_A_TIME * windows[0] * windows[1], dtype=torch.int32),
         *_parts(patch, windows, size, padding, pool),
     )
 

@@ -199,14 +199,16 @@ def test_sorting_and_climbing_find_the_same_stretch(seed, ties, zeros, scale):
         torch.testing.assert_close(climbed, l2.support(*case), rtol=0, atol=1e-11)
 
 
-@given(seed=st.integers(0, 2**31), ties=st.booleans(), part=st.sampled_from([0.02, 0.3, 3.0, 60.0]))
-def test_filling_one_by_one_and_in_the_sorted_order_give_the_same_bits(seed, ties, part):
+@given(
+    seed=st.integers(0, 2**31), ties=st.booleans(), part=st.sampled_from([0.02, 0.3, 3, 60]), d=st.sampled_from([3, 70])
+)
+def test_filling_one_by_one_and_in_the_sorted_order_give_the_same_bits(seed, ties, part, d):
     """However many coordinates a row takes: one, a few, more than are selected at first, or all that there are."""
     draw = torch.Generator().manual_seed(seed)
-    g = torch.randn(12, 70, generator=draw)
+    g = torch.randn(12, d, generator=draw)
     g = (g * 2).round() if ties else g
     radius = part * torch.rand(12, 1, generator=draw) + torch.arange(2).repeat(6)[:, None] / 2
-    room = torch.minimum(torch.rand(12, 70, generator=draw).mul(2).sub(0.5).clamp(min=0), radius)
+    room = torch.minimum(torch.rand(12, d, generator=draw).mul(2).sub(0.5).clamp(min=0), radius)
     case = g, g.sign() * room, radius
     filled = l1.support(*case)
     with pytest.MonkeyPatch.context() as patch:
