@@ -176,7 +176,7 @@ def _gradient(values: Tensor, delta: Tensor, *, keep: bool = False) -> Tensor:
     """∇ Σ values; entries that are not finite count as 0. ``keep``: the graph is needed again."""
     if not values.requires_grad:  # nothing differentiable on the way: no direction to go, which evaluation reports
         return torch.zeros_like(delta)
-    (gradient,) = torch.autograd.grad(values.sum(), delta, retain_graph=keep)
+    (gradient,) = torch.autograd.grad(values, delta, torch.ones_like(values), retain_graph=keep)
     if gradient.device.type == "cpu" and math.isfinite(float(gradient.sum())):  # a look is less than a copy
         return gradient
     return gradient.nan_to_num(0, 0, 0)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustfw_norms.oracles import CLIMB, POLISH, gains, may_look
+from robustfw_norms.oracles import CLIMB, POLISH, may_look
 
 FAR = 1e3
 """Radii from which on a point is far."""
@@ -159,12 +159,17 @@ def support(direction: Tensor, corner: Tensor | None, radius: Tensor) -> Tensor:
         filled = torch.where(gain > 0, radius, 0)
         return torch.zeros_like(direction).scatter(1, first, filled).copysign(direction)
     if not may_look(corner):
-        return _filled_among(gains(direction, corner), corner, radius, corner.shape[1])[0]
-    filled, left = _one_by_one(gains(direction, corner), corner, radius)
+        return _filled_among(_gains(direction, corner), corner, radius, corner.shape[1])[0]
+    filled, left = _one_by_one(_gains(direction, corner), corner, radius)
     if len(left):
         some = corner[left]
-        filled[left] = _selected(gains(direction[left], some), some, radius[left])
+        filled[left] = _selected(_gains(direction[left], some), some, radius[left])
     return filled
+
+
+def _gains(direction: Tensor, corner: Tensor) -> Tensor:
+    """|g|, and 0 where there is no room: what cannot move has no say in what else does."""
+    return corner.sign().mul_(direction)
 
 
 def _one_by_one(gain: Tensor, corner: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:

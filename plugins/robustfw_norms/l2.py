@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robustfw_norms.oracles import CLIMB, POLISH, gains, may_look
+from robustfw_norms.oracles import CLIMB, POLISH, may_look
 
 DIGITS = 16
 """Roundings by which a sum may be off."""
@@ -106,7 +106,8 @@ def support(direction: Tensor, corner: Tensor | None, radius: Tensor) -> Tensor:
     if corner is None:
         weight = _scaled(direction.abs())
         return (radius / _length(weight) * weight).copysign_(direction)
-    return _stretched(_scaled(gains(direction, corner)), corner.abs(), radius).copysign_(direction)
+    side = corner.sign()  # 0 where there is no room: what cannot move has no say in what else does
+    return _stretched(_scaled(side * direction), corner.abs(), radius).mul_(side)
 
 
 def project(point: Tensor, corner: Tensor | None, radius: Tensor) -> Tensor:

@@ -28,11 +28,6 @@ def may_look(rows: Tensor) -> bool:
     return rows.device.type == "cpu"
 
 
-def gains(direction: Tensor, corner: Tensor) -> Tensor:
-    """|g|, and 0 where there is no room: what cannot move has no say in what else does."""
-    return corner.sign().mul_(direction)
-
-
 def keep_largest(gains: Tensor, count: int) -> Tensor:
     """A mask of the ``count`` largest gains of each row, ties to the lower index."""
     order = gains.sort(dim=1, descending=True, stable=True).indices[:, :count]

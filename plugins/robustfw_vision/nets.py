@@ -113,8 +113,8 @@ def paper_mnist(spec: DataSpec, input_norm: str) -> nn.Module:
             nn.ReLU(),
             nn.Conv2d(32, 64, 5),
             nn.MaxPool2d(2),
-            nn.Flatten(),  # before ReLU: gradients of one layout are slow to meet maps of another there
             nn.ReLU(),
+            nn.Flatten(),
             nn.Linear(64 * rows * columns, 200),
             nn.ReLU(),
             nn.Linear(200, spec.classes),
@@ -282,8 +282,8 @@ def madry_mnist(spec: DataSpec) -> nn.Module:
             nn.ReLU(),
             nn.Conv2d(32, 64, 5, padding=2),
             nn.MaxPool2d(2),
-            nn.Flatten(),  # before ReLU: gradients of one layout are slow to meet maps of another there
             nn.ReLU(),
+            nn.Flatten(),
             nn.Linear(64 * (height // 4) * (width // 4), 1024),
             nn.ReLU(),
             nn.Linear(1024, spec.classes),

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustfw_vision.convolution import InputConv2d, Pair, autocast, blocked, signed
+from robustfw_vision.convolution import InputConv2d, Pair, autocast, blocked, dtype_of, signed
 
 Kernel = tuple[int, int, int, int]
 AT_A_TIME = 100
@@ -35,11 +35,13 @@ class PooledInputConv2d(nn.Sequential):
         weight, bias = convolution.weight, convolution.bias
         learning = weight.requires_grad or (bias is not None and bias.requires_grad)
         listened = heard(convolution) or heard(pool)
-        if learning or listened or torch.compiler.is_compiling() or not convolution.slow(input):
+        unlike = dtype_of(input) != dtype_of(weight)  # an error, as torch has it
+        if learning or listened or unlike or torch.compiler.is_compiling() or not convolution.slow(input):
             return cast(Tensor, pool(convolution(input)))
         form = cast(Pair, convolution.padding), self.windows
         plan = _plan(cast(Kernel, tuple(weight.shape)), cast(Pair, tuple(input.shape[2:])), *form)
-        largest: Tensor = _LargestOfEach.apply(*autocast(input, weight, bias), *form, plan)[0]
+        _, weight, bias = autocast(input, weight, bias)  # the gradient of the image need not be rounded to it
+        largest: Tensor = _LargestOfEach.apply(input, weight, bias, *form, plan)[0]
         return largest
 
 
@@ -58,13 +60,14 @@ class _LargestOfEach(torch.autograd.Function):
     def forward(
         x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair, pool: int, plan: _Plan
     ) -> tuple[Tensor, Tensor]:
-        largest, places = F.max_pool2d(F.conv2d(x, weight, bias, padding=padding), pool, return_indices=True)
+        convolved = F.conv2d(x.to(weight.dtype), weight, bias, padding=padding)
+        largest, places = F.max_pool2d(convolved, pool, return_indices=True)
         return largest, places.int().add_(plan.first)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         x, weight, _, ctx.padding, _, ctx.plan = inputs
-        ctx.size = x.shape[2:]
+        ctx.size, ctx.dtype = x.shape[2:], x.dtype
         ctx.mark_non_differentiable(output[1])
         ctx.set_materialize_grads(False)  # of as many whole numbers that nobody asks for
         ctx.save_for_backward(weight, output[1])
@@ -80,16 +83,16 @@ class _LargestOfEach(torch.autograd.Function):
             side = [n + 2 * p - k + 1 for n, p, k in zip(ctx.size, ctx.padding, weight.shape[2:], strict=True)]
             plane = grad.new_zeros((*grad.shape[:2], side[0] * side[1]))
             plane = plane.scatter(2, places.flatten(2), grad.flatten(2)).unflatten(2, side)
-            found = blocked(plane, weight, ctx.size, ctx.padding)
+            found = blocked(plane, weight, ctx.size, ctx.padding).to(ctx.dtype)
         else:
-            found = ctx.plan.gathered(grad, weight, rows)
+            found = ctx.plan.gathered(grad, weight, rows).to(ctx.dtype)
         return found, None, None, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, x: Tensor, *_: None) -> tuple[Tensor, None]:
         weight, rows = ctx.saved_tensors
         places = (rows - ctx.plan.first).long()
-        moved = F.conv2d(x, weight, padding=ctx.padding).flatten(2)
+        moved = F.conv2d(x.to(weight.dtype), weight, padding=ctx.padding).flatten(2)
         return moved.gather(2, places.flatten(2)).unflatten(2, places.shape[2:]), None
 
 
@@ -116,16 +119,16 @@ class _Plan:
     """(pixels,): where in ``parts`` it begins."""
 
     def gathered(self, grad: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
-        """∂J/∂x from the gradient of the largest values: of each window a patch, and the patches added up."""
+        """∂J/∂x from the gradient of the largest values, in fp32 at least: of each window a patch, all added up."""
         if not grad.numel():
             return grad.new_zeros((len(grad), *self.size))
         precise = torch.promote_types(grad.dtype, torch.float32)  # sums of hundreds of numbers
         numbers = weight.flatten().to(precise).index_select(0, self.numbers.flatten())
         table = numbers.view_as(self.numbers).mul_(self.seen)
         if len(grad) <= AT_A_TIME:
-            return self._gathered(grad.to(precise), table, rows).to(grad)
+            return self._gathered(grad.to(precise), table, rows)
         parts = zip(grad.split(AT_A_TIME), rows.split(AT_A_TIME), strict=True)
-        return torch.cat([self._gathered(grad.to(precise), table, rows) for grad, rows in parts]).to(grad)
+        return torch.cat([self._gathered(grad.to(precise), table, rows) for grad, rows in parts])
 
     def _gathered(self, grad: Tensor, table: Tensor, rows: Tensor) -> Tensor:
         """The same for a table that is made, and images that fit into the cache."""
