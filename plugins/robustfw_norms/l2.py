@@ -12,7 +12,7 @@ DIGITS = 16
 SOON = 3
 """Newton steps after which rows are looked for that never get there, since all their room fits into the ball."""
 FAINT = 1e-4
-"""The least share of a squared length that is told from rounding."""
+"""The least share of r² that the free coordinates' is told from rounding."""
 SHORT = 4096
 """Coordinates up to which torch's norm is as exact as its sum."""
 
@@ -35,20 +35,20 @@ def _stretched(weight: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     if not may_look(weight):
         stretch = _sorted_stretch(weight, room, target).masked_fill_(_square_sum(room) <= target, most)
         return torch.minimum(stretch * weight, room)
-    rounding = DIGITS * torch.finfo(target.dtype).eps * target
+    rounding, least = DIGITS * torch.finfo(target.dtype).eps * target, FAINT * target
     for number in range(CLIMB):
         if number == SOON:
             fits = _square_sum(room) <= target
             stretch.masked_fill_(fits, most)
-            rounding = rounding.masked_fill(fits, torch.inf)
+            rounding.masked_fill_(fits, torch.inf)
         moved = stretch * weight
         reached = torch.minimum(moved, room)
         length = _square_sum(reached)
-        done = (length - target).abs_() <= rounding
+        done = (length - target).abs_() <= rounding  # a faint share is rounded, and the step from it may be too long
         if bool(done.all()):
             return reached
         full = _square_sum(moved.ge_(room).mul_(room))
-        free = torch.maximum(length - full, FAINT * length)
+        free = torch.maximum(length - full, least)
         growth = (target - full).clamp_(min=0).div_(free).sqrt_().masked_fill_(done, 1)
         stretch.mul_(growth)
     left = ~done[:, 0]

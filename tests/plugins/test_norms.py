@@ -217,7 +217,7 @@ def test_filling_one_by_one_and_in_the_sorted_order_give_the_same_bits(seed, tie
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("faint", [1e-3, 1e-6, 1e-12])
+@pytest.mark.parametrize("faint", [0.0101, 1e-3, 1e-6, 1e-12])
 def test_a_faint_gradient_takes_what_the_others_leave(faint, dtype):
     """maximize δ₁ + faint·δ₂ over ‖δ‖₂ ≤ 1, δ₁ ≤ 1/2: the second coordinate gets √3/2, however little it counts."""
     g = torch.tensor([[1, faint, 0]], dtype=dtype)
