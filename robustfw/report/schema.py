@@ -40,7 +40,8 @@ class SetAccuracy:
     uncertainty: str
     n: int
     correct: int
-    accuracy: float
+    accuracy: float | None
+    """Null where the collection has no example of the set."""
     interval: Interval
 
 

@@ -19,8 +19,10 @@ def percent(share: float | None, digits: int = 1) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
-def measured(share: float, interval: Interval, count: int, n: int) -> str:
-    """A share with its 95 % interval and its denominator."""
+def measured(share: float | None, interval: Interval, count: int, n: int) -> str:
+    """A share with its 95 % interval and its denominator; a dash of none."""
+    if share is None:
+        return f"–, {count} of {n}"
     low, high = interval
     return f"{100 * share:.2f} % ({100 * low:.2f} to {100 * high:.2f}), {count} of {n}"
 

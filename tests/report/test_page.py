@@ -363,7 +363,7 @@ def test_results_of_the_real_commands(tmp_path, report, monkeypatch, capsys):
         ["train", "--epochs", "1", "--objective", "clean", "--out", "other"],
         ["evaluate", "run", *few],
         ["sweep", "run", *few, "--radii", "0,0.1,0.2"],
-        ["craft", "other", "--uncertainty", "linf:radius=0.1", "--uncertainty", "l1:radius=2", "--out", "made"],
+        ["craft", "other", "--uncertainty", "linf:radius=0.1", "--uncertainty", "l1:radius=1e-6", "--out", "made"],
         ["evaluate", "run", "--on", "made"],
         ["compare", "run", "other", *few],
         ["audit", "run", *few, "--attack", "pgd:steps=5"],
@@ -378,6 +378,7 @@ def test_results_of_the_real_commands(tmp_path, report, monkeypatch, capsys):
     text = words(page)
     for command in ("evaluate run --on made", "compare run other", "audit run", "analyze run"):
         assert f"robustfw {command}" in text
+    assert "l1:radius=1e-06 –, 0 of 0" in text  # a set that fools nobody
     assert len(Page(page).all("figure")) >= 9
     (pairs,) = results.kept(Path("run"), ["comparison"])
     gain = 100 * pairs["clean"]["difference"]
