@@ -10,8 +10,10 @@ from robustfw_norms.oracles import CLIMB, POLISH, may_look
 
 FAR = 1e3
 """Radii from which on a point is far."""
-ONE_BY_ONE = 8
+ONE_BY_ONE = 24
 """Coordinates that a step fills by looking for the best one at a time, before it selects several."""
+CROWD = 0.9
+"""Share of the rows, over the number of rounds, above which those that are left need too many."""
 SELECTED = 32
 """Coordinates that it selects before it sorts them all."""
 
@@ -196,7 +198,7 @@ def _one_by_one(gain: Tensor, corner: Tensor, radius: Tensor) -> tuple[Tensor, T
         before += np.abs(limit)
         left = moves & (before.astype(length.dtype) < length[rows])
         rows, before = rows[left], before[left]
-        if not len(rows) or (number and 2 * len(rows) > len(worth)):
+        if not len(rows) or (number + 1) * len(rows) > CROWD * len(worth):
             break
         some = worth[rows]
     return filled, torch.from_numpy(rows)
