@@ -164,6 +164,7 @@ def test_torchvision_only_where_it_is_read_or_built():
         "splits = parts.make('dataset', 'digits').load(None); parts.make('model', 'mlp').build(splits.spec)"
     )
     code = f"import sys; {statement}; print('torch' in sys.modules, 'torchvision' in sys.modules)"
+    # in a process of its own, which says what it has imported: this one has imported both
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == ["True", "False"]
 

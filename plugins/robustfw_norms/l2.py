@@ -12,7 +12,7 @@ DIGITS = 16
 SOON = 3
 """Newton steps after which rows are looked for that never get there, since all their room fits into the ball."""
 FAINT = 1e-4
-"""The least share of r² that the free coordinates' is told from rounding."""
+"""The least squared length of the free coordinates, as a share of r², that is told from rounding."""
 SHORT = 4096
 """Coordinates up to which torch's norm is as exact as its sum."""
 

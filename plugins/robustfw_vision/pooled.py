@@ -35,7 +35,7 @@ class PooledInputConv2d(nn.Sequential):
         weight, bias = convolution.weight, convolution.bias
         learning = weight.requires_grad or (bias is not None and bias.requires_grad)
         listened = heard(convolution) or heard(pool)
-        unlike = dtype_of(input) != dtype_of(weight)  # an error, as torch has it
+        unlike = dtype_of(input) != dtype_of(weight)  # for torch to say that it is an error
         if learning or listened or unlike or torch.compiler.is_compiling() or not convolution.slow(input):
             return cast(Tensor, pool(convolution(input)))
         form = cast(Pair, convolution.padding), self.windows
