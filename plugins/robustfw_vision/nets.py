@@ -17,58 +17,9 @@ from torch.nn import functional
 
 from robustfw import DataSpec, UsageError
 from robustfw_vision.convolution import InputConv2d
+from robustfw_vision.pixels import ChannelsLast, Seen, Yuv, standardize, standardize_padded
 from robustfw_vision.pooled import PooledInputConv2d, heard
 from robustfw_vision.small_maps import HiddenConv2d
-
-
-class Standardize(nn.Module):
-    """(x − mean)/std per channel: the layer that lets everything outside the net stay in pixels."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).reshape(-1, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x - self.mean) / self.std
-
-
-class ChannelsLast(nn.Module):
-    """x in channels-last memory, where the convolutions and pools of a CPU are fastest, or in another layout."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.memory_format = torch.channels_last
-        """What follows is laid out like this; a training may set it (`robustfw.tuning`)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.contiguous(memory_format=self.memory_format)
-
-
-class Seen(ChannelsLast):
-    """The first rows and columns of x, in such memory: all that the layers after it use.
-
-    A pool drops what does not fill a window, and with it goes the work for whatever has no other use. The function of
-    the net is the same.
-    """
-
-    def __init__(self, rows: int, columns: int) -> None:
-        super().__init__()
-        self.size = rows, columns
-
-    def forward(self, x: Tensor) -> Tensor:
-        rows, columns = self.size
-        return super().forward(x[..., :rows, :columns])
-
-
-def standardize(spec: DataSpec) -> nn.Module:
-    """The standardisation by the data's own statistics, or nothing where they are unknown."""
-    if spec.mean is None or spec.std is None or len(spec.shape) != 3:
-        return nn.Identity()
-    return Standardize(spec.mean, spec.std)
 
 
 def _require_images(spec: DataSpec, name: str, least: int) -> None:
@@ -103,13 +54,14 @@ def paper_mnist(spec: DataSpec, input_norm: str) -> nn.Module:
     seen = [3 * (2 * side + 4) + 4 for side in (rows, columns)]
     if input_norm == "batch":  # its statistics are those of the whole image
         first = [nn.ZeroPad2d(2), nn.BatchNorm2d(channels, affine=False), Seen(*seen)]
+        before: list[nn.Module] = []
     else:
         ends = [n - side - 2 for n, side in zip(seen, (height, width), strict=True)]
-        first = [nn.ZeroPad2d((2, ends[1], 2, ends[0])), _standardize_padded(spec, 2), ChannelsLast()]
+        first, before = [], [nn.ZeroPad2d((2, ends[1], 2, ends[0])), standardize_padded(spec, 2), ChannelsLast()]
     return _channels_last(
         nn.Sequential(
             *first,
-            PooledInputConv2d(channels, 32, 5, pool=3),
+            PooledInputConv2d(channels, 32, 5, pool=3, before=before),
             nn.ReLU(),
             nn.Conv2d(32, 64, 5),
             nn.MaxPool2d(2),
@@ -120,31 +72,6 @@ def paper_mnist(spec: DataSpec, input_norm: str) -> nn.Module:
             nn.Linear(200, spec.classes),
         )
     )
-
-
-def _standardize_padded(spec: DataSpec, pad: int) -> nn.Module:
-    """Standardisation by the statistics of the images once ``pad`` zeros are put around them."""
-    if spec.mean is None or spec.std is None:
-        return nn.Identity()
-    _, height, width = spec.shape
-    share = height * width / ((height + 2 * pad) * (width + 2 * pad))
-    mean = [share * m for m in spec.mean]
-    squares = [share * (s * s + m * m) for m, s in zip(spec.mean, spec.std, strict=True)]
-    return Standardize(mean, [math.sqrt(square - m * m) for square, m in zip(squares, mean, strict=True)])
-
-
-class Yuv(nn.Module):
-    """RGB to YUV (BT.601), a linear map of the channels; other images pass."""
-
-    matrix: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        rows = [[0.299, 0.587, 0.114], [-0.14713, -0.28886, 0.436], [0.615, -0.51499, -0.10001]]
-        self.register_buffer("matrix", torch.tensor(rows).reshape(3, 3, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.conv2d(x, self.matrix) if x.shape[1] == 3 else x
 
 
 def paper_cifar(spec: DataSpec, dropout: bool) -> nn.Module:

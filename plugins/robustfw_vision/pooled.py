@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any, TypeAlias, cast
 
 import attrs
 import torch
@@ -11,8 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustfw_vision.convolution import InputConv2d, Pair, autocast, blocked, dtype_of, signed
+from robustfw_vision.pixels import ChannelsLast, Standardize
 
-Kernel = tuple[int, int, int, int]
+Kernel: TypeAlias = tuple[int, int, int, int]
+Frame: TypeAlias = tuple[int, int, int, int]
+"""What is put around an image, or cut off where it is negative: left, right, above, below."""
 AT_A_TIME = 100
 """Images whose patches are added up together, within the cache."""
 
@@ -24,25 +28,55 @@ class PooledInputConv2d(nn.Sequential):
     of its channel, moved to its place: for each window a weighted sum of rows of a small table, rather than a product
     with a matrix of which all but one in pool² entries are 0. That is for attacks: where the weights are to have a
     gradient, somebody listens to the layers, or they are compiled, they go one by one.
+
+    Args:
+        before: what makes the image ready: layers that pad it with zeros, standardise it and lay it out. Their part of
+            the gradient costs nothing: the table is one of filters over std, and their frame is left out of the sums.
+
+    Raises:
+        TypeError: a layer of another kind comes before.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, pool: int, padding: int = 0) -> None:
-        super().__init__(InputConv2d(in_channels, out_channels, kernel_size, padding=padding), nn.MaxPool2d(pool))
-        self.windows = pool
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        pool: int,
+        padding: int = 0,
+        before: Sequence[nn.Module] = (),
+    ) -> None:
+        convolution = InputConv2d(in_channels, out_channels, kernel_size, padding=padding)
+        super().__init__(*before, convolution, nn.MaxPool2d(pool))
+        self.windows, self.frame = pool, _frame(before)
 
     def forward(self, input: Tensor) -> Tensor:
-        convolution, pool = cast(tuple[InputConv2d, nn.MaxPool2d], self)
+        *before, layer, _ = self
+        convolution = cast(InputConv2d, layer)
         weight, bias = convolution.weight, convolution.bias
         learning = weight.requires_grad or (bias is not None and bias.requires_grad)
-        listened = heard(convolution) or heard(pool)
         unlike = dtype_of(input) != dtype_of(weight)  # for torch to say that it is an error
-        if learning or listened or unlike or torch.compiler.is_compiling() or not convolution.slow(input):
-            return cast(Tensor, pool(convolution(input)))
-        form = cast(Pair, convolution.padding), self.windows
+        apart = learning or unlike or torch.compiler.is_compiling() or not convolution.slow(input)
+        if apart or any(map(heard, self)):
+            for layer in self:
+                input = layer(input)
+            return input
+        form = self.frame, cast(Pair, convolution.padding), self.windows
         plan = _plan(cast(Kernel, tuple(weight.shape)), cast(Pair, tuple(input.shape[2:])), *form)
         _, weight, bias = autocast(input, weight, bias)  # the gradient of the image need not be rounded to it
-        largest: Tensor = _LargestOfEach.apply(input, weight, bias, *form, plan)[0]
+        std = next((layer.std for layer in before if isinstance(layer, Standardize)), None)
+        largest: Tensor = _LargestOfEach.apply(input, weight, bias, std, tuple(before), plan)[0]
         return largest
+
+
+def _frame(before: Sequence[nn.Module]) -> Frame:
+    """What the layers that come before the convolution put around an image."""
+    kinds = [type(layer) for layer in before if not isinstance(layer, nn.Identity)]
+    if any(kind not in (nn.ZeroPad2d, Standardize, ChannelsLast) or kinds.count(kind) > 1 for kind in kinds):
+        names = ", ".join(kind.__name__ for kind in kinds)
+        raise TypeError(f"one each of ZeroPad2d, Standardize and ChannelsLast may come before, but not {names}")
+    return next((layer.padding for layer in before if isinstance(layer, nn.ZeroPad2d)), (0, 0, 0, 0))
 
 
 def heard(layer: nn.Module) -> bool:
@@ -51,49 +85,73 @@ def heard(layer: nn.Module) -> bool:
 
 
 class _LargestOfEach(torch.autograd.Function):
-    """The largest values of W * x + b in each window, and their rows in the table, for weights that are fixed."""
+    """The largest values of W * z + b in each window, z the image made ready, and their rows in the table.
+
+    The weights are fixed, and what makes it ready is affine: dz is the frame of zeros around dx/std.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
     @signed
     def forward(
-        x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair, pool: int, plan: _Plan
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        std: Tensor | None,
+        before: tuple[nn.Module, ...],
+        plan: _Plan,
     ) -> tuple[Tensor, Tensor]:
-        convolved = F.conv2d(x.to(weight.dtype), weight, bias, padding=padding)
-        largest, places = F.max_pool2d(convolved, pool, return_indices=True)
+        for layer in before:
+            x = layer(x)
+        convolved = F.conv2d(x.to(weight.dtype), weight, bias, padding=plan.padding)
+        largest, places = F.max_pool2d(convolved, plan.pool, return_indices=True)
         return largest, places.int().add_(plan.first)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        x, weight, _, ctx.padding, _, ctx.plan = inputs
-        ctx.size, ctx.dtype = x.shape[2:], x.dtype
+        x, weight, _, std, _, ctx.plan = inputs
+        ctx.dtype = x.dtype
         ctx.mark_non_differentiable(output[1])
         ctx.set_materialize_grads(False)  # of as many whole numbers that nobody asks for
-        ctx.save_for_backward(weight, output[1])
-        ctx.save_for_forward(weight, output[1])
+        ctx.save_for_backward(weight, std, output[1])
+        ctx.save_for_forward(weight, std, output[1])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> Any:
-        weight, rows = ctx.saved_tensors
+        weight, std, rows = ctx.saved_tensors
         if grad is None:
             found = None
         elif torch.is_grad_enabled():
-            places = (rows - ctx.plan.first).long()
-            side = [n + 2 * p - k + 1 for n, p, k in zip(ctx.size, ctx.padding, weight.shape[2:], strict=True)]
-            plane = grad.new_zeros((*grad.shape[:2], side[0] * side[1]))
-            plane = plane.scatter(2, places.flatten(2), grad.flatten(2)).unflatten(2, side)
-            found = blocked(plane, weight, ctx.size, ctx.padding).to(ctx.dtype)
+            found = _gathered_again(grad, weight, rows, ctx.plan).to(ctx.dtype)
+            found = found if std is None else found / std
         else:
-            found = ctx.plan.gathered(grad, weight, rows).to(ctx.dtype)
+            found = ctx.plan.gathered(grad, weight if std is None else weight / std, rows).to(ctx.dtype)
         return found, None, None, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, x: Tensor, *_: None) -> tuple[Tensor, None]:
-        weight, rows = ctx.saved_tensors
+        weight, std, rows = ctx.saved_tensors
         places = (rows - ctx.plan.first).long()
-        moved = F.conv2d(x.to(weight.dtype), weight, padding=ctx.padding).flatten(2)
+        ready = F.pad(x if std is None else x / std, ctx.plan.frame).to(weight.dtype)
+        moved = F.conv2d(ready, weight, padding=ctx.plan.padding).flatten(2)
         return moved.gather(2, places.flatten(2)).unflatten(2, places.shape[2:]), None
+
+
+def _gathered_again(grad: Tensor, weight: Tensor, rows: Tensor, plan: _Plan) -> Tensor:
+    """``plan.gathered`` by torch's own functions, which have derivatives themselves."""
+    places, sides = (rows - plan.first).long(), weight.shape[2:]
+    size = _framed(plan.size[1:], plan.frame)
+    plane = [n + 2 * p - k + 1 for n, p, k in zip(size, plan.padding, sides, strict=True)]
+    values = grad.new_zeros((*grad.shape[:2], plane[0] * plane[1]))
+    values = values.scatter(2, places.flatten(2), grad.flatten(2)).unflatten(2, plane)
+    return F.pad(blocked(values, weight, torch.Size(size), plan.padding), [-n for n in plan.frame])
+
+
+def _framed(size: Sequence[int], frame: Frame) -> Pair:
+    """Rows and columns of an image with what is put around it."""
+    left, right, above, below = frame
+    return size[0] + above + below, size[1] + left + right
 
 
 @attrs.frozen(eq=False)
@@ -105,6 +163,9 @@ class _Plan:
 
     size: tuple[int, int, int]
     """Of an image: channels, rows, columns."""
+    frame: Frame
+    padding: Pair
+    pool: int
     first: Tensor
     """(1, filters, rows, columns): what to add to a place in the plane for its row of the table."""
     numbers: Tensor
@@ -138,14 +199,14 @@ class _Plan:
         patches = patches.view(batch, -1, table.shape[1]).permute(1, 2, 0).contiguous()
         of_all = patches.view(-1, batch)  # a vector holds the same number of several images
         pixels = F.embedding_bag(self.parts, of_all, self.begins, mode="sum")
-        return pixels.t().reshape(batch, *self.size)
+        return pixels.t().view(batch, *self.size).contiguous()  # as what it is compared with; of two sides only: slow
 
 
 @functools.lru_cache(maxsize=16)
-def _plan(kernel: Kernel, size: Pair, padding: Pair, pool: int) -> _Plan:
+def _plan(kernel: Kernel, size: Pair, frame: Frame, padding: Pair, pool: int) -> _Plan:
     """The plan for filters of the shape ``kernel``."""
     filters, channels, *sides = kernel
-    planes = [n + 2 * p - k + 1 for n, p, k in zip(size, padding, sides, strict=True)]
+    planes = [n + 2 * p - k + 1 for n, p, k in zip(_framed(size, frame), padding, sides, strict=True)]
     windows = [n // pool for n in planes]
     patch = [channels, *(n + pool - 1 for n in sides)]
     # Filters share lines of the table as windows do those of the plane: place to row is an addition.
@@ -162,18 +223,25 @@ def _plan(kernel: Kernel, size: Pair, padding: Pair, pool: int) -> _Plan:
     numbers = (((of_filter * channels + c) * sides[0] + i) * sides[1] + j) * seen
     return _Plan(
         (channels, *size),
+        frame,
+        padding,
+        pool,
         first[None].contiguous(memory_format=torch.channels_last),  # as places mostly are
         numbers.flatten(1),
         seen.flatten(1).float(),
         filters * torch.arange(AT_A_TIME * windows[0] * windows[1], dtype=torch.int32),
-        *_parts(patch, windows, size, padding, pool),
+        *_parts(patch, windows, size, (padding[0] + frame[2], padding[1] + frame[0]), pool),
     )
 
 
-def _parts(patch: list[int], windows: list[int], size: Pair, padding: Pair, pool: int) -> tuple[Tensor, Tensor]:
-    """For each pixel the numbers of patches that lie on it, and where those of a pixel begin."""
+def _parts(patch: list[int], windows: list[int], size: Pair, corner: Pair, pool: int) -> tuple[Tensor, Tensor]:
+    """For each pixel the numbers of patches that lie on it, and where those of a pixel begin.
+
+    Args:
+        corner: the place of the first pixel of the image in what the first filter sees.
+    """
     down, across, c, i, j = torch.meshgrid(*map(torch.arange, [*windows, *patch]), indexing="ij")
-    i, j = i + pool * down - padding[0], j + pool * across - padding[1]
+    i, j = i + pool * down - corner[0], j + pool * across - corner[1]
     seen = ((i >= 0) & (i < size[0]) & (j >= 0) & (j < size[1])).flatten()
     pixel = ((c * size[0] + i) * size[1] + j).flatten()[seen]
     counts = pixel.bincount(minlength=patch[0] * size[0] * size[1])

@@ -6,7 +6,7 @@ import torchvision
 from torch import Tensor, nn
 
 from robustfw import DataSpec, UsageError
-from robustfw_vision.nets import standardize
+from robustfw_vision.pixels import standardize
 
 
 class ThreeChannels(nn.Module):

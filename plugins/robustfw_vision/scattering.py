@@ -11,7 +11,8 @@ from torch.nn import functional
 from robustfw import DataSpec, UsageError
 from robustfw.modes import full_precision
 from robustfw.regions import wide
-from robustfw_vision.nets import Standardize, perceptron
+from robustfw_vision.nets import perceptron
+from robustfw_vision.pixels import Standardize
 
 SHORT = 1 - 1e-6
 """How much of the bound the filters spend: their rounding to float32 must not exceed it."""

@@ -1,0 +1,87 @@
+"""What happens to pixels before the first layer that learns: standardisation, colours, memory layout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from robustfw import DataSpec
+
+
+class Standardize(nn.Module):
+    """(x − mean)/std per channel: the layer that lets everything outside the net stay in pixels."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).reshape(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
+class ChannelsLast(nn.Module):
+    """x in channels-last memory, where the convolutions and pools of a CPU are fastest, or in another layout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory_format = torch.channels_last
+        """What follows is laid out like this; a training may set it (`robustfw.tuning`)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=self.memory_format)
+
+
+class Seen(ChannelsLast):
+    """The first rows and columns of x, in such memory: all that the layers after it use.
+
+    A pool drops what does not fill a window, and with it goes the work for whatever has no other use. The function of
+    the net is the same.
+    """
+
+    def __init__(self, rows: int, columns: int) -> None:
+        super().__init__()
+        self.size = rows, columns
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = self.size
+        return super().forward(x[..., :rows, :columns])
+
+
+def standardize(spec: DataSpec) -> nn.Module:
+    """The standardisation by the data's own statistics, or nothing where they are unknown."""
+    if spec.mean is None or spec.std is None or len(spec.shape) != 3:
+        return nn.Identity()
+    return Standardize(spec.mean, spec.std)
+
+
+def standardize_padded(spec: DataSpec, pad: int) -> nn.Module:
+    """Standardisation by the statistics of the images once ``pad`` zeros are put around them."""
+    if spec.mean is None or spec.std is None:
+        return nn.Identity()
+    _, height, width = spec.shape
+    share = height * width / ((height + 2 * pad) * (width + 2 * pad))
+    mean = [share * m for m in spec.mean]
+    squares = [share * (s * s + m * m) for m, s in zip(spec.mean, spec.std, strict=True)]
+    return Standardize(mean, [math.sqrt(square - m * m) for square, m in zip(squares, mean, strict=True)])
+
+
+class Yuv(nn.Module):
+    """RGB to YUV (BT.601), a linear map of the channels; other images pass."""
+
+    matrix: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        rows = [[0.299, 0.587, 0.114], [-0.14713, -0.28886, 0.436], [0.615, -0.51499, -0.10001]]
+        self.register_buffer("matrix", torch.tensor(rows).reshape(3, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.conv2d(x, self.matrix) if x.shape[1] == 3 else x
