@@ -15,6 +15,8 @@ FAINT = 1e-4
 """The least squared length of the free coordinates, as a share of r², that is told from rounding."""
 SHORT = 4096
 """Coordinates up to which torch's norm is as exact as its sum."""
+PLAIN = (1e-24, 1e24)
+"""Squared lengths, from and to, at which fp32 has the square of every weight that counts."""
 
 
 def _stretched(weight: Tensor, room: Tensor, radius: Tensor) -> Tensor:
@@ -26,12 +28,12 @@ def _stretched(weight: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     breakpoints u_j/w_j are sorted. A row is done when its length is r.
 
     Args:
-        weight: w = |v|, 0 where and only where there is no room.
+        weight: w = |v|, 0 where and only where there is no room; perhaps scaled, in place.
     """
     target = radius.square()
     # ∞·0 is no number, and a coordinate without room stays: the largest number will do for ∞
     most = torch.finfo(weight.dtype).max
-    stretch = (target / _square_sum(weight)).sqrt_().clamp_(max=most)
+    stretch = (target / _safe_square_sum(weight)).sqrt_().clamp_(max=most)
     if not may_look(weight):
         stretch = _sorted_stretch(weight, room, target).masked_fill_(_square_sum(room) <= target, most)
         return torch.minimum(stretch * weight, room)
@@ -52,9 +54,22 @@ def _stretched(weight: Tensor, room: Tensor, radius: Tensor) -> Tensor:
         growth = (target - full).clamp_(min=0).div_(free).sqrt_().masked_fill_(done, 1)
         stretch.mul_(growth)
     left = ~done[:, 0]
-    stretch = _sorted_stretch(weight[left], room[left], target[left])
-    reached[left] = torch.minimum(stretch * weight[left], room[left])
+    weight, room = _scaled(weight[left]), room[left]
+    reached[left] = torch.minimum(_sorted_stretch(weight, room, target[left]) * weight, room)
     return reached
+
+
+def _safe_square_sum(weight: Tensor) -> Tensor:
+    """‖w‖₂² of each row; a row whose squares would vanish, or have no end, is scaled first, in place."""
+    if not may_look(weight):
+        return _square_sum(_scaled(weight))
+    squares = _square_sum(weight)
+    least, most = map(float, squares.aminmax()) if len(weight) else PLAIN
+    if PLAIN[0] <= least and most <= PLAIN[1]:
+        return squares
+    plain = (squares >= PLAIN[0]) & (squares <= PLAIN[1])
+    weight.div_(_largest(weight).masked_fill_(plain, 1))
+    return _square_sum(weight)
 
 
 def _square_sum(rows: Tensor) -> Tensor:
@@ -92,7 +107,12 @@ def _sorted_stretch(weight: Tensor, room: Tensor, target: Tensor) -> Tensor:
 
 def _scaled(weight: Tensor) -> Tensor:
     """Magnitudes, in place, relative to the row's largest: squares of tiny numbers would vanish."""
-    return weight.div_(weight.amax(1, keepdim=True).clamp_(min=torch.finfo(weight.dtype).tiny))
+    return weight.div_(_largest(weight))
+
+
+def _largest(weight: Tensor) -> Tensor:
+    """The largest of each row, nowhere 0."""
+    return weight.amax(1, keepdim=True).clamp_(min=torch.finfo(weight.dtype).tiny)
 
 
 def _length(rows: Tensor) -> Tensor:
@@ -107,7 +127,7 @@ def support(direction: Tensor, corner: Tensor | None, radius: Tensor) -> Tensor:
         weight = _scaled(direction.abs())
         return (radius / _length(weight) * weight).copysign_(direction)
     side = corner.sign()  # 0 where there is no room: what cannot move has no say in what else does
-    return _stretched(_scaled(side * direction), corner.abs(), radius).mul_(side)
+    return _stretched(side * direction, corner.abs(), radius).mul_(side)
 
 
 def project(point: Tensor, corner: Tensor | None, radius: Tensor) -> Tensor:

@@ -52,16 +52,16 @@ class PooledInputConv2d(nn.Sequential):
         self.windows, self.frame = pool, _frame(before)
 
     def forward(self, input: Tensor) -> Tensor:
-        *before, layer, _ = self
+        *before, layer, pool = self
         convolution = cast(InputConv2d, layer)
         weight, bias = convolution.weight, convolution.bias
         learning = weight.requires_grad or (bias is not None and bias.requires_grad)
         unlike = dtype_of(input) != dtype_of(weight)  # for torch to say that it is an error
         apart = learning or unlike or torch.compiler.is_compiling() or not convolution.slow(input)
         if apart or any(map(heard, self)):
-            for layer in self:
+            for layer in before:
                 input = layer(input)
-            return input
+            return cast(Tensor, pool(convolution(input)))
         form = self.frame, cast(Pair, convolution.padding), self.windows
         plan = _plan(cast(Kernel, tuple(weight.shape)), cast(Pair, tuple(input.shape[2:])), *form)
         _, weight, bias = autocast(input, weight, bias)  # the gradient of the image need not be rounded to it
@@ -230,19 +230,19 @@ def _plan(kernel: Kernel, size: Pair, frame: Frame, padding: Pair, pool: int) ->
         numbers.flatten(1),
         seen.flatten(1).float(),
         filters * torch.arange(AT_A_TIME * windows[0] * windows[1], dtype=torch.int32),
-        *_parts(patch, windows, size, (padding[0] + frame[2], padding[1] + frame[0]), pool),
+        *_parts(patch, windows, size, frame, padding, pool),
     )
 
 
-def _parts(patch: list[int], windows: list[int], size: Pair, corner: Pair, pool: int) -> tuple[Tensor, Tensor]:
-    """For each pixel the numbers of patches that lie on it, and where those of a pixel begin.
-
-    Args:
-        corner: the place of the first pixel of the image in what the first filter sees.
-    """
+def _parts(
+    patch: list[int], windows: list[int], size: Pair, frame: Frame, padding: Pair, pool: int
+) -> tuple[Tensor, Tensor]:
+    """For each pixel the numbers of patches that lie on it, and where those of a pixel begin."""
     down, across, c, i, j = torch.meshgrid(*map(torch.arange, [*windows, *patch]), indexing="ij")
-    i, j = i + pool * down - corner[0], j + pool * across - corner[1]
-    seen = ((i >= 0) & (i < size[0]) & (j >= 0) & (j < size[1])).flatten()
+    left, right, above, below = frame
+    i, j = i + pool * down - padding[0] - above, j + pool * across - padding[1] - left
+    seen = (i >= max(0, -above)) & (i < size[0] + min(0, below))  # what is cut off has no part, if zeros take its place
+    seen = (seen & (j >= max(0, -left)) & (j < size[1] + min(0, right))).flatten()
     pixel = ((c * size[0] + i) * size[1] + j).flatten()[seen]
     counts = pixel.bincount(minlength=patch[0] * size[0] * size[1])
     return seen.nonzero().flatten()[pixel.argsort(stable=True)], counts.cumsum(0) - counts

@@ -227,11 +227,26 @@ def test_a_faint_gradient_takes_what_the_others_leave(faint, dtype):
     torch.testing.assert_close(l2.support(g, corner, radius), expected)
 
 
+@pytest.mark.parametrize("size", [1e-37, 1e-25, 1e-13, 1e-11, 1e11, 1e13, 1e25, 1e37])
+def test_the_size_of_a_gradient_does_not_matter(size, monkeypatch):
+    """Squares of the first two and of the last two are 0 or ∞: a few Newton steps are enough nevertheless."""
+    monkeypatch.setattr(l2, "_sorted_stretch", None)
+    draw = torch.Generator().manual_seed(0)
+    g = torch.randn(6, 50, generator=draw).clamp(-3, 3)
+    room = torch.rand(6, 50, generator=draw).minimum(torch.rand(6, 50, generator=draw)) / 2
+    sizes = torch.tensor([1, size, 0, size, 1, 1])[:, None]
+    for corner in (None, g.sign() * room):
+        expected = l2.support(g, corner, torch.ones(6, 1)) * (sizes > 0)
+        corner = None if corner is None else corner * (sizes > 0)
+        torch.testing.assert_close(l2.support(sizes * g, corner, torch.ones(6, 1)), expected, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1", "l0"])
 def test_a_batch_equals_its_rows_bit_for_bit(norm):
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(9, 1, 28, 28, generator=generator)
     z = torch.randn(9, 1, 28, 28, generator=generator)
+    z *= torch.tensor([1, 1e-30, 1, 1e-13, 1, 1e15, 1, 0, 1])[:, None, None, None]
     for region in (ball(norm, x), boxed(norm, x)):
         for name in ("violation", "project", "support"):
             whole = getattr(region, name)(z)

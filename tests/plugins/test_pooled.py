@@ -9,16 +9,29 @@ from torch.autograd.gradcheck import gradcheck, gradgradcheck
 
 from robustfw import DataSpec, hardware, make
 from robustfw_vision import pooled
+from robustfw_vision.pixels import ChannelsLast, Seen, Standardize
 from robustfw_vision.pooled import PooledInputConv2d
 
-FORMS = [{"pool": 2}, {"pool": 3}, {"pool": 2, "padding": 1}, {"pool": 3, "padding": 2}, {"pool": 1}]
+FORMS = [
+    {"pool": 2},
+    {"pool": 3},
+    {"pool": 2, "padding": 1},
+    {"pool": 3, "padding": 2},
+    {"pool": 1},
+    {"pool": 3, "frame": (2, -1, 3, 0)},
+    {"pool": 2, "frame": (-1, 0, -2, 1), "padding": 1},
+]
 
 
 def pair(form, dtype=torch.float64, *, frozen=True):
     """Ours and torch's with the same parameters, and images whose sides the windows do not all divide."""
     torch.manual_seed(0)
-    ours = PooledInputConv2d(2, 4, 3, **form).to(dtype)
-    theirs = nn.Sequential(nn.Conv2d(2, 4, 3, padding=form.get("padding", 0), dtype=dtype), nn.MaxPool2d(form["pool"]))
+    form = form.copy()
+    frame = form.pop("frame", None)
+    before = [nn.ZeroPad2d(frame), Standardize([0.2, 0.1], [0.5, 3.0]), ChannelsLast()] if frame else []
+    ours = PooledInputConv2d(2, 4, 3, **form, before=before).to(dtype)
+    convolution = nn.Conv2d(2, 4, 3, padding=form.get("padding", 0), dtype=dtype)
+    theirs = nn.Sequential(*before, convolution, nn.MaxPool2d(form["pool"]))
     theirs.load_state_dict(ours.state_dict())
     for layers in (ours, theirs):
         layers.requires_grad_(not frozen)
@@ -46,12 +59,13 @@ def test_the_fast_way_is_taken_by_attacks_and_by_nobody_who_wants_more(monkeypat
     taken = []
     fast = pooled._Plan.gathered
     monkeypatch.setattr(pooled._Plan, "gathered", lambda *args: taken.append(1) or fast(*args))
-    ours, theirs, x = pair({"pool": 2})
+    ours, theirs, x = pair({"pool": 2, "frame": (1, 0, 0, 0)})
     gradients(ours, x)
     assert len(taken) == 1
-    handle = ours[0].register_forward_hook(lambda *_: None)
-    gradients(ours, x)
-    handle.remove()
+    for layer in ours:
+        handle = layer.register_forward_hook(lambda *_: None)
+        gradients(ours, x)
+        handle.remove()
     with torch.no_grad():
         ours(x)
     gradients(torch.compile(ours, backend="eager"), x)
@@ -75,8 +89,12 @@ def test_derivatives_of_higher_order_and_forwards(form):
     assert gradgradcheck(ours, [x[:1].requires_grad_()])
 
 
-def test_torch_func():
-    ours, theirs, x = pair({"pool": 3})
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_torch_func(form):
+    ours, theirs, x = pair(form)
+    for layer in ours:
+        if isinstance(layer, ChannelsLast):  # vmap has no such memory
+            layer.memory_format = torch.contiguous_format
     one, other = (
         torch.func.vmap(torch.func.jacrev(lambda x, layers=layers: layers(x[None]).sum((0, 2, 3))))(x)
         for layers in (ours, theirs)
@@ -106,6 +124,12 @@ def test_filters_share_lines_of_the_table(filters, kernel, size, pool):
     x = torch.randn(4, 3, *size, dtype=torch.float64)
     for one, other in zip(gradients(ours, x), gradients(theirs, x), strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("before", [[Seen(8, 8)], [nn.BatchNorm2d(2)], [nn.ZeroPad2d(1), nn.ZeroPad2d(1)]])
+def test_what_comes_before_is_what_the_gradient_is_known_of(before):
+    with pytest.raises(TypeError, match=f"may come before, but not {type(before[0]).__name__}"):
+        PooledInputConv2d(2, 4, 3, pool=2, before=before)
 
 
 def test_an_empty_batch():
