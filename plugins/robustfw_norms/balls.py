@@ -13,11 +13,11 @@ from torch import Tensor
 from robustfw.errors import UsageError
 from robustfw.regions import Bound, Region, normal_like, norms, per_row, toward_zero, uniform_like, wide
 from robustfw_norms import l1, l2
-from robustfw_norms.oracles import keep_largest
+from robustfw_norms.oracles import Sides, corner, keep_largest
 
 Ball = TypeVar("Ball", bound="NormBall")
-Oracle = Callable[[Tensor, Tensor | None, Tensor], Tensor]
-"""(tensor, corner or None, radius) ↦ δ, for rows that are independent of each other."""
+Oracle = Callable[[Tensor, Sides | None, Tensor], Tensor]
+"""(tensor, box, radius) ↦ δ, for rows that are independent of each other."""
 
 
 @attrs.frozen(eq=False)
@@ -88,8 +88,7 @@ class NormBall(Region):
     def _solve(self, tensor: Tensor, oracle: Oracle) -> Tensor:
         """An oracle of `robustfw_norms.l1` or `l2` for every group of every row."""
         exact = self._exact(tensor)
-        corner = None if self.lower is None else self._corner(exact)
-        return self._member(oracle(exact, corner, self._radii), tensor)
+        return self._member(oracle(exact, self._sides(exact), self._radii), tensor)
 
     def _exact(self, tensor: Tensor) -> Tensor:
         """(batch·groups, d), in float32 at least."""
@@ -100,20 +99,20 @@ class NormBall(Region):
         """What was solved for, in the shape and type of a tensor that was asked about."""
         return toward_zero(solved, like.dtype).reshape(like.shape)
 
-    def _boxed(self, grouped: Tensor) -> Tensor:
-        """Each coordinate as far as the box lets it go, in place, for (batch·groups, d)."""
+    def _sides(self, like: Tensor) -> Sides | None:
+        """The box, (batch·groups, d)."""
         if self.lower is None or self.upper is None:
-            return grouped
-        low, high = (self._grouped(b).to(grouped) for b in (self.lower, self.upper))
-        return grouped.clamp_(low, high)
+            return None
+        return self._grouped(self.lower).to(like), self._grouped(self.upper).to(like)
 
     def _clamped(self, exact: Tensor) -> Tensor:
         """The nearest point of the cube of side 2r and the box."""
-        return self._boxed(exact.clamp(-self._radii, self._radii))
+        inside, sides = exact.clamp(-self._radii, self._radii), self._sides(exact)
+        return inside if sides is None else inside.clamp_(*sides)
 
     def _corner(self, exact: Tensor) -> Tensor:
         """Its farthest point in a direction; 0 where that is 0."""
-        return self._boxed(exact.sign().mul_(self._radii))
+        return corner(exact, self._sides(exact), self._radii)
 
 
 @final

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustfw_norms.oracles import CLIMB, POLISH, may_look
+from robustfw_norms.oracles import CLIMB, POLISH, Sides, corner, may_look
 
 FAR = 1e3
 """Radii from which on a point is far."""
@@ -134,12 +134,12 @@ def _capped(magnitude: Tensor, room: Tensor | None) -> Tensor:
     return magnitude if room is None else torch.minimum(magnitude, room)
 
 
-def project(point: Tensor, corner: Tensor | None, radius: Tensor) -> Tensor:
-    """argmin ‖δ − z‖₂ over ‖δ‖₁ ≤ r, |δ_j| ≤ u_j.
+def project(point: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:
+    """argmin ‖δ − z‖₂ over ‖δ‖₁ ≤ r in the box.
 
     In float32 a point a thousand radii away leaves no digits for the room; such rows are solved in float64.
     """
-    magnitude, room = point.abs(), None if corner is None else corner.abs()
+    magnitude, room = point.abs(), None if sides is None else corner(point, sides, radius).abs_()
     if point.dtype == torch.float32 and point.device.type not in ("cpu", "mps"):  # which rows are far cannot be asked
         wide_room = None if room is None else room.double()
         return shrunk(magnitude.double(), wide_room, radius.double()).float().copysign(point)
@@ -151,20 +151,21 @@ def project(point: Tensor, corner: Tensor | None, radius: Tensor) -> Tensor:
     return found.copysign(point)
 
 
-def support(direction: Tensor, corner: Tensor | None, radius: Tensor) -> Tensor:
-    """argmax ⟨g, δ⟩ over ‖δ‖₁ ≤ r, |δ_j| ≤ u_j: coordinates filled in the order of |g_j| (Croce & Hein 2021).
+def support(direction: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:
+    """argmax ⟨g, δ⟩ over ‖δ‖₁ ≤ r in the box: coordinates filled in the order of |g_j| (Croce & Hein 2021).
 
     Ties go to the lower index; a coordinate with g_j = 0 stays. Without a box the first coordinate takes it all.
     """
-    if corner is None:
+    if sides is None:
         gain, first = direction.abs().max(dim=1, keepdim=True)
         filled = torch.where(gain > 0, radius, 0)
         return torch.zeros_like(direction).scatter(1, first, filled).copysign(direction)
-    if not may_look(corner):
-        return _filled_among(_gains(direction, corner), corner, radius, corner.shape[1])[0]
-    filled, left = _one_by_one(_gains(direction, corner), corner, radius)
+    farthest = corner(direction, sides, radius)
+    if not may_look(direction):
+        return _filled_among(_gains(direction, farthest), farthest, radius, direction.shape[1])[0]
+    filled, left = _one_by_one(_gains(direction, farthest), farthest, radius)
     if len(left):
-        some = corner[left]
+        some = farthest[left]
         filled[left] = _selected(_gains(direction[left], some), some, radius[left])
     return filled
 
