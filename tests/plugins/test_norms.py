@@ -245,6 +245,20 @@ def test_the_size_of_a_gradient_does_not_matter(size, monkeypatch):
         torch.testing.assert_close(l2.support(sizes * g, sides, torch.ones(6, 1)), expected, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("radius", [0.1, 0.55, 2.0])
+def test_few_lengths_are_measured_on_images(radius, monkeypatch):
+    """That of the gradient, and five on the way: after four secants no row of a hundred is left."""
+    measured = []
+    length = l2._square_sum
+    monkeypatch.setattr(l2, "_square_sum", lambda rows: measured.append(1) or length(rows))
+    draw = torch.Generator().manual_seed(0)
+    x = (1.5 * torch.rand(100, 1, 28, 28, generator=draw) - 0.75).clamp(min=0)  # half of it black
+    g = torch.randn(x.shape, generator=draw) * torch.rand(x.shape, generator=draw)
+    delta = boxed(f"l2:radius={radius}", x).support(g)
+    assert len(measured) <= 6
+    torch.testing.assert_close(delta.flatten(1).norm(dim=1), torch.full((100,), radius))
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1", "l0"])
 def test_a_batch_equals_its_rows_bit_for_bit(norm):
     generator = torch.Generator().manual_seed(0)
