@@ -24,13 +24,14 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import attrs
 import torch
@@ -41,6 +42,7 @@ from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, leave, markdown, say
 from robustfw.runs import Run
 from robustfw.session import data_root
+from robustfw_vision.nets import FlattenLast
 
 Attack: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """A batch and its labels to adversarial examples."""
@@ -160,7 +162,20 @@ def plain(model: nn.Module) -> nn.Module:
                 layer.__class__ = kind
         if hasattr(layer, "memory_format"):
             same.set_submodule(name, nn.Identity())
+    _flattened_first(same)
     return same
+
+
+def _flattened_first(model: nn.Module) -> None:
+    """`FlattenLast` as torch's flattening, which has all places of a channel side by side, and the next layer alike."""
+    channels = 0
+    for (name, layer), (_, after) in itertools.pairwise(list(model.named_modules())):
+        if isinstance(layer, nn.Conv2d):
+            channels = layer.out_channels
+        if isinstance(layer, FlattenLast):
+            weight = cast(nn.Linear, after).weight
+            weight.data = weight.data.unflatten(1, (-1, channels)).transpose(1, 2).flatten(1)
+            model.set_submodule(name, nn.Flatten())
 
 
 PEERS = {

@@ -9,6 +9,7 @@ from torch.autograd.gradcheck import gradcheck, gradgradcheck
 
 from robustfw import DataSpec, hardware, make
 from robustfw_vision import pooled
+from robustfw_vision.nets import FlattenLast
 from robustfw_vision.pixels import ChannelsLast, Seen, Standardize
 from robustfw_vision.pooled import PooledInputConv2d
 
@@ -164,3 +165,11 @@ def test_low_precision_is_as_exact_as_torchs(units, cast, monkeypatch):
 def test_nets_begin_with_it(name):
     net = make("model", name).build(DataSpec(shape=(1, 28, 28), classes=10))
     assert sum(isinstance(layer, PooledInputConv2d) for layer in net.modules()) == 1
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_maps_are_flattened_as_they_lie(layout):
+    x = torch.arange(24.0).reshape(1, 2, 3, 4).contiguous(memory_format=layout)
+    row = FlattenLast()(x)
+    assert row[0, :4].tolist() == [0, 12, 1, 13]
+    assert (row.data_ptr() == x.data_ptr()) == (layout == torch.channels_last)
