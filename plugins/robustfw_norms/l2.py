@@ -41,9 +41,8 @@ def _climbed(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor:
     before = growth = target
     for number in range(CLIMB):
         if number == SECANTS:  # rows that never get there, since all their room fits into the ball
-            most = torch.full_like(target, torch.finfo(target.dtype).max)
-            fits = _square_sum(corner(direction, sides, most)) <= target
-            stretch = torch.where(fits, most, stretch)
+            fits = _square_sum(_farthest(direction, sides)) <= target
+            stretch.masked_fill_(fits, torch.finfo(stretch.dtype).max)
             rounding.masked_fill_(fits, torch.inf)
         moved = stretch * direction
         reached = torch.clamp(moved, *sides)
@@ -66,6 +65,11 @@ def _climbed(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor:
     low, high = sides
     reached[left] = _sorted(direction[left], (low[left], high[left]), radius[left])
     return reached
+
+
+def _farthest(direction: Tensor, sides: Sides) -> Tensor:
+    """The corner of the box alone; where that has no end, so far that no square is a number."""
+    return corner(direction, sides, torch.full_like(direction[:, :1], torch.finfo(direction.dtype).max))
 
 
 def _sorted(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor:

@@ -245,6 +245,21 @@ def test_the_size_of_a_gradient_does_not_matter(size, monkeypatch):
         torch.testing.assert_close(l2.support(sizes * g, sides, torch.ones(6, 1)), expected, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("look", [True, False])
+def test_rows_whose_length_is_not_the_radius(look, monkeypatch):
+    """No radius, no gradient, no room, room that fits into the ball, any radius: beside one as others are."""
+    monkeypatch.setattr(l2, "may_look", lambda _: look)
+    draw = torch.Generator().manual_seed(0)
+    g, room = torch.randn(6, 20, generator=draw), torch.rand(6, 20, generator=draw)
+    g[2], room[3] = 0, 0
+    radius = torch.tensor([1, 0, 1, 1, 9, torch.inf])[:, None]
+    delta = l2.support(g, (-room, room), radius)
+    torch.testing.assert_close(delta.norm(dim=1)[:4], torch.tensor([1.0, 0, 0, 0]))
+    torch.testing.assert_close(delta[4:], (g.sign() * room)[4:])
+    one, endless = torch.ones(6, 1), torch.full_like(g, torch.inf)
+    torch.testing.assert_close(l2.support(g, (-endless, endless), one), l2.support(g, None, one))
+
+
 @pytest.mark.parametrize("radius", [0.1, 0.55, 2.0])
 def test_few_lengths_are_measured_on_images(radius, monkeypatch):
     """That of the gradient, and five on the way: after four secants no row of a hundred is left."""
