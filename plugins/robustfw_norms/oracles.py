@@ -5,10 +5,10 @@ radius in (rows, 1), a box its sides, lower ≤ 0 ≤ upper, and None stands for
 δ, every point that is nearer to 0 in each coordinate and of the same sign, so only magnitudes have to be solved for:
 the room u ≥ 0 is that of the `corner` in the direction that coordinates want to move.
 
-The multiplier of the radius is found exactly: by Newton's method on the piecewise linear or quadratic equation that it
-satisfies, which ends on the piece of the root and there takes two more steps, against the rounding of the long sums.
-Where that would take many steps, and on devices where looking whether it has ended means waiting for them, the
-breakpoints are sorted.
+The multiplier of the radius is found exactly: by Newton's method, or along secants, on the piecewise linear or
+quadratic equation that it satisfies, which ends on the piece of the root; ℓ1 takes two more steps there, against the
+rounding of the long sums. Where that would take many steps, and on devices where looking whether it has ended means
+waiting for them, the breakpoints are sorted.
 """
 
 from __future__ import annotations
