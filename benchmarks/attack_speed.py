@@ -42,7 +42,6 @@ from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, leave, markdown, say
 from robustfw.runs import Run
 from robustfw.session import data_root
-from robustfw_vision.nets import FlattenLast
 
 Attack: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """A batch and its labels to adversarial examples."""
@@ -167,12 +166,12 @@ def plain(model: nn.Module) -> nn.Module:
 
 
 def _flattened_first(model: nn.Module) -> None:
-    """`FlattenLast` as torch's flattening, which has all places of a channel side by side, and the next layer alike."""
+    """Flattening as torch does it, all places of a channel side by side, and the next layer's columns in that order."""
     channels = 0
     for (name, layer), (_, after) in itertools.pairwise(list(model.named_modules())):
         if isinstance(layer, nn.Conv2d):
             channels = layer.out_channels
-        if isinstance(layer, FlattenLast):
+        if isinstance(layer, nn.Flatten) and type(layer) is not nn.Flatten:
             weight = cast(nn.Linear, after).weight
             weight.data = weight.data.unflatten(1, (-1, channels)).transpose(1, 2).flatten(1)
             model.set_submodule(name, nn.Flatten())

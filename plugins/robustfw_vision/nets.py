@@ -22,7 +22,7 @@ from robustfw_vision.pooled import PooledInputConv2d, heard
 from robustfw_vision.small_maps import HiddenConv2d
 
 
-class FlattenLast(nn.Module):
+class FlattenLast(nn.Flatten):
     """The numbers of a map as one row, all channels of a place side by side.
 
     That is how they lie in channels-last memory: they need not be copied there, and back, from one layout to another.
@@ -30,8 +30,8 @@ class FlattenLast(nn.Module):
 
     lipschitz = 1.0
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x.permute(0, 2, 3, 1).flatten(1)
+    def forward(self, input: Tensor) -> Tensor:
+        return input.permute(0, 2, 3, 1).flatten(1)
 
 
 def _require_images(spec: DataSpec, name: str, least: int) -> None:
