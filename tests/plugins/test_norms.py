@@ -234,7 +234,7 @@ def test_a_faint_gradient_takes_what_the_others_leave(faint, dtype):
 
 @pytest.mark.parametrize("size", [1e-37, 1e-25, 1e-13, 1e-11, 1e11, 1e13, 1e25, 1e37])
 def test_the_size_of_a_gradient_does_not_matter(size, monkeypatch):
-    """Squares of the first two and of the last two are 0 or ∞: a few Newton steps are enough nevertheless."""
+    """Squares of the first two and of the last two are 0 or ∞: a few steps are enough nevertheless, and nothing is sorted."""
     monkeypatch.setattr(l2, "_sorted", None)
     draw = torch.Generator().manual_seed(0)
     g = torch.randn(6, 50, generator=draw).clamp(-3, 3)
