@@ -7,11 +7,12 @@ Claim: the mean of bf16 is not below the 95 % interval of float32 over the seeds
 exit status is 1 if not.
 
 Method: `paper-mnist` on MNIST, and the two nets for CIFAR-10, trained on the worst cases of single steps in ℓ∞ by
-schedules like those of `robustfw reproduce`, but short. All nets are evaluated in float32: on all test images, and by
-PGD-20 on the first ones. Differences are paired by seed.
+schedules like those of `robustfw reproduce`, but short, and with ``--examples`` on the first training images alone. All
+nets are evaluated in float32: on all test images, or the first ``--tested``, and by PGD-20 on the first ``--attacked``.
+Differences are paired by seed.
 
-    python -m benchmarks.precision [--only NET …] [--seeds N] [--epochs N] [--attacked N] [--data-dir DIR] [--json]
-        [--out FILE]
+    python -m benchmarks.precision [--only NET …] [--seeds N] [--epochs N] [--examples N] [--tested N] [--attacked N]
+        [--data-dir DIR] [--json] [--out FILE]
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import attrs
 import robustfw
 from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, asked, leave, markdown, say
+from robustfw import Splits
 from robustfw.seeds import Mean, minus
 from robustfw.session import data_root
 
@@ -48,10 +50,15 @@ class Training:
     epochs: int
     options: Mapping[str, Any] = attrs.field(factory=dict)
 
-    def outcome(self, model: str, precision: str, seed: int, attacked: int, data_dir: Path | None) -> dict[str, float]:
+    def data(self, data_dir: Path | None, examples: int | None, tested: int | None) -> Splits:
+        """The first so many training and test images; all of them by None."""
+        every = robustfw.make("dataset", self.dataset).load(data_root(data_dir))
+        return attrs.evolve(every, train=every.train.first(examples), test=every.test.first(tested))
+
+    def outcome(self, model: str, precision: str, seed: int, attacked: int, data: Splits) -> dict[str, float]:
         """What the net of one training gets right, in per cent."""
         for record in robustfw.train(
-            dataset=self.dataset,
+            dataset=data,
             model=model,
             uncertainty=self.uncertainty,
             attack="single-step",
@@ -62,12 +69,14 @@ class Training:
             validation_examples=1,  # nothing is chosen by it
             on_overfitting="ignore",
             seed=seed,
-            data_dir=data_dir,
             **self.options,
         ):
             net = record.model
-        data = robustfw.make("dataset", self.dataset).load(data_root(data_dir))
-        alike = {"uncertainty": self.uncertainty, "classes": data.spec.classes, "bounds": data.spec.bounds}
+        alike: dict[str, Any] = {
+            "uncertainty": self.uncertainty,
+            "classes": data.spec.classes,
+            "bounds": data.spec.bounds,
+        }
         fast = robustfw.evaluate(net, data.test, attack="single-step", **alike)
         pgd = robustfw.evaluate(net, data.test.first(attacked), attack="pgd:steps=20", **alike)
         accuracies = fast.clean_accuracy, fast.robust_accuracy, pgd.robust_accuracy
@@ -139,6 +148,8 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=NETS, help="a net; may be repeated [all]")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each kind [3]")
     parser.add_argument("--epochs", type=int, help="of each training [what the net has]")
+    parser.add_argument("--examples", type=int, help="training images [all]")
+    parser.add_argument("--tested", type=int, help="test images [all]")
     parser.add_argument("--attacked", type=int, default=1000, help="test images for PGD-20 [1000]")
     add_flags(parser)
     options = parser.parse_args()
@@ -146,12 +157,13 @@ def main() -> int:
     for net in options.only or NETS:
         training = attrs.evolve(NETS[net], epochs=options.epochs or NETS[net].epochs)
         outcomes: dict[str, list[dict[str, float]]] = {each: [] for each in PRECISIONS}
+        try:
+            data = training.data(options.data_dir, options.examples, options.tested)
+        except robustfw.RobustfwError as error:
+            parser.error(str(error))
         for seed in range(options.seeds):
             for each in PRECISIONS:
-                try:
-                    found = training.outcome(net, each, seed, options.attacked, options.data_dir)
-                except robustfw.RobustfwError as error:
-                    parser.error(str(error))
+                found = training.outcome(net, each, seed, options.attacked, data)
                 outcomes[each].append(found)
                 say(f"{net}, {each}, seed {seed}:", ", ".join(f"{name} {value:.2f}" for name, value in found.items()))
         table += rows(net, training.epochs, outcomes)

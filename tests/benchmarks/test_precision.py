@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import robustfw
 
@@ -27,11 +28,19 @@ def outcomes(fp32, bf16):
 
 
 def test_both_precisions_are_trained_and_differ(training):
-    found = {each: training.outcome("mlp", each, 0, 50, None) for each in precision.PRECISIONS}
+    data = training.data(None, None, None)
+    found = {each: training.outcome("mlp", each, 0, 50, data) for each in precision.PRECISIONS}
     assert found["fp32"] != found["bf16"]
     for accuracies in found.values():
         assert 50 < accuracies["clean"] <= 100
         assert accuracies["fast method"] < accuracies["clean"]
+
+
+def test_the_first_images_may_do(training):
+    whole, first = training.data(None, None, None), training.data(None, 64, 30)
+    assert (len(first.train), len(first.test)) == (64, 30)
+    assert (len(first.validation), first.spec) == (len(whole.validation), whole.spec)
+    assert torch.equal(first.train.y, whole.train.y[:64])
 
 
 @pytest.mark.parametrize(("net", "training"), precision.NETS.items(), ids=list(precision.NETS))
