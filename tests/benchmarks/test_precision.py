@@ -17,7 +17,7 @@ from benchmarks import precision  # found by the line above
 
 @pytest.fixture
 def training():
-    return precision.Training("digits", "linf:radius=0.1", epochs=4, options={"optimizer": "adamw"})
+    return precision.Training("mlp", "digits", "linf:radius=0.1", epochs=4, options={"optimizer": "adamw"})
 
 
 def outcomes(fp32, bf16):
@@ -29,7 +29,7 @@ def outcomes(fp32, bf16):
 
 def test_both_precisions_are_trained_and_differ(training):
     data = training.data(None, None, None)
-    found = {each: training.outcome("mlp", each, 0, 50, data) for each in precision.PRECISIONS}
+    found = {each: training.outcome(each, 0, 50, data) for each in precision.PRECISIONS}
     assert found["fp32"] != found["bf16"]
     for accuracies in found.values():
         assert 50 < accuracies["clean"] <= 100
@@ -43,9 +43,9 @@ def test_the_first_images_may_do(training):
     assert torch.equal(first.train.y, whole.train.y[:64])
 
 
-@pytest.mark.parametrize(("net", "training"), precision.NETS.items(), ids=list(precision.NETS))
-def test_nets_data_and_sets_are_known(net, training):
-    robustfw.make("model", net)
+@pytest.mark.parametrize("training", precision.NETS.values(), ids=list(precision.NETS))
+def test_nets_data_and_sets_are_known(training):
+    robustfw.make("model", training.model)
     robustfw.make("dataset", training.dataset)
     robustfw.make("uncertainty", training.uncertainty)
 
