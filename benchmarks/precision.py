@@ -124,6 +124,18 @@ NETS = {
 }
 
 
+def trained(net: str, training: Training, options: argparse.Namespace) -> Outcomes:
+    """In each precision, from each seed."""
+    data = training.data(options.data_dir, options.examples, options.tested)
+    outcomes: dict[str, list[dict[str, float]]] = {each: [] for each in PRECISIONS}
+    for seed in range(options.seeds):
+        for each in PRECISIONS:
+            found = training.outcome(each, seed, options.attacked, data)
+            outcomes[each].append(found)
+            say(f"{net}, {each}, seed {seed}:", ", ".join(f"{name} {value:.2f}" for name, value in found.items()))
+    return outcomes
+
+
 def rows(net: str, epochs: int, outcomes: Outcomes) -> list[dict[str, Any]]:
     """One for each measure."""
     values = {each: {m: [seed[m] for seed in outcomes[each]] for m in MEASURES} for each in PRECISIONS}
@@ -160,16 +172,10 @@ def main() -> int:
     table = []
     for net in options.only or NETS:
         training = attrs.evolve(NETS[net], epochs=options.epochs or NETS[net].epochs)
-        outcomes: dict[str, list[dict[str, float]]] = {each: [] for each in PRECISIONS}
         try:
-            data = training.data(options.data_dir, options.examples, options.tested)
+            outcomes = trained(net, training, options)
         except robustfw.RobustfwError as error:
             parser.error(str(error))
-        for seed in range(options.seeds):
-            for each in PRECISIONS:
-                found = training.outcome(each, seed, options.attacked, data)
-                outcomes[each].append(found)
-                say(f"{net}, {each}, seed {seed}:", ", ".join(f"{name} {value:.2f}" for name, value in found.items()))
         table += rows(net, training.epochs, outcomes)
     leave(options, "precision", [markdown(table, COLUMNS)], table, circumstances([], **asked(options)))
     return 0 if holds(table) else 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -49,6 +49,12 @@ def plain(layer: nn.Conv2d, input: Tensor) -> bool:
 def even(layer: nn.Conv2d) -> bool:
     """Whether a step over the output is one over the input."""
     return tuple(layer.stride) == tuple(layer.dilation) == (1, 1)
+
+
+def outputs(size: Sequence[int], kernel: Sequence[int], padding: Pair) -> Pair:
+    """Rows and columns of what a filter, moved by single pixels, makes of a map."""
+    rows, columns = (n + 2 * p - k + 1 for n, p, k in zip(size, padding, kernel, strict=True))
+    return rows, columns
 
 
 def dtype_of(input: Tensor) -> torch.dtype:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustfw_vision.convolution import InputConv2d, Pair, autocast, blocked, dtype_of, signed
+from robustfw_vision.convolution import InputConv2d, Pair, autocast, blocked, dtype_of, outputs, signed
 from robustfw_vision.pixels import ChannelsLast, Standardize
 
 Kernel: TypeAlias = tuple[int, int, int, int]
@@ -141,7 +141,7 @@ class _LargestOfEach(torch.autograd.Function):
 def _gathered_again(grad: Tensor, weight: Tensor, rows: Tensor, plan: _Plan) -> Tensor:
     """``plan.gathered`` by torch's own functions, which have derivatives themselves."""
     places, size = (rows - plan.first).long(), _framed(plan.size[1:], plan.frame)
-    plane = _plane(size, plan.padding, weight.shape[2:])
+    plane = outputs(size, weight.shape[2:], plan.padding)
     values = grad.new_zeros((*grad.shape[:2], plane[0] * plane[1]))
     values = values.scatter(2, places.flatten(2), grad.flatten(2)).unflatten(2, plane)
     return F.pad(blocked(values, weight, torch.Size(size), plan.padding), [-n for n in plan.frame])
@@ -151,11 +151,6 @@ def _framed(size: Sequence[int], frame: Frame) -> Pair:
     """Rows and columns of an image with what is put around it."""
     left, right, above, below = frame
     return size[0] + above + below, size[1] + left + right
-
-
-def _plane(size: Pair, padding: Pair, sides: Sequence[int]) -> list[int]:
-    """Rows and columns of what filters of these sides make of an image."""
-    return [n + 2 * p - k + 1 for n, p, k in zip(size, padding, sides, strict=True)]
 
 
 @attrs.frozen(eq=False)
@@ -210,7 +205,7 @@ class _Plan:
 def _plan(kernel: Kernel, size: Pair, frame: Frame, padding: Pair, pool: int) -> _Plan:
     """The plan for filters of the shape ``kernel``."""
     filters, channels, *sides = kernel
-    planes = _plane(_framed(size, frame), padding, sides)
+    planes = outputs(_framed(size, frame), sides, padding)
     windows = [n // pool for n in planes]
     patch = [channels, *(n + pool - 1 for n in sides)]
     # Filters share lines of the table as windows do those of the plane: place to row is an addition.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustfw import hardware
-from robustfw_vision.convolution import Pair, autocast, even, half, plain, signed
+from robustfw_vision.convolution import Pair, autocast, even, half, outputs, plain, signed
 
 NARROW, SMALL, WIDE = 4, 8, 80
 """Columns of maps that are laid side by side, where weights are fixed and where they learn, and of strips at most."""
@@ -51,7 +50,7 @@ class HiddenConv2d(nn.Conv2d):
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) -> Tensor:
     """W * x + b by the matrix that maps all pixels of an image to all outputs."""
-    rows, columns = _outputs(x.shape[2:], weight.shape[2:], padding)
+    rows, columns = outputs(x.shape[2:], weight.shape[2:], padding)
     x, weight, bias = autocast(x, weight, bias)
     matrix: Tensor = _Matrix.apply(weight, tuple(x.shape[2:]), padding)
     every = None if bias is None else bias.repeat(rows * columns)
@@ -68,7 +67,7 @@ class _Matrix(torch.autograd.Function):
     @signed
     def forward(weight: Tensor, size: Pair, padding: Pair) -> Tensor:
         kernel = weight.shape[2:]
-        rows, columns = _outputs(size, kernel, padding)
+        rows, columns = outputs(size, kernel, padding)
         above, left = rows - 1 - padding[0], columns - 1 - padding[1]
         below, right = (n + p - k for n, p, k in zip(size, padding, kernel, strict=True))
         padded = F.pad(weight.permute(0, 2, 3, 1), (0, 0, left, right, above, below))
@@ -87,7 +86,7 @@ class _Matrix(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         filters, channels, *kernel = ctx.shape
-        rows, columns = _outputs(ctx.size, kernel, ctx.padding)
+        rows, columns = outputs(ctx.size, kernel, ctx.padding)
         at = grad.view(rows, columns, filters, *ctx.size, channels)
         sums = [
             at.diagonal(i - ctx.padding[0], 0, 3).diagonal(j - ctx.padding[1], 0, 2).sum((2, 3))
@@ -102,19 +101,13 @@ class _Matrix(torch.autograd.Function):
         return matrix
 
 
-def _outputs(size: Sequence[int], kernel: Sequence[int], padding: Pair) -> Pair:
-    """Rows and columns of what a filter makes of a map."""
-    rows, columns = (n + 2 * p - k + 1 for n, p, k in zip(size, padding, kernel, strict=True))
-    return rows, columns
-
-
 def _side_by_side(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) -> Tensor:
     """W * x + b of wide images, several in a row, with as many zeros between them as beside them."""
     step = x.shape[3] + padding[1]
     several = max(n for n in range(1, max(1, WIDE // step) + 1) if len(x) % n == 0)
     strips = F.pad(x, (0, padding[1])).permute(0, 2, 3, 1).unflatten(0, (-1, several))
     y = F.conv2d(strips.transpose(1, 2).flatten(2, 3).permute(0, 3, 1, 2), weight, bias, padding=padding)
-    _, columns = _outputs(x.shape[2:], weight.shape[2:], padding)
+    _, columns = outputs(x.shape[2:], weight.shape[2:], padding)
     apart = F.pad(y, (0, several * step - y.shape[3])).permute(0, 2, 3, 1).unflatten(2, (several, step))
     found = apart[:, :, :, :columns].transpose(1, 2).flatten(0, 1).permute(0, 3, 1, 2)
     return found.contiguous(memory_format=torch.channels_last)

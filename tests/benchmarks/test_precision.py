@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 import torch
 
@@ -60,3 +61,12 @@ def test_the_claim_is_that_bf16_is_not_below_the_interval():
     assert precision.holds(precision.rows("net", 3, outcomes([90, 91, 92], [88.6, 88.6, 88.6])))
     assert precision.holds(precision.rows("net", 3, outcomes([90, 91, 92], [95, 95, 95])))
     assert not precision.holds(precision.rows("net", 3, outcomes([90, 91, 92], [88.5, 88.5, 88.5])))
+
+
+def test_what_fails_in_a_training_is_said_and_no_traceback(monkeypatch, capsys, training):
+    monkeypatch.setitem(precision.NETS, "paper-mnist", attrs.evolve(training, uncertainty="linf:radius=-1"))
+    monkeypatch.setattr(sys, "argv", ["precision", "--only", "paper-mnist"])
+    with pytest.raises(SystemExit) as stopped:
+        precision.main()
+    assert stopped.value.code == 2
+    assert "radius must be finite and not negative" in capsys.readouterr().err
