@@ -25,7 +25,7 @@ class ThreeChannels(nn.Module):
 
 
 class PretrainedStandardize(Standardize):
-    """(x − mean)/std by the three channels' statistics that pretrained weights expect; grey images become three channels.
+    """(x − mean)/std per channel, as pretrained weights expect it; grey images become three channels.
 
     A checkpoint without statistics is of a version that passed pixels on as they were; it keeps that function.
     """
