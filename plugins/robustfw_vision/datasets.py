@@ -24,9 +24,18 @@ def _check_share(_: object, field: attrs.Attribute[Any], value: float) -> None:
         raise ValueError(f"{field.name} must be a share, at least 0 and less than 1, not {value}")
 
 
-def _augment(name: Augmentation, *, shift: int = 4, cutout: int = 0, fill: Sequence[float] = ()) -> Augment | None:
-    from robustfw_vision.augment import Crop, Cutout, InTurn
+def _augment(
+    name: Augmentation, *, side: int, shift: int = 4, cutout: int = 0, fill: Sequence[float] = ()
+) -> Augment | None:
+    """What is done to training batches of images of this side.
 
+    Raises:
+        UsageError: they are too small to be reflected at the border.
+    """
+    from robustfw_vision.augment import Crop, Cutout, InTurn, require_larger
+
+    if name != "none":
+        require_larger(shift, side)
     crops = [] if name == "none" else [Crop(shift, flip=name == "flip-crop")]
     holes = [Cutout(cutout, tuple(fill))] if cutout else []
     return InTurn((*crops, *holes)) if crops or holes else None
@@ -82,7 +91,7 @@ class Mnist(Dataset):
 
         bounds = (0.0, 1.0) if self.box else None
         spec = DataSpec((1, 28, 28), 10, bounds=bounds, mean=(0.1307,), std=(0.3081,))
-        return reading.torchvision_set("MNIST", spec, root, self.validation, _augment(self.augment))
+        return reading.torchvision_set("MNIST", spec, root, self.validation, _augment(self.augment, side=28))
 
 
 @final
@@ -100,7 +109,7 @@ class FashionMnist(Dataset):
         from robustfw_vision import reading
 
         spec = DataSpec((1, 28, 28), 10, mean=(0.2860,), std=(0.3530,))
-        return reading.torchvision_set("FashionMNIST", spec, root, self.validation, _augment(self.augment))
+        return reading.torchvision_set("FashionMNIST", spec, root, self.validation, _augment(self.augment, side=28))
 
 
 @final
@@ -127,29 +136,49 @@ class Cifar10(Dataset):
         mean = (0.4914, 0.4822, 0.4465)
         bounds = (0.0, 1.0) if self.box else None
         spec = DataSpec((3, 32, 32), 10, bounds=bounds, mean=mean, std=(0.2470, 0.2435, 0.2616))
-        augment = _augment(self.augment, shift=self.shift, cutout=self.cutout, fill=mean)
+        augment = _augment(self.augment, side=32, shift=self.shift, cutout=self.cutout, fill=mean)
         return reading.torchvision_set("CIFAR10", spec, root, self.validation, augment)
 
 
 @final
 @attrs.frozen
 class ImageFolder(Dataset):
-    """Folders ``train/<class>/*.png`` and ``test/<class>/*.png``, read by worker processes."""
+    """Folders ``train/<class>/*.png`` and ``test/<class>/*.png``, read by worker processes.
+
+    Pixels become numbers from 0 to 1, whatever their depth: 8 and 16 bits by their largest value, floating point must
+    lie there. Images are turned as their EXIF orientation says, transparent ones are shown on white, palettes and CMYK
+    become RGB. Names that begin with a dot are passed over.
+    """
 
     path: Annotated[str, "the folder; relative to the data folder"] = "images"
     size: Annotated[int, "images are resized and cropped to size x size"] = attrs.field(default=224, validator=gt(0))
+    resize: Annotated[int | None, "pixels of the shorter side before the crop, size or more; none: size"] = attrs.field(
+        default=None, validator=optional(gt(0))
+    )
+    channels: Annotated[
+        Literal["auto", 1, 3], "1: grey; 3: colours; auto: grey where all of the first files looked at are"
+    ] = attrs.field(default="auto", validator=in_(("auto", 1, 3)))
     workers: Annotated[int, "processes that decode"] = attrs.field(default=2, validator=ge(0))
     validation: Annotated[float, _SHARE] = attrs.field(default=0.05, validator=_check_share)
     augment: Annotated[Augmentation, "what is done to training batches"] = attrs.field(
         default="flip-crop", validator=in_(("none", "crop", "flip-crop"))
     )
+    shift: Annotated[int, "pixels by which a crop moves an image at most, reflected at the border"] = attrs.field(
+        default=4, validator=ge(0)
+    )
+
+    @resize.validator
+    def _check_resize(self, _: object, resize: int | None) -> None:
+        if resize is not None and resize < self.size:
+            raise ValueError(f"resize must be at least the size {self.size}, not {resize}")
 
     def load(self, root: Path) -> Splits:
         """The two folders; classes are the names of the sub-folders of train."""
-        from robustfw_vision import reading
+        from robustfw_vision import folders
 
-        folder = root / self.path
-        return reading.image_folder(folder, self.size, self.workers, self.validation, _augment(self.augment))
+        augment = _augment(self.augment, shift=self.shift, side=self.size)
+        layout = folders.Layout(self.size, self.resize or self.size, self.channels)
+        return folders.image_folder(root / self.path, layout, self.workers, self.validation, augment)
 
 
 @final

@@ -148,8 +148,8 @@ def test_augmentations_of_cifar10_are_options():
     from robustfw_vision.datasets import _augment
 
     x = torch.rand(8, 3, 32, 32)
-    assert _augment("none") is None
-    both = _augment("crop", shift=0, cutout=32, fill=(0.1, 0.2, 0.3))
+    assert _augment("none", side=32) is None
+    both = _augment("crop", side=32, shift=0, cutout=32, fill=(0.1, 0.2, 0.3))
     still = both(x, torch.Generator().manual_seed(0), 0)
     assert still.shape == x.shape
     assert (still[:, :, 16, 16] == torch.tensor([0.1, 0.2, 0.3])).all(), (
