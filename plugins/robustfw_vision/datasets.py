@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, final
 import attrs
 from attrs.validators import ge, gt, in_, le, lt, optional
 
-from robustfw import Dataset, DataSpec
+from robustfw import Dataset, DataSpec, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from robustfw.splits import Augment, Splits
 
 Augmentation: TypeAlias = Literal["none", "crop", "flip-crop"]
-_SHARE = "share of the training examples set apart for validation"
+SHARE = "share of the training examples set apart for validation"
 
 
-def _check_share(_: object, field: attrs.Attribute[Any], value: float) -> None:
+def check_share(_: object, field: attrs.Attribute[Any], value: float) -> None:
+    """Validator of `SHARE`."""
     if not 0 <= value < 1:
         raise ValueError(f"{field.name} must be a share, at least 0 and less than 1, not {value}")
 
@@ -46,7 +47,7 @@ def _augment(
 class Digits(Dataset):
     """scikit-learn's 1,797 handwritten digits of 8x8 pixels: real, small, and there without a download."""
 
-    validation: Annotated[float, _SHARE] = attrs.field(default=0.15, validator=_check_share)
+    validation: Annotated[float, SHARE] = attrs.field(default=0.15, validator=check_share)
 
     def load(self, root: Path) -> Splits:
         """Every fifth example is a test example."""
@@ -64,7 +65,7 @@ class TwoMoons(Dataset):
     noise: Annotated[float, "standard deviation of the noise before scaling"] = attrs.field(
         default=0.1, validator=ge(0)
     )
-    validation: Annotated[float, _SHARE] = attrs.field(default=0.15, validator=_check_share)
+    validation: Annotated[float, SHARE] = attrs.field(default=0.15, validator=check_share)
 
     def load(self, root: Path) -> Splits:
         """Every fifth example is a test example."""
@@ -78,7 +79,7 @@ class TwoMoons(Dataset):
 class Mnist(Dataset):
     """MNIST: 60,000 + 10,000 handwritten digits, 28x28."""
 
-    validation: Annotated[float, _SHARE] = attrs.field(default=0.05, validator=_check_share)
+    validation: Annotated[float, SHARE] = attrs.field(default=0.05, validator=check_share)
     augment: Annotated[Augmentation, "what is done to training batches"] = attrs.field(
         default="none", validator=in_(("none", "crop", "flip-crop"))
     )
@@ -99,7 +100,7 @@ class Mnist(Dataset):
 class FashionMnist(Dataset):
     """Fashion-MNIST: 60,000 + 10,000 articles of clothing, 28x28."""
 
-    validation: Annotated[float, _SHARE] = attrs.field(default=0.05, validator=_check_share)
+    validation: Annotated[float, SHARE] = attrs.field(default=0.05, validator=check_share)
     augment: Annotated[Augmentation, "what is done to training batches"] = attrs.field(
         default="none", validator=in_(("none", "crop", "flip-crop"))
     )
@@ -117,7 +118,7 @@ class FashionMnist(Dataset):
 class Cifar10(Dataset):
     """CIFAR-10: 50,000 + 10,000 colour photographs, 32x32."""
 
-    validation: Annotated[float, _SHARE] = attrs.field(default=0.05, validator=_check_share)
+    validation: Annotated[float, SHARE] = attrs.field(default=0.05, validator=check_share)
     augment: Annotated[Augmentation, "what is done to training batches"] = attrs.field(
         default="flip-crop", validator=in_(("none", "crop", "flip-crop"))
     )
@@ -159,7 +160,7 @@ class ImageFolder(Dataset):
         Literal["auto", 1, 3], "1: grey; 3: colours; auto: grey where all of the first files looked at are"
     ] = attrs.field(default="auto", validator=in_(("auto", 1, 3)))
     workers: Annotated[int, "processes that decode"] = attrs.field(default=2, validator=ge(0))
-    validation: Annotated[float, _SHARE] = attrs.field(default=0.05, validator=_check_share)
+    validation: Annotated[float, SHARE] = attrs.field(default=0.05, validator=check_share)
     augment: Annotated[Augmentation, "what is done to training batches"] = attrs.field(
         default="flip-crop", validator=in_(("none", "crop", "flip-crop"))
     )
@@ -205,4 +206,7 @@ class FewLabels(Dataset):
 
     def load(self, root: Path) -> Splits:
         """The other's splits."""
-        return self.dataset.load(root).with_labels(self.labels, seed=self.seed, repeats=self.repeats)
+        splits = self.dataset.load(root)
+        if not splits.spec.task.labelled:
+            raise UsageError("few-labels takes labels from a classification, and this data has another task")
+        return splits.with_labels(self.labels, seed=self.seed, repeats=self.repeats)

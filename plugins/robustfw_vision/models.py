@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 @final
 @attrs.frozen
 class Linear(Model):
-    """Logits W x + b."""
+    """Outputs W x + b, of images in pixels, of features once standardised by the data's statistics."""
 
     bias: Annotated[bool, "whether there is a b"] = True
 
     def build(self, spec: DataSpec) -> nn.Module:
-        """One layer on the flattened pixels."""
+        """One layer on the flattened example."""
         from robustfw_vision import nets
 
         return nets.mlp(spec, (), bias=self.bias)
@@ -33,7 +33,7 @@ class Linear(Model):
 @final
 @attrs.frozen
 class Mlp(Model):
-    """A multi-layer perceptron with ReLU on the flattened pixels."""
+    """A multi-layer perceptron with ReLU on the flattened, standardised example."""
 
     hidden: Annotated[tuple[int, ...], "units of the hidden layers"] = attrs.field(
         default=(256, 256), validator=deep_iterable(gt(0))
@@ -44,6 +44,23 @@ class Mlp(Model):
         from robustfw_vision import nets
 
         return nets.mlp(spec, self.hidden)
+
+
+@final
+@attrs.frozen
+class Fcn(Model):
+    """A small fully convolutional net: outputs for each pixel where each has a class, else their mean."""
+
+    width: Annotated[int, "channels between the convolutions"] = attrs.field(default=32, validator=ge(1))
+    layers: Annotated[int, "3x3 convolutions; a pixel's outputs see 2·layers + 1 pixels across"] = attrs.field(
+        default=4, validator=ge(1)
+    )
+
+    def build(self, spec: DataSpec) -> nn.Module:
+        """28 thousand parameters on grey images, of any size."""
+        from robustfw_vision import nets
+
+        return nets.fcn(spec, self.width, self.layers)
 
 
 @final

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from robustfw import DataError, DataSpec, UsageError
+from robustfw_vision.nets import require_answer_per_example
 from robustfw_vision.pixels import Standardize, standardize
 
 Head: TypeAlias = Literal["auto", "keep", "new"]
@@ -67,14 +68,14 @@ def classifier(spec: DataSpec, builder: str, weights: str | None, head: Head) ->
         ) from error
     if builder == "inception_v3":  # GoogLeNet's builder takes its auxiliary outputs away by itself
         net.aux_logits, net.AuxLogits = False, None
-    return _fitted_to(spec, builder, net if kept else _with_new_head(net, spec.classes), pretrained)
+    return _fitted_to(spec, builder, net if kept else _with_new_head(net, spec.outputs), pretrained)
 
 
 def architecture(spec: DataSpec, builder: str, weights: str | None, head: Head) -> nn.Module:
     """The net of `classifier` with fresh weights in place of pretrained ones: nothing is downloaded."""
     pretrained = _find_weights(builder, weights)
     _require_images(spec, builder, pretrained)
-    outputs = spec.classes
+    outputs = spec.outputs
     options: dict[str, Any] = {}
     if builder in ("googlenet", "inception_v3"):  # nothing but logits, in training too
         options = {"aux_logits": False, "init_weights": True}
@@ -107,6 +108,7 @@ def _find_weights(builder: str, name: str | None) -> Any:
 
 
 def _require_images(spec: DataSpec, builder: str, pretrained: Any) -> None:
+    require_answer_per_example(spec, builder)
     if len(spec.shape) != 3 or spec.shape[0] not in (1, 3):
         raise UsageError(f"{builder} needs images of one or three channels; the data has shape {spec.shape}")
     if pretrained is not None and spec.bounds not in (None, (0, 1)):
@@ -115,12 +117,12 @@ def _require_images(spec: DataSpec, builder: str, pretrained: Any) -> None:
 
 def _keeps_head(spec: DataSpec, pretrained: Any, head: Head) -> bool:
     classes = len(pretrained.meta["categories"])
-    if head == "keep" and classes != spec.classes:
+    if head == "keep" and classes != spec.outputs:
         raise UsageError(
-            f"head=keep gives the {classes} outputs of {pretrained.name}, where the data needs {spec.classes}: take "
+            f"head=keep gives the {classes} outputs of {pretrained.name}, where the data needs {spec.outputs}: take "
             "head=new, or data of the weights' classes"
         )
-    return head != "new" and classes == spec.classes
+    return head != "new" and classes == spec.outputs
 
 
 def _options_of_pretrained(builder: str, pretrained: Any) -> dict[str, Any]:

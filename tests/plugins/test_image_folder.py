@@ -404,3 +404,12 @@ def test_nets_take_grey_and_coloured_folders(tmp_path, model, channels):
     splits = load(root, size=40, channels=channels)
     net = robustfw.make("model", model).build(splits.spec)
     assert net.eval()(next(splits.test.in_order(2))[0]).shape == (2, 2)
+
+
+@pytest.mark.parametrize("channels", ["auto", 3])
+def test_the_laws_hold_for_folders(tmp_path, channels):
+    from robustfw.testing import check
+
+    folder_of(tmp_path, [RNG.integers(0, 256, (9, 12), np.uint8) for _ in range(12)])
+    spec = f"image-folder:path={tmp_path / 'images'},size=8,workers=0,validation=0.2,channels={channels}"
+    check(robustfw.make("dataset", spec))
