@@ -16,6 +16,7 @@ from torch import nn
 
 import robustfw
 from robustfw import engine, hardware, parallel, tuning
+from robustfw.adversary import Adversary
 from robustfw.dataset import Dataset
 from robustfw.dataspec import DataSpec
 from robustfw.errors import DataError, RunError, UsageError
@@ -25,8 +26,12 @@ from robustfw.recipe import Recipe
 from robustfw.records import Record
 from robustfw.registry import Registry
 from robustfw.runs import Run
-from robustfw.splits import Splits
+from robustfw.splits import Split, Splits, StreamedSplit, TensorSplit
 from robustfw.state import State
+from robustfw.stateful import stateful_parts
+
+LEARNT_FROM = 5000
+"""Examples of a stream that are shown to what learns from data before the training."""
 
 
 @final
@@ -95,12 +100,16 @@ def begin(
     splits.check()
     if not len(splits.train):
         raise DataError("there is not one training example: take a smaller share for validation, or other data")
+    _check_measuring(recipe)
     updates = options.epochs * engine.updates_per_epoch(len(splits.train), options.batch_size)
-    state = State.fresh(lambda: recipe.model.fitted(splits.train).build(splits.spec), options, device, updates)
+    state = State.fresh(
+        lambda: recipe.model.fitted(examples_to_learn_from(splits)).build(splits.spec), options, device, updates
+    )
     fitted = _fitted(recipe, splits)
     tuned = _tuned_before(out) if resume and out is not None else None
     tuned = tuned or tuning.settled(fitted, splits, state)
     settled = tuning.applied(tuned, fitted, state.model)
+    state.parts = dict(stateful_parts(settled))
     run = None
     if out is not None:
         manifest = _manifest(recipe, registry, splits, device) | {"tuning": attrs.asdict(tuned)}
@@ -116,10 +125,25 @@ def _tuned_before(out: Path) -> tuning.Tuning | None:
     return None if facts is None else tuning.recalled(facts)
 
 
+def _check_measuring(recipe: Recipe) -> None:
+    """Raise where the recipe could not be validated, before anything is trained."""
+    options = recipe.train
+    Adversary.check_honest_attack(options.validation_attack or recipe.attack)
+    _ = options.averages
+
+
 def _fitted(recipe: Recipe, splits: Splits) -> Recipe:
     """The recipe with whatever learns from data having seen the training examples, and no others."""
-    uncertainty, objective = recipe.uncertainty.fitted(splits.train), recipe.objective.fitted(splits.train)
+    train = examples_to_learn_from(splits)
+    uncertainty, objective = recipe.uncertainty.fitted(train), recipe.objective.fitted(train)
     return attrs.evolve(recipe, uncertainty=uncertainty, objective=objective)
+
+
+def examples_to_learn_from(splits: Splits) -> Split:
+    """The training examples by index; of a stream, the first ones."""
+    if not isinstance(splits.train, StreamedSplit):
+        return splits.train
+    return TensorSplit(*splits.train.first_examples(LEARNT_FROM))
 
 
 def usable_device(name: str) -> torch.device:
@@ -197,7 +221,11 @@ def _manifest(recipe: Recipe, registry: Registry, splits: Splits, device: torch.
             "validation": len(splits.validation),
             "test": len(splits.test),
         }
-        | {"spec": _described(attrs.asdict(splits.spec), registry)},
+        | {
+            "spec": _described(
+                attrs.asdict(splits.spec, recurse=False) | {"task": registry.record(splits.spec.task)}, registry
+            )
+        },
         "ascent_mode": recipe.train.ascent_mode,
         "bounds": _described(splits.spec.bounds, registry),
         "processes": parallel.world(),
@@ -270,11 +298,17 @@ def rebuild(run: Run, registry: Registry, model: nn.Module | None = None, *, wei
     return model.eval()
 
 
-def _built(run: Run, registry: Registry) -> nn.Module:
-    recipe, facts = named_parts(run, "model"), run.manifest()["data"]["spec"]
+def spec_of(run: Run, registry: Registry) -> DataSpec:
+    """The data spec in a run's manifest."""
+    facts = run.manifest()["data"]["spec"]
     given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
+    if "task" in given:
+        given["task"] = registry.make("task", given["task"])
     try:
-        spec = DataSpec(**given)
-    except TypeError as error:
+        return DataSpec(**given)
+    except (TypeError, ValueError) as error:
         raise RunError(f"the manifest of {run.path} does not describe its data ({error}); train again") from error
-    return registry.make("model", recipe["model"]).build(spec)
+
+
+def _built(run: Run, registry: Registry) -> nn.Module:
+    return registry.make("model", named_parts(run, "model")["model"]).build(spec_of(run, registry))

@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from torch import nn
 
     from robustfw.attack import Attack
+    from robustfw.dataspec import DataSpec
+    from robustfw.loss import Loss
     from robustfw.runs import Run
     from robustfw.splits import Split, Splits
+    from robustfw.task import Task
+    from robustfw.threat import Threat
     from robustfw.uncertainty import UncertaintySet
 
 ATTACK = "pgd:steps=40"
@@ -100,16 +104,43 @@ class Subject:
 
         return session.rebuild(run, known, weights=choices.weights)
 
-    def uncertainty(self, spec: str | None) -> UncertaintySet:
-        """The set that is asked for, or that of the training; what it learns from data, from training examples only."""
+    @property
+    def spec(self) -> DataSpec:
+        """Shape, range, classes and task of the data."""
+        return self.splits.spec
+
+    @property
+    def task(self) -> Task:
+        """What the net's outputs are for."""
+        return self.splits.spec.task
+
+    def threat(self, spec: str | None) -> Threat:
+        """The set that is asked for, or that of the training, in the range of the data.
+
+        What the set learns from data, it learns from training examples only.
+        """
         from robustfw import session
+        from robustfw.threat import Threat
 
         asked = spec or session.named_parts(self.run, "uncertainty")["uncertainty"]
-        return self.known.make("uncertainty", asked).fitted(self.splits.train)
+        threat = Threat(self.known.make("uncertainty", asked), self.spec.bounds)
+        return threat.fitted(session.examples_to_learn_from(self.splits))
 
     def attack(self, spec: str) -> Attack:
         """An attack by its spec."""
         return self.known.make("attack", spec)
+
+    def loss(self, spec: str | None) -> Loss:
+        """The loss that attacks raise, by its spec; the task's by default."""
+        return self.task.loss if spec is None else self.known.make("loss", spec)
+
+    def measured_with(self, threat: Threat, attacks: list[Attack], loss: Loss) -> dict[str, Any]:
+        """The set, the attacks and the loss in full, as results record them."""
+        return attacked_by(self.known, threat.uncertainty, attacks) | self.about_loss(loss)
+
+    def about_loss(self, loss: Loss) -> dict[str, Any]:
+        """The loss and the task, as results record them."""
+        return {"loss": self.known.spell(loss, brief=True)} | task_facts(self.known, self.task)
 
     def circumstances(self, **more: Any) -> dict[str, Any]:
         """What was measured, and on what; the run by its path."""
@@ -147,6 +178,27 @@ def _first(splits: Splits, name: str, examples: int | None) -> Split:
     if examples is not None and examples > len(split):
         raise UsageError(f"there are {len(split)} {name} examples: leave out --examples {examples} to take them all")
     return split.first(examples)
+
+
+def task_facts(known: registry.Registry, task: Task) -> dict[str, Any]:
+    """The task as results record it; classification, which most data have, goes without saying."""
+    spelled = known.spell(task)
+    return {} if spelled == "classification" else {"task": spelled}
+
+
+def attacked_by(known: registry.Registry, uncertainty: UncertaintySet, attacks: list[Attack]) -> dict[str, Any]:
+    """The set and the attacks, in full."""
+    return {
+        "uncertainty": known.spell(uncertainty),
+        "attacks": [known.spell(attack) for attack in attacks],
+        "radius": radius_of(known, uncertainty),
+    }
+
+
+def loss_option(command: Command) -> Command:
+    """--loss, for each command that attacks."""
+    help_ = "Spec of the loss that attacks raise. [the task's: cross-entropy for classes]"
+    return click.option("--loss", metavar="SPEC", help=help_)(command)
 
 
 def radius_of(known: registry.Registry, uncertainty: UncertaintySet) -> Any:
