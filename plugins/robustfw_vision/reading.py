@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -34,17 +33,30 @@ def _read_once(name: str, root: Path) -> tuple[TensorSplit, TensorSplit, tuple[s
 
 
 def _read(builder: Callable[..., Any], name: str, root: Path, *, train: bool) -> Any:
-    """Files that are there, else a download (torchvision draws its progress bar)."""
-    with contextlib.suppress(RuntimeError):
+    """Files that are there, else a download (torchvision draws its progress bar).
+
+    Raises:
+        DataError: the files are not there and cannot be downloaded, or are there and broken.
+    """
+    try:
         return builder(str(root), train=train, download=False)
+    except Exception as error:  # whatever a broken file leads torchvision to
+        if not isinstance(error, RuntimeError) or "not found" not in str(error):
+            raise DataError(
+                f"the files of {name} in {root} cannot be read ({_reason(error)}): remove them, and they are "
+                "downloaded again"
+            ) from error
     try:
         return builder(str(root), train=train, download=True)
     except (URLError, OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[-1] if str(error) else type(error).__name__
         raise DataError(
-            f"{name} is not in {root} and could not be downloaded ({reason}): put torchvision's files there, "
+            f"{name} is not in {root} and could not be downloaded ({_reason(error)}): put torchvision's files there, "
             "name their folder by --data-dir or ROBUSTFW_DATA, or try again with a network"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[-1] if str(error) else type(error).__name__
 
 
 def _tensors(dataset: Any) -> TensorSplit:

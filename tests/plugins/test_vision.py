@@ -257,6 +257,21 @@ def test_cifar10_is_the_real_one(data_dir):
     assert splits.test.y[:4].tolist() == [3, 8, 8, 0]
 
 
+@pytest.mark.parametrize("content", [b"", b"\0\0\x08\x03\0\0", b"no images" * 1000, "half"])
+def test_broken_files_are_told_from_missing_ones(data_dir, tmp_path, content):
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for file in (data_dir / "MNIST" / "raw").iterdir():
+        (folder / file.name).symlink_to(file)
+    broken = folder / "train-images-idx3-ubyte"
+    if content == "half":
+        content = broken.read_bytes()[: broken.stat().st_size // 2]
+    broken.unlink()
+    broken.write_bytes(content)
+    with pytest.raises(DataError, match=rf"the files of MNIST in {tmp_path} cannot be read \(.*\): remove them"):
+        robustfw.make("dataset", "mnist").load(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
 def test_the_laws_hold_on_the_real_files(data_dir, name):
     from robustfw.testing import check
