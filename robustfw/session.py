@@ -26,12 +26,9 @@ from robustfw.recipe import Recipe
 from robustfw.records import Record
 from robustfw.registry import Registry
 from robustfw.runs import Run
-from robustfw.splits import Split, Splits, StreamedSplit, TensorSplit
+from robustfw.splits import Splits
 from robustfw.state import State
 from robustfw.stateful import stateful_parts
-
-LEARNT_FROM = 5000
-"""Examples of a stream that are shown to what learns from data before the training."""
 
 
 @final
@@ -102,9 +99,7 @@ def begin(
         raise DataError("there is not one training example: take a smaller share for validation, or other data")
     _check_measuring(recipe)
     updates = options.epochs * engine.updates_per_epoch(len(splits.train), options.batch_size)
-    state = State.fresh(
-        lambda: recipe.model.fitted(examples_to_learn_from(splits)).build(splits.spec), options, device, updates
-    )
+    state = State.fresh(lambda: recipe.model.fitted(splits.learnable()).build(splits.spec), options, device, updates)
     fitted = _fitted(recipe, splits)
     tuned = _tuned_before(out) if resume and out is not None else None
     tuned = tuned or tuning.settled(fitted, splits, state)
@@ -134,16 +129,9 @@ def _check_measuring(recipe: Recipe) -> None:
 
 def _fitted(recipe: Recipe, splits: Splits) -> Recipe:
     """The recipe with whatever learns from data having seen the training examples, and no others."""
-    train = examples_to_learn_from(splits)
+    train = splits.learnable()
     uncertainty, objective = recipe.uncertainty.fitted(train), recipe.objective.fitted(train)
     return attrs.evolve(recipe, uncertainty=uncertainty, objective=objective)
-
-
-def examples_to_learn_from(splits: Splits) -> Split:
-    """The training examples by index; of a stream, the first ones."""
-    if not isinstance(splits.train, StreamedSplit):
-        return splits.train
-    return TensorSplit(*splits.train.first_examples(LEARNT_FROM))
 
 
 def usable_device(name: str) -> torch.device:
@@ -231,6 +219,10 @@ def _manifest(recipe: Recipe, registry: Registry, splits: Splits, device: torch.
         "processes": parallel.world(),
         "hardware": hardware.describe(device),
     }
+
+
+def _spec(spec: DataSpec, registry: Registry) -> dict[str, Any]:
+    return attrs.asdict(spec, recurse=False) | {"task": registry.record(spec.task)}
 
 
 def _described(value: Any, registry: Registry) -> Any:

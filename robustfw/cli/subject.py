@@ -124,7 +124,7 @@ class Subject:
 
         asked = spec or session.named_parts(self.run, "uncertainty")["uncertainty"]
         threat = Threat(self.known.make("uncertainty", asked), self.spec.bounds)
-        return threat.fitted(session.examples_to_learn_from(self.splits))
+        return threat.fitted(self.splits.learnable())
 
     def attack(self, spec: str) -> Attack:
         """An attack by its spec."""
