@@ -192,7 +192,7 @@ def test_more_labels_than_there_are(tmp_path):
 
 def test_only_training_may_lack_labels(tmp_path):
     splits = robustfw.make("dataset", "few-labels").load(tmp_path)
-    with pytest.raises(DataError, match="validation labels run from -1"):
+    with pytest.raises(DataError, match="validation: some examples have no label"):
         attrs.evolve(splits, validation=splits.train).check()
     net = robustfw.make("model", "linear").build(splits.spec)
     with pytest.raises(DataError, match=r"without a label .* cannot be evaluated"):
