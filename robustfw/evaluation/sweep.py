@@ -116,7 +116,7 @@ def sweep(
     if not factors or factors[0] < 0 or any(b <= a for a, b in itertools.pairwise(factors)):
         raise UsageError(f"the radii of a sweep must grow, from 0 or above, not {list(factors)}")
     task = task or Classification()
-    check_measurable(split, [attack])
+    check_measurable(split, [attack], batch_size)
     numbers = torch.arange(len(split)).split(batch_size)
     for number, (x, y) in enumerate(split.batches(numbers, device_of(model))):
         adversary = Adversary(threat, attack, generator_for(seed, "attack", number), task, loss)
