@@ -339,4 +339,4 @@ def spec_of(run: Run, registry: Registry) -> DataSpec:
 
 
 def _built(run: Run, registry: Registry) -> nn.Module:
-    return registry.make("model", named_parts(run, "model")["model"]).build(spec_of(run, registry))
+    return registry.make("model", named_parts(run, "model")["model"]).build_untrained(spec_of(run, registry))

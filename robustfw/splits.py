@@ -18,6 +18,7 @@ from robustfw.bounds import check_range
 from robustfw.dataspec import DataSpec
 from robustfw.errors import DataError
 from robustfw.losses import UNLABELLED
+from robustfw.task import Segmentation
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 LABELLED_SHARE = 0.2
@@ -268,10 +269,14 @@ class Splits:
         return self.train
 
     def check(self) -> None:
-        """Raise a `DataError` where tensors do not fit the spec: shape, range, labels.
+        """Raise a `DataError` where tensors do not fit the spec: shape, range, labels; or an augmentation the task.
 
         A training label may be −1, which says that there is none; validation and test measure, and need them.
         """
+        if self.augment is not None and isinstance(self.spec.task, Segmentation):
+            raise DataError(
+                "an augmentation moves pixels, but not the class that each of them has: leave it out for a segmentation"
+            )
         for name in ("train", "validation", "test"):
             split = getattr(self, name)
             if isinstance(split, TensorSplit) and len(split):

@@ -9,7 +9,7 @@ import torch
 from sklearn import datasets
 
 import robustfw
-from robustfw import DataSpec, UsageError
+from robustfw import DataError, DataSpec, UsageError
 from robustfw.splits import TensorSplit
 from robustfw.task import Binary, Classification, Multilabel, Regression, Segmentation
 
@@ -93,6 +93,15 @@ def test_pixels_of_ink_are_those_that_were_at_least_half_black():
     assert float((whole(noisy)[0] - x).square().mean().sqrt()) == pytest.approx(0.14, abs=0.02)
     assert noisy.spec.task == Segmentation(share=0.3)
     assert noisy.fingerprint() == load("digits-segmentation:noise=0.2").fingerprint()
+
+
+def test_augmentations_that_move_pixels_are_refused_where_each_has_a_class():
+    from robustfw_vision.augment import Crop
+
+    moved = attrs.evolve(load("digits-segmentation"), augment=Crop(pad=1))
+    with pytest.raises(DataError, match="leave it out for a segmentation"):
+        moved.check()
+    attrs.evolve(load("digits-multilabel"), augment=Crop(pad=1)).check()
 
 
 def test_labels_of_digits_are_three_questions():
