@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, final
 
 import attrs
@@ -179,7 +180,8 @@ class ImageFolder(Dataset):
 
         augment = _augment(self.augment, shift=self.shift, side=self.size)
         layout = folders.Layout(self.size, self.resize or self.size, self.channels)
-        return folders.image_folder(root / self.path, layout, self.workers, self.validation, augment)
+        folder = root / os.path.expanduser(self.path)
+        return folders.image_folder(folder, layout, self.workers, self.validation, augment)
 
 
 @final

@@ -413,3 +413,11 @@ def test_the_laws_hold_for_folders(tmp_path, channels):
     folder_of(tmp_path, [RNG.integers(0, 256, (9, 12), np.uint8) for _ in range(12)])
     spec = f"image-folder:path={tmp_path / 'images'},size=8,workers=0,validation=0.2,channels={channels}"
     check(robustfw.make("dataset", spec))
+
+
+def test_a_folder_at_home(tmp_path, monkeypatch):
+    folder_of(tmp_path, [np.zeros((8, 8), np.uint8)] * 2)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(load(tmp_path / "elsewhere", path="~/images").test) == 2
+    with pytest.raises(DataError, match=r"no images in .*~nobody-here"):
+        load(tmp_path, path="~nobody-here/images")
