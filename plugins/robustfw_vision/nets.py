@@ -96,6 +96,16 @@ def perceptron(inputs: int, hidden: Sequence[int], classes: int, *, bias: bool =
     return [*layers, nn.Linear(widths[-1], classes, bias=bias)]
 
 
+def _first_dense(inputs: int, outputs: int, owner: str) -> nn.Linear:
+    """The linear layer after the maps, which grows with the image.
+
+    Raises:
+        UsageError: it is larger than the memory.
+    """
+    require_memory(inputs * outputs, f"the first fully connected layer of {owner}", "smaller images")
+    return nn.Linear(inputs, outputs)
+
+
 def paper_mnist(spec: DataSpec, input_norm: str) -> nn.Module:
     """Section 5.1, with the padding to 32x32 of the authors' scripts, of which the pools leave 28x28 in use."""
     _require_images(spec, "paper-mnist", 24)
@@ -117,7 +127,7 @@ def paper_mnist(spec: DataSpec, input_norm: str) -> nn.Module:
             nn.MaxPool2d(2),
             nn.ReLU(),
             FlattenLast(),
-            nn.Linear(64 * rows * columns, 200),
+            _first_dense(64 * rows * columns, 200, "paper-mnist"),
             nn.ReLU(),
             nn.Linear(200, spec.outputs),
         )
@@ -147,7 +157,7 @@ def paper_cifar(spec: DataSpec, dropout: bool) -> nn.Module:
         layers.append(nn.MaxPool2d(2, ceil_mode=True))
     halved = math.ceil(height / 32) * math.ceil(width / 32)
     half = nn.Dropout(0.5) if dropout else nn.Identity()
-    layers += [nn.Flatten(), half, nn.Linear(512 * halved, 512), nn.BatchNorm1d(512), nn.ReLU(), half]
+    layers += [nn.Flatten(), half, _first_dense(512 * halved, 512, "paper-cifar"), nn.BatchNorm1d(512), nn.ReLU(), half]
     return _channels_last(nn.Sequential(*layers, nn.Linear(512, spec.outputs)))
 
 
@@ -261,7 +271,7 @@ def madry_mnist(spec: DataSpec) -> nn.Module:
             nn.MaxPool2d(2),
             nn.ReLU(),
             FlattenLast(),
-            nn.Linear(64 * (height // 4) * (width // 4), 1024),
+            _first_dense(64 * (height // 4) * (width // 4), 1024, "madry-mnist"),
             nn.ReLU(),
             nn.Linear(1024, spec.outputs),
         )

@@ -202,6 +202,12 @@ def test_layers_that_no_memory_holds():
         robustfw.make("model", "mlp:hidden=[1000000,1000000]").build(load("digits").spec)
 
 
+@pytest.mark.parametrize("model", ["paper-mnist", "madry-mnist", "paper-cifar"])
+def test_images_whose_layers_no_memory_holds(model):
+    with pytest.raises(UsageError, match=rf"fully connected layer of {model} would take .* choose smaller images"):
+        robustfw.make("model", model).build(DataSpec((1, 1_000_000, 1_000_000), 10))
+
+
 def test_single_numbers_need_an_axis():
     with pytest.raises(UsageError, match=r"give them the shape \(1,\)"):
         robustfw.make("model", "linear").build(DataSpec((), 2))
