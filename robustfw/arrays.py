@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -155,7 +156,7 @@ def _read(path: Path) -> Any:
             f"{path.name!r} is neither numbers like [[1,2],[3,4]] nor a file whose name ends in .npy, .csv or "
             ".safetensors"
         )
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises for a name that is too long
         raise DataError(f"there is no file {path}: give the path of one with numbers")
     try:
         return readers[path.suffix.lower()](path)

@@ -334,5 +334,7 @@ def cut(value: Any, most: int = 60) -> str:
     try:
         text = repr(value)
     except ValueError:  # an int of more digits than Python prints
-        return f"a number of about {int(value.bit_length() * math.log10(2))} digits" if isinstance(value, int) else "…"
+        return "a number of thousands of digits"
+    except RecursionError:
+        return "lists within lists"
     return text if len(text) <= most else f"{text[: most - 1]}…"

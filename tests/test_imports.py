@@ -70,7 +70,7 @@ TABLE = {
     "console": "records rich",
     "cli": (
         "robustfw analysis attrs cli click collection console engine errors evaluation files hardware losses options "
-        "parallel recipe registry report reproduction results runs session testing"
+        "names parallel recipe registry report reproduction results runs session testing"
     ),
     "testing": (
         "attrs dataspec errors hypothesis inner interface losses optim problem pytest regions registry "
