@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import pluggy
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 hookspec = pluggy.HookspecMarker("robustfw")
 hookimpl = pluggy.HookimplMarker("robustfw")
+
+Outcome: TypeAlias = Literal["finished", "stopped"] | Exception
+"""What became of a training: it came to its end, its user stopped it, or the exception ended it."""
 
 
 class Add(Protocol):
@@ -59,7 +62,7 @@ def robustfw_record(run: Path | None, record: Record) -> None:
 
 
 @hookspec
-def robustfw_end(run: Path | None, outcome: Literal["finished", "stopped"] | Exception) -> None:
+def robustfw_end(run: Path | None, outcome: Outcome) -> None:
     """Hear how a training ended: ``"finished"``, ``"stopped"`` by its user, or the exception that ended it."""
 
 

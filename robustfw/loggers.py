@@ -6,11 +6,12 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from robustfw.errors import RobustfwWarning
 
 if TYPE_CHECKING:
+    from robustfw.hookspecs import Outcome
     from robustfw.records import Record
     from robustfw.registry import Registry
 
@@ -62,7 +63,7 @@ class Loggers:
         """Show the loggers one record."""
         self._call("robustfw_record", record=record)
 
-    def end(self, outcome: Literal["finished", "stopped"] | Exception) -> None:
+    def end(self, outcome: Outcome) -> None:
         """Tell the loggers how the training ended."""
         self._call("robustfw_end", outcome=outcome)
 

@@ -97,7 +97,8 @@ class Registry:
                 raise UsageError(f"no hook is called {caller.name}; {names.suggest(caller.name, hooks)}")
 
     def _report(self, plugin: str, error: BaseException) -> None:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        lines = f"{type(error).__name__}: {error}".splitlines()
+        reason = "; ".join(lines) if isinstance(error, pluggy.PluginValidationError) else lines[0]
         self.broken.append(Broken(plugin, self.distribution(plugin), reason))
 
     def _enter(self, entry: Entry) -> None:

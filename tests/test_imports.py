@@ -73,7 +73,7 @@ TABLE = {
         "names parallel recipe registry report reproduction results runs session testing"
     ),
     "testing": (
-        "attrs dataspec errors hypothesis inner interface losses optim problem pytest regions registry "
+        "arrays attrs dataspec errors hypothesis inner interface losses optim problem pytest regions registry "
         f"safetensors session splits testing torch {INTERFACES}"
     ),
     "": (

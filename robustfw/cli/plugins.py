@@ -33,10 +33,16 @@ def plugins(as_json: bool) -> None:
     from robustfw import console
 
     for kind in known.kinds:
-        rows = [
-            [entry.name, entry.about, ", ".join(entry.aliases), entry.distribution] for entry in known.of_kind(kind)
-        ]
-        console.table(kind, ["name", "what it is", "also called", "from"], rows)
+        entries = known.of_kind(kind)
+        columns = {
+            "name": [entry.name for entry in entries],
+            "what it is": [entry.about for entry in entries],
+            "also called": [", ".join(entry.aliases) for entry in entries],
+            "from": [entry.distribution for entry in entries],
+        }
+        if not any(columns["also called"]):
+            del columns["also called"]
+        console.table(kind, list(columns), list(zip(*columns.values(), strict=True)))
     for b in known.broken:
         console.problem(f"the plugin {b.plugin} ({b.distribution}) failed to load: {b.reason}")
 
