@@ -116,7 +116,9 @@ def test_a_tensor_of_it_has_the_type_that_is_asked_for():
     assert Array(SMALL).values[0, 0] == 1
 
 
-@pytest.mark.parametrize("wrong", [[[1], [2, 3]], [], 3, [[]], ["a"], [True], [1j], None, "x", "", [float("nan")], {"a": 1}])
+@pytest.mark.parametrize(
+    "wrong", [[[1], [2, 3]], [], 3, [[]], ["a"], [True], [1j], None, "x", "", [float("nan")], {"a": 1}]
+)
 def test_what_is_no_array_is_refused(wrong):
     with pytest.raises(UsageError):
         Array(wrong)

@@ -139,13 +139,33 @@ def test_a_spec_without_its_radius(spec, left):
     assert without(spec, "radius") == left
 
 
-@pytest.mark.parametrize(("text", "value"), [(".1", 0.1), ("5.", 5.0), ("-.5e1", -5.0), ("1e-1", 0.1), ("+1.e2", 100.0)])
+@pytest.mark.parametrize(
+    ("text", "value"), [(".1", 0.1), ("5.", 5.0), ("-.5e1", -5.0), ("1e-1", 0.1), ("+1.e2", 100.0)]
+)
 def test_decimals_of_every_language_are_read(text, value):
     assert options.value_of(text) == value
     assert robustfw.make("uncertainty", f"l2:radius={text.strip('-')}").radius == abs(value)
 
 
-WORDS = ["a,b", "true", "1", "8", "it's", 'a "b"', "(x", "]", "", " x ", "a=b", "a\\b", "tab\t", "#", "inf", "é/ü", "none "]
+WORDS = [
+    "a,b",
+    "true",
+    "1",
+    "8",
+    "it's",
+    'a "b"',
+    "(x",
+    "]",
+    "",
+    " x ",
+    "a=b",
+    "a\\b",
+    "tab\t",
+    "#",
+    "inf",
+    "é/ü",
+    "none ",
+]
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -185,9 +205,7 @@ def read(text):
 
 
 def test_lists_of_lists_and_pairs():
-    assert read("e:matrix=[[1,2],[3,1/4]],pair=[2,.5]") == Everything(
-        matrix=((1.0, 2.0), (3.0, 0.25)), pair=(2, 0.5)
-    )
+    assert read("e:matrix=[[1,2],[3,1/4]],pair=[2,.5]") == Everything(matrix=((1.0, 2.0), (3.0, 0.25)), pair=(2, 0.5))
     for wrong in ("e:pair=[1]", "e:pair=[1,2,3]", "e:matrix=[1,2]", "e:matrix=[[x]]"):
         with pytest.raises(UsageError, match="must be a list like"):
             read(wrong)
@@ -295,7 +313,9 @@ def test_options_by_other_names():
     assert read("e:Learning-Rate=3,COUNT=2") == Everything(learning_rate=3.0, count=2)
     assert robustfw.make("uncertainty", "linf:eps=8/255") == robustfw.make("uncertainty", "linf:radius=8/255")
     assert robustfw.make("uncertainty", "L_inf:epsilon=0.5") == robustfw.make("uncertainty", "linf:radius=0.5")
-    assert robustfw.make("objective", "vat:epsilon=2,iters=3") == robustfw.make("objective", "vat:epsilon=2,iterations=3")
+    assert robustfw.make("objective", "vat:epsilon=2,iters=3") == robustfw.make(
+        "objective", "vat:epsilon=2,iterations=3"
+    )
     assert robustfw.make("attack", "PGD:iters=3,step_size=0.25") == robustfw.make("attack", "pgd:steps=3,step=0.25")
     assert REGISTRY.spell(robustfw.make("attack", "FGSM:step_size=0.5"), brief=True) == "single-step:step=0.5"
     with pytest.raises(UsageError, match="learning_rate is given twice, once as lr"):

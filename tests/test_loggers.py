@@ -123,7 +123,9 @@ def test_a_logger_that_fails_is_a_warning_and_the_training_and_other_loggers_go_
     assert {warning.category for warning in caught} == {RobustfwWarning}
     start, record, end = (str(warning.message) for warning in caught)  # once for each hook, not for each record
     assert start.startswith("the plugin failing (some-logger 1.2) failed in robustfw_start: OSError: no network; ")
-    assert record.startswith("the plugin failing (some-logger 1.2) failed in robustfw_record: ValueError: cannot log 1; ")
+    assert record.startswith(
+        "the plugin failing (some-logger 1.2) failed in robustfw_record: ValueError: cannot log 1; "
+    )
     assert end.startswith("the plugin failing (some-logger 1.2) failed in robustfw_end: RuntimeError: ; ")
 
 

@@ -280,7 +280,7 @@ def test_an_import_that_fails_names_the_plugin_and_breaks_nothing_else(target, r
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"kind": None}, 'must be offered as add(\'late\', "module:Class", kind="…"), not \'late_module:Late\''),
+        ({"kind": None}, "must be offered as add('late', \"module:Class\", kind=\"…\"), not 'late_module:Late'"),
         ({"target": "late_module"}, "must be offered as add"),
         ({"target": "late_module:"}, "must be offered as add"),
         ({"kind": "uncertianty"}, "'late' is of a kind 'uncertianty'; did you mean uncertainty?"),
