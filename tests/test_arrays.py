@@ -74,7 +74,7 @@ def test_another_file_under_the_same_path_is_noticed(tmp_path):
     record = REGISTRY.record(Weighted(Array(path)))
     assert record["matrix"].startswith(f"{path}#sha256:")
     written(tmp_path, "a.npy", LARGE + 1)
-    with pytest.raises(DataError, match="uncertainty weighted: matrix: .* holds other numbers than those that were"):
+    with pytest.raises(DataError, match=r"uncertainty weighted: matrix: .* holds other numbers than those that were"):
         REGISTRY.make("uncertainty", record)
     assert REGISTRY.record(Weighted(Array(path))) != record
 

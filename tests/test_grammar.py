@@ -1,4 +1,4 @@
-"""The grammar of specs: every text is read or refused in one sentence, and numbers are equal however they are written."""
+"""The grammar of specs: every text is read or refused in one sentence, and equal numbers are equal options."""
 
 from __future__ import annotations
 
@@ -268,10 +268,11 @@ def test_thousands_of_random_specs_are_read_or_refused():
     source = random.Random(0)
     keys = [field.name for field in attrs.fields(Everything)]
     pieces = [
-        *"[](){}=,:\"'/\\#.+-_eE \t\n\r\0٣é￿", "1", "0x", "9" * 30, "9" * 4400, "1e400", "nan", "inf", "8/255", "/", "1/0",
-        "true", "None", "[1,2]", "(pgd:steps=2)", ".npy", "~", "1979-05-27", "[[1,2],[3]]", "'''", '"""', "\ud800", *keys,
+        *"[](){}=,:\"'/\\#.+-_eE \t\n\r\0٣é￿", "1", "0x", "9" * 30, "9" * 4400, "1e400", "nan", "inf",
+        "8/255", "/", "1/0", "true", "None", "[1,2]", "(pgd:steps=2)", ".npy", "~", "1979-05-27", "[[1,2],[3]]", "'''",
+        '"""', "\ud800", *keys,
     ]  # fmt: skip
-    refused = 0
+    refused = longest = 0
     for _ in range(4000):
         value = "".join(source.choices(pieces, k=source.randint(0, 8)))
         text = source.choice([value, f"e:{source.choice(keys)}={value}", f"e:{value}"])
@@ -279,19 +280,20 @@ def test_thousands_of_random_specs_are_read_or_refused():
             made = read(text)
         except RobustfwError as error:
             refused += 1
-            assert len(str(error)) < 1000
+            longest = max(longest, len(str(error)))
         else:
             assert isinstance(made, Everything)
         for kind in ("attack", "uncertainty"):
             with pytest.raises(RobustfwError):
                 REGISTRY.make(kind, f"x{text}")
     assert 1000 < refused < 4000
+    assert longest < 1000
 
 
 def test_toml_files_are_read_or_refused():
     assert read_toml("a = 1") == {"a": 1}
     for wrong in ("a = = 1", f"a = {'9' * 5000}", f"a = {'[' * 5000}{']' * 5000}", "a = '\0'"):
-        with pytest.raises(UsageError, match="it (is not TOML|holds)"):
+        with pytest.raises(UsageError, match=r"it (is not TOML|holds)"):
             read_toml(wrong)
 
 
