@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from robustfw.arrays import Array
-from robustfw.grammar import ratio_or_float
+from robustfw.ratios import ratio_or_float
 
 
 def strip(annotation: Any) -> Any:

@@ -20,16 +20,12 @@ import attrs
 from robustfw.arrays import Array
 from robustfw.errors import RobustfwError, RobustfwWarning, UsageError
 from robustfw.grammar import (
-    Quotient,
     Spec,
     as_mapping,
     check_text,
     cut,
-    number,
     numbers,
     parse,
-    ratio_or_float,
-    read_ratio,
     read_toml,
     same,
     spell,
@@ -47,42 +43,14 @@ from robustfw.option_types import (
     strip,
     takes_floats,
 )
+from robustfw.ratios import Quotient, number, ratio_or_float, read_ratio
 
 __all__ = [
-    "Array",
-    "Help",
-    "Quotient",
-    "Ratio",
-    "Reader",
-    "Spec",
-    "aliases",
-    "as_mapping",
-    "canonical",
-    "check_text",
-    "cut",
-    "default_of",
-    "describe",
-    "describe_type",
-    "fields",
-    "knowing",
-    "learnt",
-    "meaning",
-    "name_of",
-    "number",
-    "numbers",
-    "parse",
-    "plain_numbers",
-    "positional",
-    "ratio_or_float",
-    "read_toml",
-    "same",
-    "spell",
-    "strip",
-    "suggest",
-    "takes_floats",
-    "value_of",
-    "without",
-]
+    "Array", "Help", "Quotient", "Ratio", "Reader", "Spec", "aliases", "as_mapping", "canonical", "check_text", "cut",
+    "default_of", "describe", "describe_type", "fields", "knowing", "learnt", "meaning", "name_of", "number",
+    "numbers", "parse", "plain_numbers", "positional", "ratio_or_float", "read_toml", "same", "spell", "strip",
+    "suggest", "takes_floats", "value_of", "without",
+]  # fmt: skip
 
 Ratio: TypeAlias = float | Fraction
 """A number that may be written 8/255; it is then kept exactly, and equals the float 8/255."""

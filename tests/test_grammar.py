@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 import robustfw
 from robustfw import RobustfwError, UsageError, options
-from robustfw.grammar import Quotient, numbers, ratio_or_float, read_ratio, read_toml, same, without
+from robustfw.grammar import numbers, read_toml, same, without
 from robustfw.options import Array, Ratio, Reader
+from robustfw.ratios import Quotient, ratio_or_float, read_ratio
 from robustfw.registry import Registry
 
 REGISTRY = Registry.installed()

@@ -33,12 +33,12 @@ def plugins(as_json: bool) -> None:
     from robustfw import console
 
     for kind in known.kinds:
-        entries = known.of_kind(kind)
+        of_kind = known.of_kind(kind)
         columns = {
-            "name": [entry.name for entry in entries],
-            "what it is": [entry.about for entry in entries],
-            "also called": [", ".join(entry.aliases) for entry in entries],
-            "from": [entry.distribution for entry in entries],
+            "name": [entry.name for entry in of_kind],
+            "what it is": [entry.about for entry in of_kind],
+            "also called": [", ".join(entry.aliases) for entry in of_kind],
+            "from": [entry.distribution for entry in of_kind],
         }
         if not any(columns["also called"]):
             del columns["also called"]

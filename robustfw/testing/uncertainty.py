@@ -311,7 +311,7 @@ def check_precisions(uncertainty: UncertaintySet, seed: int) -> None:
 def check_plain(uncertainty: UncertaintySet, seed: int) -> None:
     """The options are picklable, compare equal, repr spells them in Python, and fitting the set changes none."""
     require(pickle.loads(pickle.dumps(uncertainty)) == uncertainty, "pickling changes it")
-    namespace = {cls.__name__: cls for cls in _classes_in(uncertainty)}
+    namespace: dict[str, Any] = {cls.__name__: cls for cls in _classes_in(uncertainty)}
     namespace |= {"Fraction": Fraction, "Array": Array, "inf": math.inf}
     try:
         rebuilt = eval(repr(uncertainty), namespace)
