@@ -21,8 +21,9 @@ from robustfw.adversary import Adversary
 from robustfw.dataset import Dataset
 from robustfw.dataspec import DataSpec
 from robustfw.errors import DataError, RunError, UsageError
+from robustfw.loggers import Loggers
 from robustfw.model import Model
-from robustfw.options import number, spell
+from robustfw.options import same, spell
 from robustfw.recipe import Recipe, TrainOptions
 from robustfw.records import Record
 from robustfw.registry import Registry
@@ -74,9 +75,14 @@ class Session:
         records = engine.train(self.recipe, self.splits, self.state)
         if self.run is not None:
             records = self.run.keep(records, self.state)
-        with contextlib.closing(records):
+        path = None if self.run is None else self.run.path
+        loggers = Loggers(self.registry, path, first_process=parallel.rank() == 0)
+        with (
+            contextlib.closing(records),
+            loggers.training(_described(self.registry.record(self.recipe), self.registry)),
+        ):
             for record in records:
-                self.registry.hooks.robustfw_record(record=record)
+                loggers.record(record)
                 yield record
 
 
@@ -210,7 +216,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], owner: str =
         there, here = before.get(key), now[key]
         if isinstance(there, Mapping) and isinstance(here, Mapping):
             yield from _differences(there, here, f"{owner}{key}.")
-        elif number(there) != number(here):
+        elif not same(there, here):
             yield f"{owner}{key} is {_told(there)} there and {_told(here)} here"
 
 

@@ -116,16 +116,18 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    import tomllib
-
     try:
-        parts = tomllib.loads(path.read_text(encoding="utf-8"))
+        parts = options.read_toml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"the recipe {path} is not TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the recipe {path} is not TOML, which is text in UTF-8: {error}") from error
+    except UsageError as error:
+        raise UsageError(f"the recipe {path} {str(error).removeprefix('it ')}") from error
     if not isinstance(parts.get("train", {}), dict):
         raise UsageError(f"in the recipe {path} train is {parts['train']!r}: make it a table [train]")
+    if "train" in parts:
+        parts["train"] = options.canonical(TrainOptions, parts["train"], f"train in {path}")
     return parts
 
 
