@@ -15,7 +15,7 @@ from robustfw import options, registry
 from robustfw.cli import stopping
 from robustfw.cli.evaluate import joined
 from robustfw.cli.subject import alone_on_stdout, attacked_by, print_json, task_facts
-from robustfw.errors import UsageError
+from robustfw.errors import RunError, UsageError
 from robustfw.recipe import DEFAULTS, Recipe, TrainOptions
 
 if TYPE_CHECKING:
@@ -92,8 +92,13 @@ def train(
     given = _given(recipe, flags)
     if resume and out is None:
         raise UsageError("--resume needs --out RUN, the directory of the run to go on with")
-    if resume and out is not None and (out / "manifest.json").exists():
-        given = _merged(_recorded(out), given)
+    if resume and out is not None:
+        if (out / "manifest.json").exists():
+            given = _merged(_recorded(out), given)
+        elif recipe is None and given == {"train": {}}:
+            raise RunError(
+                f"there is no run in {out} to go on with: check the name, or leave out --resume to start one there"
+            )
     parsed = Recipe.read(given, known)
     hardware.keep_freed_memory()
     with alone_on_stdout(as_json):
