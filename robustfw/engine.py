@@ -89,9 +89,7 @@ def changes_inputs(model: nn.Module, splits: Splits, device: torch.device) -> bo
     """Whether a forward pass of the net, in evaluation mode, writes into its input."""
     from robustfw.modes import evaluating
 
-    split = splits.validation if len(splits.validation) else splits.train
-    x, _ = split.first_examples(2) if isinstance(split, StreamedSplit) else next(split.first(2).in_order(2, device))
-    x = x.to(device)
+    x = splits.first_examples(2)[0].to(device)
     before = x._version
     with evaluating(model), torch.no_grad():
         model(x)

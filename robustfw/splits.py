@@ -262,6 +262,13 @@ class Splits:
         rows = torch.cat([torch.arange(len(y)), labelled.repeat(repeats - 1)])
         return attrs.evolve(self, train=TensorSplit(self.train.x[rows], y[rows], self.train.metadata(rows)))
 
+    def first_examples(self, n: int) -> Batch:
+        """The first n training examples, or as many as there are, and their targets."""
+        if isinstance(self.train, StreamedSplit):
+            x, y = self.train.first_examples(n)
+            return x[:n], y[:n]
+        return next(self.train.first(n).in_order(n))
+
     def learnable(self) -> Split:
         """What parts that learn from data are shown: the training examples, or of a stream the first ones."""
         if isinstance(self.train, StreamedSplit):

@@ -234,7 +234,7 @@ def verdicts(
         UsageError: there is no attack, or one that says of itself that it leaves the set.
     """
     task = task or Classification()
-    check_measurable(split, attacks, batch_size)
+    check_measurable(model, split, attacks, batch_size)
     device = device_of(model)
     numbers = torch.arange(len(split)).split(batch_size)
     generators = (generator_for(seed, "attack", number) for number in range(skip, len(numbers)))
@@ -247,8 +247,13 @@ def verdicts(
         yield measured
 
 
-def check_measurable(split: Split, attacks: Sequence[Attack], batch_size: int) -> None:
+def check_measurable(model: object, split: Split, attacks: Sequence[Attack], batch_size: int) -> None:
     """Raise where there is nothing to measure, or nothing to measure by."""
+    if not isinstance(model, nn.Module):
+        raise UsageError(
+            f"the net is a {type(model).__name__}: give a torch.nn.Module, whose modes and parameters are put back "
+            "afterwards (robustfw.worst_case takes functions)"
+        )
     if batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}: a batch has one example at least")
     if not len(split):

@@ -91,7 +91,7 @@ def craft(
         DataError: outputs or labels do not fit the task.
     """
     task = task or Classification()
-    check_measurable(split, [attack], batch_size)
+    check_measurable(model, split, [attack], batch_size)
     numbers = torch.arange(len(split)).split(batch_size)
     for number, (x, y) in enumerate(split.batches(numbers, device_of(model))):
         generator = generator_for(seed, "attack", number)
