@@ -64,7 +64,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
             line(each)
         line("")
         return
-    drawn = RichTable(title=escape(printable(title)), title_justify="left", title_style="bold", header_style="dim", box=None)
+    drawn = RichTable(
+        title=escape(printable(title)), title_justify="left", title_style="bold", header_style="dim", box=None
+    )
     for i, column in enumerate(columns):
         drawn.add_column(escape(printable(column)), overflow="fold", no_wrap=i == 0)
     for row in rows:

@@ -42,7 +42,9 @@ class Figures:
         self._folder = folder
         self._page = page
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-            raise RunError(f"cannot write figures to {folder}, which is no folder: move it away or choose another --out")
+            raise RunError(
+                f"cannot write figures to {folder}, which is no folder: move it away or choose another --out"
+            )
         self._listed = self._read_listing()
 
     def write(self, figures: Mapping[str, tuple[bytes, bytes]]) -> dict[str, str]:

@@ -67,9 +67,7 @@ def _reproduction(path: Path) -> Reproduction:
     return structured(read_json(file), Reproduction, file)
 
 
-def _members(
-    base: Path, made: Reproduction, kinds: Mapping[str, ResultKind], notes: list[str]
-) -> list[Run]:
+def _members(base: Path, made: Reproduction, kinds: Mapping[str, ResultKind], notes: list[str]) -> list[Run]:
     """The runs of a reproduction, called by net and seed, and by mode where there are several."""
     labels = {net.name: net.label for net in made.nets}
     several = len({member.mode for member in made.runs}) > 1

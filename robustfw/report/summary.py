@@ -54,7 +54,9 @@ def _holding(material: Material, collection: Collection) -> str:
     manifest = collection.manifest
     sets = listed([part.uncertainty for part in manifest.sets])
     source = material.named(manifest.source.run)
-    return f"{collection.name} holds {times(manifest.n, 'adversarial example')} crafted against {source}, within {sets}."
+    return (
+        f"{collection.name} holds {times(manifest.n, 'adversarial example')} crafted against {source}, within {sets}."
+    )
 
 
 def _finding(run: Run) -> str:

@@ -27,6 +27,7 @@ MEANING = (
     "the ratio of its extreme eigenvalues (Fawzi et al. 2015)."
 )
 
+
 @attrs.frozen
 class ClassPair:
     """Two classes, and the most that the mean distance to a boundary between them can be."""
@@ -94,7 +95,8 @@ class DistinguishabilityKind(ResultKind):
         columns = "run", "points", "classifier", "least", "median", "most", "examples"
         rows = [row for run, result in results for row in _rows(run, result)]
         measured = (
-            " Measured: between the logits of the net's last layer, on what that layer is given; wrong examples included."
+            " Measured: between the logits of the net's last layer, on what that layer is given; wrong examples "
+            "included."
         )
         again = commands(result.command for _, result in results)
         return [Table("Distinguishability", columns, rows, MEANING + measured, again)] if rows else []

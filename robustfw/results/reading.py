@@ -76,7 +76,8 @@ def read_json(file: Path) -> dict[str, Any]:
 def damaged(file: Path, why: str) -> RunError:
     """What to say of a file that cannot be used."""
     place = printable(str(file))
-    return RunError(f"{place} is damaged ({printable(why)}): make it again by the command that wrote it, or move it away")
+    mend = "make it again by the command that wrote it, or move it away"
+    return RunError(f"{place} is damaged ({printable(why)}): {mend}")
 
 
 def plain_file(file: Path) -> Path:

@@ -120,11 +120,11 @@ def keep_worst_cases(
     moved = adversarials[:WORST_CASES].detach().double().cpu()
     change = (moved - x).abs().flatten(1)
     images = _keep_tensors(run, "worst-cases", circumstances, {"original": x, "adversarial": moved})
-    examples = [
-        {"before": before[i], "after": after[i], "largest": float(change[i].max()), "changed": int(change[i].gt(0).sum())}
-        for i in range(len(x))
-    ]
-    low, high = bounds or (float(min(x.min(), moved.min())), float(max(x.max(), moved.max())))
+    examples = []
+    for i, delta in enumerate(change):
+        size = {"largest": float(delta.max()), "changed": int(delta.gt(0).sum())}
+        examples.append({"before": before[i], "after": after[i]} | size)
+    low, high = bounds or (min(x.min().item(), moved.min().item()), max(x.max().item(), moved.max().item()))
     facts = {"shape": list(x.shape[1:]), "range": [low, high], "images": images.name, "examples": examples}
     return keep(run, "worst-cases", circumstances, facts, command)
 

@@ -103,7 +103,8 @@ def _table(group: Sequence[tuple[Run, SweepFields]]) -> Table:
     first = group[0][1]
     uncertainty, attack = bare(first.uncertainty), short(first.attack)
     names = [*map(number, first.radii), "median minimal radius", "quartiles", "beyond", "n"]
-    columns = [[*map(percent, sweep.accuracy), *_minimal(sweep), str(sweep.n)] for _, sweep in group]
+    alone = len(group) == 1  # beside others there is no room for intervals, which the figure shows
+    columns = [[*_accuracies(sweep, alone), *_minimal(sweep), str(sweep.n)] for _, sweep in group]
     runs = [run.name for run, _ in group]
     if len(runs) <= len(names):
         heads: list[str] = ["radius", *runs]
@@ -118,6 +119,14 @@ def _table(group: Sequence[tuple[Run, SweepFields]]) -> Table:
     title = f"Accuracy against radius: {uncertainty}, {attack}"
     folded = False if len(runs) <= len(names) else None
     return Table(title, heads, rows, note, commands(sweep.command for _, sweep in group), folded=folded)
+
+
+def _accuracies(sweep: SweepFields, with_intervals: bool) -> list[str]:
+    shares = [percent(share) for share in sweep.accuracy]
+    if not with_intervals:
+        return shares
+    ranges = [f" ({100 * low:.1f} to {100 * high:.1f})" for low, high in sweep.intervals]
+    return [share + interval for share, interval in zip(shares, ranges, strict=True)]
 
 
 def _minimal(sweep: SweepFields) -> tuple[str, str, str]:
@@ -163,9 +172,7 @@ def _figures(mode: str, runs: Sequence[Run]) -> list[Drawing]:
         for sweep in run.of(SweepFields):
             lines = panels.setdefault((bare(sweep.uncertainty), sweep.attack), {})
             lines.setdefault((run.line, sweep.radii), []).append(sweep)
-    drawn = [
-        (key, [Line(name, tuple(sweeps)) for (name, _), sweeps in lines.items()]) for key, lines in panels.items()
-    ]
+    drawn = [(key, [Line(name, tuple(sweeps)) for (name, _), sweeps in lines.items()]) for key, lines in panels.items()]
     # curves whose radii were attacked independently first, as in the paper's Figure 3
     drawn.sort(key=lambda panel: (not any(s.independent for line in panel[1] for s in line.sweeps), panel[0]))
     return [_figure(mode, key, lines) for key, lines in drawn]

@@ -32,10 +32,6 @@ def test_a_path_without_a_run(name, tmp_path, refused):
     refused(tmp_path / name, "there is no run in", "robustfw train")
 
 
-def test_a_collection_alone(collection, refused):
-    refused(collection, "there is no run in")
-
-
 def test_two_reproductions(reproduction, report):
     status, said, _ = report(reproduction, reproduction)
     assert status == 2
