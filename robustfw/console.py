@@ -184,7 +184,7 @@ def show(
     if kind not in kinds:
         raise PluginError(f"no kind of result is called {kind!r}: register it by add({kind!r}, …)")
     try:
-        fields = structure(plain(dict(result)), kinds[kind].fields)
+        fields: Any = structure(plain(dict(result)), kinds[kind].fields)
     except Misfit as error:
         raise PluginError(f"what was measured is no result of the kind {kind!r}: {error}") from error
     for said in kinds[kind].lines(fields, labels):

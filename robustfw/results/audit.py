@@ -83,14 +83,12 @@ class AuditKind(ResultKind):
 
 
 def _table(run: Run, audit: AuditFields, *, folded: bool) -> Table:
-    rows = [
-        (line.name, verdict(line.verdict), line.found, line.advice if line.verdict == "failed" else "")
-        for line in audit.lines
-    ]
-    columns = ("check", "verdict", "found", "advice")
-    if not any(advice for *_, advice in rows):
-        columns = columns[:3]
-        rows = [row[:3] for row in rows]
+    columns = ["check", "verdict", "found"]
+    rows = [[line.name, verdict(line.verdict), line.found] for line in audit.lines]
+    advice = [line.advice if line.verdict == "failed" else "" for line in audit.lines]
+    if any(advice):
+        columns.append("advice")
+        rows = [[*row, text] for row, text in zip(rows, advice, strict=True)]
     title = f"Audit of {run.name}: {verdict(audit.verdict)}"
     note = f"Whether the robust accuracy in {audit.uncertainty} can be believed."
     return Table(title, columns, rows, note, commands([audit.command]), folded=folded)

@@ -80,8 +80,8 @@ class SweepKind(ResultKind):
         yield Table("radius", ("", "accuracy", "", "95 % interval"), rows)
         minimal = result.minimal_radius
         if minimal is not None:
-            low, high = (number(quartile, "beyond") for quartile in minimal.quartiles)
-            quartiles = f"median {number(minimal.median, 'beyond')}, quartiles {low} and {high}"
+            first, third = (number(quartile, "beyond") for quartile in minimal.quartiles)
+            quartiles = f"median {number(minimal.median, 'beyond')}, quartiles {first} and {third}"
             yield fact("smallest radius", f"{quartiles}; {minimal.beyond} of {result.n} beyond")
         yield fact("uncertainty", result.uncertainty)
         yield fact("attack", result.attack)

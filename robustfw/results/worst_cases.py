@@ -106,8 +106,8 @@ def _figure(run: Run, result: WorstCasesFields) -> Drawing:
     colour = " Of colours, the one that changes most is drawn." if result.shape[0] > 1 else ""
     caption = (
         f"{result.split.capitalize()} examples that {attacks} fools {run.name} with, within {result.uncertainty}. "
-        "Above: original; in the middle: the perturbation, times the factor beneath it, red where it adds and blue where it "
-        f"takes away; below: adversarial, with what the net takes it for.{colour}"
+        "Above: original; in the middle: the perturbation, times the factor beneath it, red where it adds and blue "
+        f"where it takes away; below: adversarial, with what the net takes it for.{colour}"
     )
     return Drawing("worst-cases", title, partial(_draw, run, result), caption, alt, result.command)
 
