@@ -23,10 +23,16 @@ TABLE = {
     "errors": "",
     "interface": "",
     "hookspecs": "pluggy",
-    "options": "attrs cattrs errors",
+    "arrays": "errors numpy safetensors torch",
+    "entries": "attrs errors interface",
+    "grammar": "errors",
+    "loggers": "errors",
+    "names": "",
+    "option_types": "arrays grammar",
+    "options": "arrays attrs cattrs errors grammar names option_types",
     "optim": "attrs hookspecs orthogonal torch",
     "orthogonal": "torch",
-    "registry": f"attrs errors hookspecs interface optim options pluggy {INTERFACES}",
+    "registry": f"arrays attrs entries errors hookspecs interface names optim options pluggy {INTERFACES}",
     "recipe": f"attrs errors optim options {INTERFACES}",
     "losses": "torch",
     "modes": "torch",
@@ -67,10 +73,10 @@ TABLE = {
     "console": "attrs errors files records results rich",
     "cli": (
         "robustfw analysis attrs cli click collection console engine errors evaluation files hardware losses options "
-        "parallel recipe registry report reproduction results runs session testing"
+        "names parallel recipe registry report reproduction results runs session testing"
     ),
     "testing": (
-        "attrs dataspec errors hypothesis inner interface losses optim problem pytest regions registry "
+        "arrays attrs dataspec errors hypothesis inner interface losses optim problem pytest regions registry "
         f"safetensors session splits testing torch {INTERFACES}"
     ),
     "": (
