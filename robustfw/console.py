@@ -199,7 +199,7 @@ def show(
 def evaluation(result: Evaluation, uncertainty: str, attacks: Sequence[str]) -> None:
     """Accuracies with their denominators and intervals, and what they were measured with."""
     circumstances = {"uncertainty": uncertainty, "attacks": list(attacks), "split": "", "weights": ""}
-    show("evaluation", attrs.asdict(result) | circumstances)
+    show("evaluation", attrs.asdict(result, filter=attrs.filters.exclude("verdicts")) | circumstances)
 
 
 def audit(result: Audit, uncertainty: str, attack: str, split: str) -> None:

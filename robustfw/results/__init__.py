@@ -41,27 +41,25 @@ __all__ = [
 ]
 
 
+KINDS = {
+    "audit": ("audit:AuditKind", "The masking checklist; robustfw audit keeps it."),
+    "comparison": ("comparison:ComparisonKind", "Two nets on the same examples; robustfw compare keeps it."),
+    "distinguishability": ("distinguishability:DistinguishabilityKind", "How far apart classes are; robustfw analyze keeps it."),
+    "evaluation": ("evaluation:EvaluationKind", "Clean and robust accuracy on one split; robustfw evaluate keeps it."),
+    "fooling": ("fooling:FoolingKind", "Noise that a net takes for each class; robustfw analyze keeps it."),
+    "lipschitz": ("lipschitz:LipschitzKind", "Lipschitz constants of layers and net; robustfw analyze keeps it."),
+    "sweep": ("sweep:SweepKind", "Accuracy at growing radii; robustfw sweep keeps it."),
+    "transfer": ("transfer:TransferKind", "Accuracy on another net's examples; robustfw evaluate --on keeps it."),
+    "worst-cases": ("worst_cases:WorstCasesKind", "A few examples that fool the net; robustfw evaluate keeps them."),
+}
+"""The kinds that robustfw's own commands keep: the module and class of each, which is imported when it is used."""
+
+
 @hookimpl
 def robustfw_register(add: Add) -> None:
-    """Offer the kinds of results that robustfw's own commands keep."""
-    from robustfw.results.audit import AuditKind
-    from robustfw.results.comparison import ComparisonKind
-    from robustfw.results.distinguishability import DistinguishabilityKind
-    from robustfw.results.evaluation import EvaluationKind
-    from robustfw.results.fooling import FoolingKind
-    from robustfw.results.lipschitz import LipschitzKind
+    """Offer the kinds of results that robustfw brings."""
     from robustfw.results.pictures import PicturesKind
-    from robustfw.results.sweep import SweepKind
-    from robustfw.results.transfer import TransferKind
-    from robustfw.results.worst_cases import WorstCasesKind
 
-    add("audit", AuditKind)
-    add("comparison", ComparisonKind)
-    add("distinguishability", DistinguishabilityKind)
-    add("evaluation", EvaluationKind)
-    add("fooling", FoolingKind)
-    add("lipschitz", LipschitzKind)
-    add("pictures", PicturesKind)
-    add("sweep", SweepKind)
-    add("transfer", TransferKind)
-    add("worst-cases", WorstCasesKind)
+    add("pictures", PicturesKind)  # the class itself, which brings the interface with it
+    for name, (place, summary) in KINDS.items():
+        add(name, f"robustfw.results.{place}", kind="result", summary=summary)

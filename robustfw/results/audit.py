@@ -45,7 +45,7 @@ class AuditFields:
 @final
 @attrs.frozen
 class AuditKind(ResultKind):
-    """The masking checklist; `robustfw audit` keeps it."""
+    """The masking checklist; robustfw audit keeps it."""
 
     fields = AuditFields
     place = 50

@@ -44,7 +44,7 @@ class ComparisonFields:
 @final
 @attrs.frozen
 class ComparisonKind(ResultKind):
-    """Two nets on the same examples, by McNemar's exact test; `robustfw compare` keeps it."""
+    """Two nets on the same examples; robustfw compare keeps it."""
 
     fields = ComparisonFields
     place = 40

@@ -63,7 +63,7 @@ class DistinguishabilityFields:
 @final
 @attrs.frozen
 class DistinguishabilityKind(ResultKind):
-    """Bounds on how far from its boundary a classifier of two classes can be; `robustfw analyze` keeps it."""
+    """How far apart classes are; robustfw analyze keeps it."""
 
     fields = DistinguishabilityFields
     place = 60

@@ -85,7 +85,7 @@ class EvaluationFields:
 @final
 @attrs.frozen
 class EvaluationKind(ResultKind):
-    """Clean and robust accuracy on one split, by class; `robustfw evaluate` keeps it."""
+    """Clean and robust accuracy on one split; robustfw evaluate keeps it."""
 
     fields = EvaluationFields
     place = 10

@@ -57,7 +57,7 @@ class FoolingFields:
 @final
 @attrs.frozen
 class FoolingKind(ResultKind):
-    """Noise that a net takes for each class; `robustfw analyze` keeps it."""
+    """Noise that a net takes for each class; robustfw analyze keeps it."""
 
     fields = FoolingFields
     place = 70

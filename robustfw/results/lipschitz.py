@@ -66,7 +66,7 @@ class LipschitzFields:
 @final
 @attrs.frozen
 class LipschitzKind(ResultKind):
-    """Lipschitz constants of layers and net; `robustfw analyze` keeps it."""
+    """Lipschitz constants of layers and net; robustfw analyze keeps it."""
 
     fields = LipschitzFields
     place = 80

@@ -60,7 +60,7 @@ class SweepFields:
 @final
 @attrs.frozen
 class SweepKind(ResultKind):
-    """Accuracy at growing radii, and the smallest that fools the net; `robustfw sweep` keeps it."""
+    """Accuracy at growing radii; robustfw sweep keeps it."""
 
     fields = SweepFields
     place = 30

@@ -49,7 +49,7 @@ class TransferFields:
 @final
 @attrs.frozen
 class TransferKind(ResultKind):
-    """Accuracy on examples that were crafted against another net; `robustfw evaluate --on` keeps it."""
+    """Accuracy on another net's examples; robustfw evaluate --on keeps it."""
 
     fields = TransferFields
     place = 20

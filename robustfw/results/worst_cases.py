@@ -55,7 +55,7 @@ class WorstCasesFields:
 @final
 @attrs.frozen
 class WorstCasesKind(ResultKind):
-    """A few examples that fool the net; `robustfw evaluate` keeps them for the report."""
+    """A few examples that fool the net; robustfw evaluate keeps them."""
 
     fields = WorstCasesFields
     place = 0
