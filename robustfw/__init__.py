@@ -10,26 +10,38 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from robustfw.attack import Attack
+from robustfw.averaging import Averaging
 from robustfw.dataset import Dataset
 from robustfw.dataspec import DataSpec
 from robustfw.errors import DataError, PluginError, RobustfwError, RobustfwWarning, RunError, TrainingError, UsageError
 from robustfw.hookspecs import hookimpl
 from robustfw.interface import Interface
+from robustfw.loss import Loss
 from robustfw.model import Model
 from robustfw.objective import Objective, Penalty
 from robustfw.options import Ratio, knowing, learnt
 from robustfw.records import Epoch, Record, Step
+from robustfw.sampler import Sampler
+from robustfw.stateful import Stateful
+from robustfw.task import Task
 from robustfw.uncertainty import UncertaintySet
+from robustfw.update import Update
 
 if TYPE_CHECKING:
-    from robustfw.api import evaluate, load, make, train, worst_case
+    from robustfw.adversary import Adversary
+    from robustfw.api import WorstCases, evaluate, load, make, train, worst_case
+    from robustfw.batch import Batch
     from robustfw.problem import InnerProblem
     from robustfw.regions import Region
-    from robustfw.splits import Splits, TensorSplit
+    from robustfw.splits import Split, Splits, StreamedSplit, TensorSplit
+    from robustfw.threat import Threat
 
 __version__ = "0.1.0"
 
 _LAZY = {
+    "Adversary": "robustfw.adversary",
+    "Batch": "robustfw.batch",
+    "WorstCases": "robustfw.api",
     "evaluate": "robustfw.api",
     "load": "robustfw.api",
     "make": "robustfw.api",
@@ -37,18 +49,25 @@ _LAZY = {
     "worst_case": "robustfw.api",
     "InnerProblem": "robustfw.problem",
     "Region": "robustfw.regions",
+    "Split": "robustfw.splits",
     "Splits": "robustfw.splits",
+    "StreamedSplit": "robustfw.splits",
     "TensorSplit": "robustfw.splits",
+    "Threat": "robustfw.threat",
 }
 
 __all__ = [
+    "Adversary",
     "Attack",
+    "Averaging",
+    "Batch",
     "DataError",
     "DataSpec",
     "Dataset",
     "Epoch",
     "InnerProblem",
     "Interface",
+    "Loss",
     "Model",
     "Objective",
     "Penalty",
@@ -59,12 +78,20 @@ __all__ = [
     "RobustfwError",
     "RobustfwWarning",
     "RunError",
+    "Sampler",
+    "Split",
     "Splits",
+    "Stateful",
     "Step",
+    "StreamedSplit",
+    "Task",
     "TensorSplit",
+    "Threat",
     "TrainingError",
     "UncertaintySet",
+    "Update",
     "UsageError",
+    "WorstCases",
     "evaluate",
     "hookimpl",
     "knowing",

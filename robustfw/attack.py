@@ -24,6 +24,24 @@ class Attack(ABC):
         """The share of the exact maximum of a linear objective that is promised; the contract kit holds it to that."""
         return 0.9
 
+    @property
+    def stays_inside(self) -> bool:
+        """Whether every δ is a member of the region, which is then checked.
+
+        An attack for training may say that it is not: one that adds noise to a member, say. It cannot measure.
+        """
+        return True
+
+    @property
+    def couples_rows(self) -> bool:
+        """Whether the δ of a row depends on the other rows of the batch."""
+        return False
+
+    @property
+    def minimal(self) -> bool:
+        """Whether it looks for the nearest solved member: a problem without a goal gives it nothing to be near to."""
+        return False
+
     @abstractmethod
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """A member δ of ``problem.region``, one for each row, of the region's shape and dtype.

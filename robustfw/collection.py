@@ -13,13 +13,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from robustfw.bounds import Bounds
 from robustfw.errors import DataError, RunError
 from robustfw.evaluation.transfer import Examples
 from robustfw.files import json_bytes, write_whole
-from robustfw.inner import Bounds
 from robustfw.registry import Registry
-from robustfw.splits import Split
-from robustfw.uncertainty import UncertaintySet
+from robustfw.splits import Splits
+from robustfw.threat import Threat
 
 MANIFEST, EXAMPLES = "manifest.json", "examples.safetensors"
 ALTERED = "the collection was altered: craft it again"
@@ -58,11 +58,25 @@ class Collection:
     def bounds(self) -> Bounds:
         """The data range that the examples keep."""
         bounds = self.manifest["bounds"]
-        return None if bounds is None else (float(bounds[0]), float(bounds[1]))
+        if bounds is None:
+            return None
+        lower, upper = (tuple(map(float, end)) if isinstance(end, list) else float(end) for end in bounds)
+        return lower, upper
 
-    def uncertainties(self, known: Registry, train: Split) -> list[UncertaintySet]:
-        """The sets that the examples are from; ``train``: the training examples of the data that they belong to."""
-        return [known.make("uncertainty", part["uncertainty"]).fitted(train) for part in self.manifest["sets"]]
+    def threats(self, known: Registry, splits: Splits) -> list[Threat]:
+        """The sets that the examples are from, in their data range; ``splits``: the data that they belong to.
+
+        Raises:
+            DataError: the collection's range is not the data's.
+        """
+        if self.bounds != splits.spec.bounds:
+            raise DataError(
+                f"the collection in {self.path} keeps the range {self.bounds}, and the data has {splits.spec.bounds}: "
+                f"{ALTERED}"
+            )
+        sets = [known.make("uncertainty", part["uncertainty"]) for part in self.manifest["sets"]]
+        train = splits.learnable()
+        return [Threat(each, self.bounds).fitted(train) for each in sets]
 
     @classmethod
     def open(cls, path: Path) -> Collection:

@@ -2,20 +2,61 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import attrs
+
+from robustfw.task import Classification, Task
+
+Bound: TypeAlias = float | tuple[float, ...]
+"""One end of a range: a number for all values, or one for each feature or channel (the first axis of an example)."""
+
+
+def _read_bounds(bounds: Any) -> Any:
+    """Lists, as JSON has them, as tuples."""
+    if bounds is None:
+        return None
+    return tuple(tuple(end) if isinstance(end, list) else end for end in bounds)
 
 
 @attrs.frozen
 class DataSpec:
-    """Shape, classes, range, statistics and names; what a model is built from."""
+    """Shape, classes, range, statistics, names and task; what a model is built from."""
 
     shape: tuple[int, ...]
     """Shape of one example, channels first."""
     classes: int
-    bounds: tuple[float, float] | None = (0.0, 1.0)
-    """The closed range of every value, which perturbed examples keep; None where there is none."""
+    """How many classes or labels there are; of a regression, how many targets."""
+    bounds: tuple[Bound, Bound] | None = attrs.field(default=(0.0, 1.0), converter=_read_bounds)
+    """The closed range of the values, which perturbed examples keep: (lower, upper), each a number or one for each
+    feature or channel; None where there is none."""
     mean: tuple[float, ...] | None = None
-    """Mean per channel over the training examples, for a standardising layer; None: unknown."""
+    """Mean per feature or channel over the training examples, for a standardising layer; None: unknown."""
     std: tuple[float, ...] | None = None
     labels: tuple[str, ...] | None = None
     """Names of the classes, in their order."""
+    task: Task = Classification()
+    """What a target is, and when an output is wrong."""
+
+    @bounds.validator
+    def _check_bounds(self, _: object, bounds: tuple[Bound, Bound] | None) -> None:
+        if bounds is None:
+            return
+        if len(bounds) != 2:
+            raise ValueError("bounds are two, (lower, upper)")
+        for end in bounds:
+            if isinstance(end, tuple) and len(end) != self.shape[0]:
+                raise ValueError(
+                    f"bounds per feature are {self.shape[0]} numbers for the shape {self.shape}, not {len(end)}"
+                )
+        for low, high in zip(*(self._per_feature(end) for end in bounds), strict=True):
+            if not low <= high:
+                raise ValueError(f"bounds must ascend, not run from {low} to {high}")
+
+    def _per_feature(self, end: Bound) -> tuple[float, ...]:
+        return end if isinstance(end, tuple) else (end,) * (self.shape[0] if self.shape else 1)
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a net gives for an example, or for each of its pixels."""
+        return self.task.outputs(self.classes)

@@ -6,28 +6,30 @@ records may save it, stop there, and later go on as if nothing had happened.
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any
 
 import attrs
 import torch
 from torch import Tensor, nn
 
 from robustfw import parallel
-from robustfw.errors import TrainingError
+from robustfw.adversary import Adversary
+from robustfw.batch import Batch, without_synchronisation
+from robustfw.errors import DataError, TrainingError
 from robustfw.evaluation import evaluate
-from robustfw.inner import worst_case
 from robustfw.modes import half_precision
-from robustfw.objective import WorstCase
 from robustfw.overfitting import Diagnosis, Symptoms, diagnose, examine
 from robustfw.problem import Passes
+from robustfw.randomness import derived_seed, generator_for, global_randomness
 from robustfw.recipe import Recipe
 from robustfw.records import Epoch, Record, Step
-from robustfw.splits import Splits
-from robustfw.state import State, derived_seed, generator_for, global_randomness
-from robustfw.uncertainty import ScaledSet, UncertaintySet
+from robustfw.splits import Splits, StreamedSplit
+from robustfw.state import State
+from robustfw.threat import Threat
 
 EXAMINED = 500
 """Validation examples on which the symptoms of overfitting are looked for."""
@@ -48,13 +50,14 @@ def train(recipe: Recipe, splits: Splits, state: State) -> Generator[Record, Non
 
     Raises:
         TrainingError: the loss is not finite, or the overfitting detector was told to stop.
+        DataError: the training split gives fewer examples than it has.
     """
-    forward = forward_of(recipe, state)
-    net = parallel.wrapped(forward)
-    for _ in range(state.epoch, recipe.train.epochs):
-        start = time.perf_counter()
-        yield from _steps(recipe, splits, state, forward, net)
-        yield _finish_epoch(recipe, splits, state, start)
+    net = parallel.wrapped(forward_of(recipe, state))
+    with _inputs_copied(state.model, splits, state.total_loss.device):
+        for _ in range(state.epoch, recipe.train.epochs):
+            start = time.perf_counter()
+            yield from _steps(recipe, splits, state, net)
+            yield _finish_epoch(recipe, splits, state, start)
 
 
 def forward_of(recipe: Recipe, state: State) -> nn.Module:
@@ -65,36 +68,94 @@ def forward_of(recipe: Recipe, state: State) -> nn.Module:
     return compiled
 
 
-def _steps(recipe: Recipe, splits: Splits, state: State, forward: nn.Module, net: nn.Module) -> Iterator[Step]:
-    """The batches that are left of the epoch under way."""
-    options, device = recipe.train, state.total_loss.device
+@contextlib.contextmanager
+def _inputs_copied(model: nn.Module, splits: Splits, device: torch.device) -> Iterator[None]:
+    """Hand the net copies of its inputs while it trains, if it changes them in place: batches are used again."""
+    if not changes_inputs(model, splits, device):
+        yield
+        return
+    handle = model.register_forward_pre_hook(lambda _, inputs: tuple(_copy(each) for each in inputs))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _copy(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+def changes_inputs(model: nn.Module, splits: Splits, device: torch.device) -> bool:
+    """Whether a forward pass of the net, in evaluation mode, writes into its input."""
+    from robustfw.modes import evaluating
+
+    split = splits.validation if len(splits.validation) else splits.train
+    x, _ = split.first_examples(2) if isinstance(split, StreamedSplit) else next(split.first(2).in_order(2, device))
+    x = x.to(device)
+    before = x._version
+    with evaluating(model), torch.no_grad():
+        model(x)
+    return x._version != before
+
+
+def _batches(
+    recipe: Recipe, splits: Splits, state: State, batches: int
+) -> Iterator[tuple[Tensor, Tensor, Mapping[str, Tensor]]]:
+    """The batches that are left of the epoch under way: this process's x and y, and what else is known of them."""
+    options, device, split = recipe.train, state.total_loss.device, splits.train
+    if isinstance(split, StreamedSplit):
+        share = parallel.rank(), parallel.world()
+        for x, y in split.epoch(state.epoch, options.seed, options.batch_size, state.batch, share):
+            yield x.to(device), y.to(device), {}
+        return
+    order = options.sampler.order(split, generator_for(options.seed, "order", state.epoch), state.epoch)
+    left = [parallel.share(rows) for rows in order.split(options.batch_size)[state.batch : batches]]
+    for rows, (x, y) in zip(left, split.batches(iter(left), device), strict=False):
+        if len(x) != len(rows) or len(y) != len(rows):
+            raise DataError(f"the training split gave {len(x)} examples and {len(y)} targets for {len(rows)} indices")
+        meta = {"index": rows, **split.metadata(rows)}
+        yield x, y, {name: values.to(device, non_blocking=True) for name, values in meta.items()}
+
+
+def _steps(recipe: Recipe, splits: Splits, state: State, net: nn.Module) -> Iterator[Step]:
+    """The updates that are left of the epoch under way."""
+    options, device, task = recipe.train, state.total_loss.device, splits.spec.task
     batches = updates_per_epoch(len(splits.train), options.batch_size)
-    order = torch.randperm(len(splits.train), generator=generator_for(options.seed, "order", state.epoch))
-    left = order.split(options.batch_size)[state.batch : batches]
-    for x, y in splits.train.batches(map(parallel.share, left), device):
+    for x, y, meta in _batches(recipe, splits, state, batches):
+        if state.batch == batches:  # a stream may have more
+            break
         here = (state.epoch, state.batch, parallel.rank())
         if splits.augment is not None:
             x = splits.augment(x, generator_for(options.seed, "augment", *here), state.epoch)
-        ask = functools.partial(
-            worst_case,
-            forward,
+        epochs = state.epoch + (state.batch + 1) / batches
+        threat = _grown(recipe, Threat(recipe.uncertainty, splits.spec.bounds), epochs)
+        generator = generator_for(options.seed, "attack", *here)
+        batch = Batch(
+            net,
             x,
-            y,
-            uncertainty=_grown(recipe, state.epoch + (state.batch + 1) / batches),
-            attack=recipe.attack,
-            bounds=splits.spec.bounds,
-            generator=generator_for(options.seed, "attack", *here),
-            mode=options.ascent_mode,
+            task.targets(y),
+            Adversary(threat, recipe.attack, generator, task, options.loss),
+            task,
+            progress=epochs / options.epochs,
+            epoch=state.epoch + 1,
+            meta=meta,
             passes=state.passes,
+            mode=options.ascent_mode,
             checked=not _looks(device, state.batch),
+            trusted=state.batch > 0,
         )
         with global_randomness(device, derived_seed(options.seed, "layers", *here)):
-            loss = update(recipe, state, net, x, y, ask)
+            loss = update(recipe, state, batch)
         state.batch += 1
         state.total_loss += loss
         if _looks(device, state.batch) or state.batch == batches:
             _check_finite(state, batches)
         yield Step(state.epoch + 1, state.batch, batches, loss, state.learning_rate)
+    if state.batch < batches:
+        raise DataError(
+            f"the training split gave {state.batch} of the {batches} batches that {len(splits.train)} examples make: "
+            "its length is not how many examples it has"
+        )
 
 
 def _looks(device: torch.device, batch: int) -> bool:
@@ -102,30 +163,77 @@ def _looks(device: torch.device, batch: int) -> bool:
     return device.type == "cpu" or batch % CHECK_EVERY == 0
 
 
-def update(recipe: Recipe, state: State, net: nn.Module, x: Tensor, y: Tensor, ask: WorstCase) -> Tensor:
+@attrs.frozen(eq=False)
+class _Turn:
+    """What an update works with (`robustfw.update.Turn`)."""
+
+    recipe: Recipe
+    state: State
+    batch: Batch
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        return self.state.optimizer
+
+    def loss(self, batch: Batch | None = None) -> Tensor:
+        batch = self.batch if batch is None else batch
+        with half_precision(batch.x.device, enabled=self.recipe.train.precision == "bf16"):
+            values = self.recipe.objective(batch.net, batch.x, batch.y, batch)  # type: ignore[arg-type]  # a module here
+            return values.mean()
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+    def clear(self) -> None:
+        self.state.optimizer.zero_grad(set_to_none=True)
+
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+        clip = self.recipe.train.clip
+        if closure is None:
+            self._clip(clip)
+            self.state.optimizer.step()
+            return None
+
+        def clipped() -> Tensor:
+            loss = closure()
+            self._clip(clip)
+            return loss
+
+        step: Any = self.state.optimizer.step  # torch says that a closure gives a float, and takes a tensor
+        loss: Tensor | None = step(clipped)
+        return loss
+
+    def _clip(self, clip: float | None) -> None:
+        if clip is not None:
+            nn.utils.clip_grad_norm_(self.state.model.parameters(), clip)
+
+    def parts(self, count: int) -> Iterator[tuple[Batch, float]]:
+        rows = [part for part in torch.arange(len(self.batch)).tensor_split(count) if len(part)]
+        for number, part in enumerate(rows):
+            last = number == len(rows) - 1
+            chunk = self.batch[slice(int(part[0]), int(part[-1]) + 1)]
+            with contextlib.nullcontext() if last else without_synchronisation(self.batch.net):
+                yield chunk, len(part) / len(self.batch)
+
+
+def update(recipe: Recipe, state: State, batch: Batch) -> Tensor:
     """One descent step for θ at the worst cases that the objective asks for; the mean loss, detached.
 
     Danskin's theorem: the gradient of a maximum is the gradient at the maximizer, held fixed.
     """
-    options = recipe.train
-    net.train()
-    with half_precision(x.device, enabled=options.precision == "bf16"):
-        loss = recipe.objective(net, x, y, ask).mean()
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    if options.clip is not None:
-        nn.utils.clip_grad_norm_(state.model.parameters(), options.clip)
-    state.optimizer.step()
+    batch.net.train()  # type: ignore[attr-defined]  # a module here
+    loss = recipe.train.update(_Turn(recipe, state, batch))
     state.scheduler.step()
-    if state.average is not None:
-        state.average.update_parameters(state.model)
+    averages = recipe.train.averages
+    if averages is not None and state.average is not None:
+        averages.update(state.average, state.model, batch.progress)
     return loss.detach()
 
 
-def _grown(recipe: Recipe, epochs: float) -> UncertaintySet:
-    """𝒰, or as much of it as the warm-up allows after so many epochs."""
+def _grown(recipe: Recipe, threat: Threat, epochs: float) -> Threat:
+    """The threat, or as much of it as the warm-up allows after so many epochs."""
     warmup = recipe.train.radius_warmup
-    return ScaledSet(recipe.uncertainty, epochs / warmup) if epochs < warmup else recipe.uncertainty
+    return threat.scaled(epochs / warmup) if epochs < warmup else threat
 
 
 def _check_finite(state: State, batches: int) -> None:
@@ -139,12 +247,17 @@ def _check_finite(state: State, batches: int) -> None:
 
 def _finish_epoch(recipe: Recipe, splits: Splits, state: State, start: float) -> Epoch:
     """Validate, look for overfitting, count the epoch."""
-    batches, passes, ignored = state.batch, state.passes, recipe.train.on_overfitting == "ignore"
+    batches, ignored = state.batch, recipe.train.on_overfitting == "ignore"
+    _finish_average(recipe, splits, state)
+    device = state.total_loss.device
+    counted = torch.tensor([state.passes.forward, state.passes.backward], dtype=torch.float64).to(device)
+    passes = float(parallel.summed(counted).sum())
     loss = float(parallel.summed(state.total_loss / batches / parallel.world()))
-    found = _validate(recipe, splits, state, attacked=passes.forward > 0)
-    best = not found.robust_accuracy <= state.best_accuracy and (ignored or not found.diagnosis.overfitted)
+    found = _validate(recipe, splits, state)
+    better = state.is_best(found.robust_accuracy, found.clean_accuracy, loss)
+    best = better and (ignored or not found.diagnosis.overfitted)
     if best:
-        state.best_accuracy = found.robust_accuracy
+        state.keep_best(found.robust_accuracy, found.clean_accuracy, loss)
     state.smallest_gap = min(state.smallest_gap, found.diagnosis.gap)
     warnings = () if ignored else found.diagnosis.warnings + _react(recipe, state, found.diagnosis, best=best)
     state.epoch, state.batch, state.passes = state.epoch + 1, 0, Passes()
@@ -159,12 +272,28 @@ def _finish_epoch(recipe: Recipe, splits: Splits, state: State, start: float) ->
         attacked=found.attacked,
         gradient_alignment=found.symptoms.gradient_alignment,
         learning_rate=state.learning_rate,
-        passes_per_example=(passes.forward + passes.backward) / (batches * recipe.train.batch_size),
+        passes_per_example=passes / (batches * recipe.train.batch_size),
         seconds=time.perf_counter() - start,
         best=best,
         warnings=warnings,
-        model=state.evaluated,
+        model=state.evaluated.eval(),
+        best_weights=state.best,
     )
+
+
+def _finish_average(recipe: Recipe, splits: Splits, state: State) -> None:
+    """Whatever an average needs before it is evaluated, batch norm's statistics for instance."""
+    averages, device = recipe.train.averages, state.total_loss.device
+    if averages is None or state.average is None:
+        return
+    split, size = splits.train, recipe.train.batch_size
+    if isinstance(split, StreamedSplit):
+        batches: Iterator[Tensor] = (
+            x.to(device) for x, _ in split.epoch(state.epoch, recipe.train.seed, size, 0, (0, 1))
+        )
+    else:
+        batches = (x for x, _ in split.in_order(size, device))
+    averages.finish(state.average, batches)
 
 
 @attrs.frozen
@@ -176,35 +305,31 @@ class _Validation:
     diagnosis: Diagnosis
 
 
-def _validate(recipe: Recipe, splits: Splits, state: State, *, attacked: bool) -> _Validation:
+def _validate(recipe: Recipe, splits: Splits, state: State) -> _Validation:
     """Accuracies over all processes, so that all of them decide alike; not a number where nothing is held out."""
-    options, device = recipe.train, state.total_loss.device
+    options, device, spec = recipe.train, state.total_loss.device, splits.spec
     count, nothing = min(options.validation_examples, len(splits.validation)), Symptoms(math.nan, math.nan)
     rows = parallel.share(torch.arange(count))
     split = splits.validation.subset(rows)
     if count < parallel.world():  # a process without a row could not take part
         return _Validation(0, math.nan, math.nan, nothing, diagnose(nothing, 0, 0, smallest_gap=1, limit=1))
+    threat = Threat(recipe.uncertainty, spec.bounds)
     evaluation = evaluate(
         state.evaluated,
         split,
-        uncertainty=recipe.uncertainty,
+        threat=threat,
         attacks=[options.validation_attack or recipe.attack],
-        classes=splits.spec.classes,
-        bounds=splits.spec.bounds,
+        classes=spec.classes,
+        task=spec.task,
+        loss=options.loss,
         seed=derived_seed(options.seed, "validation"),
     )
     symptoms = nothing
-    if attacked:
+    if recipe.objective.attacks:
         x, y = next(split.in_order(EXAMINED, device))
-        symptoms = examine(
-            state.evaluated,
-            x,
-            y,
-            uncertainty=recipe.uncertainty,
-            attack=recipe.attack,
-            bounds=splits.spec.bounds,
-            generator=generator_for(options.seed, "symptoms"),
-        )
+        generator = generator_for(options.seed, "symptoms")
+        adversary = Adversary(threat, recipe.attack, generator, spec.task, options.loss)
+        symptoms = examine(state.evaluated, x, spec.task.targets(y), adversary, spec.task)
     local = torch.tensor(
         [len(rows), evaluation.correct, evaluation.robust, symptoms.attack_accuracy, symptoms.gradient_alignment],
         dtype=torch.float64,

@@ -1,24 +1,36 @@
-"""The inner maximum: the model frozen, the set within the data range, and the one function that solves a batch."""
+"""The inner maximum: the model frozen, and the one function that solves a batch."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Literal, TypeAlias
+import functools
+import threading
+import types
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from robustfw import losses
-from robustfw.attack import Attack
-from robustfw.errors import DataError, PluginError
+from robustfw.adversary import Adversary
+from robustfw.errors import DataError
 from robustfw.modes import modes_kept, switch_to_evaluation
-from robustfw.problem import Forward, InnerProblem, Passes
-from robustfw.regions import Region
-from robustfw.uncertainty import UncertaintySet
+from robustfw.problem import Goal, Passes
 
 AscentMode: TypeAlias = Literal["eval", "train"]
-Bounds: TypeAlias = tuple[float, float] | None
+
+_LOCKS: weakref.WeakKeyDictionary[nn.Module, Any] = weakref.WeakKeyDictionary()
+_LOCKS_LOCK = threading.Lock()
+DEPTH = 4
+"""How many callables within callables are searched for nets."""
+
+
+def _lock_of(model: nn.Module) -> Any:
+    """One lock per net: its flags are everybody's, so that threads attack it one after the other."""
+    with _LOCKS_LOCK:
+        return _LOCKS.setdefault(model, threading.RLock())
 
 
 @contextlib.contextmanager
@@ -26,108 +38,148 @@ def frozen(model: nn.Module, mode: AscentMode = "eval") -> Iterator[None]:
     """The model as the ascent needs it: no parameter asks for a gradient, and everything is put back afterwards.
 
     "eval" puts all modules in evaluation mode; "train" leaves each module's flag as it is and takes back what
-    the ascent writes into buffers (batch norm's running statistics). Parameters' ``.grad`` is not touched.
+    the ascent writes into buffers (batch norm's running statistics). Parameters' ``.grad`` is not touched. Another
+    thread that freezes the same net waits. Inside, gradients can be taken, also within ``torch.inference_mode``.
     """
     modules = list(model.modules())
-    parameters = [p for m in modules for p in m._parameters.values() if p is not None and p.requires_grad]
-    kept = [(buffer, buffer.clone()) for buffer in model.buffers()] if mode == "train" else []
+    unsynchronised = model.no_sync() if isinstance(model, DistributedDataParallel) else contextlib.nullcontext()
+    with _lock_of(model), torch.inference_mode(mode=False), unsynchronised:
+        parameters = [p for m in modules for p in m._parameters.values() if p is not None and p.requires_grad]
+        kept = [(buffer, buffer.clone()) for buffer in model.buffers()] if mode == "train" else []
+        try:
+            for parameter in parameters:
+                parameter.requires_grad_(False)
+            with modes_kept(modules):
+                if mode == "eval":
+                    switch_to_evaluation(model, modules)
+                yield
+        finally:
+            for parameter in parameters:
+                parameter.requires_grad_(True)
+            with torch.no_grad():
+                for buffer, before in kept:
+                    buffer.copy_(before)
+
+
+@contextlib.contextmanager
+def all_frozen(models: list[nn.Module], mode: AscentMode = "eval") -> Iterator[None]:
+    """Several models, each `frozen`, always in the same order."""
+    with contextlib.ExitStack() as stack:
+        for model in models:
+            stack.enter_context(frozen(model, mode))
+        yield
+
+
+def nets_within(forward: object, depth: int = DEPTH) -> list[nn.Module]:
+    """The nets that a callable holds: in closure, defaults, partial arguments, attributes, globals that it names."""
+    if isinstance(forward, nn.Module):
+        return [forward]
+    if depth == 0:
+        return []
+    found: dict[int, nn.Module] = {}
+    for part in _parts(forward):
+        for net in nets_within(part, depth - 1):
+            found[id(net)] = net
+    return list(found.values())
+
+
+def _parts(value: object) -> list[object]:
+    """What a callable or a container refers to directly."""
+    if isinstance(value, functools.partial):
+        return [value.func, *value.args, *value.keywords.values()]
+    if isinstance(value, types.MethodType):
+        return [value.__self__, value.__func__]
+    if isinstance(value, types.FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
+        named = [value.__globals__[name] for name in value.__code__.co_names if name in value.__globals__]
+        defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+        return [*cells, *(each for each in named if not isinstance(each, types.ModuleType)), *defaults]
+    if isinstance(value, list | tuple):
+        return list(value)
+    if isinstance(value, dict):
+        return list(value.values())
+    if callable(value) and not isinstance(value, type) and hasattr(value, "__dict__"):
+        return list(vars(value).values())
+    return []
+
+
+def _is_filled(cell: types.CellType) -> bool:
     try:
-        for parameter in parameters:
-            parameter.requires_grad_(False)
-        with modes_kept(modules):
-            if mode == "eval":
-                switch_to_evaluation(model, modules)
-            yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-        with torch.no_grad():
-            for buffer, before in kept:
-                buffer.copy_(before)
+        _ = cell.cell_contents
+    except ValueError:
+        return False
+    return True
 
 
-def region_at(x: Tensor, uncertainty: UncertaintySet, bounds: Bounds, *, checked: bool = False) -> Region:
-    """𝒰(x), within the data range: {δ ∈ 𝒰(x) : lower ≤ x + δ ≤ upper}. ``checked``: x is known to keep its bounds."""
-    if not checked:
-        check_range(x, bounds)
-    return within_range(uncertainty.at(x), x, bounds)
+def hides_parameters(outputs: Tensor) -> bool:
+    """Whether outputs depend on a parameter that asks for a gradient: of a net that was not frozen."""
+    pending, seen = [outputs.grad_fn], set[Any]()
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if isinstance(getattr(node, "variable", None), nn.Parameter):
+            return True
+        pending += [following for following, _ in node.next_functions]
+    return False
 
 
-def within_range(region: Region, x: Tensor, bounds: Bounds) -> Region:
-    """The members that leave x + δ in the data range."""
-    if bounds is None:
-        return region
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))  # 1 − x rounds in half precision
-    return region.within(bounds[0] - wide, bounds[1] - wide)
+def check_type(net: object, x: Tensor) -> None:
+    """Raise a `DataError` where x is of another floating-point type than the parameters of a net.
 
-
-def check_range(x: Tensor, bounds: Bounds) -> None:
-    """Raise a `DataError` unless x is floating point and within its bounds."""
-    if not x.is_floating_point():
-        raise DataError(
-            f"x is {str(x.dtype).removeprefix('torch.')}: give floats in the data's range (x.float() / 255)"
-        )
-    if bounds is None or not x.numel():
+    A half-precision context (``torch.autocast``) casts by itself.
+    """
+    if not isinstance(net, nn.Module) or torch.is_autocast_enabled(x.device.type):
         return
-    low, high = (float(extreme) for extreme in x.aminmax())
-    if not (bounds[0] <= low and high <= bounds[1]):
-        raise DataError(
-            f"x ranges over [{low:.4g}, {high:.4g}], outside its bounds [{bounds[0]:g}, {bounds[1]:g}]: "
-            "standardisation belongs into the model; rescale x or give other bounds"
-        )
+    kind = next((p.dtype for p in net.parameters() if p.is_floating_point()), x.dtype)
+    if kind != x.dtype and x.is_floating_point():
+        given, wanted = (str(dtype).removeprefix("torch.") for dtype in (x.dtype, kind))
+        raise DataError(f"x is {given} and the net is {wanted}: give x.to(torch.{wanted}), or net.to(torch.{given})")
+
+
+def ordinary(tensor: Tensor) -> Tensor:
+    """A tensor that autograd takes: a copy of one that ``torch.inference_mode`` made."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def worst_case(
-    model: nn.Module | Forward,
+    net: Callable[[Tensor], Tensor],
     x: Tensor,
     y: Tensor,
+    adversary: Adversary,
     *,
-    uncertainty: UncertaintySet,
-    attack: Attack,
-    bounds: Bounds = (0.0, 1.0),
-    loss: losses.Loss = losses.cross_entropy,
-    generator: torch.Generator | None = None,
     mode: AscentMode = "eval",
+    goal: Goal | None = None,
+    start: Tensor | None = None,
     passes: Passes | None = None,
+    meta: Mapping[str, Tensor] | None = None,
     checked: bool = False,
+    trusted: bool = False,
 ) -> Tensor:
-    """x̃ = x + argmax_{δ ∈ 𝒰(x)} loss(model(x + δ), y), as far as the attack finds it; detached.
+    """x̃ = x + argmax_{δ ∈ 𝒰(x)} loss(net(x + δ), y), as far as the attack finds it; detached.
 
-    The model comes back as it was: parameters, their ``.grad``, buffers and training flags.
+    The net comes back as it was: parameters, their ``.grad``, buffers and training flags.
 
     Args:
-        model: logits (batch, classes) of x (batch, *shape); a module is frozen meanwhile (see `frozen`).
-        bounds: the data range, which x̃ keeps; None where there is none.
-        generator: the source of all randomness; without one, a fresh one with seed 0.
+        net: outputs of x (batch, *shape); a module is frozen meanwhile (see `frozen`), a function is not.
+        x: examples (batch, *shape).
+        y: targets in the form of the adversary's task.
+        adversary: what is tried, and within which threat.
         mode: "eval", or "train" for batch norm and dropout as in training during the ascent.
+        goal: what solves a row; None: nothing does.
+        start: members that an iterated attack begins at.
         passes: counts the work done.
-        checked: x is known to be within bounds; to look costs a wait for the device.
+        meta: what else is known of each row.
+        checked: x is known to be finite and within bounds; to look costs a wait for the device.
+        trusted: that δ is a member is not checked; to look costs a pass over δ.
 
     Raises:
         DataError: x is not floating point, or not within bounds.
-        PluginError: the attack returned something of another shape or type.
+        PluginError: the attack returned something of another shape or type, or left the set.
     """
     x = x.detach()
-    region = region_at(x, uncertainty, bounds, checked=checked)
-    problem = InnerProblem(model, loss, x, y, region, passes=passes or Passes())
-    with frozen(model, mode) if isinstance(model, nn.Module) else contextlib.nullcontext():
-        delta = maximized(attack, problem, generator or torch.Generator().manual_seed(0))
-    return applied(region, x, delta, bounds)
-
-
-def maximized(attack: Attack, problem: InnerProblem, generator: torch.Generator) -> Tensor:
-    """The attack's δ, detached and checked for form."""
-    delta = attack.maximize(problem, generator).detach()
-    like = problem.region.like
-    if delta.shape != like.shape or delta.dtype != like.dtype:
-        raise PluginError(
-            f"{type(attack).__name__} returned {tuple(delta.shape)} {delta.dtype} for perturbations "
-            f"of {tuple(like.shape)} {like.dtype}"
-        )
-    return delta
-
-
-def applied(region: Region, x: Tensor, delta: Tensor, bounds: Bounds) -> Tensor:
-    """x̃; the clamp only takes back the last bit that rounding x + δ may add to a member of the region."""
-    moved = region.apply(x, delta)
-    return moved if bounds is None else moved.clamp(*bounds)
+    with frozen(net, mode) if isinstance(net, nn.Module) else contextlib.nullcontext():
+        problem = adversary.problem(net, x, y, goal=goal, start=start, passes=passes, meta=meta, checked=checked)
+        delta = adversary.maximize(problem, trusted=trusted)
+        return adversary.threat.apply(problem.region, x, delta)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import attrs
-import torch
 from torch import Tensor, nn
 
-from robustfw import losses
-from robustfw.attack import Attack
-from robustfw.inner import Bounds, applied, frozen, maximized, region_at
-from robustfw.problem import InnerProblem
+from robustfw.adversary import Adversary
+from robustfw.inner import frozen
 from robustfw.regions import inner_products, norms
-from robustfw.uncertainty import UncertaintySet
+from robustfw.task import Task
 
 TOLERATED_GAP = 0.1
 """A lead of the training attack's accuracy that is normal where it is a single step."""
@@ -27,27 +24,35 @@ class Symptoms:
     """Mean cosine between ∇ₓJ at x and at a random member of 𝒰(x); it breaks down when the net overfits."""
 
 
-def examine(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    *,
-    uncertainty: UncertaintySet,
-    attack: Attack,
-    bounds: Bounds,
-    generator: torch.Generator,
-) -> Symptoms:
-    """The symptoms on one batch."""
-    region = region_at(x, uncertainty, bounds)
-    problem = InnerProblem(model, losses.cross_entropy, x, y, region)
+def examine(model: nn.Module, x: Tensor, y: Tensor, adversary: Adversary, task: Task) -> Symptoms:
+    """The symptoms on one batch.
+
+    Args:
+        model: outputs of x (batch, *shape).
+        x: held-out examples.
+        y: their targets in the form of the task.
+        adversary: the one that the net is trained against.
+        task: what the outputs are for.
+    """
     with frozen(model):
-        moved = applied(region, x, maximized(attack, problem, generator), bounds)
-        with torch.no_grad():
-            right = ~losses.misclassified(model(moved), y)
+        problem = adversary.problem(model, x, y)
+        region = problem.region
+        attempt = adversary.attempt(problem, judge=task.wrong)
         _, here = problem.value_and_grad(region.zero())
-        _, there = problem.value_and_grad(region.sample(generator))
-    cosine = inner_products(here, there) / (norms(here) * norms(there)).clamp(min=1e-30)
-    return Symptoms(float(right.float().mean()), float(cosine.mean()))
+        _, there = problem.value_and_grad(region.sample(adversary.generator))
+    return Symptoms(float((~attempt.wrong).float().mean()), float(_cosines(here, there).mean()))
+
+
+def _cosines(left: Tensor, right: Tensor) -> Tensor:
+    """cos of the angle between the rows, (batch,), however small they are; 0 where one of them is 0."""
+    left, right = (_with_unit_maximum(each.double().flatten(1)) for each in (left, right))
+    lengths = norms(left) * norms(right)
+    return inner_products(left, right) / lengths.where(lengths > 0, 1)
+
+
+def _with_unit_maximum(rows: Tensor) -> Tensor:
+    largest = rows.abs().amax(1, keepdim=True)
+    return rows / largest.where(largest > 0, 1)
 
 
 @attrs.frozen

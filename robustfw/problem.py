@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import attrs
@@ -16,7 +16,9 @@ from robustfw.errors import UsageError
 from robustfw.regions import Region
 
 Forward: TypeAlias = Callable[[Tensor], Tensor]
-"""x̃ of shape (batch, *shape) to logits (batch, classes)."""
+"""x̃ of shape (batch, *shape) to outputs in the form of the task, such as logits (batch, classes)."""
+Goal: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Outputs and targets to a mask (batch,): the rows that are solved."""
 
 
 @attrs.define
@@ -31,22 +33,25 @@ class Passes:
 class InnerProblem:
     """max_{δ ∈ region} J(forward(x + δ), y), one problem per row (eq. 10).
 
-    ``forward`` maps x̃ to logits and ``loss`` maps logits and y to losses, (batch,). With a ``goal`` (in evaluation: the
-    prediction is wrong) the value of a row that reaches it is ∞: nothing exceeds it, so the row is solved and an attack
-    may drop it. Gradients are those of the finite loss.
+    ``forward`` maps x̃ to outputs and ``loss`` maps outputs and y to losses, (batch,). With a ``goal`` (in evaluation:
+    the prediction is wrong) the value of a row that reaches it is ∞: nothing exceeds it, so the row is solved and an
+    attack may drop it. Gradients are those of the finite loss.
     """
 
     forward: Forward
-    loss: losses.Loss
+    loss: losses.LossFunction
     x: Tensor
     y: Tensor
     region: Region
-    goal: Callable[[Tensor, Tensor], Tensor] | None = None
+    goal: Goal | None = None
     passes: Passes = attrs.field(factory=Passes)
     start: Tensor | None = None
     """A member that an iterated attack begins at, instead of at one of its own choice: what was found elsewhere."""
     target: Tensor | None = None
     """Labels (batch,) to move towards: values are then −J(…, target), see `towards`."""
+    meta: Mapping[str, Tensor] = attrs.field(factory=dict)
+    """What else is known of each row, (batch, …) by name: in training ``index``, its place in the training split, and
+    what the split gives (`robustfw.splits.Split.metadata`), such as ``group``."""
     _found: list[tuple[Tensor, Tensor]] = attrs.field(factory=list, init=False, repr=False)
     """What `linearized` gave, once it was asked."""
 
@@ -62,9 +67,25 @@ class InnerProblem:
         """The problem of some of the rows; passes go on being counted together."""
         start = None if self.start is None else self.start[rows]
         target = None if self.target is None else self.target[rows]
-        some = attrs.evolve(self, x=self.x[rows], y=self.y[rows], region=self.region[rows], start=start, target=target)
+        some = attrs.evolve(
+            self,
+            x=self.x[rows],
+            y=self.y[rows],
+            region=self.region[rows],
+            start=start,
+            target=target,
+            meta={name: values[rows] for name, values in self.meta.items()},
+        )
         some._found.extend((values[rows], gradient[rows]) for values, gradient in self._found)
         return some
+
+    def with_loss(self, loss: losses.LossFunction) -> InnerProblem:
+        """The same rows under another J; what solves a row stays the same."""
+        return attrs.evolve(self, loss=loss)
+
+    def rows_left(self, value: Tensor) -> Tensor:
+        """Indices of the rows whose value, (batch,), can still rise: those that are not solved."""
+        return (~value.isposinf()).nonzero()[:, 0]
 
     def over(self, region: Region) -> InnerProblem:
         """The same rows over another set; what is known of J at x is kept, if both sets add δ to x."""
@@ -116,7 +137,8 @@ class InnerProblem:
     def linearized(self) -> tuple[Tensor, Tensor]:
         """`value_and_grad` at δ = 0, all that the fast method knows (eq. 11); asked again, it costs no pass."""
         if not self._found:
-            if self.region.additive:  # the gradient in δ is that in x, which need not be added to 0
+            if self.region.additive and self.region.like.shape == self.x.shape:
+                # the gradient in δ is that in x, which need not be added to 0
                 values, gradient, solved = self._differentiated(self.x, torch.clone)
             else:
                 values, gradient, solved = self.probe(self.region.zero())
@@ -133,7 +155,7 @@ class InnerProblem:
     def _differentiated(
         self, variable: Tensor, moved: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The same for whatever x̃ is a function of."""
+        """Loss, gradient and solved mask at x̃ = ``moved(variable)``, differentiated in ``variable``."""
         self.passes.forward += len(self)
         self.passes.backward += len(self)
         with torch.enable_grad():
@@ -162,7 +184,9 @@ class InnerProblem:
         return logits.detach(), values.detach(), torch.stack(gradients, 1)
 
     def _objective(self, logits: Tensor) -> Tensor:
-        return self.loss(logits, self.y) if self.target is None else -self.loss(logits, self.target)
+        values = self.loss(logits, self.y if self.target is None else self.target)
+        losses.check_per_example(values, len(self), self.loss)
+        return values if self.target is None else -values
 
     def _reached(self, logits: Tensor) -> Tensor | None:
         return None if self.goal is None else self.goal(logits, self.y)
@@ -176,7 +200,10 @@ def _gradient(values: Tensor, delta: Tensor, *, keep: bool = False) -> Tensor:
     """∇ Σ values; entries that are not finite count as 0. ``keep``: the graph is needed again."""
     if not values.requires_grad:  # nothing differentiable on the way: no direction to go, which evaluation reports
         return torch.zeros_like(delta)
-    (gradient,) = torch.autograd.grad(values, delta, torch.ones_like(values), retain_graph=keep)
+    found = torch.autograd.grad(values, delta, torch.ones_like(values), retain_graph=keep, allow_unused=True)
+    gradient: Tensor | None = found[0]
+    if gradient is None:  # what comes out does not follow from what goes in: the graph is cut on the way
+        return torch.zeros_like(delta)
     if gradient.device.type == "cpu" and math.isfinite(float(gradient.sum())):  # a look is less than a copy
         return gradient
     return gradient.nan_to_num(0, 0, 0)

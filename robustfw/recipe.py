@@ -9,12 +9,16 @@ import attrs
 from attrs.validators import ge, gt, in_, lt, optional
 
 from robustfw.attack import Attack
+from robustfw.averaging import Averaging, Ema
 from robustfw.dataset import Dataset
 from robustfw.errors import UsageError
+from robustfw.loss import Loss
 from robustfw.model import Model
 from robustfw.objective import Objective
 from robustfw.optim import OneCycle, Optimizer, Schedule, Sgd
+from robustfw.sampler import Sampler, Shuffled
 from robustfw.uncertainty import UncertaintySet
+from robustfw.update import Once, Update
 
 if TYPE_CHECKING:
     from robustfw.registry import Registry
@@ -37,17 +41,21 @@ class TrainOptions:
     epochs: Annotated[int, "passes over the training examples"] = attrs.field(default=20, validator=ge(1))
     batch_size: Annotated[int, "examples per update, over all processes"] = attrs.field(default=128, validator=ge(1))
     learning_rate: Annotated[float, "the optimizer's; a schedule's highest"] = attrs.field(default=0.1, validator=gt(0))
+    loss: Annotated[Loss | None, "spec of J, which training lowers and the attack raises; the task's if none"] = None
     optimizer: Annotated[Optimizer, "spec of an optimizer"] = attrs.field(factory=Sgd)
     schedule: Annotated[Schedule, "spec of a schedule"] = attrs.field(factory=OneCycle)
+    update: Annotated[Update, "spec: how a batch changes the parameters"] = attrs.field(factory=Once)
+    sampler: Annotated[Sampler, "spec: the order of an epoch's examples"] = attrs.field(factory=Shuffled)
     radius_warmup: Annotated[float, "epochs over which the set grows to its full size"] = attrs.field(
         default=0.0, validator=ge(0)
     )
     clip: Annotated[float | None, "largest norm of the parameters' gradient"] = attrs.field(
         default=None, validator=optional(gt(0))
     )
-    ema: Annotated[float, "decay of the averaged weights that are then evaluated, such as 0.999; 0: off"] = attrs.field(
+    ema: Annotated[float, "short for --averaging ema:decay=…, such as 0.999; 0: off"] = attrs.field(
         default=0.0, validator=[ge(0), lt(1)]
     )
+    averaging: Annotated[Averaging | None, "spec: averaged weights, which are then evaluated"] = None
     ascent_mode: Annotated[Literal["eval", "train"], "batch norm and dropout during the ascent"] = attrs.field(
         default="eval", validator=in_(("eval", "train"))
     )
@@ -73,6 +81,13 @@ class TrainOptions:
         default=None, validator=optional(ge(1))
     )
     seed: Annotated[int, "of initial weights, order, augmentation and attacks"] = 0
+
+    @property
+    def averages(self) -> Averaging | None:
+        """The averaging, whichever way it is given."""
+        if self.averaging is not None and self.ema:
+            raise UsageError("ema is short for an averaging: give one of the two")
+        return self.averaging or (Ema(self.ema) if self.ema else None)
 
 
 @attrs.frozen

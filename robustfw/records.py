@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
@@ -48,7 +50,20 @@ class Epoch:
     """Whether this is the highest robust accuracy so far."""
     warnings: tuple[str, ...]
     model: nn.Module = attrs.field(repr=False)
-    """The live net (its average where there is one)."""
+    """The net that counts, as it is after this epoch (its average where there is one), in evaluation mode. It is the
+    live one: the next update changes it, and puts it in training mode."""
+    best_weights: Mapping[str, Tensor] = attrs.field(factory=dict, repr=False)
+    """The weights of the best epoch so far; what `robustfw.load` and the commands evaluate."""
+
+    def best_model(self) -> nn.Module:
+        """A copy of the net with the weights of the best epoch so far, in evaluation mode.
+
+        Where no epoch counts as the best, since all were overfitted, it has the weights as they are.
+        """
+        model = copy.deepcopy(self.model)
+        if self.best_weights:
+            model.load_state_dict(dict(self.best_weights), strict=False)
+        return model.eval()
 
 
 Record: TypeAlias = Step | Epoch

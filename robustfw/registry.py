@@ -15,14 +15,19 @@ import pluggy
 from robustfw import hookspecs, names, options
 from robustfw.arrays import Array
 from robustfw.attack import Attack
+from robustfw.averaging import Averaging
 from robustfw.dataset import Dataset
 from robustfw.entries import Broken, Entry, Offers
 from robustfw.errors import UsageError
 from robustfw.interface import interface_of
+from robustfw.loss import Loss
 from robustfw.model import Model
 from robustfw.objective import Combined, Objective, combined
 from robustfw.optim import Optimizer, Schedule
+from robustfw.sampler import Sampler
+from robustfw.task import Task
 from robustfw.uncertainty import UncertaintySet
+from robustfw.update import Update
 
 KINDS: dict[str, type] = {
     "uncertainty": UncertaintySet,
@@ -30,10 +35,15 @@ KINDS: dict[str, type] = {
     "objective": Objective,
     "model": Model,
     "dataset": Dataset,
+    "loss": Loss,
+    "task": Task,
     "optimizer": Optimizer,
     "schedule": Schedule,
+    "update": Update,
+    "sampler": Sampler,
+    "averaging": Averaging,
 }
-"""The five interfaces of the formula, and the engine's own two; plugins may bring more (`robustfw.Interface`)."""
+"""The interfaces of the formula, and the engine's own; plugins may bring more (`robustfw.Interface`)."""
 
 
 class Registry:

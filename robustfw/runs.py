@@ -192,7 +192,7 @@ class Run:
         return evaluated_weights(tensors) if name == "last" else tensors
 
     def _append(self, record: Epoch) -> None:
-        values = attrs.asdict(record, filter=attrs.filters.exclude("model"))
+        values = attrs.asdict(record, filter=attrs.filters.exclude("model", "best_weights"))
         try:
             with self.metrics_path.open("ab") as file:
                 file.write(json.dumps(plain(values), ensure_ascii=False).encode() + b"\n")

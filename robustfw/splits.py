@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias, final
 
 import attrs
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from torch.utils.data import Dataset as TorchDataset
 
+from robustfw.bounds import check_range
 from robustfw.dataspec import DataSpec
 from robustfw.errors import DataError
 from robustfw.losses import UNLABELLED
@@ -20,12 +21,18 @@ from robustfw.losses import UNLABELLED
 Batch: TypeAlias = tuple[Tensor, Tensor]
 LABELLED_SHARE = 0.2
 """Of a training epoch, where only some examples have a label and nobody says how often these are repeated."""
+LEARNT_FROM = 5000
+"""Examples of a stream that are shown to what learns from data before the training."""
 Augment: TypeAlias = Callable[[Tensor, torch.Generator, int], Tensor]
 """(x, generator, epoch from 0) ↦ x of the same shape and range; on whole batches."""
 
 
 class Split(ABC):
-    """Examples that batches can be cut from by index."""
+    """Examples that batches can be cut from by index, in any order and any number of times.
+
+    Rows of x and y belong together; the same index gives the same example each time. Targets are what the data's task
+    takes (`robustfw.task`). The laws of a data set (`robustfw.testing`) hold splits to this.
+    """
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -42,6 +49,13 @@ class Split(ABC):
     def subset(self, indices: Tensor) -> Split:
         """Some of the examples, in the order of the indices."""
 
+    def metadata(self, indices: Tensor) -> dict[str, Tensor]:
+        """What else is known of the examples at these indices, (len(indices), …) by name, such as ``group``.
+
+        Objectives and attacks get it as ``batch.meta`` and ``problem.meta``, on the net's device.
+        """
+        return {}
+
     def in_order(self, size: int, device: torch.device | str = "cpu") -> Iterator[Batch]:
         """All examples once, in batches of ``size``."""
         return self.batches(torch.arange(len(self)).split(size), device)
@@ -51,13 +65,63 @@ class Split(ABC):
         return self if n is None or n >= len(self) else self.subset(torch.arange(n))
 
 
+class StreamedSplit(ABC):
+    """Training examples that come in an order of their own, once through for each epoch.
+
+    Files that are read one after the other, a database, a simulator. For training alone: what is measured must be
+    there by index (`Split`).
+    """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many examples are an epoch."""
+
+    @abstractmethod
+    def epoch(self, epoch: int, seed: int, batch_size: int, skip: int, share: tuple[int, int]) -> Iterator[Batch]:
+        """The batches of an epoch.
+
+        Args:
+            epoch: from 0.
+            seed: of the order, where that is random: the same seed and epoch give the same batches.
+            batch_size: examples in a batch, over all processes.
+            skip: batches at the start that are left out, as a training that goes on has been through them.
+            share: (rank, processes): of each batch, this process's part.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash that is the same wherever the data is the same."""
+
+    def first_examples(self, n: int) -> Batch:
+        """About n examples of the first epoch, for parts that learn from data and for measurements at the start."""
+        return next(self.epoch(0, 0, n, 0, (0, 1)))
+
+
+def _as_tensor(values: Any) -> Tensor:
+    """Tensors as they are; what numpy has as a tensor on the same memory."""
+    return torch.as_tensor(values)
+
+
 @final
 @attrs.frozen(eq=False)
 class TensorSplit(Split):
-    """Examples as two tensors; uint8 is kept as it is and read as x/255."""
+    """Examples as two tensors; uint8 is kept as it is and read as x/255.
 
-    x: Tensor
-    y: Tensor
+    ``meta`` says more of each example, by name: ``TensorSplit(x, y, {"group": groups})``.
+
+    Raises:
+        DataError: x, y and meta are not of one length.
+    """
+
+    x: Tensor = attrs.field(converter=_as_tensor)
+    y: Tensor = attrs.field(converter=_as_tensor)
+    meta: Mapping[str, Tensor] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        lengths = {"x": len(self.x), "y": len(self.y)} | {name: len(each) for name, each in self.meta.items()}
+        if len(set(lengths.values())) > 1:
+            said = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+            raise DataError(f"examples and what belongs to them are not of one length: {said}")
 
     def __len__(self) -> int:
         return len(self.y)
@@ -70,15 +134,18 @@ class TensorSplit(Split):
             y = self.y.index_select(0, rows.to(self.y.device)).to(device)
             yield (x.float().div_(255) if x.dtype == torch.uint8 else x), y
 
+    def metadata(self, indices: Tensor) -> dict[str, Tensor]:
+        return {name: values[indices.to(values.device)] for name, values in self.meta.items()}
+
     def fingerprint(self) -> str:
         """SHA-256 over shape, type and bytes."""
         digest = hashlib.sha256(f"{tuple(self.x.shape)} {self.x.dtype}".encode())
-        for tensor in (self.x, self.y):
-            digest.update(tensor.cpu().contiguous().numpy().data)
+        for tensor in (self.x, self.y, *(self.meta[name] for name in sorted(self.meta))):
+            digest.update(tensor.detach().cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
     def subset(self, indices: Tensor) -> TensorSplit:
-        return TensorSplit(self.x[indices], self.y[indices])
+        return TensorSplit(self.x[indices], self.y[indices], self.metadata(indices))
 
 
 @final
@@ -113,7 +180,7 @@ class LoadedSplit(Split):
 class Splits:
     """What a data set loads: three splits, their spec, and an augmentation for training batches."""
 
-    train: Split
+    train: Split | StreamedSplit
     validation: Split
     test: Split
     spec: DataSpec
@@ -154,7 +221,13 @@ class Splits:
         if repeats is None:
             repeats = max(1, round(LABELLED_SHARE / (1 - LABELLED_SHARE) * others / max(1, len(labelled))))
         rows = torch.cat([torch.arange(len(y)), labelled.repeat(repeats - 1)])
-        return attrs.evolve(self, train=TensorSplit(self.train.x[rows], y[rows]))
+        return attrs.evolve(self, train=TensorSplit(self.train.x[rows], y[rows], self.train.metadata(rows)))
+
+    def learnable(self) -> Split:
+        """What parts that learn from data are shown: the training examples, or of a stream the first ones."""
+        if isinstance(self.train, StreamedSplit):
+            return TensorSplit(*self.train.first_examples(LEARNT_FROM))
+        return self.train
 
     def check(self) -> None:
         """Raise a `DataError` where tensors do not fit the spec: shape, range, labels.
@@ -189,22 +262,37 @@ def _stratified(y: Tensor, classes: int, count: int, generator: torch.Generator)
 
 
 def _check_tensors(name: str, split: TensorSplit, spec: DataSpec) -> None:
-    if tuple(split.x.shape[1:]) != spec.shape or len(split.x) != len(split.y):
-        raise DataError(
-            f"{name} examples have shape {tuple(split.x.shape)} with {len(split.y)} labels; "
-            f"the data set declares {spec.shape}"
-        )
-    if split.y.dtype != torch.int64:
-        raise DataError(f"{name} labels are {str(split.y.dtype).removeprefix('torch.')}: give int64 (y.long())")
-    lowest = UNLABELLED if name == "train" else 0
-    if int(split.y.min()) < lowest or int(split.y.max()) >= spec.classes:
-        raise DataError(
-            f"{name} labels run from {int(split.y.min())} to {int(split.y.max())}, outside 0 … {spec.classes - 1}"
-        )
+    if tuple(split.x.shape[1:]) != spec.shape:
+        raise DataError(f"{name} examples have shape {tuple(split.x.shape[1:])}; the data set declares {spec.shape}")
+    try:
+        targets = spec.task.targets(split.y)
+        spec.task.check(targets, spec.classes)
+        if spec.task.labelled and name != "train" and bool((targets == UNLABELLED).any()):
+            raise DataError("some examples have no label (−1), which only training examples may lack")
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
     scale = 255 if split.x.dtype == torch.uint8 else 1
-    low, high = (float(extreme) / scale for extreme in split.x.aminmax())
-    if spec.bounds is not None and not (spec.bounds[0] <= low and high <= spec.bounds[1]):
+    if spec.bounds is None and not split.x.is_floating_point():
+        return
+    _check_values(name, split.x, scale, spec)
+
+
+def _check_values(name: str, x: Tensor, scale: int, spec: DataSpec) -> None:
+    """Raise a `DataError` where values are not finite, or not within the declared range by more than rounding."""
+    if scale == 1:
+        try:
+            check_range(x, spec.bounds)
+        except DataError as error:
+            raise DataError(f"{name}: {error}: radii would be in the wrong unit") from error
+        return
+    low, high = (float(extreme) / scale for extreme in x.aminmax())
+    bounds = spec.bounds
+    if bounds is None:
+        return
+    lowest = min(bounds[0]) if isinstance(bounds[0], tuple) else bounds[0]
+    highest = max(bounds[1]) if isinstance(bounds[1], tuple) else bounds[1]
+    if not (lowest <= low and high <= highest):
         raise DataError(
             f"{name} values range over [{low:.4g}, {high:.4g}], outside the declared bounds "
-            f"[{spec.bounds[0]:g}, {spec.bounds[1]:g}]: radii would be in the wrong unit"
+            f"[{lowest:g}, {highest:g}]: radii would be in the wrong unit"
         )

@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-from collections.abc import Callable, Iterator
+import math
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
+from robustfw.errors import PluginError, RobustfwWarning
 from robustfw.problem import Passes
+from robustfw.randomness import derived_seed, global_randomness
 from robustfw.recipe import TrainOptions
-
-
-def derived_seed(seed: int, *stream: object) -> int:
-    """A seed for one use of randomness: neighbouring seeds and streams share nothing."""
-    name = "/".join(str(part) for part in (seed, *stream))
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
-
-
-def generator_for(seed: int, *stream: object) -> torch.Generator:
-    """A fresh generator for one use, such as ("attack", epoch, batch, rank).
-
-    Every draw of a training is a function of the seed and of where it stands, so that there is no generator's state to
-    keep, and a resumed run draws what the uninterrupted one did.
-    """
-    return torch.Generator().manual_seed(derived_seed(seed, *stream))
-
-
-@contextlib.contextmanager
-def global_randomness(device: torch.device, seed: int) -> Iterator[None]:
-    """torch's global generators, which dropout and initial weights draw from: seeded inside, the caller's outside."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        # Not torch.manual_seed, which keeps a note, with the stack, for accelerators that nobody has begun to use.
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            torch.cuda.manual_seed(seed)
-        elif device.type == "mps":
-            torch.mps.manual_seed(seed)
-        yield
+from robustfw.stateful import Stateful
 
 
 @attrs.define(eq=False)
@@ -67,6 +42,14 @@ class State:
     """Smallest lead so far of the training attack's accuracy over the validation attack's."""
     good: dict[str, Tensor] = attrs.field(factory=dict)
     """Weights to roll back to."""
+    best_clean: float = -1.0
+    """Clean validation accuracy of the best epoch, which decides among epochs of the same robust accuracy."""
+    best_loss: float = math.inf
+    """Its training loss, which decides among epochs that are alike in both."""
+    best: dict[str, Tensor] = attrs.field(factory=dict)
+    """The weights of the best epoch; a run directory has them in a file of their own."""
+    parts: Mapping[str, Stateful] = attrs.field(factory=dict)
+    """Parts of the recipe that remember, by the way to each; what they know is a part of this state."""
 
     @classmethod
     def fresh(cls, build: Callable[[], nn.Module], options: TrainOptions, device: torch.device, updates: int) -> State:
@@ -74,9 +57,7 @@ class State:
         with global_randomness(device, derived_seed(options.seed, "weights")):
             model = build().to(device)
         optimizer = options.optimizer.build([p for p in model.parameters() if p.requires_grad], options.learning_rate)
-        average = None
-        if options.ema:
-            average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=True)
+        average = None if options.averages is None else options.averages.build(model)
         total = torch.zeros((), dtype=torch.float64, device=device)
         return cls(model, optimizer, options.schedule.build(optimizer, updates), average, total)
 
@@ -102,6 +83,8 @@ class State:
         for index, values in self.optimizer.state_dict()["state"].items():
             named |= {f"optimizer.{index}.{name}": v for name, v in values.items() if isinstance(v, Tensor)}
         named |= {f"good.{name}": value for name, value in self.good.items()}
+        for way, part in self.parts.items():
+            named |= {f"part.{way}/{name}": v for name, v in part.state_dict().items() if isinstance(v, Tensor)}
         return named | {"total_loss": self.total_loss}
 
     def facts(self) -> dict[str, Any]:
@@ -110,11 +93,25 @@ class State:
             "epoch": self.epoch,
             "batch": self.batch,
             "best_accuracy": self.best_accuracy,
+            "best_clean": self.best_clean,
+            "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
             "smallest_gap": self.smallest_gap,
             "passes": attrs.asdict(self.passes),
             "groups": self.optimizer.state_dict()["param_groups"],
             "schedule": {k: v for k, v in self.scheduler.state_dict().items() if _plain(v)},
+            "parts": {way: self._facts_of(part, way) for way, part in self.parts.items()},
         }
+
+    @staticmethod
+    def _facts_of(part: Stateful, way: str) -> dict[str, Any]:
+        facts = {name: value for name, value in part.state_dict().items() if not isinstance(value, Tensor)}
+        for name, value in facts.items():
+            if not _plain(value):
+                raise PluginError(
+                    f"{type(part).__name__} ({way}) keeps {name!r}, a {type(value).__name__}, in its state: give "
+                    "tensors, numbers, words and lists of these"
+                )
+        return facts
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Back to what `tensors` and `facts` said, bit for bit.
@@ -132,6 +129,24 @@ class State:
         self.passes = Passes(**facts["passes"])
         for name in ("epoch", "batch", "best_accuracy", "smallest_gap"):
             setattr(self, name, facts[name])
+        self.best_clean = facts.get("best_clean", self.best_accuracy)
+        self.best_loss = math.inf if facts.get("best_loss") is None else facts["best_loss"]
+        self._restore_parts(tensors, facts.get("parts", {}))
+
+    def _restore_parts(self, tensors: dict[str, Tensor], facts: dict[str, dict[str, Any]]) -> None:
+        """Give each part that remembers what it had saved; warn of one that had saved nothing, which begins afresh."""
+        for way, part in self.parts.items():
+            start = f"part.{way}/"
+            kept = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+            if way not in facts:
+                warnings.warn(
+                    f"the checkpoint has no state of {type(part).__name__} ({way}): it begins afresh, and the resumed "
+                    "training is not the uninterrupted one",
+                    RobustfwWarning,
+                    stacklevel=2,
+                )
+                continue
+            part.load_state_dict(kept | facts[way])
 
     def _restore_optimizer(self, tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> None:
         state: dict[int, dict[str, Tensor]] = {}
@@ -144,6 +159,22 @@ class State:
                 # Kernels may round differently on another memory layout, so the parameter's own is restored too.
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     values[name] = torch.empty_like(parameter).copy_(value)
+
+    def keep_best(self, robust: float, clean: float, loss: float) -> None:
+        """Remember this epoch as the best one so far, with its weights."""
+        self.best_accuracy, self.best_clean, self.best_loss = robust, clean, loss
+        self.best = {
+            name: value.detach().clone() for name, value in self.weights().items() if isinstance(value, Tensor)
+        }
+
+    def is_best(self, robust: float, clean: float, loss: float) -> bool:
+        """Whether an epoch is better than the best: by robust accuracy, then clean accuracy, then training loss.
+
+        Without validation examples (accuracies are not a number) each epoch is better than the one before.
+        """
+        if math.isnan(robust):
+            return True
+        return (robust, clean, -loss) > (self.best_accuracy, self.best_clean, -self.best_loss)
 
     def keep_good(self) -> None:
         """Remember the weights as those to roll back to."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,13 +10,16 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from robustfw import engine, parallel
-from robustfw.inner import worst_case
+from robustfw.adversary import Adversary
+from robustfw.batch import Batch
+from robustfw.randomness import generator_for, global_randomness
 from robustfw.recipe import Recipe
-from robustfw.splits import Splits
-from robustfw.state import State, generator_for, global_randomness
+from robustfw.splits import Splits, StreamedSplit
+from robustfw.state import State
+from robustfw.threat import Threat
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
 Layout: TypeAlias = Literal["channels_last", "contiguous"]
@@ -142,26 +144,36 @@ def _updates(recipe: Recipe, splits: Splits, state: State, candidate: Tuning) ->
     throwaway = State.fresh(lambda: own, settled.train, device, TURNS + 2)
     whole = min(len(splits.train), recipe.train.batch_size // parallel.world())
     timed = whole if device.type != "cpu" or candidate.compiled else min(whole, ENOUGH)
-    x, y = next(iter(splits.train.batches([torch.arange(timed)], device)))
-    forward = engine.forward_of(settled, throwaway)
-    ask = functools.partial(
-        worst_case,
-        forward,
-        x,
-        y,
-        uncertainty=recipe.uncertainty,
-        attack=copy.deepcopy(recipe.attack),  # one that remembers shall remember nothing of this
-        bounds=splits.spec.bounds,
-        generator=generator_for(recipe.train.seed, "tuning"),
-        mode=recipe.train.ascent_mode,
+    x, y, meta = _first_batch(splits, timed, device)
+    settled = copy.deepcopy(settled)  # parts that remember shall remember nothing of this
+    adversary = Adversary(
+        Threat(settled.uncertainty, splits.spec.bounds),
+        settled.attack,
+        generator_for(recipe.train.seed, "tuning"),
+        splits.spec.task,
+        settled.train.loss,
     )
+    forward = engine.forward_of(settled, throwaway)
+    batch = Batch(forward, x, y, adversary, splits.spec.task, meta=meta, mode=settled.train.ascent_mode, trusted=True)
     while True:
         _wait(device)
         start = time.perf_counter()
         with global_randomness(device, 0):
-            engine.update(settled, throwaway, forward, x, y, ask)
+            engine.update(settled, throwaway, batch)
         _wait(device)
         yield (time.perf_counter() - start) * whole / timed
+
+
+def _first_batch(splits: Splits, size: int, device: torch.device) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """The first training examples, their targets, and what else is known of them."""
+    split, task = splits.train, splits.spec.task
+    if isinstance(split, StreamedSplit):
+        x, y = split.first_examples(size)
+        return x.to(device), task.targets(y.to(device)), {}
+    rows = torch.arange(size)
+    x, y = next(iter(split.batches([rows], device)))
+    meta = {"index": rows, **split.metadata(rows)}
+    return x, task.targets(y), {name: values.to(device) for name, values in meta.items()}
 
 
 def _wait(device: torch.device) -> None:

@@ -18,7 +18,14 @@ from robustfw.regions import wide
 Output: TypeAlias = Literal["logits", "label", "loss"]
 
 
-def squares(model: nn.Module, x: Tensor, y: Tensor, basis: Tensor, output: Output) -> Tensor:
+def squares(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    basis: Tensor,
+    output: Output,
+    read: Callable[[Tensor, int], Tensor] | None = None,
+) -> Tensor:
     """Σ_u ⟨u, ∇ₓo(x)⟩², (batch,), for the directions u of a basis (batch, directions, *shape).
 
     By forward mode: x goes through the net once for each direction, as one batch, with the direction as its tangent,
@@ -27,13 +34,15 @@ def squares(model: nn.Module, x: Tensor, y: Tensor, basis: Tensor, output: Outpu
     net) and 10 ms against 17 ms (a multilayer perceptron), 50 images, one thread of a CPU; of a single output,
     where double backpropagation needs one pass, it took 27 ms and 3 ms.
 
+    ``read`` gives outputs the form in which they are logits, for nets that have one for two classes.
+
     The net is in evaluation mode meanwhile: batch norm's statistics of a batch would tie the rows together.
     """
     directions = basis.shape[1]
     if not len(x) or not directions:
         return torch.zeros(len(x), dtype=wide(x.dtype), device=x.device)
     with evaluating(model):
-        logits, slopes = along(model, x, basis)
+        logits, slopes = along(model if read is None else lambda z: read(model(z), len(z)), x, basis)
     logits, slopes = logits.to(wide(logits.dtype)), slopes.to(wide(slopes.dtype))
     if output != "logits":
         known = y != UNLABELLED

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, final
 import attrs
 from attrs.validators import ge, in_
 
-from robustfw import Penalty
+from robustfw import Penalty, UsageError
 from robustfw_manifold.bases import Basis, Transform
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from robustfw.objective import WorstCase
+    from robustfw.batch import Batch
     from robustfw.splits import Split
 
 
@@ -38,8 +38,11 @@ class TangentProp(Penalty):
         """The objective with its basis fitted."""
         return attrs.evolve(self, basis=self.basis.fitted(train))
 
-    def penalty(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
+    def penalty(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         """One pass in forward mode, of each example once for each direction; asks for no worst case."""
         from robustfw_manifold.directional import squares
 
-        return self.beta * squares(model, x, y, self.basis.at(x.detach()), self.output)
+        if self.output != "logits" and not batch.task.labelled:
+            raise UsageError(f"output={self.output} is for classes, which this data has not: take output=logits")
+        read = batch.task.read if batch.task.labelled else None
+        return self.beta * squares(batch.plain, x, y, self.basis.at(x.detach()), self.output, read)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import attrs
 import torch
 from torch import Tensor, nn
 
+from robustfw import UsageError
 from robustfw.regions import norms, per_row
 from robustfw_objectives.passes import evaluating
+
+if TYPE_CHECKING:
+    from robustfw.batch import Batch
 
 NOISE = 1e-3
 """Standard deviation, in units of the data, of what keeps a divergence's gradient from vanishing at the start."""
@@ -28,17 +35,33 @@ class FromPrediction:
     """Logits of p, (batch, classes)."""
 
     @classmethod
-    def near(cls, model: nn.Module, x: Tensor) -> FromPrediction:
-        """p = p(·|x + n), n Gaussian of standard deviation `NOISE`, in evaluation mode."""
+    def near(cls, model: nn.Module, net: Callable[[Tensor], Tensor], x: Tensor) -> FromPrediction:
+        """p = p(·|x + n), n Gaussian of standard deviation `NOISE`, in evaluation mode; ``net`` reads the model's."""
         with evaluating(model, x, full_precision=False), torch.no_grad():
-            return cls(model(x + NOISE * torch.randn_like(x)))
+            return cls(net(x + NOISE * torch.randn_like(x)))
 
     def __call__(self, logits: Tensor, y: Tensor, /) -> Tensor:
         """Row by row."""
         return kl(self.reference, logits)
 
 
-def virtual(model: nn.Module, x: Tensor, epsilon: float, xi: float, iterations: int) -> tuple[Tensor, Tensor]:
+def read(batch: Batch, model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """x to the logits that probabilities are made of, for tasks that have classes.
+
+    Raises:
+        UsageError: there are no probabilities to compare.
+    """
+    if not batch.task.labelled:
+        name = type(batch.task).__name__.lower()
+        raise UsageError(
+            f"the divergence of predictions is for classes, and the task is {name}: take another objective"
+        )
+    return lambda x: batch.task.read(model(x), len(x))
+
+
+def virtual(
+    model: Callable[[Tensor], Tensor], x: Tensor, epsilon: float, xi: float, iterations: int
+) -> tuple[Tensor, Tensor]:
     """The logits at x, and x + ε d with d the dominant direction of the divergence's Hessian; both detached.
 
     Where the gradient is 0, at very certain predictions, d stays what it was: a unit vector in any case.

@@ -8,12 +8,11 @@ import attrs
 from attrs.validators import ge
 
 from robustfw import Penalty
-from robustfw_objectives.standard import cross_entropy
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from robustfw.objective import WorstCase
+    from robustfw.batch import Batch
 
 
 @final
@@ -27,15 +26,16 @@ class InputGradient(Penalty):
 
     beta: Annotated[float, "weight beside the loss's 1"] = attrs.field(default=1.0, validator=ge(0))
 
-    def penalty(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
+    def penalty(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         """One forward and one backward pass, which is differentiated."""
         import torch
 
         from robustfw_objectives.passes import evaluating
 
-        with evaluating(model, x), torch.enable_grad():
+        net = batch.plain  # a compiled one cannot be differentiated twice
+        with evaluating(net, x), torch.enable_grad():
             x = x.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(cross_entropy(model(x), y).sum(), x, create_graph=True)
+            (gradient,) = torch.autograd.grad(batch.loss(net(x)).sum(), x, create_graph=True)
         return self.beta * gradient.flatten(1).square().sum(1)
 
 
@@ -55,15 +55,16 @@ class Contractive(Penalty):
         default=1, validator=ge(1)
     )
 
-    def penalty(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
+    def penalty(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         """One forward pass, and ``probes`` backward ones, each layer by itself; signs by torch's global generator."""
         import torch
 
         from robustfw_objectives.passes import evaluating
         from robustfw_objectives.probing import squared_jacobians
 
-        with evaluating(model, x), torch.enable_grad():
-            return self.beta * squared_jacobians(model, x.detach().requires_grad_(), self.probes)
+        net = batch.plain  # a compiled one calls no hooks
+        with evaluating(net, x), torch.enable_grad():
+            return self.beta * squared_jacobians(net, x.detach().requires_grad_(), self.probes)
 
 
 @final
@@ -82,11 +83,12 @@ class OperatorNorm(Penalty):
         default=20, validator=ge(1)
     )
 
-    def penalty(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
+    def penalty(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         """One forward pass of one example, to see the sizes; then the layers alone."""
         from robustfw_objectives.passes import evaluating
         from robustfw_objectives.spectral import operator_norms
 
-        with evaluating(model, x):
-            total = operator_norms(model, x, self.iterations).sum()
+        net = batch.plain  # a compiled one calls no hooks
+        with evaluating(net, x):
+            total = operator_norms(net, x, self.iterations).sum()
         return (self.beta * total).expand(len(x))

@@ -8,12 +8,11 @@ import attrs
 from attrs.validators import ge, in_
 
 from robustfw import DataError, Objective
-from robustfw_objectives.standard import cross_entropy
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from robustfw.objective import WorstCase
+    from robustfw.batch import Batch
 
 
 def _check_bounds(_: object, field: attrs.Attribute[Any], value: tuple[float, ...] | None) -> None:
@@ -45,13 +44,18 @@ class Noise(Objective):
         attrs.field(default=(0.0, 1.0), validator=_check_bounds)
     )
 
-    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
+    @property
+    def attacks(self) -> bool:
+        """Noise is no attack."""
+        return False
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         """One forward pass, on noisy examples only.
 
         Raises:
             DataError: x itself is outside the bounds, which would then move it; looked for where looking is no waiting.
         """
-        return cross_entropy(model(self.noisy(x)), y)
+        return batch.loss(model(self.noisy(x)))
 
     def noisy(self, x: Tensor) -> Tensor:
         """clip(x + n), (batch, *shape), from torch's global generator."""
@@ -77,8 +81,13 @@ class Dropout(Objective):
 
     rate: Annotated[float, "share of the coordinates that become 0"] = attrs.field(default=0.2, validator=_check_rate)
 
-    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
+    @property
+    def attacks(self) -> bool:
+        """Dropout is no attack."""
+        return False
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         """One forward pass; the mask comes from torch's global generator."""
         from torch.nn import functional
 
-        return cross_entropy(model(functional.dropout(x, self.rate)), y)
+        return batch.loss(model(functional.dropout(x, self.rate)))

@@ -8,12 +8,11 @@ import attrs
 from attrs.validators import ge, gt
 
 from robustfw import Objective, Penalty
-from robustfw_objectives.standard import cross_entropy
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from robustfw.objective import WorstCase
+    from robustfw.batch import Batch
 
 
 @final
@@ -44,14 +43,15 @@ class Vat(Penalty):
         default=1, validator=ge(1)
     )
 
-    def penalty(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
+    def penalty(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         """2 forward passes and 1 per iteration; directions come from torch's global generator."""
         from robustfw_objectives import divergence
         from robustfw_objectives.passes import evaluating
 
-        with evaluating(model, x):
-            reference, moved = divergence.virtual(model, x, self.epsilon, self.xi, self.iterations)
-            return self.beta * divergence.kl(reference, model(moved))
+        net = divergence.read(batch, batch.plain)
+        with evaluating(batch.plain, x):
+            reference, moved = divergence.virtual(net, x, self.epsilon, self.xi, self.iterations)
+            return self.beta * divergence.kl(reference, net(moved))
 
 
 @final
@@ -70,10 +70,12 @@ class Trades(Objective):
         default=6.0, validator=ge(0)
     )
 
-    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         """An ascent, and two forward passes. Without a label only the divergence counts."""
         from robustfw_objectives import divergence
 
-        moved = worst_case(loss=divergence.FromPrediction.near(model, x))
-        logits = model(x)
-        return cross_entropy(logits, y) + self.beta * divergence.kl(logits, model(moved))
+        net = divergence.read(batch, model)
+        moved = batch(loss=divergence.FromPrediction.near(model, net, x))
+        outputs = model(x)
+        logits = batch.task.read(outputs, len(x))
+        return batch.loss(outputs) + self.beta * divergence.kl(logits, net(moved))

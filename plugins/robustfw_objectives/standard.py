@@ -1,4 +1,4 @@
-"""Cross-entropy on clean examples, at worst cases (eq. 9), and their mixture (eq. 3)."""
+"""The loss on clean examples, at worst cases (eq. 9), and their mixture (eq. 3)."""
 
 from __future__ import annotations
 
@@ -7,19 +7,27 @@ from typing import TYPE_CHECKING, Annotated, final
 import attrs
 from attrs.validators import ge, le, lt
 
-from robustfw import Objective
+from robustfw import Objective, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from robustfw.objective import WorstCase
+    from robustfw.batch import Batch
 
 
-def cross_entropy(logits: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
-    """As `robustfw.losses.cross_entropy`, imported when it is needed."""
+def smoothed(batch: Batch, outputs: Tensor, smoothing: float) -> Tensor:
+    """The training's loss of outputs, (batch,); with smoothing, cross-entropy with labels so smoothed.
+
+    Raises:
+        UsageError: there is nothing to smooth, as targets are no classes.
+    """
     from robustfw import losses
 
-    return losses.cross_entropy(logits, y, smoothing)
+    if not smoothing:
+        return batch.loss(outputs)
+    if batch.y.is_floating_point():
+        raise UsageError("smoothing is for class labels, and the targets of this data are none: leave it out")
+    return losses.cross_entropy(batch.task.read(outputs, len(outputs)), batch.y, smoothing)
 
 
 SMOOTHING = "share of the label that all classes get alike"
@@ -33,13 +41,18 @@ def _smoothing() -> float:
 @final
 @attrs.frozen
 class Clean(Objective):
-    """J(θ, x, y): standard training, cross-entropy on the data as it is."""
+    """J(θ, x, y): standard training, the loss on the data as it is."""
 
     smoothing: Annotated[float, SMOOTHING] = _smoothing()
 
-    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
+    @property
+    def attacks(self) -> bool:
+        """Nothing is attacked."""
+        return False
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         """Asks for no worst case."""
-        return cross_entropy(model(x), y, self.smoothing)
+        return smoothed(batch, model(x), self.smoothing)
 
 
 @final
@@ -53,9 +66,9 @@ class Robust(Objective):
 
     smoothing: Annotated[float, SMOOTHING] = _smoothing()
 
-    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
-        """Cross-entropy at the worst cases."""
-        return cross_entropy(model(worst_case()), y, self.smoothing)
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
+        """The loss at the worst cases."""
+        return smoothed(batch, model(batch()), self.smoothing)
 
 
 @final
@@ -65,7 +78,7 @@ class Mixed(Objective):
 
     alpha: Annotated[float, "weight of the clean loss"] = attrs.field(default=0.5, validator=[ge(0), le(1)])
 
-    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         """Two forward passes, so that batch norm sees clean and perturbed batches apart, as in training on either."""
-        perturbed = worst_case()
-        return self.alpha * cross_entropy(model(x), y) + (1 - self.alpha) * cross_entropy(model(perturbed), y)
+        perturbed = batch()
+        return self.alpha * batch.loss(model(x)) + (1 - self.alpha) * batch.loss(model(perturbed))

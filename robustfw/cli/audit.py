@@ -10,7 +10,7 @@ import attrs
 import click
 
 from robustfw import options, registry
-from robustfw.cli.subject import ATTACK, Choices, Subject, alone_on_stdout, print_json
+from robustfw.cli.subject import ATTACK, Choices, Subject, alone_on_stdout, loss_option, print_json
 from robustfw.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _EXAMPLES = click.option(
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--uncertainty", metavar="SPEC", help="Spec of the uncertainty set. [that of the training]")
 @click.option("--attack", metavar="SPEC", default=ATTACK, show_default=True, help="Spec of the attack in question.")
+@loss_option
 @click.option("--transfer", "collections", type=click.Path(path_type=Path), multiple=True, help="A collection to try.")
 @click.option("--strict", is_flag=True, help="Exit with status 1 if a line failed.")
 @functools.partial(Choices.flags, examples=_EXAMPLES)
@@ -36,6 +37,7 @@ def audit(
     run: Path,
     uncertainty: str | None,
     attack: str,
+    loss: str | None,
     collections: tuple[Path, ...],
     strict: bool,
     **choices: Any,
@@ -57,18 +59,29 @@ def audit(
     with alone_on_stdout(chosen.as_json):
         subject = Subject.open(run, chosen)
         subject = attrs.evolve(subject, split=subject.split.first(chosen.examples or EXAMPLES))
-        sets, attacks = subject.uncertainty(uncertainty), attacks_of(subject.known, attack)
-        transferred = [_transferred(subject, path, sets) for path in collections]
-        bounds, batch = subject.splits.spec.bounds, chosen.batch_size
-        case = Case(subject.model, subject.split, sets, attacks, bounds, transferred, batch, chosen.seed)
+        threat, attacks = subject.threat(uncertainty), attacks_of(subject.known, attack)
+        raised = subject.loss(loss)
+        case = Case(
+            subject.model,
+            subject.split,
+            threat,
+            attacks,
+            transfer=[_transferred(subject, path, threat.uncertainty) for path in collections],
+            batch_size=chosen.batch_size,
+            seed=chosen.seed,
+            task=subject.task,
+            classes=subject.spec.classes,
+            loss=raised,
+        )
         text = f"looking for signs of masking in {run}"
         counted = console.counted(audits.lines(case), len(audits.CHECKS), text, quiet=chosen.as_json)
         result = audits.Audit.of(len(subject.split), counted)
         spell = subject.known.spell
         if not chosen.as_json:
-            console.audit(result, spell(sets), spell(attacks.many, brief=True), chosen.split)
-        facts = {"uncertainty": spell(sets), "attack": spell(attacks.many), "transfer": [str(p) for p in collections]}
-        circumstances = subject.circumstances(**facts)
+            console.audit(result, spell(threat.uncertainty), spell(attacks.many, brief=True), chosen.split)
+        paths = [str(path) for path in collections]
+        facts = {"uncertainty": spell(threat.uncertainty), "attack": spell(attacks.many), "transfer": paths}
+        circumstances = subject.circumstances(**facts) | subject.about_loss(raised)
         kept = subject.keep("audit", circumstances, result.described())
     if chosen.as_json:
         print_json(kept)
@@ -83,10 +96,11 @@ def _transferred(subject: Subject, path: Path, uncertainty: UncertaintySet) -> T
     from robustfw.evaluation.transfer import verify
 
     collection = Collection.open(path)
-    sets, examples = collection.uncertainties(subject.known, subject.splits.train), collection.examples
+    threats, examples = collection.threats(subject.known, subject.splits), collection.examples
+    sets = [threat.uncertainty for threat in threats]
     if collection.split != subject.choices.split:
         raise UsageError(f"{path} is made from {collection.split} examples: give --split {collection.split}")
-    verify(examples, getattr(subject.splits, collection.split), sets, collection.bounds)
+    verify(examples, getattr(subject.splits, collection.split), threats, subject.task)
     same = [number for number, each in enumerate(sets) if each == uncertainty]
     if not same:
         held = ", ".join(subject.known.spell(each) for each in sets)

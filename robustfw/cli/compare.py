@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from robustfw.cli.evaluate import attacked_by
-from robustfw.cli.subject import ATTACK, Choices, Subject, alone_on_stdout, print_json
-from robustfw.errors import DataError
+from robustfw.cli.subject import ATTACK, Choices, Subject, alone_on_stdout, loss_option, print_json
 
 if TYPE_CHECKING:
+    from robustfw.attack import Attack
     from robustfw.evaluation import Verdicts
-    from robustfw.runs import Run
+    from robustfw.loss import Loss
+    from robustfw.threat import Threat
 
 
 @click.command(short_help="Compare two nets on the same examples.")
@@ -22,8 +22,16 @@ if TYPE_CHECKING:
 @click.argument("second", type=click.Path(path_type=Path))
 @click.option("--uncertainty", metavar="SPEC", help="Spec of the uncertainty set. [that of the first training]")
 @click.option("--attack", "attacks", metavar="SPEC", multiple=True, help=f"Spec; may be repeated. [{ATTACK}]")
+@loss_option
 @Choices.flags
-def compare(first: Path, second: Path, uncertainty: str | None, attacks: tuple[str, ...], **choices: Any) -> None:
+def compare(
+    first: Path,
+    second: Path,
+    uncertainty: str | None,
+    attacks: tuple[str, ...],
+    loss: str | None,
+    **choices: Any,
+) -> None:
     """Compare the nets of two runs, FIRST and SECOND, on the same examples, by McNemar's exact test.
 
     What counts is the examples that one net has right and the other has not, on clean examples and at each
@@ -31,18 +39,17 @@ def compare(first: Path, second: Path, uncertainty: str | None, attacks: tuple[s
     """
     from robustfw import console
     from robustfw.evaluation import Comparison
-    from robustfw.runs import Run
 
     chosen = Choices(**choices)
     with alone_on_stdout(chosen.as_json):
-        subject, other = Subject.open(first, chosen), Run.open(second)
-        if other.manifest()["data"]["hash"] != subject.run.manifest()["data"]["hash"]:
-            raise DataError(f"{first} and {second} were trained on different data: they have no examples in common")
-        ours = _verdicts(subject, subject.run, uncertainty, attacks)
-        theirs = _verdicts(subject, other, uncertainty, attacks)
+        subject = Subject.open(first, chosen)
+        other = Subject.open(second, chosen, beside=subject)
+        threat, made = subject.threat(uncertainty), [subject.attack(spec) for spec in attacks or (ATTACK,)]
+        raised = subject.loss(loss)
+        ours, theirs = (_verdicts(each, threat, made, raised) for each in (subject, other))
         clean, robust = Comparison.of(ours.clean, theirs.clean), Comparison.of(ours.robust, theirs.robust)
-        sets, made = subject.uncertainty(uncertainty), [subject.attack(spec) for spec in attacks or (ATTACK,)]
-        circumstances = subject.circumstances(runs=[str(first), str(second)]) | attacked_by(subject.known, sets, made)
+        circumstances = subject.circumstances(runs=[str(first), str(second)])
+        circumstances |= subject.measured_with(threat, made, raised)
         measured = {"n": len(ours.y), "clean": attrs.asdict(clean), "robust": attrs.asdict(robust)}
         result = subject.keep("comparison", circumstances, measured)
         if not chosen.as_json:
@@ -51,21 +58,24 @@ def compare(first: Path, second: Path, uncertainty: str | None, attacks: tuple[s
         print_json(result)
 
 
-def _verdicts(subject: Subject, run: Run, uncertainty: str | None, attacks: tuple[str, ...]) -> Verdicts:
-    """Of one of the nets, on the examples that both share."""
+def _verdicts(subject: Subject, threat: Threat, attacks: list[Attack], loss: Loss) -> Verdicts:
+    """The verdicts on one of the nets, on the examples that both share."""
     from robustfw import console
-    from robustfw.evaluation import Verdicts, verdicts
+    from robustfw.evaluation import Evaluation, Verdicts, verdicts
 
     choices = subject.choices
-    model = subject.model if run is subject.run else Subject.net(subject.known, run, choices)
-    device = next(subject.model.parameters()).device
     parts = verdicts(
-        model.to(device),
+        subject.model,
         subject.split,
-        uncertainty=subject.uncertainty(uncertainty),
-        attacks=[subject.attack(spec) for spec in attacks or (ATTACK,)],
-        bounds=subject.splits.spec.bounds,
+        threat=threat,
+        attacks=attacks,
+        classes=subject.spec.classes,
+        task=subject.task,
+        loss=loss,
         batch_size=choices.batch_size,
         seed=choices.seed,
     )
-    return Verdicts.joined(console.batches(parts, len(subject.split), choices.split, quiet=choices.as_json))
+    whole = Verdicts.joined(console.batches(parts, len(subject.split), choices.split, quiet=choices.as_json))
+    for doubt in Evaluation.of(whole, subject.spec.classes, subject.task).doubts:
+        console.problem(f"{subject.name}: {doubt}")
+    return whole

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import robustfw
-from robustfw.cli.subject import Choices, Subject, alone_on_stdout, command_line, print_json
+from robustfw.cli.subject import Choices, Subject, alone_on_stdout, command_line, loss_option, print_json
 
 if TYPE_CHECKING:
     from robustfw.attack import Attack
     from robustfw.evaluation import Examples
-    from robustfw.uncertainty import UncertaintySet
+    from robustfw.threat import Threat
 
 ATTACK = "single-step"
 
@@ -24,9 +24,10 @@ ATTACK = "single-step"
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--uncertainty", "specs", metavar="SPEC", multiple=True, help="Spec; may be repeated. [the training's]")
 @click.option("--attack", metavar="SPEC", default=ATTACK, show_default=True, help="Spec of the attack.")
+@loss_option
 @click.option("--out", type=click.Path(path_type=Path), help="Directory of the collection. [a new one in transfer/]")
 @Choices.flags
-def craft(run: Path, specs: tuple[str, ...], attack: str, out: Path | None, **choices: Any) -> None:
+def craft(run: Path, specs: tuple[str, ...], attack: str, loss: str | None, out: Path | None, **choices: Any) -> None:
     """Make a collection of adversarial examples against the net of RUN, to try other nets on.
 
     Only examples that the net has right are attacked, once for each uncertainty set, and only those that fool it are
@@ -42,21 +43,23 @@ def craft(run: Path, specs: tuple[str, ...], attack: str, out: Path | None, **ch
     chosen = Choices(**choices)
     with alone_on_stdout(chosen.as_json):
         subject = Subject.open(run, chosen)
-        uncertainties = [subject.uncertainty(spec) for spec in specs or (None,)]
-        made = subject.attack(attack)
+        threats = [subject.threat(spec) for spec in specs or (None,)]
+        made, raised = subject.attack(attack), subject.loss(loss)
         parts = crafted(
             subject.model,
             subject.split,
-            uncertainties=uncertainties,
+            threats=threats,
             attack=made,
-            bounds=subject.splits.spec.bounds,
+            classes=subject.spec.classes,
+            task=subject.task,
+            loss=raised,
             batch_size=chosen.batch_size,
             seed=chosen.seed,
         )
-        batches = math.ceil(len(subject.split) / chosen.batch_size) * len(uncertainties)
+        batches = math.ceil(len(subject.split) / chosen.batch_size) * len(threats)
         examples = Examples.joined(list(console.counted(parts, batches, "crafting", quiet=chosen.as_json)))
-        facts = _facts(subject, uncertainties, made, examples)
-        path = out or unused_path(Path("transfer"), subject.run.path.name)
+        facts = _facts(subject, threats, made, examples) | subject.about_loss(raised)
+        path = out or unused_path(Path("transfer"), subject.home.name)
         manifest = Collection.create(path, examples, facts).manifest
     if chosen.as_json:
         print_json({"collection": str(path)} | manifest)
@@ -64,27 +67,27 @@ def craft(run: Path, specs: tuple[str, ...], attack: str, out: Path | None, **ch
         console.collection(manifest, str(path))
 
 
-def _facts(subject: Subject, uncertainties: list[UncertaintySet], attack: Attack, examples: Examples) -> dict[str, Any]:
+def _facts(subject: Subject, threats: list[Threat], attack: Attack, examples: Examples) -> dict[str, Any]:
     from robustfw.collection import hash_of_weights
     from robustfw.evaluation.transfer import correct, rounded
 
     known, bounds = subject.known, subject.splits.spec.bounds
-    fooled = ~correct(subject.model, rounded(examples.adversarial, bounds), examples.y)
+    fooled = ~correct(subject.model, rounded(examples.adversarial, bounds), examples.y, subject.task)
     weights = {"weights": subject.choices.weights, "sha256": hash_of_weights(subject.model.state_dict())}
-    data = {"hash": subject.run.manifest()["data"]["hash"], "split": subject.choices.split}
+    data = {"hash": subject.data_hash, "split": subject.choices.split}
     return {
         "robustfw": robustfw.__version__,
         "command": command_line(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "source": {"run": str(subject.run.path), "model": subject.recipe["model"]} | weights,
+        "source": {"run": subject.name, "model": subject.recipe["model"]} | weights,
         "data": data | {"dataset": subject.recipe["dataset"], "tried": len(subject.split)},
         "attack": known.spell(attack),
         "seed": subject.choices.seed,
         "bounds": bounds,
         "labels": subject.splits.spec.labels,
         "sets": [
-            {"uncertainty": known.spell(each), "n": int((examples.set == number).sum())}
-            for number, each in enumerate(uncertainties)
+            {"uncertainty": known.spell(each.uncertainty), "n": int((examples.set == number).sum())}
+            for number, each in enumerate(threats)
         ],
         "fooling_8bit": int(fooled.sum()),
     }

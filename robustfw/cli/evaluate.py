@@ -8,33 +8,29 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from robustfw import registry
-from robustfw.cli.subject import ATTACK, Choices, Subject, alone_on_stdout, print_json, radius_of
+from robustfw.cli.subject import ATTACK, Choices, Subject, alone_on_stdout, loss_option, print_json
 from robustfw.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from robustfw.attack import Attack
+    from robustfw.dataspec import DataSpec
     from robustfw.evaluation import Evaluation, Verdicts
     from robustfw.splits import Split
-    from robustfw.uncertainty import UncertaintySet
-
-LOSSES = ("cross-entropy", "margin")
 
 
 @click.command(short_help="Measure a trained net: clean and robust accuracy.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--uncertainty", metavar="SPEC", help="Spec of the uncertainty set. [that of the training]")
 @click.option("--attack", "attacks", metavar="SPEC", multiple=True, help=f"Spec; may be repeated. [{ATTACK}]")
-@click.option("--loss", type=click.Choice(LOSSES), default="cross-entropy", show_default=True, help="To be raised.")
+@loss_option
 @click.option("--on", "collection", type=click.Path(path_type=Path), help="A collection of adversarial examples.")
 @Choices.flags
 def evaluate(
     run: Path,
     uncertainty: str | None,
     attacks: tuple[str, ...],
-    loss: str,
+    loss: str | None,
     collection: Path | None,
     **choices: Any,
 ) -> None:
@@ -46,8 +42,8 @@ def evaluate(
     one, once it is made sure that each lies in its set, in the data range, and is what was written.
     """
     chosen = Choices(**choices)
-    if collection is not None and (uncertainty or attacks):
-        raise UsageError("a collection has its own sets and attack: leave out --uncertainty and --attack, or --on")
+    if collection is not None and (uncertainty or attacks or loss):
+        raise UsageError("a collection has its own sets and attack: leave out --uncertainty, --attack, --loss, or --on")
     with alone_on_stdout(chosen.as_json):
         subject = Subject.open(run, chosen)
         result = _attacked(subject, uncertainty, attacks, loss) if collection is None else _shown(subject, collection)
@@ -55,28 +51,30 @@ def evaluate(
         print_json(result)
 
 
-def _attacked(subject: Subject, uncertainty: str | None, specs: tuple[str, ...], loss: str) -> dict[str, Any]:
-    from robustfw import console, losses
-    from robustfw.evaluation import verdicts
+def _attacked(subject: Subject, uncertainty: str | None, specs: tuple[str, ...], loss: str | None) -> dict[str, Any]:
+    from robustfw import console
+    from robustfw.evaluation import described, verdicts
 
     known, choices = subject.known, subject.choices
-    sets, attacks = subject.uncertainty(uncertainty), [subject.attack(spec) for spec in specs or (ATTACK,)]
+    threat, attacks = subject.threat(uncertainty), [subject.attack(spec) for spec in specs or (ATTACK,)]
+    raised = subject.loss(loss)
     parts = verdicts(
         subject.model,
         subject.split,
-        uncertainty=sets,
+        threat=threat,
         attacks=attacks,
-        bounds=subject.splits.spec.bounds,
-        loss={"cross-entropy": losses.cross_entropy, "margin": losses.margin}[loss],
+        classes=subject.spec.classes,
+        task=subject.task,
+        loss=raised,
         batch_size=choices.batch_size,
         seed=choices.seed,
     )
-    classes = subject.splits.spec.classes
-    evaluation = joined(parts, subject.split, choices.split, classes, quiet=choices.as_json)
+    evaluation = joined(parts, subject.split, choices.split, subject.spec, quiet=choices.as_json)
     if not choices.as_json:
-        console.evaluation(evaluation, known.spell(sets), [known.spell(attack, brief=True) for attack in attacks])
-    circumstances = subject.circumstances(loss=loss) | attacked_by(known, sets, attacks)
-    return subject.keep("evaluation", circumstances, attrs.asdict(evaluation))
+        spelled = [known.spell(attack, brief=True) for attack in attacks]
+        console.evaluation(evaluation, known.spell(threat.uncertainty), spelled)
+    circumstances = subject.circumstances() | subject.measured_with(threat, attacks, raised)
+    return subject.keep("evaluation", circumstances, described(evaluation))
 
 
 def _shown(subject: Subject, path: Path) -> dict[str, Any]:
@@ -85,30 +83,22 @@ def _shown(subject: Subject, path: Path) -> dict[str, Any]:
     from robustfw.evaluation.transfer import Transfer, verify
 
     collection = Collection.open(path)
-    uncertainties = collection.uncertainties(subject.known, subject.splits.train)
-    verify(collection.examples, getattr(subject.splits, collection.split), uncertainties, collection.bounds)
-    specs = [subject.known.spell(each) for each in uncertainties]
-    transfer = Transfer.of(subject.model, collection.examples, specs, collection.bounds)
+    threats = collection.threats(subject.known, subject.splits)
+    verify(collection.examples, getattr(subject.splits, collection.split), threats, subject.task)
+    specs = [subject.known.spell(each.uncertainty) for each in threats]
+    transfer = Transfer.of(subject.model, collection.examples, specs, collection.bounds, subject.task)
     if not subject.choices.as_json:
         console.transfer(transfer, str(path), str(collection.manifest["source"]["run"]))
     facts = {"collection": str(path), "source": collection.manifest["source"]["run"]}
-    circumstances = {"run": str(subject.run.path), "weights": subject.choices.weights} | facts
+    circumstances = {"run": subject.name, "weights": subject.choices.weights} | facts
     circumstances["collection_sha256"] = collection.manifest["sha256"]
     return subject.keep("transfer", circumstances, attrs.asdict(transfer))
 
 
-def joined(parts: Iterable[Verdicts], split: Split, name: str, classes: int, *, quiet: bool) -> Evaluation:
+def joined(parts: Iterable[Verdicts], split: Split, name: str, spec: DataSpec, *, quiet: bool) -> Evaluation:
     """The evaluation of a split, with a bar while it goes on."""
     from robustfw import console
     from robustfw.evaluation import Evaluation, Verdicts
 
-    return Evaluation.of(Verdicts.joined(console.batches(parts, len(split), name, quiet=quiet)), classes)
-
-
-def attacked_by(known: registry.Registry, uncertainty: UncertaintySet, attacks: list[Attack]) -> dict[str, Any]:
-    """The set and the attacks, in full."""
-    return {
-        "uncertainty": known.spell(uncertainty),
-        "attacks": [known.spell(attack) for attack in attacks],
-        "radius": radius_of(known, uncertainty),
-    }
+    whole = Verdicts.joined(console.batches(parts, len(split), name, quiet=quiet))
+    return Evaluation.of(whole, spec.classes, spec.task)

@@ -6,7 +6,7 @@ import contextlib
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from torch import nn
 
     from robustfw.attack import Attack
-    from robustfw.runs import Run
+    from robustfw.dataspec import DataSpec
+    from robustfw.loss import Loss
     from robustfw.splits import Split, Splits
+    from robustfw.task import Task
+    from robustfw.threat import Threat
     from robustfw.uncertainty import UncertaintySet
 
 ATTACK = "pgd:steps=40"
@@ -67,54 +70,104 @@ class Choices:
 
 @attrs.frozen(eq=False)
 class Subject:
-    """A trained net, ready to be measured on examples of the data that it was trained on."""
+    """A net with data and circumstances, ready to be measured: all that the measuring commands know.
+
+    Today it is a run that robustfw trained (`of_run`).
+    """
 
     known: registry.Registry
-    run: Run
-    recipe: dict[str, Any]
+    name: str
+    """What results call it: the run's path, as it was typed."""
+    home: Path
+    """The folder beside which results are kept."""
     model: nn.Module
     splits: Splits
     split: Split
+    """The examples that are measured."""
+    recipe: Mapping[str, Any]
+    """What is recorded of model, dataset and the rest of the training."""
+    data_hash: str
     choices: Choices
 
     @classmethod
-    def open(cls, path: Path, choices: Choices) -> Subject:
-        """Everything that a measurement needs; the data must be the run's own."""
+    def open(cls, path: Path, choices: Choices, beside: Subject | None = None) -> Subject:
+        """What the path names, with data that must be its own.
+
+        Args:
+            path: a run directory.
+            choices: which examples of which split, by which weights, on which device.
+            beside: another subject, whose data is used again; the path's must be the same.
+        """
+        return cls.of_run(path, choices, beside)
+
+    @classmethod
+    def of_run(cls, path: Path, choices: Choices, beside: Subject | None = None) -> Subject:
+        """The net of a run directory, with the data that it was trained on."""
         from robustfw import hardware, session
         from robustfw.runs import Run
 
         known, run = registry.installed(), Run.open(path)
+        manifest = run.manifest()
         recipe = session.named_parts(run, "dataset", "model")
+        data_hash = str(manifest["data"]["hash"])
         on = session.usable_device(choices.device)
         hardware.use_threads(choices.threads)
         hardware.keep_freed_memory()
-        splits = known.make("dataset", recipe["dataset"]).load(session.data_root(choices.data_dir))
-        _check_data(splits, run)
-        split = _first(splits, choices.split, choices.examples)
-        return cls(known, run, recipe, cls.net(known, run, choices).to(on), splits, split, choices)
+        if beside is None:
+            splits = known.make("dataset", recipe["dataset"]).load(session.data_root(choices.data_dir, manifest))
+            _check_data(splits, data_hash, path)
+            split = _first(splits, choices.split, choices.examples)
+        else:
+            splits, split = beside.splits, beside.split
+            if data_hash != beside.data_hash:
+                raise DataError(
+                    f"{beside.name} and {path} were trained on different data: they have no examples in common"
+                )
+        model = session.rebuild(run, known, weights=choices.weights).to(on)
+        return cls(known, str(path), path, model, splits, split, recipe, data_hash, choices)
 
-    @staticmethod
-    def net(known: registry.Registry, run: Run, choices: Choices) -> nn.Module:
-        """The net of a run, with the weights that are asked for."""
+    @property
+    def spec(self) -> DataSpec:
+        """Shape, range, classes and task of the data."""
+        return self.splits.spec
+
+    @property
+    def task(self) -> Task:
+        """What the net's outputs are for."""
+        return self.splits.spec.task
+
+    def threat(self, spec: str | None) -> Threat:
+        """The set that is asked for, or that of the training, in the range of the data.
+
+        What the set learns from data, it learns from training examples only.
+        """
         from robustfw import session
+        from robustfw.threat import Threat
 
-        return session.rebuild(run, known, weights=choices.weights)
-
-    def uncertainty(self, spec: str | None) -> UncertaintySet:
-        """The set that is asked for, or that of the training; what it learns from data, from training examples only."""
-        from robustfw import session
-
-        asked = spec or session.named_parts(self.run, "uncertainty")["uncertainty"]
-        return self.known.make("uncertainty", asked).fitted(self.splits.train)
+        asked = spec or session.named_part(self.recipe, "uncertainty", self.name)
+        threat = Threat(self.known.make("uncertainty", asked), self.spec.bounds)
+        return threat.fitted(self.splits.learnable())
 
     def attack(self, spec: str) -> Attack:
         """An attack by its spec."""
         return self.known.make("attack", spec)
 
+    def loss(self, spec: str | None) -> Loss:
+        """The loss that attacks raise, by its spec; the task's by default."""
+        return self.task.loss if spec is None else self.known.make("loss", spec)
+
+    def measured_with(self, threat: Threat, attacks: list[Attack], loss: Loss) -> dict[str, Any]:
+        """The set, the attacks and the loss in full, as results record them."""
+        return attacked_by(self.known, threat.uncertainty, attacks) | self.about_loss(loss)
+
+    def about_loss(self, loss: Loss) -> dict[str, Any]:
+        """The loss and the task, as results record them."""
+        return {"loss": self.known.spell(loss, brief=True)} | task_facts(self.known, self.task)
+
     def circumstances(self, **more: Any) -> dict[str, Any]:
         """What was measured, and on what; the run by its path."""
         return {
-            "run": str(self.run.path),
+            "run": self.name,
             "split": self.choices.split,
             "examples": len(self.split),
             "weights": self.choices.weights,
@@ -126,15 +179,15 @@ class Subject:
         """Leave the result beside the run, and give it back whole."""
         from robustfw import results
 
-        results.keep(self.run.path, kind, circumstances, measured, command_line())
+        results.keep(self.home, kind, circumstances, measured, command_line())
         return {"kind": kind} | circumstances | measured
 
 
-def _check_data(splits: Splits, run: Run) -> None:
+def _check_data(splits: Splits, data_hash: str, path: Path) -> None:
     splits.check()
-    if splits.fingerprint() != run.manifest()["data"]["hash"]:
+    if splits.fingerprint() != data_hash:
         raise DataError(
-            f"the data is not what {run.path} was trained on (another hash), so that test examples may be training "
+            f"the data is not what {path} was trained on (another hash), so that test examples may be training "
             "examples: give the folder of its own data by --data-dir"
         )
 
@@ -147,6 +200,27 @@ def _first(splits: Splits, name: str, examples: int | None) -> Split:
     if examples is not None and examples > len(split):
         raise UsageError(f"there are {len(split)} {name} examples: leave out --examples {examples} to take them all")
     return split.first(examples)
+
+
+def task_facts(known: registry.Registry, task: Task) -> dict[str, Any]:
+    """The task as results record it; classification, which most data have, goes without saying."""
+    spelled = known.spell(task)
+    return {} if spelled == "classification" else {"task": spelled}
+
+
+def attacked_by(known: registry.Registry, uncertainty: UncertaintySet, attacks: list[Attack]) -> dict[str, Any]:
+    """The set and the attacks, in full."""
+    return {
+        "uncertainty": known.spell(uncertainty),
+        "attacks": [known.spell(attack) for attack in attacks],
+        "radius": radius_of(known, uncertainty),
+    }
+
+
+def loss_option(command: Command) -> Command:
+    """--loss, for each command that attacks."""
+    help_ = "Spec of the loss that attacks raise. [the task's: cross-entropy for classes]"
+    return click.option("--loss", metavar="SPEC", help=help_)(command)
 
 
 def radius_of(known: registry.Registry, uncertainty: UncertaintySet) -> Any:

@@ -10,7 +10,7 @@ import attrs
 import click
 
 from robustfw import options
-from robustfw.cli.subject import Choices, Subject, alone_on_stdout, print_json, radius_of
+from robustfw.cli.subject import Choices, Subject, alone_on_stdout, loss_option, print_json, radius_of
 from robustfw.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,13 +24,20 @@ POINTS = 11
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--uncertainty", metavar="SPEC", help="Spec of the uncertainty set. [that of the training]")
 @click.option("--attack", metavar="SPEC", default=ATTACK, show_default=True, help="Spec of the attack.")
+@loss_option
 @click.option("--radii", metavar="LIST", help=f"Growing numbers with commas. [0 to twice the radius, {POINTS} points]")
 @click.option(
     "--independent", is_flag=True, help="Attack anew at each radius, as a plot of the plain fast method does."
 )
 @Choices.flags
 def sweep(
-    run: Path, uncertainty: str | None, attack: str, radii: str | None, independent: bool, **choices: Any
+    run: Path,
+    uncertainty: str | None,
+    attack: str,
+    loss: str | None,
+    radii: str | None,
+    independent: bool,
+    **choices: Any,
 ) -> None:
     """Measure accuracy against the radius, and the smallest radius that fools the net for each example.
 
@@ -47,27 +54,30 @@ def sweep(
     chosen = Choices(**choices)
     with alone_on_stdout(chosen.as_json):
         subject = Subject.open(run, chosen)
-        sets, made = subject.uncertainty(uncertainty), subject.attack(attack)
-        unit = _unit(radius_of(subject.known, sets))
+        threat, made, raised = subject.threat(uncertainty), subject.attack(attack), subject.loss(loss)
+        unit = _unit(radius_of(subject.known, threat.uncertainty))
         asked = _radii(radii, unit)
         parts = swept(
             subject.model,
             subject.split,
-            uncertainty=sets,
+            threat=threat,
             attack=made,
             factors=[radius / unit for radius in asked],
             nested=not independent,
-            bounds=subject.splits.spec.bounds,
+            classes=subject.spec.classes,
+            task=subject.task,
+            loss=raised,
             batch_size=chosen.batch_size,
             seed=chosen.seed,
         )
         batches = math.ceil(len(subject.split) / chosen.batch_size)
         fooled = Fooled.joined(console.counted(parts, batches, "sweeping", quiet=chosen.as_json))
         result = Sweep.of(fooled, [radius / unit for radius in asked])
-        spelled = {"uncertainty": subject.known.spell(sets), "attack": subject.known.spell(made)}
+        spelled = {"uncertainty": subject.known.spell(threat.uncertainty), "attack": subject.known.spell(made)}
         if not chosen.as_json:
             console.sweep(result, asked, unit, spelled["uncertainty"], spelled["attack"])
         circumstances = subject.circumstances(radii=asked, independent=independent) | spelled
+        circumstances |= subject.about_loss(raised)
         kept = subject.keep("sweep", circumstances, _measured(result, fooled.smallest.tolist(), unit))
     if chosen.as_json:
         print_json(kept)

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
 
 from robustfw import options, registry
 from robustfw.cli import stopping
-from robustfw.cli.evaluate import attacked_by, joined
-from robustfw.cli.subject import alone_on_stdout, print_json
+from robustfw.cli.evaluate import joined
+from robustfw.cli.subject import alone_on_stdout, attacked_by, print_json, task_facts
 from robustfw.errors import UsageError
 from robustfw.recipe import DEFAULTS, Recipe, TrainOptions
 
@@ -188,7 +187,8 @@ def _train(started: Session, run: Run, go_on: str, *, quiet: bool) -> None:
 def _finish(started: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
     """Evaluate on test examples, which training never saw, and say where everything is."""
     from robustfw import console, session
-    from robustfw.evaluation import verdicts
+    from robustfw.evaluation import described, verdicts
+    from robustfw.threat import Threat
 
     recipe, splits, known = started.recipe, started.splits, started.registry
     if not len(splits.test):
@@ -198,11 +198,17 @@ def _finish(started: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
     weights = _which_weights(run)
     model = session.rebuild(run, known, started.state.model, weights=weights)
     parts = verdicts(
-        model, split, uncertainty=recipe.uncertainty, attacks=[attack], bounds=splits.spec.bounds, batch_size=500
+        model,
+        split,
+        threat=Threat(recipe.uncertainty, splits.spec.bounds),
+        attacks=[attack],
+        classes=splits.spec.classes,
+        task=splits.spec.task,
+        loss=recipe.train.loss,
     )
-    evaluation = joined(parts, split, "test", splits.spec.classes, quiet=quiet)
-    facts = {"split": "test", "weights": weights}
-    result = facts | attacked_by(known, recipe.uncertainty, [attack]) | attrs.asdict(evaluation)
+    evaluation = joined(parts, split, "test", splits.spec, quiet=quiet)
+    facts = {"split": "test", "weights": weights} | task_facts(known, splits.spec.task)
+    result = facts | attacked_by(known, recipe.uncertainty, [attack]) | described(evaluation)
     run.write_manifest(run.manifest() | {"result": result})
     if not quiet:
         console.evaluation(evaluation, known.spell(recipe.uncertainty), [known.spell(attack, brief=True)])

@@ -1,6 +1,6 @@
 """Measuring what robust training bought: worst cases per example, with intervals and denominators."""
 
-from robustfw.evaluation.accuracy import Evaluation, Verdicts, evaluate, verdicts
+from robustfw.evaluation.accuracy import Evaluation, Verdicts, described, device_of, evaluate, verdicts
 from robustfw.evaluation.comparison import Comparison
 from robustfw.evaluation.intervals import wilson
 from robustfw.evaluation.sweep import Fooled, Sweep, sweep
@@ -14,6 +14,8 @@ __all__ = [
     "Sweep",
     "Verdicts",
     "craft",
+    "described",
+    "device_of",
     "evaluate",
     "sweep",
     "verdicts",

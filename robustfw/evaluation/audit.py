@@ -12,13 +12,14 @@ from typing import Any, Literal
 import attrs
 from torch import nn
 
+from robustfw import losses
 from robustfw.errors import DataError
 from robustfw.evaluation import contests, probes
 from robustfw.evaluation.accuracy import Verdicts
 from robustfw.evaluation.checklist import ADVICE, Attacks, Case, Line, Transferred
-from robustfw.inner import Bounds
 from robustfw.splits import Split
-from robustfw.uncertainty import UncertaintySet
+from robustfw.task import Classification, Task
+from robustfw.threat import Threat
 
 __all__ = ["ADVICE", "Attacks", "Audit", "Line", "Transferred", "audit", "lines"]
 
@@ -68,24 +69,36 @@ def audit(
     model: nn.Module,
     split: Split,
     *,
-    uncertainty: UncertaintySet,
+    threat: Threat,
     attacks: Attacks,
-    bounds: Bounds = (0.0, 1.0),
     transfer: Sequence[Transferred] = (),
     batch_size: int = 500,
     seed: int = 0,
+    task: Task | None = None,
+    classes: int | None = None,
+    loss: losses.LossFunction | None = None,
 ) -> Audit:
     """The masking checklist of a model on a split.
 
     Args:
+        model: outputs of x (batch, *shape).
+        split: the examples.
+        threat: the set and the data range.
         attacks: the attack in question, and those that are held against it.
         transfer: examples that were made on other nets, within the same set.
+        batch_size: examples that are attacked together.
+        seed: of the attacks' randomness.
+        task: what the outputs are for; classification by default.
+        classes: how many classes, labels or targets there are; None: as many as the net has outputs.
+        loss: what the attacks raise; None: the task's.
 
     Raises:
         DataError: there is no example, the net gets none right, or a transferred example lies outside the set.
         PluginError: an attack left its set.
     """
-    return Audit.of(len(split), lines(Case(model, split, uncertainty, attacks, bounds, transfer, batch_size, seed)))
+    kind = task or Classification()
+    case = Case(model, split, threat, attacks, transfer, batch_size, seed, kind, classes, loss)
+    return Audit.of(len(split), lines(case))
 
 
 def lines(case: Case) -> Iterator[Line]:

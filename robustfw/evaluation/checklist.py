@@ -6,15 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, TypeAlias
 
 import attrs
-import torch
 from torch import Tensor, nn
 
 from robustfw import losses
 from robustfw.attack import Attack
-from robustfw.evaluation.accuracy import Verdicts, verdicts
-from robustfw.inner import Bounds
+from robustfw.evaluation.accuracy import Verdicts, device_of, verdicts
 from robustfw.splits import Batch, Split
-from robustfw.uncertainty import UncertaintySet
+from robustfw.task import Classification, Task
+from robustfw.threat import Threat
 
 Verdict: TypeAlias = Literal["passed", "failed", "not checked"]
 
@@ -122,38 +121,41 @@ class Case:
 
     model: nn.Module
     split: Split
-    uncertainty: UncertaintySet
+    threat: Threat
     attacks: Attacks
-    bounds: Bounds
-    transfer: Sequence[Transferred]
-    batch_size: int
-    seed: int
+    transfer: Sequence[Transferred] = ()
+    batch_size: int = 500
+    seed: int = 0
+    task: Task = Classification()
+    classes: int | None = None
+    loss: losses.LossFunction | None = None
+    """What the attacks raise; None: the task's loss."""
 
     def __len__(self) -> int:
         return len(self.split)
 
     def batches(self, split: Split | None = None) -> Iterator[Batch]:
         """The examples on the net's device."""
-        device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
-        return (split or self.split).in_order(self.batch_size, device)
+        return (split or self.split).in_order(self.batch_size, device_of(self.model))
 
     def attacked(
         self,
         attack: Attack,
         *,
         split: Split | None = None,
-        uncertainty: UncertaintySet | None = None,
-        loss: losses.Loss = losses.cross_entropy,
+        threat: Threat | None = None,
+        loss: losses.LossFunction | None = None,
         seed: int = 0,
     ) -> Verdicts:
-        """What an attack makes of the examples, or of others, or within another set; ``seed`` adds to the case's."""
+        """What an attack makes of the examples, or of others, or within another threat; ``seed`` adds to the case's."""
         parts = verdicts(
             self.model,
             split or self.split,
-            uncertainty=uncertainty or self.uncertainty,
+            threat=threat or self.threat,
             attacks=[attack],
-            bounds=self.bounds,
-            loss=loss,
+            classes=self.classes,
+            task=self.task,
+            loss=loss or self.loss,
             batch_size=self.batch_size,
             seed=self.seed + seed,
         )

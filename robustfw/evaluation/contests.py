@@ -7,14 +7,14 @@ import itertools
 import torch
 from torch import Tensor
 
-from robustfw import losses
+from robustfw.adversary import TOLERANCE
 from robustfw.attack import Attack
+from robustfw.bounds import check_range, ends
 from robustfw.errors import DataError
-from robustfw.evaluation.accuracy import TOLERANCE, Verdicts
+from robustfw.evaluation.accuracy import Verdicts
 from robustfw.evaluation.checklist import Case, Line, Transferred
-from robustfw.inner import check_range, frozen, region_at
+from robustfw.inner import frozen
 from robustfw.regions import norms
-from robustfw.uncertainty import ScaledSet
 
 WEAKER = 0.005, 1
 """What a weaker attack may fool alone: a share and a least number. Of sound nets it is none; one is luck of a start."""
@@ -111,7 +111,7 @@ def _against(case: Case, many: Verdicts, attack: Attack, name: str, share: tuple
 def large_radius(case: Case, many: Verdicts) -> Line:
     """A growing set leaves fewer and fewer standing, and none once it covers the data range."""
     factors, covers = _growth(case)
-    grown = [case.attacked(case.attacks.many, uncertainty=ScaledSet(case.uncertainty, f)) for f in factors]
+    grown = [case.attacked(case.attacks.many, threat=case.threat.scaled(f)) for f in factors]
     robust = [_robust(each) for each in (many, *grown)]
     rise = max(max(later - sooner, 0) for sooner, later in itertools.pairwise(robust))
     tolerated = case.tolerated(*ZERO)
@@ -186,10 +186,10 @@ def _growth(case: Case) -> tuple[list[float], bool]:
 def _lacking(case: Case, factor: float) -> float | None:
     """How far the opposite corner of the range lies outside the set, at most; None where that means nothing."""
     x, _ = next(case.batches())
-    region = ScaledSet(case.uncertainty, factor).at(x)
-    if case.bounds is None or region.like.shape != x.shape:
+    region = case.threat.scaled(factor).uncertainty.at(x)
+    if case.threat.bounds is None or region.like.shape != x.shape or not region.additive:
         return None
-    low, high = case.bounds
+    low, high = (torch.as_tensor(end).to(x) for end in ends(case.threat.bounds, x))
     corner = torch.where(x > (low + high) / 2, low, high)
     outside = region.violation(corner - x)
     return float(outside.max()) if bool((outside > TOLERANCE).any()) else 0.0
@@ -208,15 +208,16 @@ def _misclassified(case: Case, given: Transferred) -> Tensor:
         moved = adversarial.to(x)
         _check_within(case, x, moved)
         with frozen(case.model), torch.no_grad():
-            wrong.append(losses.misclassified(case.model(moved), y).cpu())
+            outputs = case.task.read(case.model(moved), len(moved))
+            wrong.append(case.task.wrong(outputs, case.task.targets(y)).cpu())
     return torch.cat(wrong)
 
 
 def _check_within(case: Case, x: Tensor, moved: Tensor) -> None:
     """Raise a `DataError` unless x̃ could come from the set; of sets that are not additive only the range is known."""
-    check_range(moved, case.bounds)
-    region = region_at(x, case.uncertainty, case.bounds)
-    if region.like.shape != x.shape:
+    check_range(moved, case.threat.bounds)
+    region = case.threat.region(x)
+    if region.like.shape != x.shape or not region.additive:
         return
     outside = region.violation(moved - x) > TOLERANCE * (1 + norms(moved - x))
     if bool(outside.any()):

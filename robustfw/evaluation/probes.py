@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustfw import losses
+from robustfw.bounds import Bounds, ends
 from robustfw.evaluation.accuracy import Verdicts
 from robustfw.evaluation.checklist import Case, Line
-from robustfw.inner import Bounds, frozen
-from robustfw.regions import inner_products, norms, per_row, uniform_like
+from robustfw.inner import frozen
+from robustfw.regions import inner_products, per_row, uniform_like
 
 BLIND = 0.01, 1
 """How many examples may have no gradient: a few very sure ones of a sound net do."""
@@ -37,6 +38,16 @@ def gradients_not_zero(case: Case, many: Verdicts) -> Line:
     correct, blind = int(many.clean.sum()), _blind(case, many.clean)
     standing = many.robust.nonzero()[:, 0]
     more = 0
+    if not case.task.labelled:
+        limit = case.tolerated(*BLIND)
+        return Line.of(
+            "gradients not zero",
+            blind <= limit,
+            f"no gradient at {blind} of {correct} {case.task.right} (at most {limit} tolerated)",
+            correct=correct,
+            without_gradient=blind,
+            tolerated_without_gradient=limit,
+        )
     if len(standing):
         split = case.split.subset(standing)
         more = int((~case.attacked(case.attacks.many, split=split, loss=losses.margin).robust).sum())
@@ -59,9 +70,10 @@ def deterministic(case: Case, many: Verdicts) -> Line:
     """Two forward passes of the same batch are equal, bit for bit."""
     differ = others = 0
     for x, _ in case.batches():
-        one, two = _logits(case.model, x), _logits(case.model, x)
-        differ += int(((one != two) & ~(one.isnan() & two.isnan())).any(1).sum())
-        others += int((one.argmax(1) != two.argmax(1)).sum())
+        one, two = _outputs(case, x), _outputs(case, x)
+        apart = ((one != two) & ~(one.isnan() & two.isnan())).flatten(1).any(1)
+        differ += int(apart.sum())
+        others += int(((one.argmax(1) != two.argmax(1)) if case.task.labelled else apart).sum())
     return Line.of(
         "deterministic",
         differ == 0,
@@ -76,9 +88,10 @@ def logits(case: Case, many: Verdicts) -> Line:
     """Outputs are finite, and no probabilities."""
     probable = broken = 0
     for x, _ in case.batches():
-        outputs = _logits(case.model, x)
-        probable += int(((outputs >= 0).all(1) & ((outputs.sum(1) - 1).abs() <= SUM_TO_ONE)).sum())
-        broken += int((~outputs.isfinite()).any(1).sum())
+        outputs = _outputs(case, x)
+        if case.task.labelled:
+            probable += int(((outputs >= 0).all(1) & ((outputs.sum(1) - 1).abs() <= SUM_TO_ONE)).sum())
+        broken += int((~outputs.isfinite()).flatten(1).any(1).sum())
     return Line.of(
         "logits",
         2 * probable <= len(case) and broken == 0,  # by chance, a few rows of logits look like probabilities
@@ -93,7 +106,7 @@ def true_gradients(case: Case, many: Verdicts) -> Line:
     """The slope of the margin along its gradient is what the gradient says, on most examples."""
     generator = torch.Generator().manual_seed(case.seed)
     with frozen(case.model):
-        errors = torch.cat([_errors(case.model, x, y, case.bounds, generator).cpu() for x, y in case.batches()])
+        errors = torch.cat([_errors(case, x, y, generator).cpu() for x, y in case.batches()])
     agree, least = int((errors <= AGREE).sum()), math.ceil(AGREEING * len(case))
     median = float(errors.median())
     return Line.of(
@@ -108,9 +121,15 @@ def true_gradients(case: Case, many: Verdicts) -> Line:
     )
 
 
-def _logits(model: nn.Module, x: Tensor) -> Tensor:
-    with frozen(model), torch.no_grad():
-        return model(x)
+def _outputs(case: Case, x: Tensor) -> Tensor:
+    """The net's outputs in the form of the task."""
+    with frozen(case.model), torch.no_grad():
+        return case.task.read(case.model(x.clone()), len(x))
+
+
+def _steepness(case: Case) -> losses.LossFunction:
+    """The loss whose slope is measured: the margin, which never saturates, or the task's where there are no classes."""
+    return losses.margin if case.task.labelled else case.task.loss
 
 
 def _blind(case: Case, clean: Tensor) -> int:
@@ -118,51 +137,55 @@ def _blind(case: Case, clean: Tensor) -> int:
     blind = []
     with frozen(case.model):
         for x, y in case.batches():
-            _, gradient = _gradient(case.model, x, y, losses.cross_entropy)
-            size = norms(gradient)
-            blind.append(((size == 0) | ~size.isfinite()).cpu())
+            _, gradient = _gradient(case, x, y, case.task.loss)
+            nothing = (gradient == 0).flatten(1).all(1)
+            blind.append((nothing | ~gradient.isfinite().flatten(1).all(1)).cpu())
     return int((torch.cat(blind) & clean).sum())
 
 
-def _gradient(model: nn.Module, x: Tensor, y: Tensor, loss: losses.Loss) -> tuple[Tensor, Tensor]:
-    """Logits and ∇J at x as autograd has it, and no gradient where nothing on the way is differentiable."""
+def _gradient(case: Case, x: Tensor, y: Tensor, loss: losses.LossFunction) -> tuple[Tensor, Tensor]:
+    """Outputs and ∇J at x as autograd has it, and no gradient where nothing on the way is differentiable."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        outputs = model(x)
-        values = loss(outputs, y)
+        outputs = case.task.read(case.model(x.clone()), len(x))
+        values = loss(outputs, case.task.targets(y))
         (gradient,) = torch.autograd.grad(values.sum(), x) if values.requires_grad else (torch.zeros_like(x),)
     return outputs.detach(), gradient
 
 
-def _errors(model: nn.Module, x: Tensor, y: Tensor, bounds: Bounds, generator: torch.Generator) -> Tensor:
+def _errors(case: Case, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
     """For each row the relative error of ⟨∇J, u⟩ against (J(x + hu) − J(x − hu))/2h, u = ∇J/‖∇J‖_∞, (batch,).
 
-    J is the margin, piecewise linear in a ReLU net, and never saturated. The median over `STEPS` counts; without a
-    gradient the error is 1.
+    J is the margin, piecewise linear in a ReLU net, and never saturated; of tasks without classes, their loss. The
+    median over `STEPS` counts; without a gradient the error is 1.
     """
-    point, width = _inside(x, bounds, generator)
-    outputs, gradient = _gradient(model, point, y, losses.margin)
-    direction = gradient / per_row(gradient.flatten(1).abs().amax(1).clamp(min=1e-30), gradient)
+    point, width = _inside(x, case.threat.bounds, generator)
+    outputs, gradient = _gradient(case, point, y, _steepness(case))
+    largest = gradient.flatten(1).abs().amax(1)
+    direction = width * gradient / per_row(largest.where(largest > 0, 1), gradient)
     slope = inner_products(gradient, direction)
-    rounding = ROUNDING * torch.finfo(outputs.dtype).eps * outputs.abs().amax(1)
+    values = _values(case, point, y)
+    rounding = ROUNDING * torch.finfo(outputs.dtype).eps * torch.maximum(outputs.flatten(1).abs().amax(1), values.abs())
     errors = []
-    for step in STEPS:
-        h = step * width
-        ahead, behind = (_margin(model, point + sign * h * direction, y) for sign in (1, -1))
+    for h in STEPS:
+        ahead, behind = (_values(case, point + sign * h * direction, y) for sign in (1, -1))
         found = (ahead - behind) / (2 * h)
         gap = ((found - slope).abs() - rounding / (2 * h)).clamp(min=0)
         errors.append(gap / torch.maximum(found.abs(), slope.abs()))
     error = torch.stack(errors).median(0).values.nan_to_num(1, 1, 1)
-    return error.where(norms(gradient) > 0, torch.ones_like(error))
+    return error.where(largest > 0, torch.ones_like(error))
 
 
-def _margin(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    return losses.margin(_logits(model, x), y)
+def _values(case: Case, x: Tensor, y: Tensor) -> Tensor:
+    return _steepness(case)(_outputs(case, x), case.task.targets(y))
 
 
-def _inside(x: Tensor, bounds: Bounds, generator: torch.Generator) -> tuple[Tensor, float]:
-    """Points near x, from which the largest step stays within the range; and the range's width."""
-    low, high = bounds or (float(end) for end in x.aminmax())
-    width = high - low or 1.0
-    point = x + JITTER * width * (2 * uniform_like(x, generator) - 1)
-    return (point if bounds is None else point.clamp(low + STEPS[0] * width, high - STEPS[0] * width)), width
+def _inside(x: Tensor, bounds: Bounds, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Points near x, from which the largest step stays within the range; and the width of each coordinate's range."""
+    low, high = (torch.as_tensor(end).to(x) for end in (x.aminmax() if bounds is None else ends(bounds, x)))
+    width = (high - low).where(high > low, torch.ones_like(high - low))
+    point = x + JITTER * width * (2 * uniform_like(x, generator).to(x) - 1)
+    if bounds is None:
+        return point, width
+    margin = STEPS[0] * width
+    return torch.minimum(torch.maximum(point, low + margin), high - margin), width

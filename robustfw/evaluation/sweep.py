@@ -10,15 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from robustfw import losses
+from robustfw.adversary import Adversary, Attempt
 from robustfw.attack import Attack
+from robustfw.bounds import check_range
 from robustfw.errors import UsageError
-from robustfw.evaluation.accuracy import check_membership
+from robustfw.evaluation.accuracy import check_measurable, check_width, checked_targets, device_of
 from robustfw.evaluation.intervals import wilson
-from robustfw.inner import Bounds, applied, check_range, frozen, maximized, within_range
+from robustfw.inner import check_type, frozen, ordinary
 from robustfw.problem import InnerProblem
-from robustfw.regions import Region
+from robustfw.randomness import generator_for
 from robustfw.splits import Split
-from robustfw.uncertainty import UncertaintySet
+from robustfw.task import Classification, Task
+from robustfw.threat import Threat
 
 BISECTIONS = 6
 """The smallest factor is known to 1/64 of the distance between two points of the sweep."""
@@ -74,35 +77,54 @@ def sweep(
     model: nn.Module,
     split: Split,
     *,
-    uncertainty: UncertaintySet,
+    threat: Threat,
     attack: Attack,
     factors: Sequence[float],
     nested: bool = True,
     bisections: int = BISECTIONS,
-    bounds: Bounds = (0.0, 1.0),
-    loss: losses.Loss = losses.cross_entropy,
+    classes: int | None = None,
+    task: Task | None = None,
+    loss: losses.LossFunction | None = None,
     batch_size: int = 500,
     seed: int = 0,
 ) -> Iterator[Fooled]:
-    """Attack with factor·𝒰 for each of the growing factors, batch by batch.
+    """Attack within factor·𝒰 for each of the growing factors, batch by batch.
 
-    ``nested``: 𝒰 is star-shaped, so what fools the net within a small set fools it within a larger one. An example
-    that is fooled is not attacked again, the others go on from what was found for them, and accuracy cannot rise with
-    the factor. The smallest factor is then narrowed by bisection between the last point that held and the first
-    that did not. Otherwise each factor is a measurement of its own, as a plot of the plain fast method is (Figure 3).
+    Args:
+        model: outputs of x (batch, *shape).
+        split: the examples.
+        threat: the set at factor 1, and the data range.
+        attack: what is tried at each factor.
+        factors: they grow, from 0 or above.
+        nested: 𝒰 is star-shaped, so what fools the net within a small set fools it within a larger one. An example
+            that is fooled is not attacked again, the others go on from what was found for them, and accuracy cannot
+            rise with the factor. The smallest factor is then narrowed by bisection between the last point that held
+            and the first that did not. Otherwise each factor is a measurement of its own, as a plot of the plain fast
+            method is (Figure 3).
+        bisections: how often the smallest factor is narrowed.
+        classes: how many classes, labels or targets there are; None: as many as the net has outputs.
+        task: what the outputs are for; classification by default.
+        loss: what the attack raises; None: the task's.
+        batch_size: examples that are attacked together.
+        seed: of the attack's randomness.
 
     Raises:
         UsageError: the factors do not grow from 0 or above.
         PluginError: a perturbation lies outside its set or the data range.
+        DataError: outputs or labels do not fit the task.
     """
     if not factors or factors[0] < 0 or any(b <= a for a, b in itertools.pairwise(factors)):
         raise UsageError(f"the radii of a sweep must grow, from 0 or above, not {list(factors)}")
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    generator = torch.Generator().manual_seed(seed)
-    for x, y in split.in_order(batch_size, device):
-        check_range(x, bounds)
-        batch = _Batch(model, loss, x, y, uncertainty, attack, bounds, generator)
+    task = task or Classification()
+    check_measurable(split, [attack])
+    numbers = torch.arange(len(split)).split(batch_size)
+    for number, (x, y) in enumerate(split.batches(numbers, device_of(model))):
+        adversary = Adversary(threat, attack, generator_for(seed, "attack", number), task, loss)
         with frozen(model):
+            x = ordinary(x)
+            check_type(model, x)
+            check_range(x, threat.bounds)
+            batch = _Batch(model, x, checked_targets(task, x, ordinary(y), classes), adversary, task, classes)
             found = batch.nested(factors, bisections) if nested else batch.independent(factors)
         yield Fooled(found.at.cpu(), found.smallest.cpu())
 
@@ -110,48 +132,47 @@ def sweep(
 @attrs.frozen(eq=False)
 class _Batch:
     model: nn.Module
-    loss: losses.Loss
     x: Tensor
     y: Tensor
-    uncertainty: UncertaintySet
-    attack: Attack
-    bounds: Bounds
-    generator: torch.Generator
+    adversary: Adversary
+    task: Task
+    classes: int | None
 
     def wrong(self) -> Tensor:
         with torch.no_grad():
-            return losses.misclassified(self.model(self.x), self.y)
+            outputs = self.task.read(self.model(self.x.clone()), len(self.x))
+        if self.classes is not None:
+            check_width(outputs, self.classes)
+        return self.task.wrong(outputs, self.y)
 
-    def region(self, rows: Tensor, factors: Tensor) -> Region:
-        return within_range(self.uncertainty.at(self.x[rows]).scaled(factors), self.x[rows], self.bounds)
-
-    def problem(self, rows: Tensor, factors: Tensor, start: Tensor | None = None) -> InnerProblem:
-        """The problem of some of the rows, each within its own multiple of 𝒰."""
-        region = self.region(rows, factors)
+    def problem(self, rows: Tensor, factor: float, start: Tensor | None = None) -> InnerProblem:
+        """The problem of some of the rows within the same multiple of 𝒰."""
+        x, y = self.x[rows], self.y[rows]
+        threat = self.adversary.threat.scaled(factor)
+        region = threat.region(x, checked=True)
         begin = None if start is None else region.project(start)
-        return InnerProblem(
-            self.model, self.loss, self.x[rows], self.y[rows], region, losses.misclassified, start=begin
-        )
+        return self.adversary.problem(self.model, x, y, goal=self.task.wrong, region=region, start=begin)
 
-    def attacked(self, problem: InnerProblem) -> tuple[Tensor, Tensor]:
-        """δ for the rows of a problem, and which of them fool the net."""
-        delta = maximized(self.attack, problem, self.generator)
-        check_membership(problem.region.violation(delta), delta, self.attack)
-        with torch.no_grad():
-            logits = self.model(applied(problem.region, problem.x, delta, self.bounds))
-        return delta, losses.misclassified(logits, problem.y)
+    def attempt(self, rows: Tensor, factors: Tensor, delta: Tensor) -> Attempt:
+        """Attack rows, each within its own multiple of 𝒰, going on from δ."""
+        x, y = self.x[rows], self.y[rows]
+        region = self.adversary.threat.clip(self.adversary.threat.uncertainty.at(x).scaled(factors), x)
+        problem = self.adversary.problem(
+            self.model, x, y, goal=self.task.wrong, region=region, start=region.project(delta)
+        )
+        return self.adversary.attempt(problem)
 
     def independent(self, factors: Sequence[float]) -> Fooled:
         """Every factor on its own; only what is wrong from the start is not attacked."""
         wrong = self.wrong()
         right, smallest = (~wrong).nonzero()[:, 0], torch.where(wrong, 0.0, torch.inf)
         at = wrong[:, None].repeat(1, len(factors))
-        problem = self.problem(right, self._all(right, 1)) if len(right) else None
+        problem = self.problem(right, 1.0) if len(right) else None
         for point, factor in enumerate(factors):
             if problem is None or factor == 0:  # nothing to attack, or nothing to attack with
                 continue
-            problem = problem.over(self.region(right, self._all(right, factor)))
-            _, fooled = self.attacked(problem)
+            problem = problem.over(self.problem(right, factor).region)
+            fooled = self.adversary.attempt(problem).wrong
             at[right, point] = fooled
             smallest[right[fooled]] = smallest[right[fooled]].clamp(max=factor)
         return Fooled(at, smallest)
@@ -164,7 +185,8 @@ class _Batch:
         for factor in factors:
             if not len(standing) or factor == 0:
                 continue
-            found, fooled = self.attacked(self.problem(standing, self._all(standing, factor), delta))
+            attempt = self.adversary.attempt(self.problem(standing, factor, delta))
+            found, fooled = attempt.delta, attempt.wrong
             best = found.new_zeros((len(wrong), *found.shape[1:])) if best is None else best
             best[standing] = found
             smallest[standing[fooled]] = factor
@@ -180,9 +202,7 @@ class _Batch:
         rows = ((above > 0) & above.isfinite()).nonzero()[:, 0]
         for _ in range(bisections if len(rows) else 0):
             middle = (above[rows] + below[rows]) / 2
-            found, fooled = self.attacked(self.problem(rows, middle, delta[rows]))
+            attempt = self.attempt(rows, middle, delta[rows])
+            found, fooled = attempt.delta, attempt.wrong
             above[rows[fooled]], below[rows[~fooled]] = middle[fooled], middle[~fooled]
             delta[rows[fooled]] = found[fooled]
-
-    def _all(self, rows: Tensor, factor: float) -> Tensor:
-        return torch.full((len(rows),), float(factor), device=self.x.device)

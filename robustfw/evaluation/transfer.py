@@ -9,15 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from robustfw import losses
+from robustfw.adversary import TOLERANCE, Adversary
 from robustfw.attack import Attack
+from robustfw.bounds import Bounds, ends
 from robustfw.errors import DataError
-from robustfw.evaluation.accuracy import TOLERANCE, check_membership
+from robustfw.evaluation.accuracy import check_measurable, check_width, checked_targets, device_of
 from robustfw.evaluation.intervals import wilson
-from robustfw.inner import Bounds, applied, frozen, maximized, region_at
+from robustfw.inner import check_type, frozen, ordinary
 from robustfw.problem import InnerProblem
+from robustfw.randomness import generator_for
 from robustfw.regions import norms
 from robustfw.splits import Split
-from robustfw.uncertainty import UncertaintySet
+from robustfw.task import Classification, Task
+from robustfw.threat import Threat
 
 
 @attrs.frozen(eq=False)
@@ -31,10 +35,11 @@ class Examples:
     delta: Tensor
     """The member of the set that x̃ was made by."""
     y: Tensor
+    """Targets in the form of the task."""
     label: Tensor
-    """What the attacked net says of x̃; never y."""
+    """What the attacked net says of x̃: a class, never y, or numbers of the shape of y."""
     confidence: Tensor
-    """(n, 2): the attacked net's probability of y at x, and of ``label`` at x̃."""
+    """(n, 2): the attacked net's probability of y at x, and of ``label`` at x̃; not a number without classes."""
     index: Tensor
     """Which example of its split x is."""
     set: Tensor
@@ -60,59 +65,81 @@ def craft(
     model: nn.Module,
     split: Split,
     *,
-    uncertainties: Sequence[UncertaintySet],
+    threats: Sequence[Threat],
     attack: Attack,
-    bounds: Bounds = (0.0, 1.0),
-    loss: losses.Loss = losses.cross_entropy,
+    classes: int | None = None,
+    task: Task | None = None,
+    loss: losses.LossFunction | None = None,
     batch_size: int = 500,
     seed: int = 0,
 ) -> Iterator[Examples]:
-    """Batch by batch: of the examples that the net has right, those that the attack fools, for each of the sets.
+    """Batch by batch: of the examples that the net has right, those that the attack fools, for each of the threats.
+
+    Args:
+        model: outputs of x (batch, *shape).
+        split: the examples.
+        threats: sets in one data range, each of which is tried.
+        attack: what is tried.
+        classes: how many classes, labels or targets there are; None: as many as the net has outputs.
+        task: what the outputs are for; classification by default.
+        loss: what the attack raises; None: the task's.
+        batch_size: examples that are attacked together.
+        seed: of the attack's randomness.
 
     Raises:
         PluginError: a perturbation lies outside its set or the data range.
+        DataError: outputs or labels do not fit the task.
     """
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    generator = torch.Generator().manual_seed(seed)
-    seen = 0
-    for x, y in split.in_order(batch_size, device):
-        index = torch.arange(seen, seen + len(y), device=device)
-        seen += len(y)
+    task = task or Classification()
+    check_measurable(split, [attack])
+    numbers = torch.arange(len(split)).split(batch_size)
+    for number, (x, y) in enumerate(split.batches(numbers, device_of(model))):
+        generator = generator_for(seed, "attack", number)
         with frozen(model):
+            x = ordinary(x)
+            check_type(model, x)
+            targets = checked_targets(task, x, ordinary(y), classes)
             with torch.no_grad():
-                logits = model(x)
-            right = ~losses.misclassified(logits, y)
+                outputs = task.read(model(x.clone()), len(x))
+            if classes is not None:
+                check_width(outputs, classes)
+            right = ~task.wrong(outputs, targets)
+            index = numbers[number].to(x.device)[right]
             problem: InnerProblem | None = None
-            for number, uncertainty in enumerate(uncertainties):
-                region = region_at(x[right], uncertainty, bounds)
+            crafted = []
+            for member, threat in enumerate(threats):
+                adversary = Adversary(threat, attack, generator, task, loss)
+                region = threat.region(x[right])
                 if problem is None:
-                    problem = InnerProblem(model, loss, x[right], y[right], region, losses.misclassified)
+                    problem = adversary.problem(model, x[right], targets[right], goal=task.wrong, region=region)
                 problem = problem.over(region)
-                found = _fooled(problem, attack, bounds, generator, logits[right], index[right], number)
-                yield Examples(**{name: tensor.cpu() for name, tensor in found.tensors().items()})
+                crafted.append(_fooled(adversary, problem, task, outputs[right], index, member))
+        for found in crafted:
+            yield Examples(**{name: tensor.cpu() for name, tensor in found.tensors().items()})
 
 
 def _fooled(
-    problem: InnerProblem,
-    attack: Attack,
-    bounds: Bounds,
-    generator: torch.Generator,
-    logits: Tensor,
-    index: Tensor,
-    number: int,
+    adversary: Adversary, problem: InnerProblem, task: Task, outputs: Tensor, index: Tensor, member: int
 ) -> Examples:
-    """Of the rows of a problem, with their logits and numbers, those that the attack fools within the set."""
-    delta = maximized(attack, problem, generator)
-    check_membership(problem.region.violation(delta), delta, attack)
-    moved = applied(problem.region, problem.x, delta, bounds)
-    with torch.no_grad():
-        before, after = (each.double().softmax(1) for each in (logits, problem.forward(moved)))
-    label = after.argmax(1)
-    rows = label != problem.y
-    confidence = torch.stack([before.gather(1, problem.y[:, None])[:, 0], after.amax(1)], 1).float()
-    return Examples(problem.x, moved, delta, problem.y, label, confidence, index, torch.full_like(problem.y, number))[
-        rows
-    ]
+    """Of the rows of a problem, with their outputs and numbers, those that the attack fools within the set."""
+    attempt = adversary.attempt(problem)
+    label, confidence = _said(task, problem.y, outputs, attempt.outputs)
+    number = torch.full((len(problem),), member, device=index.device)
+    found = Examples(problem.x, attempt.moved, attempt.delta, problem.y, label, confidence, index, number)
+    return found[attempt.wrong]
+
+
+def _said(task: Task, y: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+    """What the net says of each x̃, and its probabilities (n, 2) of y at x and of that at x̃."""
+    if not task.labelled:
+        said = after.argmax(1) if y.dtype == torch.int64 else after.detach()
+        return said, torch.full((len(y), 2), torch.nan, device=y.device)
+    own = torch.nn.functional.one_hot(y, after.shape[1]).bool()
+    rivals = after.masked_fill(own & (after == after.amax(1, keepdim=True)), -torch.inf)  # a tie is the other's
+    label = torch.where(after.argmax(1) == y, rivals.argmax(1), after.argmax(1))
+    share, shares = before.double().softmax(1), after.double().softmax(1)
+    confidence = torch.stack([share.gather(1, y[:, None])[:, 0], shares.gather(1, label[:, None])[:, 0]], 1)
+    return label, confidence.float()
 
 
 @attrs.frozen
@@ -147,12 +174,22 @@ class Transfer:
     """The same for each of the sets."""
 
     @classmethod
-    def of(cls, model: nn.Module, examples: Examples, sets: Sequence[str], bounds: Bounds) -> Transfer:
-        """Measure; no attack is run."""
+    def of(
+        cls, model: nn.Module, examples: Examples, sets: Sequence[str], bounds: Bounds, task: Task | None = None
+    ) -> Transfer:
+        """Measure; no attack is run.
+
+        Args:
+            model: outputs of x (batch, *shape).
+            examples: adversarial examples that were crafted against another net.
+            sets: the specs of their sets.
+            bounds: the data range.
+            task: what the outputs are for; classification by default.
+        """
         if not len(examples):
             raise DataError("the collection is empty: nothing fooled the net that it was crafted against")
-        right = correct(model, examples.adversarial, examples.y)
-        saved = correct(model, rounded(examples.adversarial, bounds), examples.y)
+        right = correct(model, examples.adversarial, examples.y, task)
+        saved = correct(model, rounded(examples.adversarial, bounds), examples.y, task)
         whole, shares = (
             Share.of("", right),
             tuple(Share.of(spec, right[examples.set == number]) for number, spec in enumerate(sets)),
@@ -162,41 +199,52 @@ class Transfer:
         )
 
 
-def correct(model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 500) -> Tensor:
-    """Which examples a net has right, (n,)."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+def correct(model: nn.Module, x: Tensor, y: Tensor, task: Task | None = None, batch_size: int = 500) -> Tensor:
+    """Which examples a net has right, (n,).
+
+    Args:
+        model: outputs of x (batch, *shape).
+        x: examples (n, *shape).
+        y: targets in the form of the task.
+        task: what the outputs are for; classification by default.
+        batch_size: examples in a forward pass.
+    """
+    task, device = task or Classification(), device_of(model)
+    parts = [torch.zeros(0, dtype=torch.bool)]
     with frozen(model), torch.no_grad():
-        parts = [
-            ~losses.misclassified(model(some.to(device)), labels.to(device)).cpu()
-            for some, labels in zip(x.split(batch_size), y.split(batch_size), strict=True)
-        ]
-    return torch.cat([torch.zeros(0, dtype=torch.bool), *parts])
+        for some, targets in zip(x.split(batch_size), y.split(batch_size), strict=True):
+            if len(some):
+                outputs = task.read(model(some.to(device).clone()), len(some))
+                parts.append(~task.wrong(outputs, targets.to(device)).cpu())
+    return torch.cat(parts)
 
 
 def rounded(x: Tensor, bounds: Bounds) -> Tensor:
     """x as an image file of 8 bits keeps it: the nearest of 256 values of the range (of [0, 1] where there is none)."""
-    low, high = bounds or (0.0, 1.0)
-    return ((x - low) / (high - low) * 255).round().clamp(0, 255) / 255 * (high - low) + low
+    low, high = (torch.as_tensor(end).to(x) for end in ends(bounds or (0.0, 1.0), x))
+    width = (high - low).where(high > low, torch.ones_like(high - low))
+    return ((x - low) / width * 255).round().clamp(0, 255) / 255 * width + low
 
 
-def verify(examples: Examples, split: Split, uncertainties: Sequence[UncertaintySet], bounds: Bounds) -> None:
+def verify(examples: Examples, split: Split, threats: Sequence[Threat], task: Task | None = None) -> None:
     """Raise a `DataError` unless each x̃ is made from its example of the split, in its set, and in the data range."""
     if len(examples) and int(examples.index.max()) >= len(split):
         raise DataError(f"the collection has examples beyond the {len(split)} of the split: it belongs to other data")
     parts = list(split.subset(examples.index).in_order(500))
     x, y = (torch.cat([part[i] for part in parts]) if parts else examples.original for i in (0, 1))
-    if len(examples) and not (torch.equal(x, examples.original) and torch.equal(y, examples.y)):
+    targets = (task or Classification()).targets(y) if len(examples) else y
+    if len(examples) and not (torch.equal(x, examples.original) and torch.equal(targets, examples.y)):
         raise DataError("originals of the collection are not the examples of this data: it belongs to other data")
-    for number, uncertainty in enumerate(uncertainties):
-        _verify_set(examples[(examples.set == number).nonzero()[:, 0]], uncertainty, bounds)
+    for number, threat in enumerate(threats):
+        _verify_set(examples[(examples.set == number).nonzero()[:, 0]], threat)
 
 
-def _verify_set(examples: Examples, uncertainty: UncertaintySet, bounds: Bounds) -> None:
+def _verify_set(examples: Examples, threat: Threat) -> None:
     if not len(examples):
         return
-    region = region_at(examples.original, uncertainty, bounds)
-    outside = region.violation(examples.delta) > TOLERANCE * (1 + norms(examples.delta))
-    away = (applied(region, examples.original, examples.delta, bounds) != examples.adversarial).flatten(1).any(1)
+    region = threat.region(examples.original)
+    outside = region.violation(examples.delta) > TOLERANCE * (1 + norms(examples.delta.double()))
+    away = (threat.apply(region, examples.original, examples.delta) != examples.adversarial).flatten(1).any(1)
     if bool(outside.any() or away.any()):
         raise DataError(
             f"{int((outside | away).sum())} of {len(examples)} adversarial examples are not in their set within the "

@@ -99,6 +99,11 @@ def _warnings(run: Run) -> list[str]:
         for each in run.evaluations()
         if each.zero_gradients
     ]
+    told += [
+        f"{run.name}: at {each.not_numbers} of {each.n} {each.split} examples an output is not a finite number."
+        for each in run.evaluations()
+        if each.not_numbers
+    ]
     trained = [f"{run.name}, epoch {epoch.epoch}: {text}" for epoch in run.epochs for text in epoch.warnings]
     return list(dict.fromkeys(told + trained))
 

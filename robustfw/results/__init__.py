@@ -44,7 +44,10 @@ __all__ = [
 KINDS = {
     "audit": ("audit:AuditKind", "The masking checklist; robustfw audit keeps it."),
     "comparison": ("comparison:ComparisonKind", "Two nets on the same examples; robustfw compare keeps it."),
-    "distinguishability": ("distinguishability:DistinguishabilityKind", "How far apart classes are; robustfw analyze keeps it."),
+    "distinguishability": (
+        "distinguishability:DistinguishabilityKind",
+        "How far apart classes are; robustfw analyze keeps it.",
+    ),
     "evaluation": ("evaluation:EvaluationKind", "Clean and robust accuracy on one split; robustfw evaluate keeps it."),
     "fooling": ("fooling:FoolingKind", "Noise that a net takes for each class; robustfw analyze keeps it."),
     "lipschitz": ("lipschitz:LipschitzKind", "Lipschitz constants of layers and net; robustfw analyze keeps it."),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 import attrs
 
 from robustfw.results.drawing import Drawing
-from robustfw.results.kind import Caution, ResultKind, Said
+from robustfw.results.kind import ResultKind, Said
 from robustfw.results.table import Table
 from robustfw.results.words import (
     INTERVALS,
@@ -55,6 +55,8 @@ class EvaluationFields:
     per_class: tuple[tuple[int, int, int], ...] = ()
     """Examples, correct, robust of each class; empty where a target is no class."""
     zero_gradients: int = 0
+    not_numbers: int = 0
+    """Examples at which an output is not finite."""
     forward_passes: int | None = None
     backward_passes: int | None = None
     seconds: float | None = None
@@ -118,11 +120,6 @@ class EvaluationKind(ResultKind):
         yield fact("uncertainty", result.uncertainty)
         yield fact("attack", ", ".join(short(attack) for attack in result.attacks))
         yield from _cost(result)
-        if result.zero_gradients:
-            yield Caution(
-                f"at {result.zero_gradients} of {result.correct} correct examples the loss has no gradient: a gradient "
-                "attack is blind there, so robust accuracy may be overstated; try --loss margin"
-            )
 
     def tables(self, material: Material) -> list[Table]:
         return [table for table in (_evaluations(material.runs), _metrics(material.runs)) if table]

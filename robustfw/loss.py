@@ -1,0 +1,152 @@
+"""J: the interface of a loss, and the losses of the field; the functions behind them are in `robustfw.losses`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Annotated, final
+
+import attrs
+from attrs.validators import ge, gt, lt
+
+from robustfw.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from robustfw.hookspecs import Add
+
+
+class Loss(ABC):
+    """J: outputs of a net and targets to values (batch,), which an attack raises and a training lowers.
+
+    A subclass is a frozen attrs class whose fields are its options; every field has a default. It is called with
+    outputs in the form of the task (`robustfw.task.Task.read`): (batch, classes) and labels (batch,); (batch, targets)
+    and targets of that shape; per pixel (batch, classes, height, width) and (batch, height, width).
+
+    Any function of that form may stand wherever a loss is asked for; it has no name in records then.
+    """
+
+    @abstractmethod
+    def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
+        """Values (batch,), differentiable in the outputs; row i depends on row i only.
+
+        Raises:
+            DataError: the loss means nothing for outputs and targets of this form.
+        """
+
+
+@final
+@attrs.frozen
+class CrossEntropy(Loss):
+    """−log softmax(z)_y, from the logits z; per pixel the mean of those that have a label."""
+
+    smoothing: Annotated[float, "share of the label that all classes get alike"] = attrs.field(
+        default=0.0, validator=[ge(0), lt(1)]
+    )
+
+    def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
+        """As `robustfw.losses.cross_entropy`."""
+        from robustfw import losses
+
+        return losses.cross_entropy(outputs, y, self.smoothing)
+
+
+@final
+@attrs.frozen
+class Margin(Loss):
+    """max_{k ≠ y} z_k − z_y: positive exactly where the prediction is wrong, and never saturated (C&W 2017)."""
+
+    def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
+        """As `robustfw.losses.margin`."""
+        from robustfw import losses
+
+        return losses.margin(outputs, y)
+
+
+@final
+@attrs.frozen
+class Dlr(Loss):
+    """(max_{k ≠ y} z_k − z_y) / (z_(1) − z_(3)): free of the logits' scale (Croce & Hein 2020); two classes: margin."""
+
+    def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
+        """As `robustfw.losses.dlr`."""
+        from robustfw import losses
+
+        return losses.dlr(outputs, y)
+
+
+@final
+@attrs.frozen
+class Squared(Loss):
+    """(o − t)², the mean over targets; labels count as 0 and 1."""
+
+    def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
+        """As `robustfw.losses.squared`."""
+        from robustfw import losses
+
+        return losses.squared(outputs, y)
+
+
+@final
+@attrs.frozen
+class Absolute(Loss):
+    """|o − t|, the mean over targets; labels count as 0 and 1."""
+
+    def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
+        """As `robustfw.losses.absolute`."""
+        from robustfw import losses
+
+        return losses.absolute(outputs, y)
+
+
+@final
+@attrs.frozen
+class Huber(Loss):
+    """(o − t)²/2 up to |o − t| = delta, and linear beyond; the mean over targets (Huber 1964)."""
+
+    delta: Annotated[float, "where it becomes linear, in units of the target"] = attrs.field(
+        default=1.0, validator=gt(0)
+    )
+
+    def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
+        """As `robustfw.losses.huber`."""
+        from robustfw import losses
+
+        return losses.huber(outputs, y, self.delta)
+
+
+@final
+@attrs.frozen
+class Bce(Loss):
+    """−log σ((2t − 1)·z): binary cross-entropy of one logit, or the mean over several labels."""
+
+    def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
+        """As `robustfw.losses.binary_cross_entropy`."""
+        from robustfw import losses
+
+        return losses.binary_cross_entropy(outputs, y)
+
+
+@final
+@attrs.frozen
+class Kl(Loss):
+    """KL(t ‖ softmax(z)), t probabilities of the classes; of labels it is the cross-entropy."""
+
+    def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
+        """As `robustfw.losses.kl`."""
+        from robustfw import losses
+
+        return losses.kl(outputs, y)
+
+
+@hookimpl
+def robustfw_register(add: Add) -> None:
+    """Register the losses by name."""
+    add("cross-entropy", CrossEntropy)
+    add("margin", Margin)
+    add("dlr", Dlr)
+    add("squared", Squared)
+    add("absolute", Absolute)
+    add("huber", Huber)
+    add("bce", Bce)
+    add("kl", Kl)

@@ -1,0 +1,93 @@
+"""Which training examples an epoch goes through, and in which order."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Annotated, final
+
+import attrs
+
+from robustfw.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from robustfw.hookspecs import Add
+    from robustfw.splits import Split
+
+
+class Sampler(ABC):
+    """The order of an epoch's examples. A subclass is a frozen attrs class whose fields are its options."""
+
+    @abstractmethod
+    def order(self, split: Split, generator: torch.Generator, epoch: int) -> Tensor:
+        """Indices into the training split, int64, as many as it has examples; some may stand more than once.
+
+        Args:
+            split: the training examples.
+            generator: the only source of randomness; the same for the same seed and epoch.
+            epoch: from 0.
+        """
+
+
+@final
+@attrs.frozen
+class Shuffled(Sampler):
+    """Each example once, in random order."""
+
+    def order(self, split: Split, generator: torch.Generator, epoch: int) -> Tensor:
+        """A random permutation."""
+        import torch
+
+        return torch.randperm(len(split), generator=generator)
+
+
+@final
+@attrs.frozen
+class Sequential(Sampler):
+    """Each example once, in the order of the split."""
+
+    def order(self, split: Split, generator: torch.Generator, epoch: int) -> Tensor:
+        """From 0 up."""
+        import torch
+
+        return torch.arange(len(split))
+
+
+@final
+@attrs.frozen
+class Balanced(Sampler):
+    """Each group as often as any other, drawn with replacement: groups are classes, or what the split calls so."""
+
+    by: Annotated[str, "name of the groups in the split's metadata; label: the classes"] = "label"
+
+    def order(self, split: Split, generator: torch.Generator, epoch: int) -> Tensor:
+        """Draws with probabilities 1/(groups · size of the group)."""
+        import torch
+
+        from robustfw.errors import UsageError
+
+        everything = torch.arange(len(split))
+        if self.by == "label":
+            groups = torch.cat([y for _, y in split.in_order(1000)])
+        else:
+            meta = split.metadata(everything)
+            if self.by not in meta:
+                raise UsageError(
+                    f"the examples have no {self.by!r}; balanced:by=… names one of {sorted(meta) or 'none'}"
+                )
+            groups = meta[self.by]
+        if groups.dim() != 1 or groups.is_floating_point():
+            raise UsageError(f"balanced needs one group for each example, and {self.by!r} is none")
+        _, member, counts = groups.cpu().unique(return_inverse=True, return_counts=True)
+        weights = 1 / counts.double()[member]
+        return torch.multinomial(weights, len(split), replacement=True, generator=generator)
+
+
+@hookimpl
+def robustfw_register(add: Add) -> None:
+    """Register the samplers by name."""
+    add("shuffled", Shuffled)
+    add("sequential", Sequential)
+    add("balanced", Balanced)

@@ -1,0 +1,441 @@
+"""y and "wrong": what a target is, when an output is wrong, which loss goes with it, and what else is measured."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Annotated, ClassVar, final
+
+import attrs
+from attrs.validators import ge, gt, lt
+
+from robustfw.errors import DataError
+from robustfw.hookspecs import hookimpl
+from robustfw.loss import Bce, CrossEntropy, Loss, Squared
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from robustfw.hookspecs import Add
+
+
+class Task(ABC):
+    """What the outputs of a net are for. A part of a `robustfw.DataSpec`; a kind of plugin like any other.
+
+    Nets may give their outputs in several forms, (batch,) or (batch, 1), say. `read` and `targets` bring both sides
+    into one form, which losses, attacks and measures then see. The words n, K, d stand for the batch, the number of
+    classes or labels, and the number of targets.
+    """
+
+    labelled: ClassVar[bool] = False
+    """Whether targets are one class for each example, (n,), so that attacks may choose among classes."""
+    graded: ClassVar[bool] = False
+    """Whether it matters how wrong an output is: every example is then attacked, to the end, and `measure` is kept."""
+    right: ClassVar[str] = "right"
+    """What an output is that is not wrong, in words."""
+
+    @property
+    @abstractmethod
+    def loss(self) -> Loss:
+        """The loss of training and of attacks, where none is named."""
+
+    @abstractmethod
+    def outputs(self, classes: int) -> int:
+        """How many numbers a net gives (per pixel, where each has a class of its own) for so many classes."""
+
+    @abstractmethod
+    def targets(self, y: Tensor) -> Tensor:
+        """Targets in the form that losses take.
+
+        Raises:
+            DataError: y is nothing of the kind.
+        """
+
+    @abstractmethod
+    def read(self, outputs: Tensor, n: int) -> Tensor:
+        """A net's outputs for n examples in the form that losses take.
+
+        Raises:
+            DataError: they have another shape.
+        """
+
+    @abstractmethod
+    def check(self, y: Tensor, classes: int) -> None:
+        """Raise a `DataError` unless targets, in their form, fit so many classes (or targets); it looks at values."""
+
+    @abstractmethod
+    def wrong(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Which outputs are wrong, (n,), both in their form; what is not a number is wrong."""
+
+    def measure(self, outputs: Tensor, y: Tensor) -> Tensor | None:
+        """Numbers for each example, (n, m), of which `metrics` are made; the first says how bad the output is.
+
+        None where right and wrong is all that there is to say.
+        """
+        return None
+
+    def metrics(self, measured: Tensor) -> dict[str, float]:
+        """Figures by name over all examples, from what `measure` gave for them."""
+        return {}
+
+
+@final
+@attrs.frozen
+class Classification(Task):
+    """One of K classes: K logits, and a label from 0 to K − 1; wrong unless the label's logit is the largest."""
+
+    labelled: ClassVar[bool] = True
+
+    @property
+    def loss(self) -> Loss:
+        """Cross-entropy."""
+        return CrossEntropy()
+
+    def outputs(self, classes: int) -> int:
+        """K."""
+        return classes
+
+    def targets(self, y: Tensor) -> Tensor:
+        """Labels (n,), int64; other whole numbers, (n, 1) and rows of 0 with one 1 are read as such."""
+        return _labels(y)
+
+    def read(self, outputs: Tensor, n: int) -> Tensor:
+        """Logits (n, K), K ≥ 2; those of −∞ are low numbers (`robustfw.losses.finite`)."""
+        from robustfw import losses
+
+        _check_tensor(outputs, n)
+        if outputs.dim() != 2 or outputs.shape[1] < 2:
+            one = outputs.numel() == n
+            advice = 'a net with one logit has the task "binary", one that gives a number "regression"'
+            raise DataError(
+                f"the net's outputs have shape {tuple(outputs.shape)}, and classification needs (examples, classes), "
+                f"two classes at least{': ' + advice if one else ''}"
+            )
+        return losses.finite(outputs)
+
+    def check(self, y: Tensor, classes: int) -> None:
+        """Labels from 0 to K − 1, or −1 where there is none."""
+        _check_labels(y, classes)
+
+    def wrong(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """As `robustfw.losses.misclassified`."""
+        from robustfw import losses
+
+        return losses.misclassified(outputs, y)
+
+
+@final
+@attrs.frozen
+class Binary(Task):
+    """One of two classes by one logit z: class 1 where z > 0. It is read as the two logits 0 and z."""
+
+    labelled: ClassVar[bool] = True
+
+    @property
+    def loss(self) -> Loss:
+        """Binary cross-entropy."""
+        return Bce()
+
+    def outputs(self, classes: int) -> int:
+        """One."""
+        return 1
+
+    def targets(self, y: Tensor) -> Tensor:
+        """Labels (n,), int64, 0 or 1; floating point 0 and 1, and (n, 1), are read as such."""
+        if y.is_floating_point() and y.numel() == len(y) and bool(((y == 0) | (y == 1)).all()):
+            return y.reshape(-1).long()
+        return _labels(y)
+
+    def read(self, outputs: Tensor, n: int) -> Tensor:
+        """Logits (n, 2), the first 0, from (n,) or (n, 1)."""
+        import torch
+
+        from robustfw import losses
+
+        _check_tensor(outputs, n)
+        if outputs.numel() != n:
+            raise DataError(
+                f"the net's outputs have shape {tuple(outputs.shape)}, and the task binary needs one logit per "
+                'example: a net with two has the task "classification"'
+            )
+        logit = outputs.reshape(n, 1)
+        return losses.finite(torch.cat([torch.zeros_like(logit), logit], 1))
+
+    def check(self, y: Tensor, classes: int) -> None:
+        """Labels 0 and 1, or −1 where there is none."""
+        if classes != 2:
+            raise DataError(f"the task binary has two classes, not {classes}")
+        _check_labels(y, classes)
+
+    def wrong(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """As `robustfw.losses.misclassified`."""
+        from robustfw import losses
+
+        return losses.misclassified(outputs, y)
+
+
+@final
+@attrs.frozen
+class Multilabel(Task):
+    """K labels, each there or not: K logits, and 0 or 1 for each; wrong if more than ``tolerated`` labels are."""
+
+    tolerated: Annotated[int, "labels of an example that may be wrong"] = attrs.field(default=0, validator=ge(0))
+
+    graded: ClassVar[bool] = True
+    right: ClassVar[str] = "all labels right"
+
+    @property
+    def loss(self) -> Loss:
+        """Binary cross-entropy, the mean over the labels."""
+        return Bce()
+
+    def outputs(self, classes: int) -> int:
+        """K."""
+        return classes
+
+    def targets(self, y: Tensor) -> Tensor:
+        """0 or 1, (n, K), floating point."""
+        if y.dim() != 2:
+            raise DataError(f"targets have shape {tuple(y.shape)}, and the task multilabel needs (examples, labels)")
+        return y if y.is_floating_point() else y.float()
+
+    def read(self, outputs: Tensor, n: int) -> Tensor:
+        """Logits (n, K)."""
+        _check_tensor(outputs, n)
+        if outputs.dim() != 2:
+            raise DataError(
+                f"the net's outputs have shape {tuple(outputs.shape)}, and the task multilabel needs (examples, labels)"
+            )
+        return outputs
+
+    def check(self, y: Tensor, classes: int) -> None:
+        """0 or 1 for each of K labels."""
+        if y.shape[1] != classes:
+            raise DataError(f"there are {y.shape[1]} labels per example where {classes} are declared")
+        if not bool(((y == 0) | (y == 1)).all()):
+            raise DataError("labels of the task multilabel are 0 or 1")
+
+    def wrong(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Whether more labels are wrong than are tolerated."""
+        return self._wrong_labels(outputs, y).sum(1) > self.tolerated
+
+    @staticmethod
+    def _wrong_labels(outputs: Tensor, y: Tensor) -> Tensor:
+        return ~((2 * y - 1) * outputs > 0)
+
+    def measure(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """The share of labels that are wrong, (n, 1)."""
+        return self._wrong_labels(outputs, y).double().mean(1, keepdim=True)
+
+    def metrics(self, measured: Tensor) -> dict[str, float]:
+        """The share of labels that are right, over all examples."""
+        return {"labels right": 1 - float(measured.mean())}
+
+
+@final
+@attrs.frozen
+class Regression(Task):
+    """Numbers: d outputs and d targets; wrong if one of them is off by more than the tolerance."""
+
+    tolerance: Annotated[float, "largest error that counts as right, in units of the target"] = attrs.field(
+        default=1.0, validator=gt(0)
+    )
+
+    graded: ClassVar[bool] = True
+    right: ClassVar[str] = "within tolerance"
+    quantiles: ClassVar[tuple[float, ...]] = (0.5, 0.9, 0.95)
+
+    @property
+    def loss(self) -> Loss:
+        """The squared error."""
+        return Squared()
+
+    def outputs(self, classes: int) -> int:
+        """d."""
+        return classes
+
+    def targets(self, y: Tensor) -> Tensor:
+        """Numbers (n, d), from (n,) where d is 1."""
+        if not y.is_floating_point():
+            raise DataError(f"targets are {_dtype(y)}: a regression needs floating point (y.float())")
+        return y.reshape(len(y), 1) if y.dim() == 1 else y.flatten(1)
+
+    def read(self, outputs: Tensor, n: int) -> Tensor:
+        """Numbers (n, d), from (n,) where d is 1."""
+        _check_tensor(outputs, n)
+        return outputs.reshape(n, 1) if outputs.dim() == 1 else outputs.flatten(1)
+
+    def check(self, y: Tensor, classes: int) -> None:
+        """Finite numbers, d of them."""
+        if y.shape[1] != classes:
+            raise DataError(f"there are {y.shape[1]} targets per example where {classes} are declared")
+        if not bool(y.isfinite().all()):
+            raise DataError("there are targets that are not finite numbers")
+
+    def wrong(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Whether max_j |o_j − t_j| is not within the tolerance."""
+        return ~(self._error(outputs, y) <= self.tolerance)
+
+    @staticmethod
+    def _error(outputs: Tensor, y: Tensor) -> Tensor:
+        from robustfw import losses
+
+        if outputs.shape != y.shape:
+            raise DataError(f"the net gives {outputs.shape[1]} numbers per example, and there are {y.shape[1]} targets")
+        return (losses.in_float32(outputs) - y.to(losses.in_float32(outputs).dtype)).abs().amax(1)
+
+    def measure(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """The error max_j |o_j − t_j|, (n, 1)."""
+        return self._error(outputs, y).double()[:, None]
+
+    def metrics(self, measured: Tensor) -> dict[str, float]:
+        """The mean error, its quantiles and the largest, in units of the target."""
+        error = measured[:, 0]
+        figures = {"mean error": float(error.mean())}
+        figures |= {
+            f"{share:.0%} quantile of the error".replace("%", " %"): float(error.quantile(share))
+            for share in self.quantiles
+        }
+        return figures | {"largest error": float(error.max())}
+
+
+@final
+@attrs.frozen
+class Segmentation(Task):
+    """A class for each pixel: logits (n, K, height, width); wrong from a share of wrong pixels on."""
+
+    share: Annotated[float, "share of an image's pixels from which on, if they are wrong, the image is"] = attrs.field(
+        default=0.1, validator=[gt(0), lt(1)]
+    )
+
+    graded: ClassVar[bool] = True
+    right: ClassVar[str] = "enough pixels right"
+
+    @property
+    def loss(self) -> Loss:
+        """Cross-entropy, the mean over the pixels."""
+        return CrossEntropy()
+
+    def outputs(self, classes: int) -> int:
+        """K, for each pixel."""
+        return classes
+
+    def targets(self, y: Tensor) -> Tensor:
+        """Labels (n, height, width), int64, from (n, 1, height, width) as well."""
+        if y.is_floating_point() or y.dim() not in (3, 4) or (y.dim() == 4 and y.shape[1] != 1):
+            raise DataError(
+                f"targets are {_dtype(y)} of shape {tuple(y.shape)}, and the task segmentation needs a class for each "
+                "pixel, whole numbers (examples, height, width)"
+            )
+        return (y if y.dim() == 3 else y[:, 0]).long()
+
+    def read(self, outputs: Tensor, n: int) -> Tensor:
+        """Logits (n, K, height, width)."""
+        from robustfw import losses
+
+        _check_tensor(outputs, n)
+        if outputs.dim() != 4 or outputs.shape[1] < 2:
+            raise DataError(
+                f"the net's outputs have shape {tuple(outputs.shape)}, and the task segmentation needs (examples, "
+                "classes, height, width), two classes at least"
+            )
+        return losses.finite(outputs)
+
+    def check(self, y: Tensor, classes: int) -> None:
+        """Labels from 0 to K − 1, or −1 where a pixel has none."""
+        _check_labels(y, classes)
+
+    def _wrong_pixels(self, outputs: Tensor, y: Tensor) -> Tensor:
+        from robustfw import losses
+
+        if outputs.shape[2:] != y.shape[1:]:
+            raise DataError(
+                f"the net gives classes for {tuple(outputs.shape[2:])} pixels, and targets are for {tuple(y.shape[1:])}"
+            )
+        return losses.misclassified(outputs, y) & (y != losses.UNLABELLED)
+
+    def wrong(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Whether the share of wrong pixels, of those that have a label, reaches ``share``."""
+        return self._share(self._wrong_pixels(outputs, y), y) >= self.share
+
+    @staticmethod
+    def _share(wrong: Tensor, y: Tensor) -> Tensor:
+        from robustfw import losses
+
+        labelled = (y != losses.UNLABELLED).flatten(1).sum(1).clamp(min=1)
+        return wrong.flatten(1).sum(1).double() / labelled
+
+    def measure(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """The share of wrong pixels; then for each class the pixels of intersection, and of union, (n, 1 + 2K)."""
+        import torch
+
+        from robustfw import losses
+
+        share = self._share(self._wrong_pixels(outputs, y), y)[:, None]
+        predicted, labelled = outputs.argmax(1), y != losses.UNLABELLED
+        inner, outer = [], []
+        for label in range(outputs.shape[1]):
+            said, true = (predicted == label) & labelled, y == label
+            inner.append((said & true).flatten(1).sum(1))
+            outer.append((said | true).flatten(1).sum(1))
+        return torch.cat([share, torch.stack(inner + outer, 1).double()], 1)
+
+    def metrics(self, measured: Tensor) -> dict[str, float]:
+        """Mean intersection over union of the classes that occur, over all pixels; and the share of right pixels."""
+        inner, outer = measured[:, 1:].sum(0).chunk(2)
+        occurring = outer > 0
+        return {
+            "mean IoU": float((inner[occurring] / outer[occurring]).mean()) if bool(occurring.any()) else float("nan"),
+            "pixels right": 1 - float(measured[:, 0].mean()),
+        }
+
+
+def _dtype(y: Tensor) -> str:
+    return str(y.dtype).removeprefix("torch.")
+
+
+def _check_tensor(outputs: object, n: int) -> None:
+    """Raise a `DataError` unless outputs are floating-point numbers, a row for each of n examples."""
+    import torch
+
+    if not isinstance(outputs, torch.Tensor):
+        raise DataError(
+            f"the net gives a {type(outputs).__name__}, not a tensor: wrap it in a module that gives its logits alone"
+        )
+    if not outputs.is_floating_point():
+        raise DataError(f"the net's outputs are {_dtype(outputs)}: give the logits, not the predicted classes")
+    if not outputs.dim() or len(outputs) != n:
+        raise DataError(f"the net's outputs have shape {tuple(outputs.shape)} for {n} examples: give a row for each")
+
+
+def _labels(y: Tensor) -> Tensor:
+    """Class labels (n,), int64, from what says the same."""
+    if y.dim() == 2 and y.shape[1] == 1 and not y.is_floating_point():
+        y = y[:, 0]
+    if y.dim() == 2 and y.shape[1] > 1:
+        ones = bool(((y == 0) | (y == 1)).all()) and bool((y.sum(1) == 1).all())
+        if ones:
+            return y.float().argmax(1)
+        raise DataError("targets are several numbers per example: classification takes one label each (y.argmax(1))")
+    if y.dim() != 1:
+        raise DataError(f"labels have shape {tuple(y.shape)}, and should have one number per example")
+    if y.is_floating_point() or y.is_complex():
+        raise DataError(f"labels are {_dtype(y)}: give int64 (y.long())")
+    return y.long()
+
+
+def _check_labels(y: Tensor, classes: int) -> None:
+    if not y.numel():
+        return
+    lowest, highest = int(y.min()), int(y.max())
+    if lowest < -1 or highest >= classes:
+        raise DataError(f"labels run from {lowest} to {highest}, outside 0 … {classes - 1}")
+
+
+@hookimpl
+def robustfw_register(add: Add) -> None:
+    """Register the tasks by name."""
+    add("classification", Classification)
+    add("binary", Binary)
+    add("multilabel", Multilabel)
+    add("regression", Regression)
+    add("segmentation", Segmentation)
