@@ -33,6 +33,8 @@ _err = Console(highlight=False, stderr=True)
 Thing = TypeVar("Thing")
 LOOK_EVERY = 0.2
 """Seconds between two readings of the loss, each of which waits for the device."""
+SAY_EVERY = 15.0
+"""Seconds between two lines of progress where no bar can be drawn."""
 
 
 def line(text: str) -> None:
@@ -114,12 +116,16 @@ def epoch_line(record: Epoch) -> str:
 
 
 def batches(parts: Iterable[Verdicts], n: int, name: str, *, quiet: bool) -> Iterator[Verdicts]:
-    """Pass verdicts on while drawing a bar over the examples."""
+    """Pass verdicts on while drawing a bar over the examples; where there is no terminal, a line now and then."""
+    told = time.monotonic()
     with _progress(quiet=quiet) as progress:
         task, robust, seen = progress.add_task(f"attacking {name} examples", total=n), 0, 0
         for part in parts:
             robust, seen = robust + int(part.robust.sum()), seen + len(part.y)
             progress.update(task, completed=seen, description=f"attacking {name} examples  robust {robust / seen:.1%}")
+            if not quiet and not _out.is_terminal and seen < n and time.monotonic() - told > SAY_EVERY:
+                told = time.monotonic()
+                _err.print(f"{seen} of {n} {name} examples attacked, {robust / seen:.1%} robust so far", soft_wrap=True)
             yield part
 
 

@@ -141,6 +141,8 @@ def _steps(recipe: Recipe, splits: Splits, state: State, net: nn.Module) -> Iter
             meta=meta,
             passes=state.passes,
             mode=options.ascent_mode,
+            noise=_noise(device, derived_seed(options.seed, "noise", state.epoch, state.batch)),
+            share=(parallel.rank(), parallel.world()),
             checked=not _looks(device, state.batch),
             trusted=state.batch > 0,
         )
@@ -156,6 +158,12 @@ def _steps(recipe: Recipe, splits: Splits, state: State, net: nn.Module) -> Iter
             f"the training split gave {state.batch} of the {batches} batches that {len(splits.train)} examples make: "
             "its length is not how many examples it has"
         )
+
+
+def _noise(device: torch.device, seed: int) -> torch.Generator:
+    """A generator on the device, where it has some: an objective's draws are of the size of the batch."""
+    on = device if device.type in ("cpu", "cuda") else torch.device("cpu")
+    return torch.Generator(on).manual_seed(seed)
 
 
 def _looks(device: torch.device, batch: int) -> bool:

@@ -98,6 +98,8 @@ class Evaluation:
     not_numbers: int = 0
     metrics: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
     """Further figures of the task by name, each ``clean`` and ``robust``: at the examples and at their worst cases."""
+    verdicts: Verdicts | None = attrs.field(default=None, eq=False, repr=False)
+    """What became of each example, in the order of the split."""
 
     @classmethod
     def of(cls, verdicts: Verdicts, classes: int | None = None, task: Task | None = None) -> Evaluation:
@@ -126,6 +128,7 @@ class Evaluation:
             ties=verdicts.ties,
             not_numbers=verdicts.not_numbers,
             metrics=_metrics(verdicts, task),
+            verdicts=verdicts,
         )
 
     @property
@@ -399,6 +402,6 @@ def _without_gradient(problem: InnerProblem) -> int:
 
 
 def described(evaluation: Evaluation) -> dict[str, Any]:
-    """As JSON; metrics only where the task has some."""
-    facts = attrs.asdict(evaluation)
+    """As JSON; metrics only where the task has some, and nothing of single examples."""
+    facts = attrs.asdict(evaluation, filter=attrs.filters.exclude("verdicts"))
     return facts if facts["metrics"] else {name: value for name, value in facts.items() if name != "metrics"}
