@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from robustfw import options
 from robustfw.errors import RunError, UsageError
 from robustfw.report.schema import CollectionManifest, Epoch, Reproduction
 from robustfw.results.evaluation import EvaluationFields
@@ -22,7 +21,7 @@ from robustfw.results.kinds import kinds_by_name
 from robustfw.results.material import Collection, Material, Run, bases
 from robustfw.results.reading import damaged, parse_json, plain_file, read_json, structured
 from robustfw.results.transfer import TransferFields
-from robustfw.results.words import printable, short
+from robustfw.results.words import printable, short, spelled
 
 if TYPE_CHECKING:
     from robustfw.registry import Registry
@@ -128,7 +127,7 @@ def _manifest(path: Path) -> dict[str, Any]:
 def _evaluation_command(path: str, manifest: Mapping[str, Any], measured: EvaluationFields) -> str:
     """What measures the same as the end of the training did, without what the command takes anyway."""
     words = ["robustfw", "evaluate", printable(path)]
-    if measured.uncertainty != options.spell(manifest["recipe"]["uncertainty"]):
+    if measured.uncertainty != spelled(manifest["recipe"]["uncertainty"]):
         words += ["--uncertainty", short(measured.uncertainty, "uncertainty")]
     words += [word for attack in measured.attacks for word in ("--attack", short(attack))]
     words += ["--split", measured.split] if measured.split != "test" else []

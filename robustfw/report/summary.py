@@ -7,13 +7,12 @@ from typing import Any
 
 import attrs
 
-from robustfw import options
 from robustfw.report.schema import Reproduction
 from robustfw.results.audit import AuditFields
 from robustfw.results.evaluation import EvaluationFields, strongest
 from robustfw.results.material import Collection, Material, Run
 from robustfw.results.table import Table
-from robustfw.results.words import listed, percent, short, times
+from robustfw.results.words import listed, percent, short, spelled, times
 
 
 @attrs.frozen
@@ -130,7 +129,7 @@ def _facts(run: Run) -> dict[str, str]:
         "processes": manifest.get("processes"),
     }
     told = facts | hardware | {f"plugin of the {kind}": version for kind, version in plugins.items()}
-    return {name: options.spell(value) for name, value in told.items() if value not in (None, "")}
+    return {name: spelled(value) for name, value in told.items() if value not in (None, "")}
 
 
 def _table(value: object) -> dict[str, Any]:
@@ -138,12 +137,8 @@ def _table(value: object) -> dict[str, Any]:
 
 
 def _recipe(recipe: Mapping[str, Any]) -> dict[str, str]:
-    parts = {kind: _spelled(part) for kind, part in recipe.items() if kind != "train"}
-    return parts | {name.replace("_", " "): _spelled(value) for name, value in recipe["train"].items()}
-
-
-def _spelled(value: Any) -> str:
-    return str(value) if isinstance(value, Mapping) and "use" not in value else options.spell(value)
+    parts = {kind: spelled(part) for kind, part in recipe.items() if kind != "train"}
+    return parts | {name.replace("_", " "): spelled(value) for name, value in recipe["train"].items()}
 
 
 def _shared(title: str, facts: Mapping[str, Mapping[str, str]]) -> list[Table]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robustfw import options
 from robustfw.report.schema import Claim, GivenTable, Reproduction
 from robustfw.results.material import Material, Run
 from robustfw.results.table import Table
-from robustfw.results.words import INTERVALS, commands, percent, short, verdict
+from robustfw.results.words import INTERVALS, commands, percent, short, spelled, verdict
 
 
 def tables(material: Material) -> list[Table]:
@@ -88,5 +87,5 @@ def _run(run: Run) -> tuple[str, ...]:
     else:
         shares = ["not measured yet"] * 2
     kinds = ("attack", "objective", "model", "dataset")
-    parts = [options.spell(recipe["uncertainty"]), *(short(options.spell(recipe[kind]), kind) for kind in kinds)]
+    parts = [spelled(recipe["uncertainty"]), *(short(spelled(recipe[kind]), kind) for kind in kinds)]
     return run.name, *shares, *parts, f"{len(run.epochs)} of {recipe['train'].get('epochs', '?')}"

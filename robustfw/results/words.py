@@ -119,6 +119,14 @@ def short(spec: str, kind: str = "attack") -> str:
         return spec
 
 
+def spelled(value: Any) -> str:
+    """A recorded value in the grammar of specs; one from a damaged record as it stands."""
+    try:
+        return options.spell(value)
+    except (KeyError, TypeError, ValueError):  # a mapping somewhere in it names no plugin
+        return str(value)
+
+
 def commands(lines: Iterable[str]) -> list[str]:
     """Each command once, without those that are not known."""
     return list(dict.fromkeys(line for line in lines if line))
