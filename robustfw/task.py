@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, final
 
 import attrs
@@ -248,7 +249,7 @@ class Regression(Task):
 
     graded: ClassVar[bool] = True
     right: ClassVar[str] = "within tolerance"
-    quantiles: ClassVar[tuple[float, ...]] = (0.5, 0.9, 0.95)
+    quantiles: ClassVar[Mapping[str, float]] = {"median error": 0.5, "90 % quantile": 0.9, "95 % quantile": 0.95}
 
     @property
     def loss(self) -> Loss:
