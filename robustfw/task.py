@@ -298,10 +298,8 @@ class Regression(Task):
         """The mean error, its quantiles and the largest, in the target's own unit."""
         error = measured[:, 0]
         figures = {"mean error": float(error.mean())}
-        figures |= {
-            f"{share:.0%} quantile of the error".replace("%", " %"): float(error.quantile(share))
-            for share in self.quantiles
-        }
+        for name, share in self.quantiles.items():
+            figures[name] = float(error.quantile(share))
         return figures | {"largest error": float(error.max())}
 
 
