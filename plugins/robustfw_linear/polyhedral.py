@@ -125,10 +125,6 @@ class PolyhedronRegion(Region):
                 found[row] = torch.as_tensor(corners[key]).to(direction)
         return found
 
-    def support_bound(self, direction: Tensor) -> Tensor:
-        """The dual value of the program, by weak duality."""
-        return self._bounded().support_bound(direction)
-
     def within(self, lower: Bound, upper: Bound) -> Region:
         """The inequalities and the box together, all rows in one interior-point method."""
         return self._bounded().within(lower, upper)

@@ -150,5 +150,3 @@ def _rows_of(value: object, rows: Tensor | slice) -> object:
     if isinstance(value, tuple):
         return tuple(_rows_of(part, rows) for part in value)
     return value
-
-

@@ -168,7 +168,9 @@ class Clipped(Region):
 
     def within(self, lower: Bound, upper: Bound) -> Clipped:
         """The narrower bounds."""
-        return Clipped(self.region, _tighter(self.lower, lower, torch.maximum), _tighter(self.upper, upper, torch.minimum))
+        return Clipped(
+            self.region, _tighter(self.lower, lower, torch.maximum), _tighter(self.upper, upper, torch.minimum)
+        )
 
 
 def _tighter(one: Bound, other: Bound, choose: Callable[[Tensor, Tensor], Tensor]) -> Bound:
@@ -278,7 +280,7 @@ class Intersection(Region):
 def has_support_bound(region: Region) -> bool:
     """Whether the region proves a bound on its support."""
     try:
-        region[:0].support_bound(region.like[:0])
+        region[:1].support_bound(region.like[:1])
     except UsageError:
         return False
     return True

@@ -200,9 +200,7 @@ class _State:
         gap = self._gap(self.slack, self.dual)
         # products that fall ahead of the residuals make systems so ill-conditioned that these never follow
         centre = ((ahead / gap.clamp(min=1e-300)).pow(3) * gap).clamp(min=FLOOR * PRECISION)
-        target = tuple(
-            h * (centre - ds * dd) + t for h, ds, dd, t in zip(self.has, slacks, duals, target, strict=True)
-        )
+        target = tuple(h * (centre - ds * dd) + t for h, ds, dd, t in zip(self.has, slacks, duals, target, strict=True))
         move, slacks, duals = self._direction(solver, gradient, room, target)
         primal = BACKTRACK * _longest(self.slack, slacks)
         dual = BACKTRACK * _longest(self.dual, duals)
@@ -234,7 +232,11 @@ class _State:
         return inequalities < coordinates and bool(held.all())
 
     def _direction(
-        self, solver: tuple[Tensor, Tensor, Tensor], gradient: Tensor, room: tuple[Tensor, ...], target: tuple[Tensor, ...]
+        self,
+        solver: tuple[Tensor, Tensor, Tensor],
+        gradient: Tensor,
+        room: tuple[Tensor, ...],
+        target: tuple[Tensor, ...],
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Newton's step to slack·dual = slack·dual + target, with all residuals gone: of point, slacks and duals."""
         normals = self.program.normals
@@ -256,9 +258,7 @@ class _State:
         )
         return move, slacks, duals
 
-    def _solve(
-        self, solver: tuple[Tensor, Tensor, Tensor], right: Tensor, below: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _solve(self, solver: tuple[Tensor, Tensor, Tensor], right: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
         """d and z with Θd + Aᵀz = right and Ad − W⁻¹z = below."""
         normals = self.program.normals
         theta, ratio, factor = solver

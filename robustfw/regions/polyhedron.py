@@ -102,7 +102,13 @@ class Polyhedron(Region):
         return torch.where(moves, self._member(answer.point, direction), 0)
 
     def support_bound(self, direction: Tensor) -> Tensor:
-        """Weak duality: ⟨g, δ⟩ ≤ bᵀy + max over the box of ⟨g − Aᵀy, δ⟩, for the multipliers y ≥ 0 of the program."""
+        """Weak duality: ⟨g, δ⟩ ≤ bᵀy + max over the box of ⟨g − Aᵀy, δ⟩, for the multipliers y ≥ 0 of the program.
+
+        Raises:
+            UsageError: there is no box, which has to bound what the multipliers miss.
+        """
+        if bool(self.lower.isinf().any()) or bool(self.upper.isinf().any()):
+            raise UsageError("a polyhedron without a box has no proven bound on its support: take one within a range")
         flat = exact(direction).flatten(1)
         length = norms(flat)
         multipliers = self._farthest(direction).multipliers.clamp(min=0) * length[:, None]
@@ -169,4 +175,3 @@ class Polyhedron(Region):
         corner = self.support(normal_like(self.like, generator).to(self.like.dtype))
         share = uniform_like(self.offsets.new_empty(len(self)), generator)
         return per_row(share, corner) * corner
-
