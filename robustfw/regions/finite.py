@@ -59,7 +59,7 @@ class Finite(Region):
     def _distances(self, point: Tensor) -> Tensor:
         """‖point − member‖₂, (batch, 1 + k)."""
         apart = exact(self.members()) - exact(point)[:, None]
-        return norms(apart.flatten(0, 1)).reshape(len(self), -1)
+        return norms(apart.flatten(0, 1)).reshape(apart.shape[:2])
 
     def violation(self, delta: Tensor) -> Tensor:
         """The distance to the nearest member."""

@@ -92,7 +92,7 @@ class Polyhedron(Region):
             length = norms(pull).clamp(min=1)[:, None]
             answer = some._solve(pull / length, 1 / length)
             # 2. members, in the shape that was asked for
-            nearest[outside] = some._member(answer.point, point)
+            nearest[outside] = some._member(answer.point, point[outside])
         return nearest
 
     def support(self, direction: Tensor) -> Tensor:
