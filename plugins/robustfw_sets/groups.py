@@ -17,7 +17,9 @@ OUTER = 120
 INNER = 60
 """Steps on the stretch of one group at most; Newton's method in a bracket takes 3 to 8."""
 ROUNDING = 1e-15
-"""Relative width of a bracket, and relative error of a length, at which either stops."""
+"""Relative width of a bracket, and change of a stretch, at which either stops."""
+CLOSE = 1e-13
+"""Relative error of the sum of lengths at which the multiplier is known."""
 TINY = 1e-300
 
 
@@ -223,7 +225,7 @@ def project_sum(target: Tensor, room: Tensor, radius: Tensor) -> Tensor:
         # Illinois: the end that stays counts half, so that both ends come in
         long, short = torch.where(above, error, long / 2), torch.where(above, short / 2, error)
         low, high = torch.where(above, level, low), torch.where(above, high, level)
-        solved = error.abs() <= ROUNDING * radius
+        solved = error.abs() <= CLOSE * radius
         high = torch.where(solved, level, high)
         if bool((solved | (high - low <= ROUNDING * high)).all()):
             break
@@ -253,7 +255,7 @@ def _lengths(pieces: Pieces, moves: Tensor, level: Tensor) -> tuple[Tensor, Tens
         low, high = torch.where(error > 0, stretch, low), torch.where(error > 0, high, stretch)
         slope = stretch * free / length.clamp(min=TINY) * (1 - stretch) - length - level
         newton = stretch - error / slope
-        better = torch.where((newton > low) & (newton < high), newton, (low + high) / 2)
+        better = torch.where((newton >= low) & (newton <= high), newton, (low + high) / 2)
         change = torch.where(mixed, (better - stretch).abs(), 0)
         stretch = torch.where(mixed, better, stretch)
         if bool((change <= ROUNDING).all()):
@@ -265,15 +267,15 @@ def _lengths(pieces: Pieces, moves: Tensor, level: Tensor) -> tuple[Tensor, Tens
 def support_sum(gain: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     """argmax ⟨g, m⟩ over Σ ‖m_g‖₂ ≤ r, 0 ≤ m ≤ u.
 
-    With the multiplier λ a group is min(η·g, u) with h(η)/η = λ, and 0 where λ > ‖g‖. At λ = ‖g‖ it may have any length
+    With the multiplier λ a group is min(η·g, u) with h(η)/η = λ, and 0 where λ ≥ ‖g‖. At λ = ‖g‖ it may have any length
     up to its first full coordinate: the sum of lengths jumps there. So λ is enclosed, and the answers on both sides,
     which are equally good at the jump, are mixed so that the sum of lengths is r.
     """
     pieces = Pieces.of(gain, room)
-    moves = pieces.free[..., 0].sqrt()
-    low, high = torch.zeros_like(radius), 2 * moves.amax(1, keepdim=True)
-    # √free to the last digit where nothing is full, or the jump is missed
+    # ‖g‖, from which a group is 0, and h(η)/η at its first breakpoint are one number: else the jump is missed
     pull = (pieces.full[..., :-1] / pieces.breaks.square() + pieces.free[..., :-1]).sqrt()
+    moves = pull[..., 0]
+    low, high = torch.zeros_like(radius), 2 * moves.amax(1, keepdim=True)
     for _ in range(OUTER):
         level = (low + high) / 2
         fits = _farthest_lengths(pieces, pull, moves, level)[1].sum(1, keepdim=True) <= radius
@@ -295,6 +297,6 @@ def _farthest_lengths(pieces: Pieces, pull: Tensor, moves: Tensor, level: Tensor
     stretch = torch.where(steep > 0, (full / torch.where(steep > 0, steep, 1)).sqrt(), torch.inf)
     last = number == pieces.breaks.shape[2]
     stretch = torch.where(last & (level == 0), torch.inf, torch.maximum(stretch, start.nan_to_num(posinf=0)))
-    stretch = torch.where(level > moves, 0, stretch)
+    stretch = torch.where(level >= moves, 0, stretch)
     length = (full + torch.where(free > 0, stretch.square() * free, 0)).sqrt()
     return stretch, torch.where(stretch > 0, length, 0)
