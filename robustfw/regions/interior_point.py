@@ -8,8 +8,8 @@ from torch import Tensor
 
 ITERATIONS = 60
 """Newton steps at most; 10 to 25 are the rule."""
-PRECISION = 1e-11
-"""Relative size of residuals and complementarity products at which a row is solved."""
+PRECISION = 1e-10
+"""Relative size of residuals and complementarity products at which a row is solved, unless less is asked for."""
 BACKTRACK = 0.995
 """Share of the way to the border that a step goes."""
 ROOM = 1e-10
@@ -92,10 +92,10 @@ class Answer:
     multipliers: Tensor
     """y ≥ 0, (batch, k)."""
     unsolved: Tensor
-    """Rows that `ITERATIONS` steps did not bring to `PRECISION` × 10⁴, (batch,)."""
+    """Rows that `ITERATIONS` steps did not bring to the precision × 10³, (batch,)."""
 
 
-def solve(program: Program) -> Answer:
+def solve(program: Program, precision: float = PRECISION) -> Answer:
     """Mehrotra's predictor-corrector method (Nocedal & Wright 2006, algorithm 14.3 and section 16.6), row by row.
 
     Each step is one system per row, of size min(k, n): (Θ + AᵀWA) d = r with diagonal Θ and W, which by Woodbury's
@@ -111,7 +111,7 @@ def solve(program: Program) -> Answer:
     rows = torch.arange(len(point), device=point.device)
     for _ in range(ITERATIONS):
         error = state.error()
-        going = error > PRECISION
+        going = error > precision
         if not going.all():
             point[rows[~going]] = state.point[~going]
             multipliers[rows[~going]] = state.dual[0][~going]
@@ -120,7 +120,7 @@ def solve(program: Program) -> Answer:
             return Answer(point, multipliers, unsolved)
         state.step()
     point[rows], multipliers[rows] = state.point, state.dual[0]
-    unsolved[rows] = state.error() > 1e4 * PRECISION
+    unsolved[rows] = state.error() > 1e3 * precision
     return Answer(point, multipliers, unsolved)
 
 

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from robustfw.errors import RobustfwWarning, UsageError
 from robustfw.regions.base import Bound, Region
-from robustfw.regions.interior_point import ROOM, Answer, Normals, Program, solve
-from robustfw.regions.rows import exact, normal_like, norms, per_row, uniform_like, with_unit_maximum
+from robustfw.regions.interior_point import PRECISION, ROOM, Answer, Normals, Program, solve
+from robustfw.regions.rows import exact, normal_like, norms, per_row, step_per_row, uniform_like, with_unit_maximum
 
+COARSE = 1e-4
+"""Precision of a step of ascent, relative to the set."""
 ROUNDING = 4
 """Roundings, relative to the offsets and to δ, that Aδ may be above b."""
 
@@ -118,11 +120,15 @@ class Polyhedron(Region):
         rounding = 64 * torch.finfo(terms.dtype).eps * (terms.abs().sum(1) + length * self._size[:, 0])
         return terms.sum(1) + rounding
 
-    def _farthest(self, direction: Tensor) -> Answer:
+    def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
+        """``step`` times a farthest point, to a few digits: the caller projects δ + s."""
+        return step_per_row(step, delta) * self._member(self._farthest(direction, COARSE).point, direction)
+
+    def _farthest(self, direction: Tensor, precision: float = PRECISION) -> Answer:
         flat = exact(with_unit_maximum(direction)).flatten(1)
         length = norms(flat)[:, None]
         unit = flat / torch.where(length > 0, length, 1)
-        return self._solve(unit, torch.zeros_like(length))
+        return self._solve(unit, torch.zeros_like(length), precision)
 
     @property
     def _size(self) -> Tensor:
@@ -133,14 +139,14 @@ class Polyhedron(Region):
         size = torch.where(reach.isfinite(), reach, farthest)
         return torch.where(size > 0, size, 1)
 
-    def _solve(self, drive: Tensor, weight: Tensor) -> Answer:
+    def _solve(self, drive: Tensor, weight: Tensor, precision: float = PRECISION) -> Answer:
         """The program in units of the size of the set."""
         size = self._size
         lower, upper = self.lower / size, self.upper / size
         # an inequality that the box alone fulfils may be as far away as it likes
         reach = torch.maximum(-lower, upper).clamp(max=1e6) @ self.normals.matrix.abs().mT
         offsets = torch.minimum(self.offsets / size, 1 + reach)
-        answer = solve(Program(self.normals, offsets, lower, upper, drive, weight))
+        answer = solve(Program(self.normals, offsets, lower, upper, drive, weight), precision)
         if answer.unsolved.any():
             warnings.warn(
                 f"{int(answer.unsolved.sum())} programs over a polyhedron were not solved to full accuracy: "
