@@ -117,7 +117,9 @@ def _multipliers(target: Tensor, room: Tensor, p: float) -> Tensor:
         # 1. a narrower bracket: too long means that λ is too small
         error = length.log()
         low, high = torch.where(error > 0, level, low), torch.where(error > 0, high, level)
-        if bool((error.abs() <= ROUNDING).logical_or(high - low <= ROUNDING).all()):
+        solved = error.abs() <= ROUNDING
+        high = torch.where(solved, level, high)
+        if bool((solved | (high - low <= ROUNDING)).all()):
             break
         # 2. Newton's step, d log‖m‖ / d log λ = Σ mᵖ⁻¹ λ m′ / Σ mᵖ over the free coordinates
         weights = (magnitudes / length).pow(p - 1) / length
