@@ -1,4 +1,4 @@
-"""Uncertainty sets beyond the norm balls: lp, group-l2, budget, polyhedron, patch, rotation-translation, tabular, …"""
+"""Uncertainty sets beyond the norm balls: general balls, polyhedra, patches, motions, tables and corruptions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, final
 import attrs
 from attrs.validators import ge, in_, optional
 
-from robustfw import Ratio, UncertaintySet, UsageError, hookimpl
+from robustfw import Ratio, UncertaintySet, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -238,8 +238,8 @@ KINDS = ("brightness", "contrast", "gaussian-noise", "blur")
 class Corruptions(UncertaintySet):
     """{0} ∪ {c_s(x) − x}: a finite list of corruptions c at severities s, cut off at the data range.
 
-    Brightness adds 0.1·s, contrast shrinks x towards its mean by 0.15·s, noise adds 0.04·s·n with one fixed normal n for
-    all examples, blur has a standard deviation of 0.4·s pixels (after Hendrycks & Dietterich 2019, in [0, 1]).
+    Brightness adds 0.1·s, contrast shrinks x towards its mean by 0.15·s, noise adds 0.04·s·n with one fixed normal n
+    for all examples, blur has a standard deviation of 0.4·s pixels (after Hendrycks & Dietterich 2019, in [0, 1]).
     A smaller set stops at lower severities.
     """
 

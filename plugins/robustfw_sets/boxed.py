@@ -11,7 +11,6 @@ from torch import Tensor
 from robustfw.regions import Bound, Region, exact, exact_bound, per_row, step_per_row, toward_zero, with_unit_maximum
 
 
-
 @attrs.frozen(eq=False)
 class BoxedRegion(Region):
     """S ∩ {lower ≤ δ ≤ upper} for a set S of a radius, symmetric in each coordinate, that shrinks with the magnitudes.

@@ -121,7 +121,7 @@ def _multipliers(target: Tensor, room: Tensor, p: float) -> Tensor:
         high = torch.where(solved, level, high)
         if bool((solved | (high - low <= ROUNDING)).all()):
             break
-        # 2. Newton's step, d log‖m‖ / d log λ = Σ mᵖ⁻¹ λ m′ / Σ mᵖ over the free coordinates
+        # 2. Newton's step, d log‖m‖ / d log λ = Σ mᵖ⁻¹ λ (dm/dλ) / Σ mᵖ over the free coordinates
         weights = (magnitudes / length).pow(p - 1) / length
         change = torch.where(full, 0, weights * multiplier * slope).sum(1, keepdim=True)
         newton = level - error / change
@@ -152,7 +152,7 @@ def _coordinates(target: Tensor, multiplier: Tensor, p: float) -> tuple[Tensor, 
             break
     share = root if p >= 2 else root.pow(power)
     magnitude = torch.where(positive, safe * share, 0)
-    # m′ = −p·mᵖ⁻¹ / (1 + λ·p·(p − 1)·mᵖ⁻²), without a negative power of m
+    # dm/dλ = −p·mᵖ⁻¹ / (1 + λ·p·(p − 1)·mᵖ⁻²), without a negative power of m
     if p >= 2:
         slope = -p * magnitude.pow(p - 1) / (1 + multiplier * p * (p - 1) * magnitude.pow(p - 2))
     else:

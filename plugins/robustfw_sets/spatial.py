@@ -17,7 +17,7 @@ from robustfw.regions import Box, Parametric, wide
 @final
 @attrs.frozen(eq=False)
 class RigidMotions(Parametric):
-    """{(α, s, t)}: δ of (batch, 3) is angle, shift to the right and shift down, each as a share of its largest value."""
+    """{(α, s, t)}: δ of (batch, 3) is angle, shift right and shift down, each as a share of its largest value."""
 
     angle: float
     """Largest angle, in degrees, counter-clockwise."""

@@ -69,8 +69,8 @@ class TableRegion(Region):
             step[feature] = float(size)
         infinite = torch.full_like(rows, torch.inf)
         moves = rows.new_ones(len(rows), len(options.one_hot))
-        spread = (part.expand(len(rows), -1) for part in (radius, step))
-        return cls(x.detach(), *spread, -infinite, infinite, moves, options.one_hot)
+        radius, step = radius.expand(len(rows), -1), step.expand(len(rows), -1)
+        return cls(x.detach(), radius, step, -infinite, infinite, moves, options.one_hot)
 
     @property
     def like(self) -> Tensor:

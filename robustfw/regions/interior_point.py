@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import attrs
 import torch
 from torch import Tensor
+
+Parts: TypeAlias = tuple[Tensor, ...]
+"""Numbers of the inequalities (batch, k), of the lower sides (batch, n) and of the upper sides (batch, n)."""
 
 ITERATIONS = 60
 """Newton steps at most; 10 to 25 are the rule."""
@@ -130,9 +135,9 @@ class _State:
 
     program: Program
     point: Tensor
-    slack: tuple[Tensor, Tensor, Tensor]
-    dual: tuple[Tensor, Tensor, Tensor]
-    has: tuple[Tensor, Tensor, Tensor]
+    slack: Parts
+    dual: Parts
+    has: Parts
     """1 where there is such an inequality, 0 where its side is infinite or the coordinate fixed."""
     fixed: Tensor
     """Coordinates whose sides leave no room: they stay 0, (batch, n)."""
@@ -158,14 +163,14 @@ class _State:
         slack, dual, has = (tuple(part[rows] for part in parts) for parts in (self.slack, self.dual, self.has))
         return _State(self.program[rows], self.point[rows], slack, dual, has, self.fixed[rows])
 
-    def _room(self, point: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _room(self, point: Tensor) -> Parts:
         """b − Aδ, δ − lower, upper − δ; 1 where there is no side."""
         program, (_, has_lower, has_upper) = self.program, self.has
         above = torch.where(has_lower > 0, point - program.lower, 1)
         below = torch.where(has_upper > 0, program.upper - point, 1)
         return program.offsets - program.normals.times(point), above, below
 
-    def _residuals(self) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    def _residuals(self) -> tuple[Tensor, Parts]:
         """How far the gradient of the Lagrangian is from 0, and each slack from its room."""
         program, (y, v_lower, v_upper) = self.program, self.dual
         gradient = program.drive - program.weight * self.point - program.normals.transposed(y) + v_lower - v_upper
@@ -173,10 +178,11 @@ class _State:
         gradient = torch.where(self.fixed, 0, gradient)
         return gradient, tuple(h * (r - s) for h, r, s in zip(self.has, room, self.slack, strict=True))
 
-    def _gap(self, slack: tuple[Tensor, ...], dual: tuple[Tensor, ...]) -> Tensor:
+    def _gap(self, slack: Parts, dual: Parts) -> Tensor:
         """Σ slack·dual / number of inequalities, (batch, 1)."""
-        products = sum((s * d).sum(1, keepdim=True) for s, d in zip(slack, dual, strict=True))
-        return products / sum(h.sum(1, keepdim=True) for h in self.has).clamp(min=1)
+        products = torch.cat([s * d for s, d in zip(slack, dual, strict=True)], 1)
+        count = torch.cat(self.has, 1).sum(1, keepdim=True)
+        return products.sum(1, keepdim=True) / count.clamp(min=1)
 
     def error(self) -> Tensor:
         """The largest residual and complementarity gap, (batch,), in units of the drive and of the size of the set.
@@ -235,9 +241,9 @@ class _State:
         self,
         solver: tuple[Tensor, Tensor, Tensor],
         gradient: Tensor,
-        room: tuple[Tensor, ...],
-        target: tuple[Tensor, ...],
-    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+        room: Parts,
+        target: Parts,
+    ) -> tuple[Tensor, Parts, Parts]:
         """Newton's step to slack·dual = slack·dual + target, with all residuals gone: of point, slacks and duals."""
         normals = self.program.normals
         theta, ratio, _ = solver
@@ -274,7 +280,7 @@ def _solved(factor: Tensor, right: Tensor) -> Tensor:
     return torch.cholesky_solve(right[..., None], factor)[..., 0]
 
 
-def _longest(values: tuple[Tensor, ...], moves: tuple[Tensor, ...]) -> Tensor:
+def _longest(values: Parts, moves: Parts) -> Tensor:
     """The longest step up to 1 that keeps all values positive, (batch, 1)."""
     longest = [
         torch.where(move < 0, -value / move, torch.inf).amin(1, keepdim=True)
@@ -284,5 +290,5 @@ def _longest(values: tuple[Tensor, ...], moves: tuple[Tensor, ...]) -> Tensor:
     return torch.stack(longest).amin(0).clamp(max=1)
 
 
-def _moved(values: tuple[Tensor, ...], moves: tuple[Tensor, ...], length: Tensor) -> tuple[Tensor, ...]:
+def _moved(values: Parts, moves: Parts, length: Tensor) -> Parts:
     return tuple(value + length * move for value, move in zip(values, moves, strict=True))

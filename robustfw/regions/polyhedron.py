@@ -12,7 +12,16 @@ from torch import Tensor
 from robustfw.errors import RobustfwWarning, UsageError
 from robustfw.regions.base import Bound, Region
 from robustfw.regions.interior_point import PRECISION, ROOM, Answer, Normals, Program, solve
-from robustfw.regions.rows import exact, normal_like, norms, per_row, step_per_row, uniform_like, with_unit_maximum
+from robustfw.regions.rows import (
+    exact,
+    inner_products,
+    normal_like,
+    norms,
+    per_row,
+    step_per_row,
+    uniform_like,
+    with_unit_maximum,
+)
 
 COARSE = 1e-4
 """Precision of a step of ascent, relative to the set."""
@@ -122,7 +131,11 @@ class Polyhedron(Region):
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
         """``step`` times a farthest point, to a few digits: the caller projects δ + s."""
-        return step_per_row(step, delta) * self._member(self._farthest(direction, COARSE).point, direction)
+        towards = with_unit_maximum(direction)
+        farthest = self._member(self._farthest(towards, COARSE).point, direction)
+        # what the precision leaves open may be all there is to gain
+        gains = per_row((inner_products(towards, farthest) > 0).to(direction), direction) > 0
+        return step_per_row(step, delta) * torch.where(gains, farthest, 0)
 
     def _farthest(self, direction: Tensor, precision: float = PRECISION) -> Answer:
         flat = exact(with_unit_maximum(direction)).flatten(1)

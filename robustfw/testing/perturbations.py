@@ -91,24 +91,22 @@ def check_scaled(case: Case) -> None:
 def check_smaller_sets(uncertainty: UncertaintySet, seed: int) -> None:
     """scaled(1) is the set, scaled(0) is {0}, and a < b ⇒ scaled(a) ⊆ scaled(b), whatever a set takes for a share."""
     for case in cases(uncertainty, seed):
-        if case.x is None:
-            continue
-        bare = case.bare is None
-        learnt = fitted(uncertainty, tuple(case.x.shape[1:]), seed)
-
-        def at(factor: float, case: Case = case, bare: bool = bare, learnt: UncertaintySet = learnt) -> Region:
-            region = learnt.scaled(factor).at(case.x)
-            return region if bare else within_unit_range(region, case.x)
-
-        regions = [at(factor) for factor in FACTORS]
+        regions = [_smaller(uncertainty, factor, case) for factor in FACTORS]
         for (a, small), (b, large) in itertools.pairwise(zip(FACTORS, regions, strict=True)):
             _require_inside(case, small, large, f"a member of scaled({a}) is outside of scaled({b})")
         _require_inside(case, regions[-1], case.region, "a member of scaled(1) is outside of the set")
         _require_inside(case, case.region, regions[-1], "a member of the set is outside of scaled(1)")
-        nothing = at(0.0)
+        nothing = _smaller(uncertainty, 0.0, case)
         for member in (nothing.project(case.points), nothing.support(case.points), nothing.sample(case.generator())):
             length = norms(member)
             case.require(length <= case.slack(), "scaled(0) has a member of length {}", length, member=member)
+
+
+def _smaller(uncertainty: UncertaintySet, factor: float, case: Case) -> Region:
+    """The region of the smaller set at the examples of a case, within the range if the case is."""
+    x = case.region.like if case.x is None else case.x
+    region = fitted(uncertainty, tuple(x.shape[1:]), case.seed).scaled(factor).at(x)
+    return region if case.bare is None else within_unit_range(region, x)
 
 
 def _require_inside(case: Case, inner: Region, outer: Region, text: str) -> None:
@@ -123,11 +121,10 @@ def check_scale_free(uncertainty: UncertaintySet, seed: int) -> None:
         for case in cases(uncertainty, seed, dtype):
             direction = with_unit_maximum(case.points)
             start = case.region.sample(case.generator())
+            reference = case.region.support(direction), case.region.ascent(direction, start, 0.3)
             for length in LENGTHENED:
-                for name, few, many in (
-                    ("support", case.region.support(direction), case.region.support(length * direction)),
-                    ("ascent", *(case.region.ascent(c * direction, start, 0.3) for c in (1.0, length))),
-                ):
+                again = case.region.support(length * direction), case.region.ascent(length * direction, start, 0.3)
+                for name, few, many in zip(("support", "ascent"), reference, again, strict=True):
                     gain = (inner_products(direction, many) - inner_products(direction, few)).abs()
                     holds = gain <= 10 * case.slack(norms(few), norms(direction))
                     text = f"in {dtype} {name}({length:.1e}·g) differs from {name}(g) by {{}}"

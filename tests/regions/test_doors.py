@@ -106,7 +106,9 @@ def test_combinators_forward_what_delta_means(name):
     assert region[torch.tensor([3, 1])].apply(x[:2], delta[:2]).shape == (2, 1, 3, 3)
 
 
-@pytest.mark.parametrize(("combinator", "name"), [(Intersection, "an intersection"), (Sum, "a sum"), (Union, "a union")])
+@pytest.mark.parametrize(
+    ("combinator", "name"), [(Intersection, "an intersection"), (Sum, "a sum"), (Union, "a union")]
+)
 def test_combinators_refuse_two_meanings_of_delta(combinator, name):
     x = images()
     with pytest.raises(UsageError, match=f"{name} cannot hold both Brightness and Shift"):
