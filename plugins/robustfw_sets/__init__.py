@@ -26,6 +26,11 @@ Matrix: TypeAlias = Path | tuple[tuple[Ratio, ...], ...]
 Vector: TypeAlias = Path | tuple[Ratio, ...]
 
 
+def _floats(value: Ratio | tuple[Ratio, ...]) -> float | tuple[float, ...]:
+    """Numbers as floats, by which sets compare: 8/255 from the shell, an exact ratio, is 8/255 from Python."""
+    return tuple(float(number) for number in value) if isinstance(value, tuple) else float(value)
+
+
 def _finite(_: object, field: attrs.Attribute[Any], value: Ratio) -> None:
     if not 0 <= float(value) < math.inf:
         raise ValueError(f"{field.name} must be finite and not negative, not {value}")
@@ -42,8 +47,8 @@ def _all_finite(_: object, field: attrs.Attribute[Any], value: Ratio | tuple[Rat
 class Lp(UncertaintySet):
     """{‖δ‖_p ≤ r} for any p ≥ 1, exact within the data range, too; p = 1, 2 and ∞ are ``l1``, ``l2`` and ``linf``."""
 
-    p: Annotated[Ratio, "p, from 1 on; 3/2 is kept exactly"] = attrs.field(default=1.5)
-    radius: Annotated[Ratio, "r, in the data's unit"] = attrs.field(default=2.0, validator=_finite)
+    p: Annotated[Ratio, "p, from 1 on; 3/2 is kept exactly"] = attrs.field(default=1.5, eq=_floats)
+    radius: Annotated[Ratio, "r, in the data's unit"] = attrs.field(default=2.0, validator=_finite, eq=_floats)
 
     @p.validator
     def _check_p(self, _: attrs.Attribute[Ratio], value: Ratio) -> None:
@@ -62,8 +67,10 @@ class Lp(UncertaintySet):
 class Budget(UncertaintySet):
     """{|δ_j| ≤ r, Σ_j |δ_j|/r ≤ Γ}: at most Γ coordinates deviate fully (Bertsimas & Sim 2004)."""
 
-    radius: Annotated[Ratio, "r, how far one coordinate may move"] = attrs.field(default=0.3, validator=_finite)
-    gamma: Annotated[Ratio, "Γ, how many may move fully"] = attrs.field(default=5.0, validator=_finite)
+    radius: Annotated[Ratio, "r, how far one coordinate may move"] = attrs.field(
+        default=0.3, validator=_finite, eq=_floats
+    )
+    gamma: Annotated[Ratio, "Γ, how many may move fully"] = attrs.field(default=5.0, validator=_finite, eq=_floats)
 
     def at(self, x: Tensor) -> LpBall:
         """The ℓ1 ball of radius Γ·r within the cube of side 2r."""
@@ -81,7 +88,7 @@ class GroupL2(UncertaintySet):
     The sum is sparse in groups: few pixels change, each in all its channels. The maximum moves every group alike.
     """
 
-    radius: Annotated[Ratio, "r, in the data's unit"] = attrs.field(default=2.0, validator=_finite)
+    radius: Annotated[Ratio, "r, in the data's unit"] = attrs.field(default=2.0, validator=_finite, eq=_floats)
     norm: Annotated[Literal["sum", "max"], "of the groups' lengths"] = attrs.field(
         default="sum", validator=in_(("sum", "max"))
     )
@@ -109,7 +116,7 @@ class PolyhedralSet(UncertaintySet):
 
     a: Annotated[Matrix, "A: rows of numbers, or a .npy or .csv file"] = ((1.0,), (-1.0,))
     b: Annotated[Vector, "b ≥ 0: a number for each row of A, or a .npy or .csv file"] = (0.5, 0.5)
-    limit: Annotated[Ratio, "how far one coordinate may move"] = attrs.field(default=0.3, validator=_finite)
+    limit: Annotated[Ratio, "how far one coordinate may move"] = attrs.field(default=0.3, validator=_finite, eq=_floats)
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.a, tuple) and len({len(row) for row in self.a}) > 1:
@@ -155,7 +162,7 @@ class Patch(UncertaintySet):
         default=None, validator=optional(ge(0))
     )
     limit: Annotated[Ratio, "how far one value may move; 1 is all of a [0, 1] range"] = attrs.field(
-        default=1.0, validator=_finite
+        default=1.0, validator=_finite, eq=_floats
     )
 
     def at(self, x: Tensor) -> PatchRegion:
@@ -173,8 +180,10 @@ class RotationTranslation(UncertaintySet):
     δ are these three numbers, relative to their largest values. x̃ is sampled bilinearly; what comes in is ``padding``.
     """
 
-    angle: Annotated[Ratio, "largest angle, in degrees"] = attrs.field(default=30.0, validator=_finite)
-    shift: Annotated[Ratio, "largest shift along each axis, in pixels"] = attrs.field(default=3.0, validator=_finite)
+    angle: Annotated[Ratio, "largest angle, in degrees"] = attrs.field(default=30.0, validator=_finite, eq=_floats)
+    shift: Annotated[Ratio, "largest shift along each axis, in pixels"] = attrs.field(
+        default=3.0, validator=_finite, eq=_floats
+    )
     padding: Annotated[Literal["zeros", "border", "reflection"], "what comes in at the edges"] = attrs.field(
         default="zeros", validator=in_(("zeros", "border", "reflection"))
     )
@@ -195,12 +204,12 @@ class Tabular(UncertaintySet):
     """
 
     radius: Annotated[Ratio | tuple[Ratio, ...], "r, or one per feature, in the data's unit"] = attrs.field(
-        default=0.1, validator=_all_finite
+        default=0.1, validator=_all_finite, eq=_floats
     )
     immutable: Annotated[tuple[int, ...], "features that do not change, from 0"] = ()
     integer: Annotated[tuple[int, ...], "features that change by whole multiples of ``step``"] = ()
     step: Annotated[Ratio | tuple[Ratio, ...], "1 in the data's unit, or one per integer feature"] = attrs.field(
-        default=1.0, validator=_all_finite
+        default=1.0, validator=_all_finite, eq=_floats
     )
     one_hot: Annotated[tuple[tuple[int, ...], ...], "groups of features, one of which is 1 and the others 0"] = ()
 

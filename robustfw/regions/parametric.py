@@ -17,9 +17,9 @@ class Parametric(Region):
     """{δ ∈ parameters}, with x̃ = apply(x, δ): δ has the shape of the parameters, (batch, *shape of its own).
 
     A subclass writes `apply`, and nothing else. ``parameters`` is any region: a `Box` around a tensor of the
-    parameters' shape, (batch, 1) for a single one, a norm ball, an intersection. All oracles are its oracles. With a data range the parameters
-    stay as they are and x̃ is clamped to the range, which is the `within` of every set whose x̃ is not x + δ; a
-    subclass that knows which parameters keep the range overrides it.
+    parameters' shape, (batch, 1) for a single one, a norm ball, an intersection. All oracles are its oracles. With a
+    data range the parameters stay as they are and x̃ is clamped to the range, which is the `within` of every set whose
+    x̃ is not x + δ; a subclass that knows which parameters keep the range overrides it.
     """
 
     parameters: Region
