@@ -147,7 +147,9 @@ class Subject:
 
         asked = spec or session.named_part(self.recipe, "uncertainty", self.name)
         threat = Threat(self.known.make("uncertainty", asked), self.spec.bounds)
-        return threat.fitted(self.splits.learnable())
+        fitted = threat.fitted(self.splits.learnable())
+        fitted.warn_of_unit(next(self.split.first(8).in_order(8))[0])
+        return fitted
 
     def attack(self, spec: str) -> Attack:
         """An attack by its spec."""
