@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robustfw import hookimpl
+from robustfw_attacks.apgd import Apgd
 from robustfw_attacks.combined import Restarts, Strongest
 from robustfw_attacks.cw import CarliniWagner
 from robustfw_attacks.deepfool import DeepFool
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "Apgd",
     "CarliniWagner",
     "DeepFool",
     "FrankWolfe",
@@ -36,6 +38,7 @@ __all__ = [
 def robustfw_register(add: Callable[[str, type], None]) -> None:
     add("single-step", SingleStep)
     add("pgd", Pgd)
+    add("apgd", Apgd)
     add("frank-wolfe", FrankWolfe)
     add("lbfgs", Lbfgs)
     add("cw", CarliniWagner)

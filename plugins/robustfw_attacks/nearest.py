@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 def euclidean(delta: Tensor) -> Tensor:
     """‖δ‖₂ of each row, in float32 at least."""
-    from robustfw.regions import norms, wide
+    from robustfw_attacks.directions import lengths
 
-    return norms(delta.to(wide(delta.dtype)))
+    return lengths(delta)
 
 
 def largest(delta: Tensor) -> Tensor:
@@ -26,22 +26,33 @@ def largest(delta: Tensor) -> Tensor:
     return delta.flatten(1).abs().amax(1)
 
 
-def first_order(problem: InnerProblem) -> Tensor:
+def first_order(problem: InnerProblem, *, by_margin: bool) -> Tensor:
     """About how far the border is, (batch,): |m|/‖∇m‖₂ at 0, m the margin; at most as far as the set reaches.
 
-    Without labels there is no margin, and the reach of the set is all that is known.
+    ``by_margin``: whether the problem has classes. Without any there is no margin, and the reach of the set is all
+    that is known.
     """
     import torch
 
     from robustfw import losses
-    from robustfw.regions import norms
+    from robustfw_attacks.directions import lengths, unit_rows
 
-    labelled = attrs.evolve(problem, loss=losses.margin) if problem.labelled else problem
-    margin, gradient, _ = labelled.probe(problem.region.zero())
-    reach = euclidean(problem.region.support(gradient))
-    length = norms(gradient.to(reach)) if problem.labelled else torch.zeros_like(reach)
-    distance = (margin.abs().to(reach) / length).nan_to_num(torch.inf, torch.inf)
-    return torch.minimum(distance, reach) if problem.labelled else reach
+    weighed = attrs.evolve(problem, loss=losses.margin) if by_margin else problem
+    margin, gradient, _ = weighed.probe(problem.region.zero())
+    reach = lengths(problem.region.support(unit_rows(gradient)))
+    if not by_margin:
+        return reach
+    distance = (margin.abs().to(reach) / lengths(gradient).to(reach)).nan_to_num(torch.inf, torch.inf)
+    return torch.minimum(distance, reach)
+
+
+def slope(problem: InnerProblem) -> Tensor:
+    """‖∇J‖₂ at 0, (batch,): the unit in which J and its gradient are about 1; 1 where it vanishes."""
+    from robustfw_attacks.directions import lengths
+
+    _, gradient, _ = problem.probe(problem.region.zero())
+    length = lengths(gradient)
+    return length.masked_fill(length == 0, 1)
 
 
 @attrs.define(eq=False)
@@ -59,9 +70,12 @@ class Nearest:
 
     @classmethod
     def none_yet(cls, problem: InnerProblem, measure: Callable[[Tensor], Tensor] = euclidean) -> Nearest:
-        """δ = 0 with the value −∞."""
+        """δ = 0 with the value −∞, in float32 at least."""
+        from robustfw.regions import wide
+
         delta = problem.region.zero()
-        return cls(delta, delta.new_full((len(delta),), -float("inf")), measure(delta), measure)
+        value = delta.new_full((len(delta),), -float("inf"), dtype=wide(delta.dtype))
+        return cls(delta, value, measure(delta), measure)
 
     def offer(self, delta: Tensor, value: Tensor, rows: Tensor) -> None:
         """Take what is better; ``rows`` are the indices that δ and values belong to, a solved row's value is ∞."""
