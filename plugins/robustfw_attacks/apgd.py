@@ -49,6 +49,11 @@ class Apgd(Attack):
     )
     random_start: Annotated[bool, "start from a random member instead of 0"] = True
 
+    @property
+    def linear_share(self) -> float:
+        """One step, of twice the set, goes within 30° of the best member of a ball from the worst of starts."""
+        return 0.9 if self.steps > 2 else 0.85
+
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """``steps`` forward and backward passes, and a forward pass for the last iterate."""
         best = Best.none_yet(problem)

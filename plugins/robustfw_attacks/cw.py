@@ -9,7 +9,7 @@ from attrs.validators import ge, gt
 
 from robustfw import Attack
 from robustfw_attacks.nearest import Nearest, first_order, slope
-from robustfw_attacks.targets import has_classes
+from robustfw_attacks.targets import has_classes, with_finite_logits
 
 if TYPE_CHECKING:
     import torch
@@ -38,9 +38,10 @@ class CarliniWagner(Attack):
     gradient's length at 0, so that c·J gives the same δ.
 
     **With a goal** the result is the nearest solved δ; of a row that is never solved, the δ of highest margin.
-    **Without a goal** there is nothing to be near to: Adam ascends J itself over the set, and the result is the member
-    of highest J, as far away as the set lets it be. A problem without classes has no z_y; in one with a goal c then
-    weighs the direction of ∇J, scaled to length 1 at each step.
+    **Without a goal** there is nothing to be near to: moves that are steepest in the set's geometry, along Adam's mean
+    of the gradients, raise J itself, and the result is the member of highest J, as far away as the set lets it be.
+
+    A problem without classes has no z_y; where it has a goal, c weighs the direction of ∇J, of length 1 at each step.
     """
 
     steps: Annotated[int, "gradients per example and weight c"] = attrs.field(default=60, validator=ge(1))
@@ -66,8 +67,9 @@ class CarliniWagner(Attack):
         if not len(problem):
             return zero
         if problem.goal is None:
-            self._round(problem, None, nearest, rows)
+            self._ascend(problem, nearest, rows)
             return nearest.delta
+        problem = with_finite_logits(problem)
         logits = problem.logits(zero)
         nearest.offer(zero, problem.judged(logits), rows)
         rows = nearest.unsolved
@@ -90,12 +92,28 @@ class CarliniWagner(Attack):
             weight = between.where(high.isfinite(), low * APART)
         return nearest.delta
 
-    def _round(self, problem: InnerProblem, balance: _Balance | None, nearest: Nearest, rows: Tensor) -> Tensor:
-        """Adam with one weight each (None: J alone); whether a row was solved on the way, (rows,)."""
+    def _ascend(self, problem: InnerProblem, nearest: Nearest, rows: Tensor) -> None:
+        """Raise J alone: moves that are steepest in the set's geometry, along Adam's mean of the gradients."""
+        import torch
+
+        from robustfw_attacks.directions import unit_mean
+
+        delta = problem.region.zero() if problem.start is None else problem.start
+        mean = torch.zeros_like(delta)
+        for k in range(self.steps):
+            value, gradient = problem.value_and_grad(delta)
+            nearest.offer(delta, value, rows)
+            mean = BETAS[0] * mean + (1 - BETAS[0]) * unit_mean(gradient)
+            move = problem.region.ascent(mean, delta, self.step * (1 - k / self.steps))
+            delta = problem.region.project(delta + move)
+        nearest.offer(delta, problem.value(delta), rows)
+
+    def _round(self, problem: InnerProblem, balance: _Balance, nearest: Nearest, rows: Tensor) -> Tensor:
+        """Adam with one weight each; whether a row was solved on the way, (rows,)."""
         import torch
 
         from robustfw.regions import per_row, wide
-        from robustfw_attacks.directions import unit_mean, unit_rows
+        from robustfw_attacks.directions import unit_rows
 
         delta = problem.region.zero() if problem.start is None else problem.start
         kind = wide(delta.dtype)
@@ -105,18 +123,16 @@ class CarliniWagner(Attack):
         pace = None
         for k in range(self.steps + 1):
             value, gradient, solved = problem.probe(delta)
-            judged = value if solved is None else value.masked_fill(solved, torch.inf)
+            assert solved is not None  # there is a goal
+            judged = value.masked_fill(solved, torch.inf)
             nearest.offer(delta, judged, rows)
             solved_once |= judged.isposinf()
             if k == self.steps:
                 break
             if pace is None:
                 reach = problem.region.support(unit_rows(gradient)).flatten(1).abs().amax(1).to(kind)
-                pace = self.step * per_row(reach if balance is None else torch.minimum(reach, balance.distance), mean)
-            if balance is None or solved is None:
-                ascent = unit_mean(gradient.to(kind))
-            else:
-                ascent = balance.ascent(gradient.to(kind), delta.to(kind), solved)
+                pace = self.step * per_row(torch.minimum(reach, balance.distance), mean)
+            ascent = balance.ascent(gradient.to(kind), delta.to(kind), solved)
             mean = BETAS[0] * mean + (1 - BETAS[0]) * ascent
             square = BETAS[1] * square + (1 - BETAS[1]) * ascent.square()
             unbiased = square / (1 - BETAS[1] ** (k + 1))

@@ -9,7 +9,7 @@ from attrs.validators import ge, gt, in_
 
 from robustfw import Attack
 from robustfw_attacks.nearest import Nearest, euclidean, largest
-from robustfw_attacks.targets import has_classes, others
+from robustfw_attacks.targets import has_classes, others, with_finite_logits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +69,7 @@ class DeepFool(Attack):
         delta = problem.region.zero()
         if not len(problem):
             return delta
+        problem = with_finite_logits(problem)
         nearest = Nearest.none_yet(problem, self._measure)
         rows = torch.arange(len(problem), device=delta.device)
         borders = None
@@ -114,17 +115,12 @@ class DeepFool(Attack):
 
     @staticmethod
     def _size(problem: InnerProblem, logits: Tensor, borders: Tensor) -> Tensor:
-        """The larger of the two logits that meet at each border, (rows, k): what the height between them is rounded by.
-
-        A class that is masked by −∞ counts as 0: its border is nowhere near, whatever is added.
-        """
+        """The larger of the two logits that meet at each border, (rows, k): its height is rounded by a share of it."""
         import torch
 
-        finite = logits.abs().nan_to_num(0, 0, 0)
-        if problem.target is not None:
-            rival = others(logits, problem.target)[:, :1]
-            return torch.maximum(finite.gather(1, problem.target[:, None]), finite.gather(1, rival))
-        return torch.maximum(finite.gather(1, borders), finite.gather(1, problem.y[:, None]))
+        own = problem.y if problem.target is None else problem.target
+        rivals = borders if problem.target is None else others(logits, own)[:, :1]
+        return torch.maximum(logits.gather(1, rivals).abs(), logits.gather(1, own[:, None]).abs())
 
     def _nearest(self, region: Region, delta: Tensor, wanted: Tensor, slopes: Tensor) -> Tensor:
         """Of the k members P(δ + λw), each as far as its border is, the one that gets there by the shortest way.
@@ -135,7 +131,7 @@ class DeepFool(Attack):
         Args:
             region: n sets.
             delta: n members.
-            wanted: (n, k), the heights of the borders; ∞ where a class is masked.
+            wanted: (n, k), the heights of the borders.
             slopes: (n, k, *shape).
         """
         import torch

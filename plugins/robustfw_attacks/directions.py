@@ -17,7 +17,7 @@ def unit_rows(direction: Tensor) -> Tensor:
 
 
 def unit_mean(direction: Tensor) -> Tensor:
-    """direction / mean_j |direction_j| of each row: gradients of any size count alike in a sum; 0 for a row of zeros."""
+    """direction / mean_j |direction_j| of each row: gradients of any size count alike in a sum; zeros stay zeros."""
     unit = unit_rows(direction)
     mean = unit.flatten(1).abs().mean(1)
     return unit / per_row(mean.masked_fill(mean == 0, 1), unit)

@@ -48,8 +48,9 @@ class Pgd(Attack):
 
     @property
     def linear_share(self) -> float:
-        """Steepest steps fill any set; steps along the gradient starve its small entries."""
-        return 0.9 if self.direction == "support" else 0.7
+        """Steepest steps fill any set, those along the gradient starve its small entries; few steps end on the way."""
+        way = sum(self._length(k) for k in range(self.steps)) - self.random_start
+        return max(0.0, min(way, 0.9 if self.direction == "support" else 0.7))
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """``steps`` forward and backward passes, and a forward pass for the last iterate."""

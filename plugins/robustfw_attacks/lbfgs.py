@@ -9,7 +9,7 @@ from attrs.validators import ge, in_
 
 from robustfw import Attack
 from robustfw_attacks.nearest import Nearest, first_order, slope
-from robustfw_attacks.targets import MEANING, TARGETS, Target, has_classes, targets
+from robustfw_attacks.targets import MEANING, TARGETS, Target, has_classes, targets, with_finite_logits
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +60,7 @@ class Lbfgs(Attack):
         if problem.goal is None:
             descend(problem, start, start.new_zeros(len(start)), self.steps, _shown(nearest))
             return nearest.delta
+        problem = with_finite_logits(problem)
         zero = problem.region.zero()
         logits = problem.logits(zero)
         nearest.offer(zero, problem.judged(logits), _all(problem))

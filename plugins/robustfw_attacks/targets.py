@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, final
 
 import attrs
@@ -15,16 +16,30 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from robustfw.problem import InnerProblem
+    from robustfw.problem import Forward, InnerProblem
 
 Target: TypeAlias = Literal["second", "least-likely", "random", "best"]
 TARGETS = ("second", "least-likely", "random", "best")
+MASKED = -1e4
+"""The logit of a class that is masked by −∞; float16 has it, too."""
 MEANING = "the likeliest wrong class, the least likely, one at random, or every one in turn"
 
 
 def has_classes(problem: InnerProblem, logits: Tensor) -> bool:
     """Whether ``logits`` are those of two classes or more, (batch, classes), and y names one of them."""
     return problem.labelled and logits.dim() == 2 and logits.shape[1] > 1
+
+
+def with_finite_logits(problem: InnerProblem) -> InnerProblem:
+    """The problem with −10,000 for each logit of −∞, as other nets mask classes; as it is where y names no class.
+
+    A masked class is no nearer for that, but how far it is has become a number: so have borders and targets.
+    """
+    return attrs.evolve(problem, forward=functools.partial(_finite, problem.forward)) if problem.labelled else problem
+
+
+def _finite(forward: Forward, moved: Tensor) -> Tensor:
+    return forward(moved).nan_to_num(nan=float("nan"), posinf=float("inf"), neginf=MASKED)
 
 
 def others(logits: Tensor, y: Tensor) -> Tensor:
@@ -79,6 +94,7 @@ class Targeted(Attack):
         zero = problem.region.zero()
         if not len(problem):
             return zero
+        problem = with_finite_logits(problem)
         logits = problem.logits(zero)
         chosen = targets(problem, logits, self.target, generator)
         if not chosen:
