@@ -24,6 +24,7 @@ from robustfw.testing.problems import (
     FEW,
     ROWS,
     Cube,
+    Delicate,
     Function,
     classifier_problem,
     constant,
@@ -231,31 +232,12 @@ def check_targets(attack: Attack, seed: int) -> None:
         require(gain > 0, "lowers the target's loss by {}", gain, x=problem.x, delta=delta)
 
 
-class _Delicate(nn.Module):
-    """Batch norm, dropout and a frozen parameter: everything that an attack could leave changed."""
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv1d(1, 4, 3, padding=1),
-            nn.BatchNorm1d(4),
-            nn.ReLU(),
-            nn.Dropout(0.5),
-            nn.Flatten(),
-            nn.Linear(4 * features, 3),
-        )
-        self.body[0].bias.requires_grad_(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(x.reshape(len(x), 1, -1))
-
-
 def check_model_untouched(attack: Attack, seed: int) -> None:
     """Parameters, their .grad, buffers, training and requires_grad flags are bit-equal before and after."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         x, y = torch.rand(ROWS, *attack.example_shape), torch.arange(ROWS) % 3
-        model = _Delicate(x[0].numel()).train()
+        model = Delicate(x[0].numel()).train()
         losses.cross_entropy(model(x), y).sum().backward()
         model.body[1].eval()
         modes: tuple[AscentMode, ...] = ("eval", "train")

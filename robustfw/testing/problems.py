@@ -8,7 +8,7 @@ from typing import final
 
 import attrs
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robustfw import losses
 from robustfw.problem import InnerProblem
@@ -194,3 +194,22 @@ def classifier_problem(shape: tuple[int, ...], seed: int, region: Callable[[Tens
         return (moved - 0.5).reshape(len(moved), -1) @ w.to(moved)
 
     return InnerProblem(classifier, losses.cross_entropy, x, classifier(x).argmax(1), region(x))
+
+
+class Delicate(nn.Module):
+    """Batch norm, dropout and a frozen parameter: everything that an attack could leave changed."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv1d(1, 4, 3, padding=1),
+            nn.BatchNorm1d(4),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Flatten(),
+            nn.Linear(4 * features, 3),
+        )
+        self.body[0].bias.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x.reshape(len(x), 1, -1))
