@@ -131,7 +131,7 @@ def check_rows(attack: Attack, seed: int) -> None:
     """Rows are independent: an attack that draws nothing gives each row what it gives the row alone."""
     if attack.couples_rows:
         return
-    for name, problem in _linear_problems(attack, seed, few=True):
+    for name, problem in _problems(attack, seed, curved, few=True):
         whole = attack.maximize(problem, _generator(seed))
         if not torch.equal(whole, attack.maximize(problem, _generator(seed + 1))):
             return  # it draws: what a row draws depends on the rows before it
