@@ -25,6 +25,8 @@ SUFFICIENT = 1e-4
 """Armijo's share of the decrease that the slope predicts."""
 DESCENT = 1e-3
 """A quasi-Newton direction falls at least so steeply, relative to the projected gradient, or is not taken."""
+ROUNDINGS = 16
+"""J is as flat as its numbers allow where it changes by no more roundings of itself than that."""
 STILL = 1e-6
 """A row rests once its move is that short, relative to the reach of its set."""
 
@@ -38,6 +40,8 @@ class _Rows:
 
     delta: Tensor
     value: Tensor
+    reward: Tensor
+    """J/unit, a part of the value."""
     gradient: Tensor
     move: Tensor
     """The direction δ ← δ + length·move that is being tried; a member of the set at length 1."""
@@ -103,11 +107,10 @@ def _evaluate(problem: InnerProblem, delta: Tensor, number: Tensor, seen: Seen) 
     return reward.to(kind), ascent.to(kind).flatten(1)
 
 
-def _weigh(reward: Tensor, ascent: Tensor, delta: Tensor, weight: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
-    """weight·‖δ‖₂² − J/unit, (rows,), and its gradient, (rows, d)."""
+def _weigh(reward: Tensor, ascent: Tensor, delta: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """weight·‖δ‖₂² − reward, (rows,), and its gradient, (rows, d)."""
     far = delta.to(reward).flatten(1)
-    value = weight * norms(far).square() - reward / unit
-    return value, 2 * weight[:, None] * far - ascent / unit[:, None]
+    return weight * norms(far).square() - reward, 2 * weight[:, None] * far - ascent
 
 
 def _begin(problem: InnerProblem, start: Tensor, weight: Tensor, seen: Seen, unit: Tensor | None) -> _Rows:
@@ -117,12 +120,15 @@ def _begin(problem: InnerProblem, start: Tensor, weight: Tensor, seen: Seen, uni
     if unit is None:
         unit = lengths(ascent)
         unit = unit.masked_fill(unit == 0, 1)
-    value, gradient = _weigh(reward, ascent, start, weight, unit.to(weight))
+    unit = unit.to(weight)
+    reward = reward / unit
+    value, gradient = _weigh(reward, ascent / unit[:, None], start, weight)
     direction = unit_rows(-gradient).reshape(start.shape).to(start.dtype)
     history = gradient.new_zeros(len(start), PAIRS, gradient.shape[1])
     rows = _Rows(
         delta=start,
         value=value,
+        reward=reward,
         gradient=gradient,
         move=torch.zeros_like(start),
         length=torch.zeros_like(value),
@@ -130,7 +136,7 @@ def _begin(problem: InnerProblem, start: Tensor, weight: Tensor, seen: Seen, uni
         bends=history,
         reach=lengths(problem.region.support(direction)).to(value),
         weight=weight,
-        unit=unit.to(weight),
+        unit=unit,
         number=number,
     )
     return _directed(problem, rows, torch.ones_like(value, dtype=torch.bool))
@@ -144,15 +150,22 @@ def _advanced(
     """One evaluation: accept and turn, or shorten."""
     trial = problem.region.project(rows.delta + per_row(rows.length, rows.delta) * rows.move)
     reward, ascent = _evaluate(problem, trial, rows.number, seen)
-    value, gradient = _weigh(reward, ascent, trial, rows.weight, rows.unit)
-    slope = (rows.gradient * rows.move.to(value).flatten(1)).sum(1)
-    accepted = value <= rows.value + SUFFICIENT * rows.length * slope
+    reward = reward / rows.unit
+    value, gradient = _weigh(reward, ascent / rows.unit[:, None], trial, rows.weight)
+    move = rows.move.to(value).flatten(1)
+    slope = (rows.gradient * move).sum(1)
+    lower = value <= rows.value + SUFFICIENT * rows.length * slope
+    # where J is too flat for its numbers (log 3 + 1e-25, e^-50) the slopes at both ends tell (Hager & Zhang 2005)
+    flat = (reward - rows.reward).abs() <= ROUNDINGS * torch.finfo(reward.dtype).eps * reward.abs()
+    gentle = (gradient * move).sum(1) <= (2 * SUFFICIENT - 1) * slope
+    accepted = lower | (flat & gentle & (slope < 0))
     pushed, push = per_row(accepted, rows.delta) > 0, accepted[:, None]
     step = (trial - rows.delta).to(value).flatten(1)
     turned = attrs.evolve(
         rows,
         delta=torch.where(pushed, trial, rows.delta),
         value=torch.where(accepted, value, rows.value),
+        reward=torch.where(accepted, reward, rows.reward),
         gradient=torch.where(push, gradient, rows.gradient),
         length=rows.length * _shortened(rows, value, slope),
         **_remembered(rows, step, gradient - rows.gradient, accepted),

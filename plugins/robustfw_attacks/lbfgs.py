@@ -58,7 +58,8 @@ class Lbfgs(Attack):
             return nearest.delta
         start = problem.region.zero() if problem.start is None else problem.start
         if problem.goal is None:
-            descend(problem, start, start.new_zeros(len(start)), self.steps, _shown(nearest))
+            end = descend(problem, start, start.new_zeros(len(start)), self.steps, _shown(nearest))
+            nearest.offer(end, problem.value(end), _all(problem), ties=True)
             return nearest.delta
         problem = with_finite_logits(problem)
         zero = problem.region.zero()

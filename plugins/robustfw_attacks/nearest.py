@@ -77,11 +77,21 @@ class Nearest:
         value = delta.new_full((len(delta),), -float("inf"), dtype=wide(delta.dtype))
         return cls(delta, value, measure(delta), measure)
 
-    def offer(self, delta: Tensor, value: Tensor, rows: Tensor) -> None:
-        """Take what is better; ``rows`` are the indices that δ and values belong to, a solved row's value is ∞."""
+    def offer(self, delta: Tensor, value: Tensor, rows: Tensor, *, ties: bool = False) -> None:
+        """Take what is better.
+
+        Args:
+            delta: (rows, *shape).
+            value: (rows,), ∞ where a row is solved.
+            rows: the indices that δ and values belong to.
+            ties: whether what is as good as the best takes its place, in rows that are not solved: for the end of an
+                ascent, which is farther on than its values tell where J is too flat for its numbers.
+        """
         length, best = self.measure(delta), self.value[rows]
         nearer = value.isposinf() & best.isposinf() & (length < self.length[rows])
         better = nearer | (value.to(best) > best)
+        if ties:
+            better |= (value.to(best) == best) & ~best.isposinf()
         taken = rows[better]
         self.delta[taken], self.value[taken], self.length[taken] = delta[better], value[better].to(best), length[better]
 
