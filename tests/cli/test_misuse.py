@@ -29,7 +29,7 @@ RADIUS = "uncertainty linf: radius must be"
     ("arguments", "words"),
     [
         ("--attack pgdd", ["no attack named 'pgdd'; did you mean pgd?"]),
-        ("--attack nothing-like-it", ["known: cw, deepfool, frank-wolfe, ", "targeted"]),
+        ("--attack nothing-like-it", ["known: apgd, cw, deepfool, frank-wolfe, ", "targeted"]),
         ("--attack=", ["no attack named ''; known: "]),
         ("--dataset digit", ["no dataset named 'digit'; did you mean digits"]),
         ("--optimizer adam", ["no optimizer named 'adam'; did you mean adamw?"]),
