@@ -50,6 +50,5 @@ class Attack(ABC):
         """A member δ of ``problem.region``, one for each row, of the region's shape and dtype.
 
         All randomness comes from ``generator``. A row whose value is ∞ is solved: nothing exceeds it,
-        so an attack may leave it as it is (see `InnerProblem.goal`). A batch without rows gives a δ without rows,
-        and the net is not asked: most nets take no empty batch.
+        so an attack may leave it as it is (see `InnerProblem.goal`). A batch without rows gives a δ without rows.
         """
