@@ -188,11 +188,28 @@ class Batch:
         self.passes.backward += backward
 
 
+class Wrapper(nn.Module):
+    """A net that runs another one, its ``module``, which has the parameters and knows nothing of it.
+
+    Whoever puts a net of his own around the one that is trained derives from this class, so that `Batch.plain` sees
+    through it as it does through DistributedDataParallel and torch.compile.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the module gives."""
+        outputs: Tensor = self.module(x)
+        return outputs
+
+
 def unwrapped(net: Any) -> Any:
-    """A module without DistributedDataParallel and without compilation."""
+    """A module without what wraps it: DistributedDataParallel, compilation, a `Wrapper`."""
     while True:
         inner = getattr(net, "_orig_mod", None)
-        if inner is None and isinstance(net, nn.parallel.DistributedDataParallel):
+        if inner is None and isinstance(net, Wrapper | nn.parallel.DistributedDataParallel):
             inner = net.module
         if inner is None:
             return net
