@@ -137,7 +137,8 @@ class Adversary:
         if bool(outside.any()) or not bool(delta.isfinite().all()):
             raise PluginError(
                 f"{type(self.attack).__name__} left the uncertainty set: {int(outside.sum())} of {len(delta)} "
-                f"perturbations, by up to {float(violation.nan_to_num(torch.inf).max()):.3g}; its numbers cannot be used"
+                f"perturbations, by up to {float(violation.nan_to_num(torch.inf).max()):.3g}; its numbers cannot be "
+                "used"
             )
 
     @staticmethod

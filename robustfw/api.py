@@ -61,8 +61,8 @@ def train(
 ) -> Iterator[Record]:
     """Train, as a generator of records: one `robustfw.Epoch` per epoch, and with ``steps`` a `Step` per update.
 
-    Parts are objects or specs, and `Splits` are data of your own. A list of objectives is a loss with penalties. What is
-    left out is as in ``robustfw train``.
+    Parts are objects or specs, and `Splits` are data of your own. A list of objectives is a loss with penalties. What
+    is left out is as in ``robustfw train``.
 
     ``record.model`` is the net as it is after the epoch, in evaluation mode; ``record.best_model()`` a copy with the
     weights of the best epoch so far, which is what ``robustfw.load`` gives. A ``torch.nn.Module`` that is given is
@@ -108,12 +108,38 @@ def _shown(session: Session, *, steps: bool) -> Iterator[Record]:
 
 @overload
 def worst_case(
-    model: nn.Module | problem.Forward, x: Tensor, y: Tensor, *, details: Literal[True], **asked: Any
-) -> WorstCases: ...
+    model: nn.Module | problem.Forward,
+    x: Tensor,
+    y: Tensor,
+    *,
+    uncertainty: UncertaintySet | Spec,
+    attack: Attack | Spec,
+    bounds: Bounds = ...,
+    task: Task | Spec | None = ...,
+    loss: losses.LossFunction | Spec | None = ...,
+    goal: problem.Goal | Literal["wrong"] | None = ...,
+    generator: torch.Generator | None = ...,
+    mode: inner.AscentMode = ...,
+    modules: Sequence[nn.Module] = ...,
+    details: Literal[False] = ...,
+) -> Tensor: ...
 @overload
 def worst_case(
-    model: nn.Module | problem.Forward, x: Tensor, y: Tensor, *, details: Literal[False] = False, **asked: Any
-) -> Tensor: ...
+    model: nn.Module | problem.Forward,
+    x: Tensor,
+    y: Tensor,
+    *,
+    uncertainty: UncertaintySet | Spec,
+    attack: Attack | Spec,
+    bounds: Bounds = ...,
+    task: Task | Spec | None = ...,
+    loss: losses.LossFunction | Spec | None = ...,
+    goal: problem.Goal | Literal["wrong"] | None = ...,
+    generator: torch.Generator | None = ...,
+    mode: inner.AscentMode = ...,
+    modules: Sequence[nn.Module] = ...,
+    details: Literal[True],
+) -> WorstCases: ...
 def worst_case(
     model: nn.Module | problem.Forward,
     x: Tensor,
@@ -160,6 +186,8 @@ def worst_case(
         DataError: x, y, the outputs or the loss are not of the form that is needed.
         PluginError: the attack left its set, or returned something of another form.
     """
+    if not isinstance(x, torch.Tensor) or not isinstance(y, torch.Tensor):
+        raise DataError("x and y must be tensors: torch.as_tensor takes what numpy has")
     made = make("attack", attack)
     read_task = _task_for(task, y, loss)
     raised = make("loss", loss) if isinstance(loss, str | Mapping) else loss
@@ -203,7 +231,7 @@ class WorstCases:
 def _task_for(task: Task | Spec | None, y: Tensor, loss: object) -> Task | None:
     """The task that is given, or classification where targets look like labels."""
     if task is not None:
-        return make("task", task)  # type: ignore[no-any-return]
+        return make("task", task)
     if (
         isinstance(y, torch.Tensor)
         and not y.is_floating_point()
@@ -214,16 +242,14 @@ def _task_for(task: Task | Spec | None, y: Tensor, loss: object) -> Task | None:
         return Classification() if loss is None else None  # rows of 0 with one 1 are labels
     if loss is None:
         raise DataError(
-            f"targets are {str(y.dtype).removeprefix('torch.')} of shape {tuple(y.shape)}, no class labels: say by task= "
-            "what they are (binary, multilabel, regression, segmentation), or give a loss"
+            f"targets are {str(y.dtype).removeprefix('torch.')} of shape {tuple(y.shape)}, no class labels: say by "
+            "task= what they are (binary, multilabel, regression, segmentation), or give a loss"
         )
     return None
 
 
 def _readable(model: object, x: Tensor, y: Tensor, task: Task | None) -> tuple[Tensor, Tensor]:
-    """x and y as tensors of the right form; raise a `DataError` where they are none."""
-    if not isinstance(x, torch.Tensor) or not isinstance(y, torch.Tensor):
-        raise DataError("x and y must be tensors: torch.as_tensor takes what numpy has")
+    """x and y in the right form; raise a `DataError` where they are not."""
     x, y = inner.ordinary(x.detach()), inner.ordinary(y)
     if len(x) != len(y):
         raise DataError(f"there are {len(x)} examples and {len(y)} targets")
@@ -258,8 +284,8 @@ def _warn_of_hidden_nets(model: problem.Forward, x: Tensor) -> None:
         outputs = model(x.clone())
     if isinstance(outputs, torch.Tensor) and inner.hides_parameters(outputs):
         warnings.warn(
-            "the function holds a net that was not found, so that it is not frozen: batch norm's statistics may change, "
-            "and dropout may be on; name it by modules=[net]",
+            "the function holds a net that was not found, so that it is not frozen: batch norm's statistics may "
+            "change, and dropout may be on; name it by modules=[net]",
             RobustfwWarning,
             stacklevel=3,
         )

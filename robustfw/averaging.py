@@ -58,7 +58,7 @@ class Ema(Averaging):
 @final
 @attrs.frozen
 class Swa(Averaging):
-    """The plain mean of the weights from a share of the training on: stochastic weight averaging (Izmailov et al. 2018).
+    """The mean of the weights from a share of the training on: stochastic weight averaging (Izmailov et al. 2018).
 
     Statistics of batch norm belong to other weights than the mean, so they are measured anew, on training examples as
     they are, before each evaluation. Until it begins, the net itself is evaluated.

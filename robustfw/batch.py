@@ -26,13 +26,13 @@ from robustfw.uncertainty import UncertaintySet
 class Batch:
     """x, y and the adversary of this step; the engine makes one for each batch, and the contract kit the same.
 
-    To call it is to ask for the worst cases (`worst_case`). Everything has a default, which is what the recipe says, and
-    everything can be asked for otherwise: at another x or y, within another set, by another attack or loss.
+    To call it is to ask for the worst cases (`worst_case`). Everything has a default, which is what the recipe says,
+    and everything can be asked for otherwise: at another x or y, within another set, by another attack or loss.
     """
 
     net: Callable[[Tensor], Tensor]
-    """The net as it is trained: where several processes train, wrapped by DistributedDataParallel; else compiled, or the
-    module itself. The attack and the loss run through the same one. `plain` is the module without wrappers."""
+    """The net as it is trained: where several processes train, wrapped by DistributedDataParallel; else compiled, or
+    the module itself. The attack and the loss run through the same one. `plain` is the module without wrappers."""
     x: Tensor
     """Examples (batch, *shape)."""
     y: Tensor

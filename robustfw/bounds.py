@@ -33,8 +33,8 @@ def _end(end: Any, like: Tensor) -> Tensor | float:
         values = torch.tensor([float(each) for each in end], dtype=torch.float64)
         if like.dim() < 2 or len(values) != like.shape[1]:
             raise UsageError(
-                f"there are {len(values)} bounds, and examples of shape {tuple(like.shape[1:])}: give one number, or one "
-                "for each feature or channel"
+                f"there are {len(values)} bounds, and examples of shape {tuple(like.shape[1:])}: give one number, or "
+                "one for each feature or channel"
             )
         end = values.reshape(-1, *[1] * (like.dim() - 2))
     tensor = torch.as_tensor(end)

@@ -75,7 +75,8 @@ class Collection:
                 f"{ALTERED}"
             )
         sets = [known.make("uncertainty", part["uncertainty"]) for part in self.manifest["sets"]]
-        return [Threat(each, self.bounds).fitted(splits.train) for each in sets]
+        train = splits.learnable()
+        return [Threat(each, self.bounds).fitted(train) for each in sets]
 
     @classmethod
     def open(cls, path: Path) -> Collection:

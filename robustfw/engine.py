@@ -153,8 +153,8 @@ def _steps(recipe: Recipe, splits: Splits, state: State, net: nn.Module) -> Iter
         yield Step(state.epoch + 1, state.batch, batches, loss, state.learning_rate)
     if state.batch < batches:
         raise DataError(
-            f"the training split gave {state.batch} of the {batches} batches that {len(splits.train)} examples make: its "
-            "length is not how many examples it has"
+            f"the training split gave {state.batch} of the {batches} batches that {len(splits.train)} examples make: "
+            "its length is not how many examples it has"
         )
 
 
@@ -199,7 +199,9 @@ class _Turn:
             self._clip(clip)
             return loss
 
-        return self.state.optimizer.step(clipped)  # type: ignore[arg-type]  # torch wants a float, and takes a tensor
+        step: Any = self.state.optimizer.step  # torch says that a closure gives a float, and takes a tensor
+        loss: Tensor | None = step(clipped)
+        return loss
 
     def _clip(self, clip: float | None) -> None:
         if clip is not None:

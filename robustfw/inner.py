@@ -71,7 +71,7 @@ def all_frozen(models: list[nn.Module], mode: AscentMode = "eval") -> Iterator[N
 
 
 def nets_within(forward: object, depth: int = DEPTH) -> list[nn.Module]:
-    """The nets that a callable holds: in its closure, defaults, globals that it names, partial arguments, attributes."""
+    """The nets that a callable holds: in closure, defaults, partial arguments, attributes, globals that it names."""
     if isinstance(forward, nn.Module):
         return [forward]
     if depth == 0:

@@ -27,9 +27,9 @@ class Objective(ABC):
 
     @property
     def couples_rows(self) -> bool:
-        """Whether the loss of a row depends on the other rows of the batch: the laws for independent rows are not asked.
+        """Whether the loss of a row depends on the other rows of the batch, as with mixup and weights of groups.
 
-        Mixup, weights of groups, and perturbed parameters do.
+        The laws for independent rows are not asked then.
         """
         return False
 

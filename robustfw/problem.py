@@ -200,7 +200,8 @@ def _gradient(values: Tensor, delta: Tensor, *, keep: bool = False) -> Tensor:
     """∇ Σ values; entries that are not finite count as 0. ``keep``: the graph is needed again."""
     if not values.requires_grad:  # nothing differentiable on the way: no direction to go, which evaluation reports
         return torch.zeros_like(delta)
-    (gradient,) = torch.autograd.grad(values, delta, torch.ones_like(values), retain_graph=keep, allow_unused=True)
+    found = torch.autograd.grad(values, delta, torch.ones_like(values), retain_graph=keep, allow_unused=True)
+    gradient: Tensor | None = found[0]
     if gradient is None:  # what comes out does not follow from what goes in: the graph is cut on the way
         return torch.zeros_like(delta)
     if gradient.device.type == "cpu" and math.isfinite(float(gradient.sum())):  # a look is less than a copy

@@ -49,7 +49,7 @@ class Sequential(Sampler):
     """Each example once, in the order of the split."""
 
     def order(self, split: Split, generator: torch.Generator, epoch: int) -> Tensor:
-        """0, 1, 2, …"""
+        """From 0 up."""
         import torch
 
         return torch.arange(len(split))

@@ -16,22 +16,23 @@ from torch import nn
 
 import robustfw
 from robustfw import engine, hardware, parallel, tuning
+from robustfw import registry as registry_
 from robustfw.adversary import Adversary
 from robustfw.dataset import Dataset
 from robustfw.dataspec import DataSpec
 from robustfw.errors import DataError, RunError, UsageError
 from robustfw.model import Model
-from robustfw.options import spell
-from robustfw.recipe import Recipe
+from robustfw.options import number, spell
+from robustfw.recipe import Recipe, TrainOptions
 from robustfw.records import Record
 from robustfw.registry import Registry
 from robustfw.runs import Run
-from robustfw.splits import Split, Splits, StreamedSplit, TensorSplit
+from robustfw.splits import Splits
 from robustfw.state import State
 from robustfw.stateful import stateful_parts
 
-LEARNT_FROM = 5000
-"""Examples of a stream that are shown to what learns from data before the training."""
+MACHINE = ("threads", "device")
+"""Options of a training that say where it runs: a run may be gone on with elsewhere."""
 
 
 @final
@@ -96,15 +97,15 @@ def begin(
     parallel.start(device)
     if options.batch_size % parallel.world():
         raise UsageError(f"a batch of {options.batch_size} cannot be shared by {parallel.world()} processes alike")
-    splits = recipe.dataset.load(data_root(data_dir))
+    before = Run.open(out).manifest() if resume and out is not None and (out / "manifest.json").exists() else None
+    root = data_root(data_dir, before)
+    splits = recipe.dataset.load(root)
     splits.check()
     if not len(splits.train):
         raise DataError("there is not one training example: take a smaller share for validation, or other data")
     _check_measuring(recipe)
     updates = options.epochs * engine.updates_per_epoch(len(splits.train), options.batch_size)
-    state = State.fresh(
-        lambda: recipe.model.fitted(examples_to_learn_from(splits)).build(splits.spec), options, device, updates
-    )
+    state = State.fresh(lambda: recipe.model.fitted(splits.learnable()).build(splits.spec), options, device, updates)
     fitted = _fitted(recipe, splits)
     tuned = _tuned_before(out) if resume and out is not None else None
     tuned = tuned or tuning.settled(fitted, splits, state)
@@ -113,6 +114,8 @@ def begin(
     run = None
     if out is not None:
         manifest = _manifest(recipe, registry, splits, device) | {"tuning": attrs.asdict(tuned)}
+        if data_dir is not None:
+            manifest["data"]["folder"] = str(root.resolve())
         run = _run(out, manifest, state, resume=resume)
     return Session(settled, splits, state, run if parallel.rank() == 0 else None, registry)
 
@@ -134,16 +137,9 @@ def _check_measuring(recipe: Recipe) -> None:
 
 def _fitted(recipe: Recipe, splits: Splits) -> Recipe:
     """The recipe with whatever learns from data having seen the training examples, and no others."""
-    train = examples_to_learn_from(splits)
+    train = splits.learnable()
     uncertainty, objective = recipe.uncertainty.fitted(train), recipe.objective.fitted(train)
     return attrs.evolve(recipe, uncertainty=uncertainty, objective=objective)
-
-
-def examples_to_learn_from(splits: Splits) -> Split:
-    """The training examples by index; of a stream, the first ones."""
-    if not isinstance(splits.train, StreamedSplit):
-        return splits.train
-    return TensorSplit(*splits.train.first_examples(LEARNT_FROM))
 
 
 def usable_device(name: str) -> torch.device:
@@ -157,8 +153,16 @@ def usable_device(name: str) -> torch.device:
     return device
 
 
-def data_root(given: Path | None) -> Path:
-    """Where data sets keep their files: as given, or ROBUSTFW_DATA, or the user's cache."""
+def data_root(given: Path | None, manifest: Mapping[str, Any] | None = None) -> Path:
+    """Where data sets keep their files: as given, as in a run's manifest, or ROBUSTFW_DATA, or the user's cache.
+
+    Args:
+        given: what ``--data-dir`` says.
+        manifest: of a run, which remembers the folder that it was given, as long as that is there.
+    """
+    remembered = (manifest or {}).get("data", {}).get("folder")
+    if given is None and isinstance(remembered, str) and Path(remembered).is_dir():
+        return Path(remembered)
     return (given or Path(os.environ.get("ROBUSTFW_DATA") or "~/.cache/robustfw")).expanduser()
 
 
@@ -167,12 +171,15 @@ def _run(out: Path, manifest: dict[str, Any], state: State, *, resume: bool) -> 
         run = Run.open(out)
         _check_same(run.manifest(), manifest, out)
         run.restore(state)
+        if run.checkpoint_path("best").exists():
+            state.best = run.weights("best")
         return run
     return Run.create(out, manifest) if parallel.rank() == 0 else Run(out)
 
 
 def _check_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
-    changed = "; ".join(_differences(before["recipe"], now["recipe"]))
+    then, here = ({**each["recipe"], "train": _deciding(each["recipe"]["train"])} for each in (before, now))
+    changed = "; ".join(_differences(then, here))
     if changed:
         raise RunError(
             f"the run in {out} has another recipe ({changed}): leave that option out to go on with it, or choose "
@@ -183,11 +190,17 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
             f"the run in {out} was trained by {before['processes']} processes, not {now['processes']}, each with "
             "random numbers of its own: go on with as many, or choose another --out"
         )
-    if any(True for _ in _differences(before["data"], now["data"])):
+    if before["data"]["hash"] != now["data"]["hash"]:
         raise RunError(
             f"the run in {out} was trained on other data: give the folder of its own by --data-dir, or choose "
             "another --out"
         )
+
+
+def _deciding(train: Mapping[str, Any]) -> dict[str, Any]:
+    """The training's options that decide its numbers; those that a run says nothing of, as it is older, by default."""
+    whole = registry_.installed().record(TrainOptions()) | dict(train)
+    return {name: value for name, value in whole.items() if name not in MACHINE}
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], owner: str = "") -> Iterator[str]:
@@ -197,7 +210,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], owner: str =
         there, here = before.get(key), now[key]
         if isinstance(there, Mapping) and isinstance(here, Mapping):
             yield from _differences(there, here, f"{owner}{key}.")
-        elif there != here:
+        elif number(there) != number(here):
             yield f"{owner}{key} is {_told(there)} there and {_told(here)} here"
 
 
@@ -231,6 +244,10 @@ def _manifest(recipe: Recipe, registry: Registry, splits: Splits, device: torch.
         "processes": parallel.world(),
         "hardware": hardware.describe(device),
     }
+
+
+def _spec(spec: DataSpec, registry: Registry) -> dict[str, Any]:
+    return attrs.asdict(spec, recurse=False) | {"task": registry.record(spec.task)}
 
 
 def _described(value: Any, registry: Registry) -> Any:
@@ -271,13 +288,24 @@ def _commit() -> str | None:
 def named_parts(run: Run, *kinds: str) -> dict[str, Any]:
     """The recipe in a run's manifest; its parts of these kinds must have names, by which they can be made again."""
     recipe: dict[str, Any] = run.manifest()["recipe"]
-    objects = [kind for kind in kinds if any(":" in name for name in _names(recipe[kind]))]
-    if objects:
-        raise RunError(
-            f"the {' and the '.join(objects)} of the run in {run.path} were given as objects, which only the program "
-            "that made the run has: use it from there"
-        )
+    for kind in kinds:
+        named_part(recipe, kind, str(run.path))
     return recipe
+
+
+def named_part(recipe: Mapping[str, Any], kind: str, run: str) -> Any:
+    """A part of a recorded recipe, which must have a name by which it can be made again.
+
+    Raises:
+        RunError: it was given as an object.
+    """
+    if any(":" in name for name in _names(recipe[kind])):
+        by = {"model": "robustfw.load(run, model=net)", "uncertainty": "--uncertainty"}.get(kind, "its program")
+        raise RunError(
+            f"the {kind} of the run in {run} was given as an object, which only the program that made the run has: use "
+            f"{by}"
+        )
+    return recipe[kind]
 
 
 def rebuild(run: Run, registry: Registry, model: nn.Module | None = None, *, weights: str = "best") -> nn.Module:

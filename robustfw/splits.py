@@ -21,6 +21,8 @@ from robustfw.losses import UNLABELLED
 Batch: TypeAlias = tuple[Tensor, Tensor]
 LABELLED_SHARE = 0.2
 """Of a training epoch, where only some examples have a label and nobody says how often these are repeated."""
+LEARNT_FROM = 5000
+"""Examples of a stream that are shown to what learns from data before the training."""
 Augment: TypeAlias = Callable[[Tensor, torch.Generator, int], Tensor]
 """(x, generator, epoch from 0) ↦ x of the same shape and range; on whole batches."""
 
@@ -64,8 +66,10 @@ class Split(ABC):
 
 
 class StreamedSplit(ABC):
-    """Training examples that come in an order of their own, once through for each epoch: files read one after the
-    other, a database, a simulator. For training alone: what is measured must be there by index (`Split`).
+    """Training examples that come in an order of their own, once through for each epoch.
+
+    Files that are read one after the other, a database, a simulator. For training alone: what is measured must be
+    there by index (`Split`).
     """
 
     @abstractmethod
@@ -219,6 +223,12 @@ class Splits:
         rows = torch.cat([torch.arange(len(y)), labelled.repeat(repeats - 1)])
         return attrs.evolve(self, train=TensorSplit(self.train.x[rows], y[rows], self.train.metadata(rows)))
 
+    def learnable(self) -> Split:
+        """What parts that learn from data are shown: the training examples, or of a stream the first ones."""
+        if isinstance(self.train, StreamedSplit):
+            return TensorSplit(*self.train.first_examples(LEARNT_FROM))
+        return self.train
+
     def check(self) -> None:
         """Raise a `DataError` where tensors do not fit the spec: shape, range, labels.
 
@@ -277,9 +287,12 @@ def _check_values(name: str, x: Tensor, scale: int, spec: DataSpec) -> None:
         return
     low, high = (float(extreme) / scale for extreme in x.aminmax())
     bounds = spec.bounds
-    if bounds is not None and not isinstance(bounds[0], tuple) and not isinstance(bounds[1], tuple):
-        if not (bounds[0] <= low and high <= bounds[1]):
-            raise DataError(
-                f"{name} values range over [{low:.4g}, {high:.4g}], outside the declared bounds "
-                f"[{bounds[0]:g}, {bounds[1]:g}]: radii would be in the wrong unit"
-            )
+    if bounds is None:
+        return
+    lowest = min(bounds[0]) if isinstance(bounds[0], tuple) else bounds[0]
+    highest = max(bounds[1]) if isinstance(bounds[1], tuple) else bounds[1]
+    if not (lowest <= low and high <= highest):
+        raise DataError(
+            f"{name} values range over [{low:.4g}, {high:.4g}], outside the declared bounds "
+            f"[{lowest:g}, {highest:g}]: radii would be in the wrong unit"
+        )

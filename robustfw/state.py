@@ -108,8 +108,8 @@ class State:
         for name, value in facts.items():
             if not _plain(value):
                 raise PluginError(
-                    f"{type(part).__name__} ({way}) keeps {name!r}, a {type(value).__name__}, in its state: give tensors, "
-                    "numbers, words and lists of these"
+                    f"{type(part).__name__} ({way}) keeps {name!r}, a {type(value).__name__}, in its state: give "
+                    "tensors, numbers, words and lists of these"
                 )
         return facts
 
@@ -134,7 +134,7 @@ class State:
         self._restore_parts(tensors, facts.get("parts", {}))
 
     def _restore_parts(self, tensors: dict[str, Tensor], facts: dict[str, dict[str, Any]]) -> None:
-        """Give each part that remembers what it had saved; one that had saved nothing stays as it is, with a warning."""
+        """Give each part that remembers what it had saved; warn of one that had saved nothing, which begins afresh."""
         for way, part in self.parts.items():
             start = f"part.{way}/"
             kept = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}

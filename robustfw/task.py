@@ -107,8 +107,8 @@ class Classification(Task):
             one = outputs.numel() == n
             advice = 'a net with one logit has the task "binary", one that gives a number "regression"'
             raise DataError(
-                f"the net's outputs have shape {tuple(outputs.shape)}, and classification needs (examples, classes), two "
-                f"classes at least{': ' + advice if one else ''}"
+                f"the net's outputs have shape {tuple(outputs.shape)}, and classification needs (examples, classes), "
+                f"two classes at least{': ' + advice if one else ''}"
             )
         return losses.finite(outputs)
 

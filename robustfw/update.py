@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 class Turn(Protocol):
     """One batch's turn: what an update is given to work with."""
 
-    batch: Batch
-    """x, y, the net, the adversary, and where the training stands."""
-    optimizer: torch.optim.Optimizer
+    @property
+    def batch(self) -> Batch:
+        """x, y, the net, the adversary, and where the training stands."""
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """torch's optimizer of all parameters."""
 
     def loss(self, batch: Batch | None = None) -> Tensor:
         """The mean of the objective over the batch (or another one), in the training's precision."""
@@ -44,8 +48,9 @@ class Turn(Protocol):
         """Set the parameters' gradients to none."""
 
     def parts(self, count: int) -> Iterator[tuple[Batch, float]]:
-        """The batch in so many parts, each with its share of the rows; gradients are averaged over the processes in
-        the last part only, so that all of them must be gone through.
+        """The batch in so many parts, each with its share of the rows.
+
+        Gradients are averaged over the processes in the last part only, so that all of them must be gone through.
         """
 
 

@@ -62,11 +62,11 @@ def tangents(
         if dataset is not None:
             raise UsageError("a run has its own data: leave out --dataset, or RUN")
         subject = _subject(run, examples, data_dir)
-        splits, chosen = subject.splits, basis or _basis_of(subject.run.manifest()["recipe"]) or BASIS
+        splits, chosen = subject.splits, basis or _basis_of(subject.recipe) or BASIS
     x, vectors = _at_test_images(splits, chosen, examples, directions)
     if run is not None:
         _keep(subject, chosen, x, vectors)
-        click.echo(f"{subject.run.path / 'results'}: {len(x)} images and their tangents, for robustfw report")
+        click.echo(f"{subject.home / 'results'}: {len(x)} images and their tangents, for robustfw report")
     if out is not None or run is None:
         _save(drawn(x, vectors), out or Path("tangents.png"))
         click.echo(f"{out or 'tangents.png'}: {len(x)} images and their tangents")
@@ -106,7 +106,7 @@ def _keep(subject: Subject, basis: Any, x: Tensor, vectors: Tensor) -> None:
         "alt": f"{len(x)} test images, and {vectors.shape[1]} tangent directions of each, found by {spec}.",
     }
     circumstances = subject.circumstances(basis=spec, directions=vectors.shape[1])
-    results.keep_pictures(subject.run.path, circumstances, said, _rows(x, vectors), command_line())
+    results.keep_pictures(subject.home, circumstances, said, _rows(x, vectors), command_line())
 
 
 def _rows(x: Tensor, vectors: Tensor) -> list[Pictures]:

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from robustfw.dataspec import DataSpec
+from robustfw.dataspec import Bound, DataSpec
 from robustfw.errors import RunError
 from robustfw.files import write_whole
 from robustfw.inner import frozen
@@ -62,7 +62,7 @@ class Space:
     def of(cls, spec: DataSpec, split: Split) -> Space:
         """The range of the data, or that of the examples where the data has none."""
         if spec.bounds is not None:
-            return cls(spec.classes, spec.shape, *spec.bounds)
+            return cls(spec.classes, spec.shape, *_extremes(spec.bounds))
         extremes = [x.aminmax() for x, _ in split.in_order(500)]
         low, high = min(float(e.min) for e in extremes), max(float(e.max) for e in extremes)
         return cls(spec.classes, spec.shape, low, high)
@@ -71,6 +71,13 @@ class Space:
         """Uniform, one image for each class, of the type and on the device of ``like``."""
         start = uniform_like(like.new_empty(self.classes, *self.shape), generator)
         return (self.low + (self.high - self.low) * start).to(like.dtype)
+
+
+def _extremes(bounds: tuple[Bound, Bound]) -> tuple[float, float]:
+    """The lowest and the highest value of a range, over all features."""
+    lower, upper = bounds
+    low = min(lower) if isinstance(lower, tuple) else lower
+    return low, max(upper) if isinstance(upper, tuple) else upper
 
 
 def ascent(model: nn.Module, space: Space, like: Tensor, *, steps: int = 200, seed: int = 0) -> Iterator[Found]:

@@ -11,6 +11,7 @@ import attrs
 import click
 
 from robustfw.cli.subject import Choices, Subject, alone_on_stdout, print_json
+from robustfw.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,6 +54,11 @@ def analyze(run: Path, only: tuple[str, ...], steps: int, generations: int, **ch
     with alone_on_stdout(chosen.as_json):
         subject = Subject.open(run, chosen)
         subject = attrs.evolve(subject, split=subject.split.first(chosen.examples or EXAMPLES))
+        if not subject.task.labelled or subject.spec.outputs < 2:
+            raise UsageError(
+                f"analyze is for nets with a logit for each class, and the task of {run} is "
+                f"{subject.known.spell(subject.task)}: robustfw evaluate and sweep measure it"
+            )
         analyses: dict[str, Callable[[Subject], dict[str, Any]]] = {
             "distinguishability": _distinguishability,
             "fooling": functools.partial(_fooling, steps=steps, generations=generations),
@@ -91,7 +97,7 @@ def _fooling(subject: Subject, *, steps: int, generations: int) -> dict[str, Any
     for name, (rounds, most) in searches.items():
         *_, found[name] = console.counted(rounds, most, f"fooling images by {name}", quiet=quiet)
     circumstances = subject.circumstances(steps=steps, generations=generations)
-    path = results.path_of(subject.run.path, "fooling", circumstances).with_suffix(".safetensors")
+    path = results.path_of(subject.home, "fooling", circumstances).with_suffix(".safetensors")
     fooling.keep(path, **found)
     listed = [_searched(name, each, searches[name][1]) for name, each in found.items()]
     if not quiet:

@@ -79,8 +79,8 @@ def audit(
         spell = subject.known.spell
         if not chosen.as_json:
             console.audit(result, spell(threat.uncertainty), spell(attacks.many, brief=True), chosen.split)
-        facts = {"uncertainty": spell(threat.uncertainty), "attack": spell(attacks.many)}
-        facts["transfer"] = [str(path) for path in collections]
+        paths = [str(path) for path in collections]
+        facts = {"uncertainty": spell(threat.uncertainty), "attack": spell(attacks.many), "transfer": paths}
         circumstances = subject.circumstances(**facts) | subject.about_loss(raised)
         kept = subject.keep("audit", circumstances, result.described())
     if chosen.as_json:

@@ -9,13 +9,11 @@ import attrs
 import click
 
 from robustfw.cli.subject import ATTACK, Choices, Subject, alone_on_stdout, loss_option, print_json
-from robustfw.errors import DataError
 
 if TYPE_CHECKING:
     from robustfw.attack import Attack
     from robustfw.evaluation import Verdicts
     from robustfw.loss import Loss
-    from robustfw.runs import Run
     from robustfw.threat import Threat
 
 
@@ -41,17 +39,14 @@ def compare(
     """
     from robustfw import console
     from robustfw.evaluation import Comparison
-    from robustfw.runs import Run
 
     chosen = Choices(**choices)
     with alone_on_stdout(chosen.as_json):
-        subject, other = Subject.open(first, chosen), Run.open(second)
-        if other.manifest()["data"]["hash"] != subject.run.manifest()["data"]["hash"]:
-            raise DataError(f"{first} and {second} were trained on different data: they have no examples in common")
+        subject = Subject.open(first, chosen)
+        other = Subject.open(second, chosen, beside=subject)
         threat, made = subject.threat(uncertainty), [subject.attack(spec) for spec in attacks or (ATTACK,)]
         raised = subject.loss(loss)
-        ours = _verdicts(subject, subject.run, threat, made, raised)
-        theirs = _verdicts(subject, other, threat, made, raised)
+        ours, theirs = (_verdicts(each, threat, made, raised) for each in (subject, other))
         clean, robust = Comparison.of(ours.clean, theirs.clean), Comparison.of(ours.robust, theirs.robust)
         circumstances = subject.circumstances(runs=[str(first), str(second)])
         circumstances |= subject.measured_with(threat, made, raised)
@@ -63,15 +58,14 @@ def compare(
         print_json(result)
 
 
-def _verdicts(subject: Subject, run: Run, threat: Threat, attacks: list[Attack], loss: Loss) -> Verdicts:
-    """Of one of the nets, on the examples that both share."""
+def _verdicts(subject: Subject, threat: Threat, attacks: list[Attack], loss: Loss) -> Verdicts:
+    """The verdicts on one of the nets, on the examples that both share."""
     from robustfw import console
-    from robustfw.evaluation import Verdicts, device_of, verdicts
+    from robustfw.evaluation import Evaluation, Verdicts, verdicts
 
     choices = subject.choices
-    model = subject.model if run is subject.run else Subject.net(subject.known, run, choices)
     parts = verdicts(
-        model.to(device_of(subject.model)),
+        subject.model,
         subject.split,
         threat=threat,
         attacks=attacks,
@@ -81,4 +75,7 @@ def _verdicts(subject: Subject, run: Run, threat: Threat, attacks: list[Attack],
         batch_size=choices.batch_size,
         seed=choices.seed,
     )
-    return Verdicts.joined(console.batches(parts, len(subject.split), choices.split, quiet=choices.as_json))
+    whole = Verdicts.joined(console.batches(parts, len(subject.split), choices.split, quiet=choices.as_json))
+    for doubt in Evaluation.of(whole, subject.spec.classes, subject.task).doubts:
+        console.problem(f"{subject.name}: {doubt}")
+    return whole

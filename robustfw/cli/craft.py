@@ -59,7 +59,7 @@ def craft(run: Path, specs: tuple[str, ...], attack: str, loss: str | None, out:
         batches = math.ceil(len(subject.split) / chosen.batch_size) * len(threats)
         examples = Examples.joined(list(console.counted(parts, batches, "crafting", quiet=chosen.as_json)))
         facts = _facts(subject, threats, made, examples) | subject.about_loss(raised)
-        path = out or unused_path(Path("transfer"), subject.run.path.name)
+        path = out or unused_path(Path("transfer"), subject.home.name)
         manifest = Collection.create(path, examples, facts).manifest
     if chosen.as_json:
         print_json({"collection": str(path)} | manifest)
@@ -74,12 +74,12 @@ def _facts(subject: Subject, threats: list[Threat], attack: Attack, examples: Ex
     known, bounds = subject.known, subject.splits.spec.bounds
     fooled = ~correct(subject.model, rounded(examples.adversarial, bounds), examples.y, subject.task)
     weights = {"weights": subject.choices.weights, "sha256": hash_of_weights(subject.model.state_dict())}
-    data = {"hash": subject.run.manifest()["data"]["hash"], "split": subject.choices.split}
+    data = {"hash": subject.data_hash, "split": subject.choices.split}
     return {
         "robustfw": robustfw.__version__,
         "command": command_line(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "source": {"run": str(subject.run.path), "model": subject.recipe["model"]} | weights,
+        "source": {"run": subject.name, "model": subject.recipe["model"]} | weights,
         "data": data | {"dataset": subject.recipe["dataset"], "tried": len(subject.split)},
         "attack": known.spell(attack),
         "seed": subject.choices.seed,

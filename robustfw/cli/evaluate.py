@@ -90,7 +90,7 @@ def _shown(subject: Subject, path: Path) -> dict[str, Any]:
     if not subject.choices.as_json:
         console.transfer(transfer, str(path), str(collection.manifest["source"]["run"]))
     facts = {"collection": str(path), "source": collection.manifest["source"]["run"]}
-    circumstances = {"run": str(subject.run.path), "weights": subject.choices.weights} | facts
+    circumstances = {"run": subject.name, "weights": subject.choices.weights} | facts
     circumstances["collection_sha256"] = collection.manifest["sha256"]
     return subject.keep("transfer", circumstances, attrs.asdict(transfer))
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from robustfw.attack import Attack
     from robustfw.dataspec import DataSpec
     from robustfw.loss import Loss
-    from robustfw.runs import Run
     from robustfw.splits import Split, Splits
     from robustfw.task import Task
     from robustfw.threat import Threat
@@ -71,38 +70,61 @@ class Choices:
 
 @attrs.frozen(eq=False)
 class Subject:
-    """A trained net, ready to be measured on examples of the data that it was trained on."""
+    """A net with data and circumstances, ready to be measured: all that the measuring commands know.
+
+    Today it is a run that robustfw trained (`of_run`).
+    """
 
     known: registry.Registry
-    run: Run
-    recipe: dict[str, Any]
+    name: str
+    """What results call it: the run's path, as it was typed."""
+    home: Path
+    """The folder beside which results are kept."""
     model: nn.Module
     splits: Splits
     split: Split
+    """The examples that are measured."""
+    recipe: Mapping[str, Any]
+    """What is recorded of model, dataset and the rest of the training."""
+    data_hash: str
     choices: Choices
 
     @classmethod
-    def open(cls, path: Path, choices: Choices) -> Subject:
-        """Everything that a measurement needs; the data must be the run's own."""
+    def open(cls, path: Path, choices: Choices, beside: Subject | None = None) -> Subject:
+        """What the path names, with data that must be its own.
+
+        Args:
+            path: a run directory.
+            choices: which examples of which split, by which weights, on which device.
+            beside: another subject, whose data is used again; the path's must be the same.
+        """
+        return cls.of_run(path, choices, beside)
+
+    @classmethod
+    def of_run(cls, path: Path, choices: Choices, beside: Subject | None = None) -> Subject:
+        """The net of a run directory, with the data that it was trained on."""
         from robustfw import hardware, session
         from robustfw.runs import Run
 
         known, run = registry.installed(), Run.open(path)
+        manifest = run.manifest()
         recipe = session.named_parts(run, "dataset", "model")
+        data_hash = str(manifest["data"]["hash"])
         on = session.usable_device(choices.device)
         hardware.use_threads(choices.threads)
         hardware.keep_freed_memory()
-        splits = known.make("dataset", recipe["dataset"]).load(session.data_root(choices.data_dir))
-        _check_data(splits, run)
-        split = _first(splits, choices.split, choices.examples)
-        return cls(known, run, recipe, cls.net(known, run, choices).to(on), splits, split, choices)
-
-    @staticmethod
-    def net(known: registry.Registry, run: Run, choices: Choices) -> nn.Module:
-        """The net of a run, with the weights that are asked for."""
-        from robustfw import session
-
-        return session.rebuild(run, known, weights=choices.weights)
+        if beside is None:
+            splits = known.make("dataset", recipe["dataset"]).load(session.data_root(choices.data_dir, manifest))
+            _check_data(splits, data_hash, path)
+            split = _first(splits, choices.split, choices.examples)
+        else:
+            splits, split = beside.splits, beside.split
+            if data_hash != beside.data_hash:
+                raise DataError(
+                    f"{beside.name} and {path} were trained on different data: they have no examples in common"
+                )
+        model = session.rebuild(run, known, weights=choices.weights).to(on)
+        return cls(known, str(path), path, model, splits, split, recipe, data_hash, choices)
 
     @property
     def spec(self) -> DataSpec:
@@ -122,9 +144,9 @@ class Subject:
         from robustfw import session
         from robustfw.threat import Threat
 
-        asked = spec or session.named_parts(self.run, "uncertainty")["uncertainty"]
+        asked = spec or session.named_part(self.recipe, "uncertainty", self.name)
         threat = Threat(self.known.make("uncertainty", asked), self.spec.bounds)
-        return threat.fitted(session.examples_to_learn_from(self.splits))
+        return threat.fitted(self.splits.learnable())
 
     def attack(self, spec: str) -> Attack:
         """An attack by its spec."""
@@ -145,7 +167,7 @@ class Subject:
     def circumstances(self, **more: Any) -> dict[str, Any]:
         """What was measured, and on what; the run by its path."""
         return {
-            "run": str(self.run.path),
+            "run": self.name,
             "split": self.choices.split,
             "examples": len(self.split),
             "weights": self.choices.weights,
@@ -157,15 +179,15 @@ class Subject:
         """Leave the result beside the run, and give it back whole."""
         from robustfw import results
 
-        results.keep(self.run.path, kind, circumstances, measured, command_line())
+        results.keep(self.home, kind, circumstances, measured, command_line())
         return {"kind": kind} | circumstances | measured
 
 
-def _check_data(splits: Splits, run: Run) -> None:
+def _check_data(splits: Splits, data_hash: str, path: Path) -> None:
     splits.check()
-    if splits.fingerprint() != run.manifest()["data"]["hash"]:
+    if splits.fingerprint() != data_hash:
         raise DataError(
-            f"the data is not what {run.path} was trained on (another hash), so that test examples may be training "
+            f"the data is not what {path} was trained on (another hash), so that test examples may be training "
             "examples: give the folder of its own data by --data-dir"
         )
 

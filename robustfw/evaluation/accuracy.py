@@ -42,7 +42,7 @@ class Verdicts:
     passes: Passes
     seconds: float
     clean_measure: Tensor | None = None
-    """What the task measures at the examples, (n, m), where wrong or right is not all (`robustfw.task.Task.measure`)."""
+    """What the task measures at the examples, (n, m), where right or wrong is not all (`Task.measure`)."""
     robust_measure: Tensor | None = None
     """The same at the worst cases."""
 
@@ -144,8 +144,8 @@ class Evaluation:
             )
         if self.not_numbers:
             said.append(
-                f"at {self.not_numbers} of {self.n} examples the net's outputs are not numbers: its weights are broken, "
-                "or something in it overflows"
+                f"at {self.not_numbers} of {self.n} examples the net's outputs are not numbers: its weights are "
+                "broken, or something in it overflows"
             )
         return tuple(said)
 
@@ -387,8 +387,8 @@ def check_width(outputs: Tensor, classes: int) -> None:
     """Raise a `DataError` unless outputs, in the form of their task, are for so many classes, labels or targets."""
     if outputs.shape[1] != classes:
         raise DataError(
-            f"the net has {outputs.shape[1]} outputs for {classes} classes: give classes={outputs.shape[1]}, or the net "
-            "of this data"
+            f"the net has {outputs.shape[1]} outputs for {classes} classes: give classes={outputs.shape[1]}, or the "
+            "net of this data"
         )
 
 
