@@ -240,11 +240,11 @@ def _hand_over(from_one: Objective, to_other: Objective) -> None:
     """Give the state of each part of an objective to its like in another, by way of a checkpoint."""
     receivers = dict(stateful_parts(to_other))
     for way, part in stateful_parts(from_one):
-        state = {name: _saved(value) for name, value in part.state_dict().items()}
+        state = {name: saved(value) for name, value in part.state_dict().items()}
         receivers[way].load_state_dict(state)
 
 
-def _saved(value: Any) -> Any:
+def saved(value: Any) -> Any:
     """A value as it comes back from a checkpoint: tensors as copies, everything else by JSON."""
     return value.detach().clone() if isinstance(value, Tensor) else json.loads(json.dumps(value))
 
