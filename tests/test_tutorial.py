@@ -19,10 +19,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from robustfw import hookspecs
+from robustfw import Epoch, hookspecs
 from robustfw import registry as registries
 from robustfw.cli import cli
-from robustfw.engine import Epoch
 from robustfw.recipe import Recipe
 from robustfw.registry import Registry
 

@@ -91,7 +91,8 @@ def check_manners(loss: Loss, seed: int) -> None:
     for name, outputs, y in _taken(loss, seed):
         before = outputs.clone(), y.clone()
         first, second = loss(outputs, y), loss(outputs, y)
-        require(bool(torch.equal(outputs, before[0]) and torch.equal(y, before[1])), f"{name}: it changed its arguments")
+        same = torch.equal(outputs, before[0]) and torch.equal(y, before[1])
+        require(same, f"{name}: it changed its arguments")
         require(bool(torch.equal(first, second)), f"{name}: asked twice, it gives other values")
 
 

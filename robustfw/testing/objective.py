@@ -216,7 +216,7 @@ def check_reproducible(objective: Objective, seed: int) -> None:
 
 
 def check_batches(objective: Objective, seed: int) -> None:
-    """One batch after another, of other sizes; what it remembers of them, saved and given back, gives the same losses."""
+    """One batch after another, of other sizes; with its state saved and given back, the next losses are the same."""
     model, x, y = _setting(seed)
     going_on = _as_new(objective)
     with torch.random.fork_rng(devices=[]):

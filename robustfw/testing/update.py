@@ -58,9 +58,7 @@ class _Training:
             schedule=Constant(),
             update=update,
         )
-        self.recipe = Recipe(
-            GivenDataset(splits), GivenModel(net), Cube(RADIUS), Corner(), _AtWorstCases(), options
-        )
+        self.recipe = Recipe(GivenDataset(splits), GivenModel(net), Cube(RADIUS), Corner(), _AtWorstCases(), options)
         self.state = State.fresh(lambda: net, options, torch.device("cpu"), UPDATES)
         self.number = 0
 

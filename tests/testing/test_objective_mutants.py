@@ -29,10 +29,12 @@ def input_gradient(model, x, y):
 class Wrong(Objective):
     """An objective by a function."""
 
+    attacks = False
+
     def __init__(self, function):
         self.function = function
 
-    def __call__(self, model, x, y, worst_case):
+    def __call__(self, model, x, y, batch):
         return self.function(model, x, y)
 
 
@@ -42,7 +44,7 @@ class WrongPenalty(Penalty):
     def __init__(self, function):
         self.function = function
 
-    def penalty(self, model, x, y, worst_case):
+    def penalty(self, model, x, y, batch):
         return self.function(model, x, y)
 
 
