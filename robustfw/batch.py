@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import attrs
 import torch
@@ -70,7 +70,7 @@ class Batch:
         loss: LossFunction | None = None,
         seed: int = 0,
         **more: Any,
-    ) -> Batch:
+    ) -> Self:
         """A batch outside a training, for tests and for loops of one's own.
 
         Args:

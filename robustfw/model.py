@@ -23,9 +23,9 @@ class Model(ABC):
 
     @abstractmethod
     def build(self, spec: DataSpec) -> nn.Module:
-        """A net from x of shape (batch, *spec.shape), in the data's own range, to outputs (batch, spec.outputs), logits for instance.
+        """A net from x of shape (batch, *spec.shape), in the data's own range, to outputs (batch, spec.outputs).
 
-        Standardisation is a layer of the net. Fresh weights come from torch's global generator, which
+        Outputs are what the data's task takes: logits of classes, numbers. Standardisation is a layer of the net. Fresh weights come from torch's global generator, which
         the caller has seeded.
         """
 

@@ -19,6 +19,7 @@ from robustfw.recipe import Recipe, TrainOptions
 from robustfw.registry import Registry
 from robustfw.session import GivenDataset, GivenModel, begin
 from robustfw.state import State
+from robustfw.testing.objective import given_batch
 from robustfw.threat import Threat
 
 REGISTRY = Registry.installed()
@@ -90,7 +91,7 @@ def test_mixed_is_the_mixture():
     torch.manual_seed(0)
     model, x, y = nn.Linear(4, 3), torch.rand(5, 4), torch.arange(5) % 3
     far = x + 0.5
-    mixed = robustfw.make("objective", "mixed:alpha=0.25")(model, x, y, lambda loss=None: far)
+    mixed = robustfw.make("objective", "mixed:alpha=0.25")(model, x, y, given_batch(model, x, y, far))
     expected = [functional.cross_entropy(model(z), y, reduction="none") for z in (x, far)]
     torch.testing.assert_close(mixed, 0.25 * expected[0] + 0.75 * expected[1])
 

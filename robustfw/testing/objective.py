@@ -48,6 +48,25 @@ def batch_of(net: nn.Module, x: Tensor, y: Tensor, **more: Any) -> Batch:
     return Batch.of(net, x, y, uncertainty=Cube(RADIUS), attack=Corner(), **given)
 
 
+@attrs.frozen(eq=False)
+class GivenBatch(Batch):
+    """A batch whose worst case is given, for known values of objectives."""
+
+    moved: Tensor | None = None
+    """x̃; None: whoever asks for it is told that there is none."""
+
+    def worst_case(self, **asked: Any) -> Tensor:
+        """What was given."""
+        if self.moved is None:
+            raise AssertionError("it asked for a worst case")
+        return self.moved
+
+
+def given_batch(net: nn.Module, x: Tensor, y: Tensor, moved: Tensor | None = None, **more: Any) -> GivenBatch:
+    """A batch outside a training, whose worst case is ``moved``; ``more``: other fields, or arguments of `Batch.of`."""
+    return GivenBatch.of(net, x, y, uncertainty=Cube(RADIUS), attack=Corner(), moved=moved, **more)
+
+
 def _setting(seed: int, rows: int = 8) -> tuple[nn.Module, Tensor, Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
