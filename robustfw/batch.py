@@ -53,6 +53,10 @@ class Batch:
     """Of batch norm and dropout during the ascent."""
     checked: bool = True
     """Whether x is known to be finite and in the data range."""
+    noise: torch.Generator = attrs.field(factory=lambda: torch.Generator().manual_seed(0))
+    """Of an objective's own draws (`normal_like`, `uniform_like`)."""
+    share: tuple[int, int] = (0, 1)
+    """(rank, processes): the batch holds each ``processes``-th row of the whole batch, from ``rank`` on."""
     trusted: bool = False
     """Whether the attack is believed that δ is in its set, which is looked at now and then."""
 
@@ -175,6 +179,24 @@ class Batch:
         at = self.x if x is None else x
         region = self.region(x, uncertainty)
         return self.threat.apply(region, at, region.sample(self.generator))
+
+    def normal_like(self, like: Tensor) -> Tensor:
+        """N(0, 1) of the shape, type and device of ``like``, whose rows are examples.
+
+        Several processes together draw what one alone would: each has the numbers of its own rows.
+        """
+        return self._own(torch.randn(self._whole(like), generator=self.noise, device=self.noise.device), like)
+
+    def uniform_like(self, like: Tensor) -> Tensor:
+        """U[0, 1), otherwise as `normal_like`."""
+        return self._own(torch.rand(self._whole(like), generator=self.noise, device=self.noise.device), like)
+
+    def _whole(self, like: Tensor) -> tuple[int, ...]:
+        return len(like) * self.share[1], *like.shape[1:]
+
+    def _own(self, drawn: Tensor, like: Tensor) -> Tensor:
+        rank, processes = self.share
+        return drawn[rank::processes].to(like)
 
     def loss(self, outputs: Tensor, y: Tensor | None = None) -> Tensor:
         """J, the training's loss: values (batch,) of a net's outputs as they are, and of targets."""

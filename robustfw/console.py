@@ -28,6 +28,8 @@ _err = Console(highlight=False, stderr=True)
 Thing = TypeVar("Thing")
 LOOK_EVERY = 0.2
 """Seconds between two readings of the loss, each of which waits for the device."""
+SAY_EVERY = 15.0
+"""Seconds between two lines of progress where no bar can be drawn."""
 MARKS = {"passed": "✓ passed", "failed": "✗ FAILED", "not checked": "- not checked"}
 
 
@@ -108,12 +110,16 @@ def epoch_line(record: Epoch) -> str:
 
 
 def batches(parts: Iterable[Verdicts], n: int, name: str, *, quiet: bool) -> Iterator[Verdicts]:
-    """Pass verdicts on while drawing a bar over the examples."""
+    """Pass verdicts on while drawing a bar over the examples; where there is no terminal, a line now and then."""
+    told = time.monotonic()
     with _progress(quiet=quiet) as progress:
         task, robust, seen = progress.add_task(f"attacking {name} examples", total=n), 0, 0
         for part in parts:
             robust, seen = robust + int(part.robust.sum()), seen + len(part.y)
             progress.update(task, completed=seen, description=f"attacking {name} examples  robust {robust / seen:.1%}")
+            if not quiet and not _out.is_terminal and seen < n and time.monotonic() - told > SAY_EVERY:
+                told = time.monotonic()
+                _err.print(f"{seen} of {n} {name} examples attacked, {robust / seen:.1%} robust so far", soft_wrap=True)
             yield part
 
 
@@ -170,11 +176,6 @@ def evaluation(result: Evaluation, uncertainty: str, attacks: Sequence[str]) -> 
         f"{'cost':<16} {result.forward_passes / max(result.n, 1):.1f} forward and "
         f"{result.backward_passes / max(result.n, 1):.1f} backward passes per example, {result.seconds:.1f} s"
     )
-    if result.zero_gradients:
-        problem(
-            f"at {result.zero_gradients} of {result.correct} correct examples the loss has no gradient: a gradient "
-            "attack is blind there, so robust accuracy may be overstated; try --loss margin"
-        )
 
 
 def audit(result: Audit, uncertainty: str, attack: str, split: str) -> None:

@@ -89,9 +89,7 @@ def changes_inputs(model: nn.Module, splits: Splits, device: torch.device) -> bo
     """Whether a forward pass of the net, in evaluation mode, writes into its input."""
     from robustfw.modes import evaluating
 
-    split = splits.validation if len(splits.validation) else splits.train
-    x, _ = split.first_examples(2) if isinstance(split, StreamedSplit) else next(split.first(2).in_order(2, device))
-    x = x.to(device)
+    x = splits.first_examples(2)[0].to(device)
     before = x._version
     with evaluating(model), torch.no_grad():
         model(x)
@@ -141,6 +139,8 @@ def _steps(recipe: Recipe, splits: Splits, state: State, net: nn.Module) -> Iter
             meta=meta,
             passes=state.passes,
             mode=options.ascent_mode,
+            noise=_noise(device, derived_seed(options.seed, "noise", state.epoch, state.batch)),
+            share=(parallel.rank(), parallel.world()),
             checked=not _looks(device, state.batch),
             trusted=state.batch > 0,
         )
@@ -156,6 +156,12 @@ def _steps(recipe: Recipe, splits: Splits, state: State, net: nn.Module) -> Iter
             f"the training split gave {state.batch} of the {batches} batches that {len(splits.train)} examples make: "
             "its length is not how many examples it has"
         )
+
+
+def _noise(device: torch.device, seed: int) -> torch.Generator:
+    """A generator on the device, where it has some: an objective's draws are of the size of the batch."""
+    on = device if device.type in ("cpu", "cuda") else torch.device("cpu")
+    return torch.Generator(on).manual_seed(seed)
 
 
 def _looks(device: torch.device, batch: int) -> bool:

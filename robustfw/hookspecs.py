@@ -1,8 +1,10 @@
-"""The three hooks of robustfw. A plugin is a module that implements one or more of them."""
+"""The five hooks of robustfw. A plugin is a module that implements one or more of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import pluggy
 
@@ -14,11 +16,34 @@ if TYPE_CHECKING:
 hookspec = pluggy.HookspecMarker("robustfw")
 hookimpl = pluggy.HookimplMarker("robustfw")
 
+Outcome: TypeAlias = Literal["finished", "stopped"] | Exception
+"""What became of a training: it came to its end, its user stopped it, or the exception ended it."""
+
 
 class Add(Protocol):
     """What ``robustfw_register`` is given."""
 
-    def __call__(self, name: str, cls: type, /) -> None: ...
+    def __call__(
+        self,
+        name: str,
+        target: type | str,
+        /,
+        *,
+        kind: str | None = None,
+        aliases: Sequence[str] = (),
+        instead_of: Sequence[str] = (),
+        summary: str = "",
+    ) -> None:
+        """Offer a class by name: ``add("ellipsoid", Ellipsoid)``.
+
+        Args:
+            name: what specs and records call it.
+            target: the class, or ``"module:Class"``, which is imported when the class is first used.
+            kind: the name of the kind; needed with ``"module:Class"``, otherwise the base class says it.
+            aliases: other names that find it, such as ``("fgsm",)``; records hold ``name``.
+            instead_of: names of things that are not offered, whose users are pointed here.
+            summary: one line for the list of plugins, as long as ``"module:Class"`` is not imported.
+        """
 
 
 @hookspec
@@ -27,8 +52,18 @@ def robustfw_register(add: Add) -> None:
 
 
 @hookspec
-def robustfw_record(record: Record) -> None:
-    """See every record that a training yields; for loggers."""
+def robustfw_start(run: Path | None, recipe: Mapping[str, Any]) -> None:
+    """Hear that a training begins: its run directory, None if it has none, and its recipe as the manifest holds it."""
+
+
+@hookspec
+def robustfw_record(run: Path | None, record: Record) -> None:
+    """See every record that a training yields."""
+
+
+@hookspec
+def robustfw_end(run: Path | None, outcome: Outcome) -> None:
+    """Hear how a training ended: ``"finished"``, ``"stopped"`` by its user, or the exception that ended it."""
 
 
 @hookspec

@@ -140,7 +140,10 @@ def check_type(net: object, x: Tensor) -> None:
 
 def ordinary(tensor: Tensor) -> Tensor:
     """A tensor that autograd takes: a copy of one that ``torch.inference_mode`` made."""
-    return tensor.clone() if tensor.is_inference() else tensor
+    if not tensor.is_inference():
+        return tensor
+    with torch.inference_mode(mode=False):
+        return tensor.clone()
 
 
 def worst_case(

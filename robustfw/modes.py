@@ -12,12 +12,12 @@ from torch import nn
 @contextlib.contextmanager
 def modes_kept(modules: list[nn.Module]) -> Iterator[None]:
     """Whatever modes these are put into meanwhile, they come back as they were, each its own."""
-    flags = [module.training for module in modules]
+    flags = [_flag(module) for module in modules]
     try:
         yield
     finally:
         for module, training in zip(modules, flags, strict=True):
-            if module.training != training:
+            if training is not None and module.training != training:
                 _put(module, training=training)
 
 
@@ -34,12 +34,18 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         yield
 
 
+def _flag(module: nn.Module) -> bool | None:
+    """The training flag; None for a frozen script, which has none, and is in evaluation mode for good."""
+    return getattr(module, "training", None)
+
+
 def switch_to_evaluation(model: nn.Module, modules: list[nn.Module]) -> None:
     """``model.eval()``, for the modules that it is known to have."""
     if all(type(module).train is nn.Module.train and type(module).eval is nn.Module.eval for module in modules):
         for module in modules:
-            _put(module, training=False)
-    else:  # a net of its own ways: batch norms that stay as they are, say
+            if _flag(module):
+                _put(module, training=False)
+    elif _flag(model) is not None:  # custom train(), which may leave some batch norms as they are: call it
         model.eval()
 
 

@@ -1,33 +1,65 @@
 """Options: one attrs class, and the same spelling in Python, on the command line and in TOML.
 
-``name:key=value,key=value`` becomes ``{"use": name, key: value}``; a TOML table or a mapping is that already. Values
-are TOML literals; a bare word is a string, ``8/255`` stays an exact ratio, ``(…)`` holds another spec and ``[…]`` a
-list. Text becomes values here and nowhere else, strictly: an int refuses 2.7 and an unknown key is an error.
+Text becomes values here and nowhere else, strictly: an int refuses 2.7 and an unknown key is an error. The grammar of
+the text is `robustfw.grammar`.
 """
 
 from __future__ import annotations
 
 import copy
-import difflib
-import types
+import math
 import typing
-from collections.abc import Callable, Container, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Container, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
-from robustfw.errors import UsageError
+from robustfw.arrays import Array
+from robustfw.errors import RobustfwError, RobustfwWarning, UsageError
+from robustfw.grammar import (
+    Spec,
+    as_mapping,
+    check_text,
+    cut,
+    numbers,
+    parse,
+    read_toml,
+    same,
+    spell,
+    value_of,
+    without,
+)
+from robustfw.names import find_option, plain, suggest
+from robustfw.option_types import (
+    describe_type,
+    is_tuple,
+    is_union,
+    leaves,
+    meaning,
+    plain_numbers,
+    strip,
+    takes_floats,
+)
+from robustfw.ratios import Quotient, number, ratio_or_float, read_ratio
+
+__all__ = [
+    "Array", "Help", "Quotient", "Ratio", "Reader", "Spec", "aliases", "as_mapping", "canonical", "check_text", "cut",
+    "default_of", "describe", "describe_type", "fields", "knowing", "learnt", "meaning", "name_of", "number",
+    "numbers", "parse", "plain_numbers", "positional", "ratio_or_float", "read_toml", "same", "spell", "strip",
+    "suggest", "takes_floats", "value_of", "without",
+]  # fmt: skip
 
 Ratio: TypeAlias = float | Fraction
-"""A number that may be written 8/255 and is then kept exactly."""
-
-Spec: TypeAlias = str | Mapping[str, Any]
-"""What names a plugin and its options: ``"l1:radius=8"`` or ``{"use": "l1", "radius": 8}``."""
+"""A number that may be written 8/255; it is then kept exactly, and equals the float 8/255."""
 
 Part = TypeVar("Part")
 """A set, a model, or whatever has options."""
+
+SMALL_STEP = 0.1
+"""Steps below this that are given as ``step_size`` look like distances, where robustfw's are shares of the set."""
 
 
 def learnt() -> Any:
@@ -45,72 +77,65 @@ def knowing(part: Part, **values: Any) -> Part:
     return known
 
 
-def parse(text: str) -> dict[str, Any]:
-    """``"pgd:steps=10"`` as ``{"use": "pgd", "steps": 10}``."""
-    name, _, rest = text.strip().partition(":")
-    options: dict[str, Any] = {"use": name.strip()}
-    for item in _split(rest):
-        key, equals, value = item.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(f"cannot read {item.strip()!r} in {text!r}: write {name}:key=value,key=value")
-        options[key.strip().replace("-", "_")] = value_of(value.strip())
-    return options
-
-
-def _split(text: str) -> list[str]:
-    """The parts between commas, outside brackets and quotes."""
-    parts, depth, quote, start = [], 0, "", 0
-    for i, char in enumerate(text):
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "\"'":
-            quote = char
-        elif char in "([":
-            depth += 1
-        elif char in ")]":
-            depth -= 1
-        elif char == "," and depth == 0:
-            parts.append(text[start:i])
-            start = i + 1
-    if depth or quote:
-        raise UsageError(f"a bracket or a quote is not closed in {text!r}")
-    return [part for part in [*parts, text[start:]] if part.strip()]
-
-
-def value_of(text: str) -> Any:
-    """A TOML literal, a bare word, a ratio, a bracketed spec or a list, as the value or text it stands for."""
-    import tomllib
-
-    if text.startswith("(") and text.endswith(")"):
-        return text[1:-1]
-    if text.startswith("[") and text.endswith("]"):
-        return [value_of(part.strip()) for part in _split(text[1:-1])]
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def as_mapping(spec: Spec) -> dict[str, Any]:
-    """A spec in its long form."""
-    if isinstance(spec, str):
-        return parse(spec)
-    if "use" not in spec:
-        raise UsageError(f'{dict(spec)!r} names nothing: add use = "…"')
-    return {str(key).replace("-", "_"): value for key, value in spec.items()}
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """The close names, or all of them."""
-    names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=3)
-    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names) or 'none'}"
-
-
 def fields(cls: type) -> tuple[attrs.Attribute[Any], ...]:
     """The options of an attrs class, with their annotations resolved."""
     attrs.resolve_types(cls, include_extras=True)
     return tuple(field for field in attrs.fields(cls) if field.init)
+
+
+def name_of(field: attrs.Attribute[Any]) -> str:
+    """An option's name, as it is written in specs and in Python."""
+    return field.alias or field.name
+
+
+def aliases(field: attrs.Attribute[Any]) -> tuple[str, ...]:
+    """Other names of an option, which its field declares: ``metadata={"aliases": ("eps",)}``."""
+    return tuple(field.metadata.get("aliases", ()))
+
+
+def positional(cls: type) -> str | None:
+    """The option that a spec's first value is for, where its field says ``metadata={"positional": True}``."""
+    return next((name_of(field) for field in fields(cls) if field.metadata.get("positional")), None)
+
+
+def canonical(cls: type, given: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """Options by their own names, whatever alias or spelling they are given by.
+
+    Args:
+        cls: an attrs class.
+        given: values by the names that were typed.
+        owner: whose options they are, for messages.
+
+    Raises:
+        UsageError: there is no such option, or one is given twice.
+    """
+    known = {name_of(field): field for field in fields(cls)}
+    names = {name: aliases(field) for name, field in known.items()}
+    options: dict[str, Any] = {}
+    for key, value in given.items():
+        name = find_option(key, names)
+        if name is None:
+            raise UsageError(f"{owner} has no option {cut(key)}; {suggest(key, known)}")
+        if name in options:
+            raise UsageError(f"{owner}: {name} is given twice, once as {key}")
+        if plain(key) == "stepsize" and name == "step":
+            _warn_of_distance(value, key, f"{owner}: {key} is read as step, {meaning(known[name].type)}")
+        options[name] = value
+    return options
+
+
+def _warn_of_distance(value: Any, key: str, text: str) -> None:
+    """Warn where a step looks like a distance in pixels: read as a share of the set it would be next to nothing."""
+    try:
+        small = 0 < float(number(value)) < SMALL_STEP
+    except (TypeError, ValueError):
+        return
+    if small:
+        warnings.warn(
+            f"{text}: {key}={value} is a small share; where a distance was meant, divide it by the radius",
+            RobustfwWarning,
+            stacklevel=2,
+        )
 
 
 class Reader:
@@ -120,115 +145,101 @@ class Reader:
         import cattrs
 
         self._converter = cattrs.Converter(detailed_validation=False)
-        for kind in (int, bool, str):
+        for kind in (bool, str):
             self._converter.register_structure_hook(kind, _exactly)
+        self._converter.register_structure_hook(int, _read_int)
         self._converter.register_structure_hook(float, _read_float)
         self._converter.register_structure_hook(Fraction, _read_fraction)
-        self._converter.register_structure_hook(Path, lambda value, _: Path(_exactly(value, str)).expanduser())
-        self._converter.register_structure_hook_func(_is_union, self._read_union)
-        self._converter.register_structure_hook_func(_is_tuple, self._read_tuple)
+        self._converter.register_structure_hook(Path, _read_path)
+        self._converter.register_structure_hook(Array, lambda value, _: Array(value))
+        self._converter.register_structure_hook_func(is_union, self._read_union)
+        self._converter.register_structure_hook_func(is_tuple, self._read_tuple)
         self._converter.register_structure_hook_func(lambda t: t in kinds, lambda value, t: nested(t, value))
 
     def build(self, cls: type, options: Mapping[str, Any], owner: str) -> Any:
         """``cls(**options)``, every value read by the type of its field."""
-        known = {field.alias or field.name: field for field in fields(cls)}
-        for key in options:
-            if key not in known:
-                raise UsageError(f"{owner} has no option {key!r}; {suggest(key, known)}")
-        values = {key: self.read(known[key].type, value, f"{owner}: {key}") for key, value in options.items()}
+        known = {name_of(field): field for field in fields(cls)}
+        given = canonical(cls, options, owner)
+        values = {key: self.read(known[key].type, value, f"{owner}: {key}") for key, value in given.items()}
         try:
             return cls(**values)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, ArithmeticError) as error:
             raise UsageError(f"{owner}: {_first_line(error)}") from error
 
     def read(self, annotation: Any, value: Any, where: str) -> Any:
         """``value`` as the annotated type, or a `UsageError` that says what was expected."""
         try:
             return self._converter.structure(value, strip(annotation))
-        except UsageError:
+        except RobustfwError as error:
+            if Array in set(leaves(annotation)):  # a plugin within a plugin says its own name
+                raise type(error)(f"{where}: {error}") from error
             raise
         except Exception as error:  # cattrs raises what the type of the field happens to raise
-            raise UsageError(f"{where} must be {describe_type(annotation)}, not {value!r}") from error
+            raise UsageError(f"{where} must be {describe_type(annotation)}, not {cut(value)}") from error
 
     def _read_union(self, value: Any, annotation: Any) -> Any:
-        """The first member that takes the value; exact ratios before rounded ones."""
+        """The first member that takes the value; exact ratios before rounded ones, files before words."""
         if value in (None, "none") and type(None) in typing.get_args(annotation):
             return None
         choices = [choice for choice in typing.get_args(annotation) if choice is not type(None)]
         for choice in sorted(choices, key=lambda c: c is not Fraction):
             try:
-                return self._converter.structure(value, choice)
-            except (ValueError, TypeError):
+                return self._converter.structure(value, strip(choice))
+            except (ValueError, TypeError, ArithmeticError):
                 continue
         raise ValueError(value)
 
     def _read_tuple(self, value: Any, annotation: Any) -> Any:
+        """A tuple of any length, ``tuple[T, ...]``, or of one: ``tuple[float, float]``."""
         if not isinstance(value, list | tuple):
             raise ValueError(value)
-        return tuple(self._converter.structure(part, typing.get_args(annotation)[0]) for part in value)
-
-
-def _is_union(annotation: Any) -> bool:
-    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
-
-
-def _is_tuple(annotation: Any) -> bool:
-    return typing.get_origin(annotation) is tuple
+        parts = typing.get_args(annotation)
+        kinds = [parts[0]] * len(value) if Ellipsis in parts else list(parts)
+        if len(kinds) != len(value):
+            raise ValueError(value)
+        return tuple(self._converter.structure(part, strip(kind)) for part, kind in zip(value, kinds, strict=True))
 
 
 def _exactly(value: Any, annotation: type) -> Any:
-    """No conversion: 2.7 is no int, 1 is no bool."""
+    """No conversion: 1 is no bool."""
     if type(value) is not annotation:
         raise ValueError(value)
     return value
 
 
+def _read_int(value: Any, _: type) -> int:
+    """No conversion, and no number that torch could not hold: 2.7 and 10¹⁰⁰ are none."""
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        raise ValueError(value)
+    return value
+
+
 def _read_float(value: Any, _: type) -> float:
+    """A float, from a ratio as well; NaN is none."""
     if isinstance(value, bool):
         raise ValueError(value)
-    return float(_read_fraction(value, Fraction)) if isinstance(value, str) else float(value)
+    read = float(read_ratio(value) if isinstance(value, str) else value)
+    if math.isnan(read):
+        raise ValueError(value)
+    return read
 
 
-def _read_fraction(value: Any, _: type) -> Fraction:
+def _read_fraction(value: Any, _: type) -> Quotient:
     if isinstance(value, Fraction):
-        return value
-    if not isinstance(value, str) or "/" not in value:
+        return Quotient(value)
+    if not isinstance(value, str):
         raise ValueError(value)
-    top, bottom = value.split("/")
-    if int(bottom) == 0:
+    return read_ratio(value)
+
+
+def _read_path(value: Any, _: type) -> Path:
+    text = str(value) if isinstance(value, Path) else value
+    if type(text) is not str or "\0" in text:
         raise ValueError(value)
-    return Fraction(int(top), int(bottom))
-
-
-def number(value: Any) -> Any:
-    """A recorded ratio as a float, in lists too; other values as they are."""
-    if isinstance(value, list | tuple):
-        return [number(part) for part in value]
-    return _read_float(value, float) if isinstance(value, str) and "/" in value else value
-
-
-def strip(annotation: Any) -> Any:
-    """An annotation without ``Annotated``."""
-    return typing.get_args(annotation)[0] if typing.get_origin(annotation) is typing.Annotated else annotation
-
-
-def describe_type(annotation: Any) -> str:
-    """A type in words, for messages and tables."""
-    annotation = strip(annotation)
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if annotation is type(None):
-        return "none"
-    if _is_union(annotation):
-        return " or ".join(dict.fromkeys(describe_type(part) for part in arguments))
-    if origin is typing.Literal:
-        return " or ".join(str(part) for part in arguments)
-    if origin is tuple:
-        return f"a list like [{describe_type(arguments[0]).removeprefix('a ')}, …]"
-    words = {
-        int: "a whole number", float: "a number", Fraction: "a ratio like 8/255", bool: "true or false",
-        str: "a word", Path: "a path",
-    }  # fmt: skip
-    return words.get(annotation, f"the spec of a plugin: {annotation.__name__.lower()}")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"there is no home directory for {cut(text)}: write the path in full") from error
 
 
 @attrs.frozen
@@ -239,42 +250,26 @@ class Help:
     type: str
     default: str
     meaning: str
+    aliases: tuple[str, ...] = ()
 
 
 def describe(cls: type, plain: Any) -> list[Help]:
     """The options of a class; ``plain`` turns a value into something printable (see `Registry.record`)."""
     return [
-        Help(field.alias or field.name, describe_type(field.type), _default(field, plain), meaning(field.type))
+        Help(name_of(field), describe_type(field.type), _default(field, plain), meaning(field.type), aliases(field))
         for field in fields(cls)
     ]
 
 
-def meaning(annotation: Any) -> str:
-    """The help text in ``Annotated[type, "help text"]``."""
-    return next((extra for extra in typing.get_args(annotation)[1:] if isinstance(extra, str)), "")
+def default_of(field: attrs.Attribute[Any]) -> Any:
+    """The value that a field has if none is given; ``attrs.NOTHING`` where one is required."""
+    default: Any = field.default
+    return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
 
 
 def _default(field: attrs.Attribute[Any], plain: Any) -> str:
-    default: Any = field.default
-    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # attrs types Factory as a function
-        default = default.factory()
+    default = default_of(field)
     return "required" if default is attrs.NOTHING else spell(plain(default))
-
-
-def spell(value: Any) -> str:
-    """A recorded value in the grammar of specs; the inverse of `parse` for a mapping."""
-    if isinstance(value, Mapping):
-        items = ",".join(f"{key}={_nested(part)}" for key, part in value.items() if key != "use")
-        return f"{value['use']}:{items}" if items else str(value["use"])
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(_nested(part) for part in value) + "]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "none" if value is None else str(value)
-
-
-def _nested(value: Any) -> str:
-    return f"({spell(value)})" if isinstance(value, Mapping) else spell(value)
 
 
 def _first_line(error: Exception) -> str:

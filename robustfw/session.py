@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import os
 import subprocess
+import warnings
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
@@ -20,16 +21,20 @@ from robustfw import registry as registry_
 from robustfw.adversary import Adversary
 from robustfw.dataset import Dataset
 from robustfw.dataspec import DataSpec
-from robustfw.errors import DataError, RunError, UsageError
+from robustfw.errors import DataError, RobustfwWarning, RunError, UsageError
+from robustfw.evaluation import check_width
+from robustfw.inner import check_type
+from robustfw.loggers import Loggers
 from robustfw.model import Model
-from robustfw.options import number, spell
+from robustfw.modes import evaluating
+from robustfw.options import same, spell
 from robustfw.recipe import Recipe, TrainOptions
 from robustfw.records import Record
 from robustfw.registry import Registry
 from robustfw.runs import Run
 from robustfw.splits import Splits
 from robustfw.state import State
-from robustfw.stateful import stateful_parts
+from robustfw.stateful import forgetful_parts, stateful_parts
 
 MACHINE = ("threads", "device")
 """Options of a training that say where it runs: a run may be gone on with elsewhere."""
@@ -74,9 +79,14 @@ class Session:
         records = engine.train(self.recipe, self.splits, self.state)
         if self.run is not None:
             records = self.run.keep(records, self.state)
-        with contextlib.closing(records):
+        path = None if self.run is None else self.run.path
+        loggers = Loggers(self.registry, path, first_process=parallel.rank() == 0)
+        with (
+            contextlib.closing(records),
+            loggers.training(_described(self.registry.record(self.recipe), self.registry)),
+        ):
             for record in records:
-                self.registry.hooks.robustfw_record(record=record)
+                loggers.record(record)
                 yield record
 
 
@@ -105,7 +115,8 @@ def begin(
         raise DataError("there is not one training example: take a smaller share for validation, or other data")
     _check_measuring(recipe)
     updates = options.epochs * engine.updates_per_epoch(len(splits.train), options.batch_size)
-    state = State.fresh(lambda: recipe.model.fitted(splits.learnable()).build(splits.spec), options, device, updates)
+    state = State.fresh(lambda: _built_for(recipe.model.fitted(splits.learnable()), splits), options, device, updates)
+    check_net(state.model, splits, device)
     fitted = _fitted(recipe, splits)
     tuned = _tuned_before(out) if resume and out is not None else None
     tuned = tuned or tuning.settled(fitted, splits, state)
@@ -117,6 +128,8 @@ def begin(
         if data_dir is not None:
             manifest["data"]["folder"] = str(root.resolve())
         run = _run(out, manifest, state, resume=resume)
+        if resume and state.epoch + state.batch:
+            _warn_of_what_is_forgotten(settled)
     return Session(settled, splits, state, run if parallel.rank() == 0 else None, registry)
 
 
@@ -126,6 +139,33 @@ def _tuned_before(out: Path) -> tuning.Tuning | None:
         return None
     facts = Run.open(out).manifest().get("tuning")
     return None if facts is None else tuning.recalled(facts)
+
+
+def _built_for(model: Model, splits: Splits) -> nn.Module:
+    """The net, with layers that take their sizes from the first batch (``nn.LazyLinear``) given theirs."""
+    net = model.build(splits.spec)
+    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in net.parameters()):
+        x, _ = splits.first_examples(2)
+        with evaluating(net), torch.no_grad():
+            net(x)
+    return net
+
+
+def check_net(model: nn.Module, splits: Splits, device: torch.device) -> None:
+    """Raise a `DataError` where the net does not take the examples, or gives nothing that the task can read.
+
+    Two examples go through it in evaluation mode.
+    """
+    x, _ = splits.first_examples(2)
+    x = x.to(device)
+    check_type(model, x)
+    try:
+        with evaluating(model), torch.no_grad():
+            outputs = model(x.clone())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"the net does not take examples of shape {tuple(x.shape[1:])}: {reason}") from error
+    check_width(splits.spec.task.read(outputs, len(x)), splits.spec.classes)
 
 
 def _check_measuring(recipe: Recipe) -> None:
@@ -177,6 +217,20 @@ def _run(out: Path, manifest: dict[str, Any], state: State, *, resume: bool) -> 
     return Run.create(out, manifest) if parallel.rank() == 0 else Run(out)
 
 
+def _warn_of_what_is_forgotten(recipe: Recipe) -> None:
+    """Warn of parts whose past no checkpoint holds: the resumed training is not the uninterrupted one."""
+    lost = list(forgetful_parts(recipe))
+    if parallel.world() > 1:
+        lost += [way for way, _ in stateful_parts(recipe)]  # only the first process saves
+    if lost:
+        warnings.warn(
+            f"{' and '.join(lost)} of the recipe remember what they have seen, and the checkpoint does not hold all of "
+            "it: the resumed training is not bit for bit the uninterrupted one",
+            RobustfwWarning,
+            stacklevel=3,
+        )
+
+
 def _check_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
     then, here = ({**each["recipe"], "train": _deciding(each["recipe"]["train"])} for each in (before, now))
     changed = "; ".join(_differences(then, here))
@@ -210,7 +264,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], owner: str =
         there, here = before.get(key), now[key]
         if isinstance(there, Mapping) and isinstance(here, Mapping):
             yield from _differences(there, here, f"{owner}{key}.")
-        elif number(there) != number(here):
+        elif not same(there, here):
             yield f"{owner}{key} is {_told(there)} there and {_told(here)} here"
 
 
@@ -339,4 +393,4 @@ def spec_of(run: Run, registry: Registry) -> DataSpec:
 
 
 def _built(run: Run, registry: Registry) -> nn.Module:
-    return registry.make("model", named_parts(run, "model")["model"]).build(spec_of(run, registry))
+    return registry.make("model", named_parts(run, "model")["model"]).build_untrained(spec_of(run, registry))

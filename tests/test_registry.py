@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import types
 
 import attrs
 import pytest
 
 import robustfw
-from robustfw import Interface, UncertaintySet, UsageError, hookimpl
+from robustfw import Interface, PluginError, UncertaintySet, UsageError, hookimpl
 from robustfw.registry import KINDS, Registry
 
 
@@ -82,7 +83,8 @@ def test_a_hook_that_resembles_none_lists_all():
         """No such hook."""
 
     registry = Registry({"typo": plugin(at_start=at_start)})
-    assert "known: robustfw_commands, robustfw_record, robustfw_register" in registry.broken[0].reason
+    hooks = "robustfw_commands, robustfw_end, robustfw_record, robustfw_register, robustfw_start"
+    assert f"known: {hooks}" in registry.broken[0].reason
 
 
 def test_a_class_of_no_interface_is_refused():
@@ -118,19 +120,6 @@ def test_nested_plugins_are_made_by_the_registry():
 def test_make_of_the_package_uses_the_installed_plugins():
     assert robustfw.make("uncertainty", "l1:radius=8").radius == 8
     assert all(robustfw.make(kind, name) for kind, name in Registry.installed().entries if kind in KINDS)
-
-
-def test_loggers_see_every_record():
-    seen = []
-
-    class Logger:
-        @hookimpl
-        def robustfw_record(self, record):
-            seen.append(record)
-
-    registry = Registry({"logger": Logger()})
-    registry.hooks.robustfw_record(record="an epoch")
-    assert seen == ["an epoch"]
 
 
 def test_a_plugin_adds_commands():
@@ -211,3 +200,126 @@ def test_two_kinds_of_one_name_are_an_error():
     modules = {"a": plugin(robustfw_register=offers_shapes), "b": plugin(robustfw_register=offers_other)}
     with pytest.raises(UsageError, match=r"b .* brings a kind 'shape' of its own, and there is another"):
         Registry(modules)
+
+
+# Classes that are imported when they are used
+
+LAZY = """
+from attrs import frozen
+from robustfw import UncertaintySet
+
+@frozen
+class Late(UncertaintySet):
+    "A set that is imported late."
+
+    radius: float = 1.0
+
+    def at(self, x):
+        raise NotImplementedError
+
+other = 3
+"""
+
+
+@pytest.fixture
+def lazy(tmp_path, monkeypatch):
+    """Offer ``late_module:Late``, and whatever else is asked for, under the name late."""
+    (tmp_path / "late_module.py").write_text(LAZY)
+    (tmp_path / "broken_module.py").write_text("import robustfw_needs_this")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def offer(target="late_module:Late", kind="uncertainty", **more):
+        @hookimpl
+        def robustfw_register(add):
+            add("late", target, kind=kind, **more)
+
+        return Registry({"mine": plugin(robustfw_register=robustfw_register)}, {"mine": "my-package 1.2"})
+
+    yield offer
+    sys.modules.pop("late_module", None)
+
+
+def test_a_class_given_by_its_place_is_imported_when_it_is_used(lazy):
+    registry = lazy(summary="A late set.", aliases=("tardy",))
+    (entry,) = registry.of_kind("uncertainty")
+    assert (entry.kind, entry.name, entry.about, entry.loaded) == ("uncertainty", "late", "A late set.", None)
+    assert registry.name_of(Point()) == f"{Point.__module__}:Point"
+    assert "late_module" not in sys.modules
+    made = registry.make("uncertainty", "tardy:radius=2")
+    assert registry.record(made) == {"use": "late", "radius": 2.0}
+    assert registry.make("uncertainty", registry.spell(made)) == made
+    assert entry.cls is type(made)
+
+
+def test_without_a_summary_the_list_says_so_until_the_class_is_there(lazy):
+    registry = lazy()
+    (entry,) = registry.of_kind("uncertainty")
+    assert entry.about == "imported when it is used"
+    assert registry.make("uncertainty", "late")
+    assert entry.about == "A set that is imported late."
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("broken_module:Late", "ModuleNotFoundError: No module named 'robustfw_needs_this'"),
+        ("nowhere_at_all:Late", "ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("late_module:Later", "AttributeError: module 'late_module' has no attribute 'Later'"),
+        ("late_module:other", "late_module:other is no class derived from UncertaintySet"),
+        ("late_module:frozen", "late_module:frozen is no class derived from UncertaintySet"),
+    ],
+)
+def test_an_import_that_fails_names_the_plugin_and_breaks_nothing_else(target, reason, lazy):
+    registry = lazy(target)
+    assert not registry.broken
+    with pytest.raises(PluginError) as refused:
+        registry.make("uncertainty", "late")
+    assert str(refused.value) == f"the plugin mine (my-package 1.2) could not load the uncertainty late: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"kind": None}, "must be offered as add('late', \"module:Class\", kind=\"…\"), not 'late_module:Late'"),
+        ({"target": "late_module"}, "must be offered as add"),
+        ({"target": "late_module:"}, "must be offered as add"),
+        ({"kind": "uncertianty"}, "'late' is of a kind 'uncertianty'; did you mean uncertainty?"),
+        ({"target": Point, "kind": "attack"}, "must be a class derived from exactly one"),
+    ],
+)
+def test_an_offer_that_cannot_be_kept_is_reported_at_once(arguments, reason, lazy):
+    registry = lazy(**arguments)
+    assert not registry.entries
+    (broken,) = registry.broken
+    assert (broken.plugin, broken.distribution) == ("mine", "my-package 1.2")
+    assert reason in broken.reason
+
+
+def test_a_kind_that_another_plugin_brings_is_known_whatever_the_order(tmp_path, monkeypatch):
+    @hookimpl
+    def offers_square(add):
+        add("square", "square_module:Square", kind="shape")
+
+    modules = {"a": plugin(robustfw_register=offers_square), "b": plugin(robustfw_register=offers_shapes)}
+    for order in (modules, dict(reversed(modules.items()))):
+        registry = Registry(order)
+        assert not registry.broken
+        assert [entry.name for entry in registry.of_kind("shape")] == ["round", "square"]
+
+
+# Other names
+
+
+def test_an_alias_never_hides_a_name_and_is_refused_where_two_have_it():
+    @hookimpl
+    def offers_aliases(add):
+        add("one", Point, aliases=("two", "both"))
+        add("two", Round)
+        add("three", attrs.make_class("Three", {}, bases=(Point,), frozen=True), aliases=("BOTH",))
+        add("four", attrs.make_class("Four", {}, bases=(Point,), frozen=True), aliases=("three",))
+
+    registry = Registry({"mine": plugin(robustfw_register=offers_aliases)})
+    assert registry.entry("uncertainty", "three").name == "three"
+    assert registry.entry("uncertainty", "two").name == "one"  # the shape two is of another kind
+    with pytest.raises(UsageError, match=r"'both' is another name of one \(mine\) and three \(mine\)"):
+        registry.make("uncertainty", "both")

@@ -15,13 +15,15 @@ from pathlib import Path
 
 import attrs
 import click
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 
-from robustfw import Epoch, hookspecs
+from robustfw import Epoch, PluginError, UsageError, hookimpl, hookspecs
 from robustfw import registry as registries
 from robustfw.cli import cli
+from robustfw.loggers import Loggers
 from robustfw.recipe import Recipe
 from robustfw.registry import Registry
 
@@ -93,12 +95,12 @@ def test_toml_blocks_parse_and_the_project_declares_the_entry_point():
 @pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook.__name__)
 def test_every_hook_appears_with_its_signature(hook):
     signature = str(inspect.signature(hook)).replace("'", "")
-    assert f"`{hook.__name__}{signature}`" in PAGE
+    assert f"`{hook.__name__}{signature}`" in PAGE.replace(r"\|", "|")
 
 
 def test_there_are_as_many_hooks_as_the_page_says():
-    assert len(HOOKS) == 3
-    assert "## 8. The three hooks" in PAGE
+    assert len(HOOKS) == 5
+    assert "## 8. The five hooks" in PAGE
 
 
 def test_the_links_lead_somewhere():
@@ -123,11 +125,33 @@ def test_the_pages_plugin_registers_under_its_names(page, registry):
     }
 
 
+def test_the_page_offers_a_class_by_its_place_and_by_other_names(page):
+    known = Registry({"page": page.Later()})
+    assert known.entry("attack", "Gradient-Ascent").cls is page.Climb
+    assert known.entry("uncertainty", "edge").about == "Only the outermost pixels may change."
+    with pytest.raises(UsageError, match="what comes nearest here: ascent"):
+        known.make("attack", "hill-climbing")
+    with pytest.raises(PluginError, match=r"page .* could not load the uncertainty edge: ModuleNotFoundError"):
+        known.make("uncertainty", "edge")
+
+
+def test_the_pages_options_are_read_as_it_says(page, tmp_path):
+    class Offer:
+        @hookimpl
+        def robustfw_register(self, add):
+            add("weights", page.Weights)
+
+    np.save(tmp_path / "costs.npy", [1.0, 2.0])
+    made = Registry({"page": Offer()}).make("uncertainty", f"weights:8/255,w={tmp_path}/costs.npy")
+    assert made == page.Weights(8 / 255, page.Array([1, 2]))
+
+
 def test_the_pages_logger_writes_a_line_per_epoch(registry, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fields = {field.name: None for field in attrs.fields(Epoch)} | {"epoch": 3, "robust_accuracy": 0.5}
-    registry.hooks.robustfw_record(record=Epoch(**fields))
-    registry.hooks.robustfw_record(record=object())
+    loggers = Loggers(registry, tmp_path)
+    loggers.record(Epoch(**fields))
+    loggers.record(object())
     assert (tmp_path / "epochs.jsonl").read_text() == '{"epoch": 3, "robust": 0.5}\n'
 
 

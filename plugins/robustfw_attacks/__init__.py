@@ -15,7 +15,7 @@ from robustfw_attacks.single import Random, SingleStep
 from robustfw_attacks.targets import Targeted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from robustfw.hookspecs import Add
 
 __all__ = [
     "CarliniWagner",
@@ -33,15 +33,15 @@ __all__ = [
 
 
 @hookimpl
-def robustfw_register(add: Callable[[str, type], None]) -> None:
-    add("single-step", SingleStep)
-    add("pgd", Pgd)
-    add("frank-wolfe", FrankWolfe)
+def robustfw_register(add: Add) -> None:
+    add("single-step", SingleStep, aliases=("fgsm", "fast-gradient", "fgm"))
+    add("pgd", Pgd, instead_of=("apgd", "auto-pgd", "bim", "i-fgsm", "mi-fgsm"))
+    add("frank-wolfe", FrankWolfe, aliases=("fw",))
     add("lbfgs", Lbfgs)
-    add("cw", CarliniWagner)
+    add("cw", CarliniWagner, aliases=("carlini-wagner",))
     add("deepfool", DeepFool)
     add("random", Random)
-    add("restarts", Restarts)
-    add("strongest", Strongest)
+    add("restarts", Restarts, instead_of=("autoattack", "aa", "standard"))
+    add("strongest", Strongest, instead_of=("autoattack", "aa", "standard"))
     add("targeted", Targeted)
     add("memory", Memory)

@@ -35,10 +35,10 @@ class FromPrediction:
     """Logits of p, (batch, classes)."""
 
     @classmethod
-    def near(cls, model: nn.Module, net: Callable[[Tensor], Tensor], x: Tensor) -> FromPrediction:
-        """p = p(·|x + n), n Gaussian of standard deviation `NOISE`, in evaluation mode; ``net`` reads the model's."""
+    def near(cls, model: nn.Module, net: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor) -> FromPrediction:
+        """p = p(·|x + n), n = `NOISE` · noise, in evaluation mode; ``net`` gives the logits of the model."""
         with evaluating(model, x, full_precision=False), torch.no_grad():
-            return cls(net(x + NOISE * torch.randn_like(x)))
+            return cls(net(x + NOISE * noise))
 
     def __call__(self, logits: Tensor, y: Tensor, /) -> Tensor:
         """Row by row."""
@@ -60,16 +60,24 @@ def read(batch: Batch, model: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 def virtual(
-    model: Callable[[Tensor], Tensor], x: Tensor, epsilon: float, xi: float, iterations: int
+    model: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, epsilon: float, xi: float, iterations: int
 ) -> tuple[Tensor, Tensor]:
     """The logits at x, and x + ε d with d the dominant direction of the divergence's Hessian; both detached.
+
+    Args:
+        model: x to logits.
+        x: examples (batch, *shape).
+        start: random directions of the shape of x, from which the power method begins.
+        epsilon: length of the perturbation.
+        xi: length of the step that the Hessian is estimated by.
+        iterations: of the power method.
 
     Where the gradient is 0, at very certain predictions, d stays what it was: a unit vector in any case.
     """
     x = x.detach()
     with torch.no_grad():
         reference = model(x)
-    direction = _unit(torch.randn_like(x))
+    direction = _unit(start)
     for _ in range(iterations):
         with torch.enable_grad():
             probe = (x + xi * direction).requires_grad_()

@@ -56,7 +56,7 @@ class Contractive(Penalty):
     )
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
-        """One forward pass, and ``probes`` backward ones, each layer by itself; signs by torch's global generator."""
+        """One forward pass, and ``probes`` backward ones, each layer by itself; signs by the batch's own draws."""
         import torch
 
         from robustfw_objectives.passes import evaluating
@@ -64,7 +64,7 @@ class Contractive(Penalty):
 
         net = batch.plain  # a compiled one calls no hooks
         with evaluating(net, x), torch.enable_grad():
-            return self.beta * squared_jacobians(net, x.detach().requires_grad_(), self.probes)
+            return self.beta * squared_jacobians(net, x.detach().requires_grad_(), self.probes, batch.uniform_like)
 
 
 @final

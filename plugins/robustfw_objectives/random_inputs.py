@@ -55,13 +55,11 @@ class Noise(Objective):
         Raises:
             DataError: x itself is outside the bounds, which would then move it; looked for where looking is no waiting.
         """
-        return batch.loss(model(self.noisy(x)))
+        return batch.loss(model(self.noisy(x, batch)))
 
-    def noisy(self, x: Tensor) -> Tensor:
-        """clip(x + n), (batch, *shape), from torch's global generator."""
-        import torch
-
-        moved = x + self.scale * (torch.randn_like(x) if self.kind == "gaussian" else 2 * torch.rand_like(x) - 1)
+    def noisy(self, x: Tensor, batch: Batch) -> Tensor:
+        """clip(x + n), (batch, *shape), n from the batch's own draws."""
+        moved = x + self.scale * (batch.normal_like(x) if self.kind == "gaussian" else 2 * batch.uniform_like(x) - 1)
         if self.bounds is None:
             return moved
         low, high = self.bounds
@@ -87,7 +85,6 @@ class Dropout(Objective):
         return False
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
-        """One forward pass; the mask comes from torch's global generator."""
-        from torch.nn import functional
-
-        return batch.loss(model(functional.dropout(x, self.rate)))
+        """One forward pass; the mask comes from the batch's own draws."""
+        kept = batch.uniform_like(x) >= self.rate
+        return batch.loss(model(x * kept / (1 - self.rate)))

@@ -44,13 +44,14 @@ class Vat(Penalty):
     )
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
-        """2 forward passes and 1 per iteration; directions come from torch's global generator."""
+        """2 forward passes and 1 per iteration; directions come from the batch's own draws."""
         from robustfw_objectives import divergence
         from robustfw_objectives.passes import evaluating
 
         net = divergence.read(batch, batch.plain)
         with evaluating(batch.plain, x):
-            reference, moved = divergence.virtual(net, x, self.epsilon, self.xi, self.iterations)
+            start = batch.normal_like(x)
+            reference, moved = divergence.virtual(net, x, start, self.epsilon, self.xi, self.iterations)
             return self.beta * divergence.kl(reference, net(moved))
 
 
@@ -75,7 +76,7 @@ class Trades(Objective):
         from robustfw_objectives import divergence
 
         net = divergence.read(batch, model)
-        moved = batch(loss=divergence.FromPrediction.near(model, net, x))
+        moved = batch(loss=divergence.FromPrediction.near(model, net, x, batch.normal_like(x)))
         outputs = model(x)
         logits = batch.task.read(outputs, len(x))
         return batch.loss(outputs) + self.beta * divergence.kl(logits, net(moved))

@@ -10,7 +10,7 @@ import warnings
 from typing import Any, NoReturn
 
 import click
-from click.exceptions import Abort, ClickException, Exit
+from click.exceptions import Abort, ClickException, Exit, NoSuchOption, UsageError
 
 import robustfw
 from robustfw import registry
@@ -20,6 +20,7 @@ from robustfw.cli.check import check
 from robustfw.cli.compare import compare
 from robustfw.cli.craft import craft
 from robustfw.cli.evaluate import evaluate
+from robustfw.cli.flags import advise
 from robustfw.cli.plugins import plugins, show
 from robustfw.cli.report import report
 from robustfw.cli.reproduce import recipes, reproduce
@@ -28,6 +29,11 @@ from robustfw.cli.sweep import sweep
 from robustfw.cli.train import train
 from robustfw.errors import RobustfwError, RobustfwWarning
 
+NO_MEMORY = (
+    "there is not enough memory for this: take a smaller --batch-size, a smaller net or smaller examples, or another "
+    "--device"
+)
+
 
 class _Commands(click.Group):
     """Commands whose errors are one sentence and an exit status: 2 for usage, 1 for failure, 130 after Ctrl-C."""
@@ -35,6 +41,8 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except NoSuchOption as error:
+            raise UsageError(advise(error), error.ctx) from error
         except (ClickException, Exit, Abort, BrokenPipeError):
             raise  # click knows what to do with these
         except KeyboardInterrupt as stop:
@@ -51,14 +59,33 @@ def _report(error: Exception, *, debug: bool) -> int:
     """Say in one line what went wrong; the exit status."""
     if debug:
         traceback.print_exception(error)
+    message, status = _sentence(error)
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    return status
+
+
+def _sentence(error: Exception) -> tuple[str, int]:
+    """What went wrong, for people, and the exit status."""
     message = str(error)
+    if isinstance(error, RobustfwError):
+        return message, error.exit_status
+    if _is_shortage(error):
+        return NO_MEMORY, 1
+    if isinstance(error, OverflowError):
+        return f"a number is too large: {message} (give a smaller one; robustfw --debug … says where)", 2
     if isinstance(error, OSError):
-        message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or message
-    elif not isinstance(error, RobustfwError):  # a bug, here or in a plugin
-        first = (message.splitlines() or [""])[0]
-        message = f"{type(error).__name__}: {first} (unexpected: see robustfw --debug …)"
-    click.echo(f"Error: {' '.join(message.splitlines())}", err=True)
-    return error.exit_status if isinstance(error, RobustfwError) else 1
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or message, 1
+    # a bug, here or in a plugin
+    first = (message.splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first} (unexpected: see robustfw --debug …)", 1
+
+
+def _is_shortage(error: Exception) -> bool:
+    """Whether memory could not be had; torch says so by a RuntimeError in various words."""
+    words = ("out of memory", "not enough memory", "allocate memory", "Storage size calculation overflowed")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -80,6 +107,9 @@ for command in PARTS:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and exit with its status."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if any("\0" in argument for argument in arguments):
+        click.echo("Error: there is a NUL character in an argument: no name, number or path has one", err=True)
+        sys.exit(2)
     warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

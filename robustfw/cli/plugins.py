@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import json
 
 import click
 
-from robustfw import options, registry
+from robustfw import names, options, registry
 
 
 @click.command(short_help="List the installed plugins.")
@@ -18,8 +17,15 @@ def plugins(as_json: bool) -> None:
     known = registry.installed()
     if as_json:
         entries = [
-            {"kind": e.kind, "name": e.name, "plugin": e.plugin, "distribution": e.distribution, "about": about(e)}
-            for e in known.entries.values()
+            {
+                "kind": entry.kind,
+                "name": entry.name,
+                "aliases": list(entry.aliases),
+                "plugin": entry.plugin,
+                "distribution": entry.distribution,
+                "about": entry.about,
+            }
+            for entry in known.entries.values()
         ]
         broken = [{"plugin": b.plugin, "distribution": b.distribution, "reason": b.reason} for b in known.broken]
         click.echo(json.dumps({"plugins": entries, "broken": broken}, indent=2))
@@ -27,8 +33,16 @@ def plugins(as_json: bool) -> None:
     from robustfw import console
 
     for kind in known.kinds:
-        rows = [[entry.name, about(entry), entry.distribution] for entry in known.of_kind(kind)]
-        console.table(kind, ["name", "what it is", "from"], rows)
+        of_kind = known.of_kind(kind)
+        columns = {
+            "name": [entry.name for entry in of_kind],
+            "what it is": [entry.about for entry in of_kind],
+            "also called": [", ".join(entry.aliases) for entry in of_kind],
+            "from": [entry.distribution for entry in of_kind],
+        }
+        if not any(columns["also called"]):
+            del columns["also called"]
+        console.table(kind, list(columns), list(zip(*columns.values(), strict=True)))
     for b in known.broken:
         console.problem(f"the plugin {b.plugin} ({b.distribution}) failed to load: {b.reason}")
 
@@ -37,19 +51,27 @@ def plugins(as_json: bool) -> None:
 @click.argument("kind")
 @click.argument("name")
 def show(kind: str, name: str) -> None:
-    """Show the options of one plugin: robustfw show attack pgd."""
+    """Show the options of one plugin: robustfw show attack pgd.
+
+    NAME may be an alias; case, _ and - make no difference.
+    """
     known = registry.installed()
     entry = known.entry(kind, name)
+    helps = options.describe(entry.cls, functools.partial(known.spell, brief=True))
     from robustfw import console
 
-    console.paragraph(f"{kind} {name} ({entry.distribution})", entry.cls.__doc__ or "")
-    helps = options.describe(entry.cls, functools.partial(known.spell, brief=True))
+    if names.plain(name) != names.plain(entry.name):
+        console.line(f"{name} is another name of {entry.name}")
+    console.paragraph(f"{entry.kind} {entry.name} ({entry.distribution})", entry.cls.__doc__ or "")
+    if entry.aliases:
+        console.line(f"also called: {', '.join(entry.aliases)}")
     if helps:
-        rows = [[help_.name, help_.type, help_.default, help_.meaning] for help_ in helps]
+        rows = [[help_.name, help_.type, help_.default, _meaning(help_)] for help_ in helps]
         console.table("options", ["name", "type", "default", "meaning"], rows)
-    console.line(f"in full: {known.spell(entry.cls())}")
+    if all(help_.default != "required" for help_ in helps):
+        console.line(f"in full: {known.spell(entry.cls())}")
 
 
-def about(entry: registry.Entry) -> str:
-    """The first line of the class's docstring."""
-    return inspect.cleandoc(entry.cls.__doc__ or "").partition("\n")[0]
+def _meaning(help_: options.Help) -> str:
+    """The help text of an option, with its other names."""
+    return f"{help_.meaning} (also {', '.join(help_.aliases)})".strip() if help_.aliases else help_.meaning

@@ -15,6 +15,7 @@ from robustfw.errors import UsageError
 
 if TYPE_CHECKING:
     from robustfw.evaluation import Sweep
+    from robustfw.options import Ratio
 
 ATTACK = "pgd:steps=20"
 POINTS = 11
@@ -57,12 +58,13 @@ def sweep(
         threat, made, raised = subject.threat(uncertainty), subject.attack(attack), subject.loss(loss)
         unit = _unit(radius_of(subject.known, threat.uncertainty))
         asked = _radii(radii, unit)
+        factors = [float(radius) / unit for radius in asked]
         parts = swept(
             subject.model,
             subject.split,
             threat=threat,
             attack=made,
-            factors=[radius / unit for radius in asked],
+            factors=factors,
             nested=not independent,
             classes=subject.spec.classes,
             task=subject.task,
@@ -72,11 +74,11 @@ def sweep(
         )
         batches = math.ceil(len(subject.split) / chosen.batch_size)
         fooled = Fooled.joined(console.counted(parts, batches, "sweeping", quiet=chosen.as_json))
-        result = Sweep.of(fooled, [radius / unit for radius in asked])
+        result = Sweep.of(fooled, factors)
         spelled = {"uncertainty": subject.known.spell(threat.uncertainty), "attack": subject.known.spell(made)}
         if not chosen.as_json:
-            console.sweep(result, asked, unit, spelled["uncertainty"], spelled["attack"])
-        circumstances = subject.circumstances(radii=asked, independent=independent) | spelled
+            console.sweep(result, [float(radius) for radius in asked], unit, spelled["uncertainty"], spelled["attack"])
+        circumstances = subject.circumstances(radii=subject.known.record(asked), independent=independent) | spelled
         circumstances |= subject.about_loss(raised)
         kept = subject.keep("sweep", circumstances, _measured(result, fooled.smallest.tolist(), unit))
     if chosen.as_json:
@@ -88,13 +90,13 @@ def _unit(radius: Any) -> float:
     return float(radius) if isinstance(radius, int | float) and radius > 0 else 1.0
 
 
-def _radii(text: str | None, unit: float) -> list[float]:
+def _radii(text: str | None, unit: float) -> list[Ratio]:
     if text is None:
         return [2 * unit * point / (POINTS - 1) for point in range(POINTS)]
     try:
-        return [float(options.number(part.strip())) for part in text.split(",")]
-    except ValueError as error:
-        raise UsageError(f"--radii must be numbers with commas between, not {text!r}") from error
+        return list(options.numbers(text))
+    except UsageError as error:
+        raise UsageError(f"--radii: {error}") from error
 
 
 def _measured(result: Sweep, smallest: list[float], unit: float) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from robustfw import options, registry
 from robustfw.cli import stopping
 from robustfw.cli.evaluate import joined
 from robustfw.cli.subject import alone_on_stdout, attacked_by, print_json, task_facts
-from robustfw.errors import UsageError
+from robustfw.errors import RunError, UsageError
 from robustfw.recipe import DEFAULTS, Recipe, TrainOptions
 
 if TYPE_CHECKING:
@@ -92,8 +92,13 @@ def train(
     given = _given(recipe, flags)
     if resume and out is None:
         raise UsageError("--resume needs --out RUN, the directory of the run to go on with")
-    if resume and out is not None and (out / "manifest.json").exists():
-        given = _merged(_recorded(out), given)
+    if resume and out is not None:
+        if (out / "manifest.json").exists():
+            given = _merged(_recorded(out), given)
+        elif recipe is None and given == {"train": {}}:
+            raise RunError(
+                f"there is no run in {out} to go on with: check the name, or leave out --resume to start one there"
+            )
     parsed = Recipe.read(given, known)
     hardware.keep_freed_memory()
     with alone_on_stdout(as_json):
@@ -116,16 +121,18 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    import tomllib
-
     try:
-        parts = tomllib.loads(path.read_text(encoding="utf-8"))
+        parts = options.read_toml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"the recipe {path} is not TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the recipe {path} is not TOML, which is text in UTF-8: {error}") from error
+    except UsageError as error:
+        raise UsageError(f"the recipe {path} {str(error).removeprefix('it ')}") from error
     if not isinstance(parts.get("train", {}), dict):
         raise UsageError(f"in the recipe {path} train is {parts['train']!r}: make it a table [train]")
+    if "train" in parts:
+        parts["train"] = options.canonical(TrainOptions, parts["train"], f"train in {path}")
     return parts
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from robustfw import losses
 from robustfw.adversary import Adversary
 from robustfw.attack import Attack
+from robustfw.bounds import check_range
 from robustfw.errors import DataError, UsageError
 from robustfw.evaluation.intervals import wilson
 from robustfw.inner import check_type, frozen, ordinary
@@ -98,6 +99,8 @@ class Evaluation:
     not_numbers: int = 0
     metrics: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
     """Further figures of the task by name, each ``clean`` and ``robust``: at the examples and at their worst cases."""
+    verdicts: Verdicts | None = attrs.field(default=None, eq=False, repr=False)
+    """What became of each example, in the order of the split."""
 
     @classmethod
     def of(cls, verdicts: Verdicts, classes: int | None = None, task: Task | None = None) -> Evaluation:
@@ -126,6 +129,7 @@ class Evaluation:
             ties=verdicts.ties,
             not_numbers=verdicts.not_numbers,
             metrics=_metrics(verdicts, task),
+            verdicts=verdicts,
         )
 
     @property
@@ -230,7 +234,7 @@ def verdicts(
         UsageError: there is no attack, or one that says of itself that it leaves the set.
     """
     task = task or Classification()
-    check_measurable(split, attacks)
+    check_measurable(model, split, attacks, batch_size)
     device = device_of(model)
     numbers = torch.arange(len(split)).split(batch_size)
     generators = (generator_for(seed, "attack", number) for number in range(skip, len(numbers)))
@@ -243,8 +247,15 @@ def verdicts(
         yield measured
 
 
-def check_measurable(split: Split, attacks: Sequence[Attack]) -> None:
+def check_measurable(model: object, split: Split, attacks: Sequence[Attack], batch_size: int) -> None:
     """Raise where there is nothing to measure, or nothing to measure by."""
+    if not isinstance(model, nn.Module):
+        raise UsageError(
+            f"the net is a {type(model).__name__}: give a torch.nn.Module, whose modes and parameters are put back "
+            "afterwards (robustfw.worst_case takes functions)"
+        )
+    if batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size}: a batch has one example at least")
     if not len(split):
         raise DataError("there is not one example to evaluate")
     if not attacks:
@@ -285,6 +296,7 @@ class _Measurement:
         see: Callable[[Shown], None] | None,
     ) -> None:
         check_type(model, x)
+        check_range(x, adversaries[0].threat.bounds)
         self.model, self.x, self.task, self.adversaries, self.see = model, x, task, adversaries, see
         self.y = checked_targets(task, x, y, classes)
         self.classes = classes
@@ -305,6 +317,7 @@ class _Measurement:
                 self.y[rows],
                 goal=None if self.task.graded else self.task.wrong,
                 passes=self.passes,
+                checked=True,
             )
             zero_gradients = _without_gradient(problem)
             if self.task.graded:
@@ -399,6 +412,6 @@ def _without_gradient(problem: InnerProblem) -> int:
 
 
 def described(evaluation: Evaluation) -> dict[str, Any]:
-    """As JSON; metrics only where the task has some."""
-    facts = attrs.asdict(evaluation)
+    """As JSON; metrics only where the task has some, and nothing of single examples."""
+    facts = attrs.asdict(evaluation, filter=attrs.filters.exclude("verdicts"))
     return facts if facts["metrics"] else {name: value for name, value in facts.items() if name != "metrics"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
@@ -13,7 +14,7 @@ from robustfw import losses
 from robustfw.adversary import Adversary, Attempt
 from robustfw.attack import Attack
 from robustfw.bounds import check_range
-from robustfw.errors import UsageError
+from robustfw.errors import RobustfwWarning, UsageError
 from robustfw.evaluation.accuracy import check_measurable, check_width, checked_targets, device_of
 from robustfw.evaluation.intervals import wilson
 from robustfw.inner import check_type, frozen, ordinary
@@ -116,7 +117,7 @@ def sweep(
     if not factors or factors[0] < 0 or any(b <= a for a, b in itertools.pairwise(factors)):
         raise UsageError(f"the radii of a sweep must grow, from 0 or above, not {list(factors)}")
     task = task or Classification()
-    check_measurable(split, [attack])
+    check_measurable(model, split, [attack], batch_size)
     numbers = torch.arange(len(split)).split(batch_size)
     for number, (x, y) in enumerate(split.batches(numbers, device_of(model))):
         adversary = Adversary(threat, attack, generator_for(seed, "attack", number), task, loss)
@@ -143,6 +144,13 @@ class _Batch:
             outputs = self.task.read(self.model(self.x.clone()), len(self.x))
         if self.classes is not None:
             check_width(outputs, self.classes)
+        if bool(outputs.isnan().any()):
+            warnings.warn(
+                "some of the net's outputs are not numbers, and count as wrong: its weights are broken, or something "
+                "in it overflows",
+                RobustfwWarning,
+                stacklevel=2,
+            )
         return self.task.wrong(outputs, self.y)
 
     def problem(self, rows: Tensor, factor: float, start: Tensor | None = None) -> InnerProblem:

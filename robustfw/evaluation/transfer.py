@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from robustfw import losses
 from robustfw.adversary import TOLERANCE, Adversary
 from robustfw.attack import Attack
-from robustfw.bounds import Bounds, ends
+from robustfw.bounds import Bounds, check_range, ends
 from robustfw.errors import DataError
 from robustfw.evaluation.accuracy import check_measurable, check_width, checked_targets, device_of
 from robustfw.evaluation.intervals import wilson
@@ -91,13 +91,15 @@ def craft(
         DataError: outputs or labels do not fit the task.
     """
     task = task or Classification()
-    check_measurable(split, [attack])
+    check_measurable(model, split, [attack], batch_size)
     numbers = torch.arange(len(split)).split(batch_size)
     for number, (x, y) in enumerate(split.batches(numbers, device_of(model))):
         generator = generator_for(seed, "attack", number)
         with frozen(model):
             x = ordinary(x)
             check_type(model, x)
+            for threat in threats:
+                check_range(x, threat.bounds)
             targets = checked_targets(task, x, ordinary(y), classes)
             with torch.no_grad():
                 outputs = task.read(model(x.clone()), len(x))
@@ -109,7 +111,7 @@ def craft(
             crafted = []
             for member, threat in enumerate(threats):
                 adversary = Adversary(threat, attack, generator, task, loss)
-                region = threat.region(x[right])
+                region = threat.region(x[right], checked=True)
                 if problem is None:
                     problem = adversary.problem(model, x[right], targets[right], goal=task.wrong, region=region)
                 problem = problem.over(region)

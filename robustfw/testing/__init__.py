@@ -11,7 +11,7 @@ law; ``robustfw check KIND SPEC`` runs them in the shell. A plugin's own test is
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from robustfw.errors import UsageError
@@ -50,28 +50,51 @@ LAWS: dict[str, tuple[Law, ...]] = {
     "averaging": averaging.LAWS,
 }
 
-__all__ = ["LAWS", "Finding", "Law", "LawBroken", "check", "findings", "laws_for", "parametrize_with_checks"]
+__all__ = [
+    "LAWS",
+    "Finding",
+    "Law",
+    "LawBroken",
+    "check",
+    "expectations",
+    "findings",
+    "laws_for",
+    "parametrize_with_checks",
+]
 
 
 def laws_for(plugin: Any) -> tuple[Law, ...]:
     """The laws of the interface that a plugin object derives from."""
     for kind, base in KINDS.items():
         if isinstance(plugin, base):
-            return LAWS[kind]
+            return LAWS.get(kind, ())
     if isinstance(plugin, Interface):
         return plugin.laws()
     raise UsageError(f"{plugin!r} is an instance of none of robustfw's interfaces: give an object, not a class")
 
 
+def expectations(plugin: Any, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Why laws are expected not to hold, by their names: what the plugin declares, and ``more``.
+
+    A class declares them as ``expected_failures: ClassVar[Mapping[str, str]] = {"nearest": "not convex"}``, or as a
+    property where they depend on its options.
+
+    Raises:
+        UsageError: there is no law of that name, or no reason.
+    """
+    expected = {**getattr(plugin, "expected_failures", {}), **(more or {})}
+    laws = [law.name for law in laws_for(plugin)]
+    for name, reason in expected.items():
+        if name not in laws:
+            raise UsageError(f"there is no law {name}; there are {', '.join(laws)}")
+        if not isinstance(reason, str) or not reason.strip():
+            raise UsageError(f"the law {name} is expected not to hold, without a reason: give one")
+    return expected
+
+
 def findings(plugin: Any, *, seed: int = 0, expected_failures: Mapping[str, str] | None = None) -> Iterator[Finding]:
-    """What comes of each law; ``expected_failures`` maps the names of laws to reasons."""
-    laws = laws_for(plugin)
-    unknown = set(expected_failures or {}) - {law.name for law in laws}
-    if unknown:
-        raise UsageError(
-            f"there is no law {', '.join(sorted(unknown))}; there are {', '.join(law.name for law in laws)}"
-        )
-    return run(laws, plugin, seed, expected_failures or {})
+    """What comes of each law; ``expected_failures``: reasons by law, beside those that the plugin declares."""
+    return run(laws_for(plugin), plugin, seed, expectations(plugin, expected_failures))
 
 
 def check(plugin: Any, *, seed: int = 0, expected_failures: Mapping[str, str] | None = None) -> None:
@@ -88,18 +111,19 @@ def parametrize_with_checks(
     """A pytest decorator: one test for each plugin and law, for a function ``(plugin, check)``."""
     import pytest
 
-    pairs = [(plugin, law) for plugin in plugins for law in laws_for(plugin)]
-    return pytest.mark.parametrize(
-        ("plugin", "check"),
-        [
-            pytest.param(plugin, _checker(law, expected_failures or {}), id=f"{plugin}-{law.name}")
-            for plugin, law in pairs
-        ],
-    )
-
-
-def _checker(law: Law, expected_failures: Mapping[str, str]) -> Callable[[Any], None]:
-    return functools.partial(_check_one, law, expected_failures)
+    given = expected_failures or {}
+    known = {law.name for plugin in plugins for law in laws_for(plugin)}
+    if not known.issuperset(given):
+        raise UsageError(
+            f"there is no law {', '.join(sorted(set(given) - known))}; there are {', '.join(sorted(known))}"
+        )
+    cases = []
+    for plugin in plugins:
+        laws = laws_for(plugin)
+        expected = expectations(plugin, {law.name: given[law.name] for law in laws if law.name in given})
+        for law in laws:
+            cases.append(pytest.param(plugin, functools.partial(_check_one, law, expected), id=f"{plugin}-{law.name}"))
+    return pytest.mark.parametrize(("plugin", "check"), cases)
 
 
 def _check_one(law: Law, expected_failures: Mapping[str, str], plugin: Any) -> None:

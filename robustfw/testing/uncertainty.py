@@ -17,6 +17,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from robustfw.arrays import Array
 from robustfw.regions import Region, inner_products, norms, per_row
 from robustfw.splits import TensorSplit
 from robustfw.testing.laws import Law, LawBroken, require
@@ -310,7 +311,8 @@ def check_precisions(uncertainty: UncertaintySet, seed: int) -> None:
 def check_plain(uncertainty: UncertaintySet, seed: int) -> None:
     """The options are picklable, compare equal, repr spells them in Python, and fitting the set changes none."""
     require(pickle.loads(pickle.dumps(uncertainty)) == uncertainty, "pickling changes it")
-    namespace = {cls.__name__: cls for cls in _classes_in(uncertainty)} | {"Fraction": Fraction}
+    namespace: dict[str, Any] = {cls.__name__: cls for cls in _classes_in(uncertainty)}
+    namespace |= {"Fraction": Fraction, "Array": Array, "inf": math.inf}
     try:
         rebuilt = eval(repr(uncertainty), namespace)
     except Exception as error:

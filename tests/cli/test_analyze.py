@@ -121,4 +121,4 @@ def test_misuse(arguments, status, words, robustfw, run):
 def test_wrong_flags_point_to_the_help(arguments, robustfw, run):
     answer = robustfw("analyze", run, *arguments.split())
     assert answer.status == 2
-    assert "--help" in answer.err
+    assert "for help" in answer.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 
 import pytest
@@ -47,7 +48,7 @@ RADIUS = "uncertainty linf: radius must be"
         ("--uncertainty linf:radius=1/2/3", [RADIUS, "not '1/2/3'"]),
         ("--uncertainty linf:radius=true", [RADIUS, "not True"]),
         ("--uncertainty linf:radius=-1", [RADIUS, "finite and not negative, not -1"]),
-        ("--uncertainty linf:radius=nan", [RADIUS, "finite and not negative, not nan"]),
+        ("--uncertainty linf:radius=nan", [RADIUS, "a number or a ratio like 8/255", "not nan"]),
         ("--uncertainty linf:radius=[0.1,0.2]", ["2 radii do not fit 1 channels: give one radius, or one per channel"]),
         ("--epochs 2.5", ["train: epochs must be a whole number, not 2.5"]),
         ("--epochs 0", ["train: 'epochs' must be >= 1: 0"]),
@@ -85,7 +86,7 @@ def test_other_commands(arguments, words, robustfw):
 def test_a_wrong_command_or_flag_points_to_the_help(arguments, robustfw):
     answer = robustfw(*arguments.split())
     assert answer.status == 2
-    assert "--help" in answer.err
+    assert re.search(r"robustfw.* (-h|--help)' for help", answer.err)  # click 8.1 names the first
     assert answer.err.splitlines()[-1].startswith("Error: ")
 
 

@@ -1,0 +1,51 @@
+"""What is said of a flag that a command does not have."""
+
+from __future__ import annotations
+
+import click
+from click.exceptions import NoSuchOption
+
+from robustfw import names, options, registry
+from robustfw.recipe import DEFAULTS
+
+
+def advise(error: NoSuchOption) -> str:
+    """The flag or the option that was meant, in one sentence.
+
+    ``--lr`` is --learning-rate; ``--eps`` is radius, an option of --uncertainty; a slip of the finger is mended.
+    """
+    typed = error.option_name
+    word = typed.lstrip("-")
+    there = _flags(error.ctx)
+    meant = names.find_option(word, dict.fromkeys(there, ()))
+    if meant is not None:
+        return f"no such option {typed}: did you mean {there[meant]}?"
+    for kind in (kind for kind in registry.installed().kinds if kind in there):
+        owner = _owner(kind, word)
+        if owner is not None:
+            return (
+                f"no such option {typed}: {owner[1]} is an option of {there[kind]}, {there[kind]} {':'.join(owner)}=…"
+            )
+    close = [there[name] for name in names.find_close(word, there)]
+    return f"no such option {typed}" + (f": did you mean {' or '.join(close)}?" if close else "")
+
+
+def _flags(context: click.Context | None) -> dict[str, str]:
+    """The flags of a command, as they are typed, by their names without dashes."""
+    parameters = [] if context is None else context.command.get_params(context)
+    typed = [flag for each in parameters if isinstance(each, click.Option) for flag in each.opts]
+    return {flag.lstrip("-").replace("-", "_"): flag for flag in typed if flag.startswith("--")}
+
+
+def _owner(kind: str, word: str) -> tuple[str, str] | None:
+    """The plugin of a kind that has an option of that name, and the option: the usual plugin, if it has."""
+    known = registry.installed()
+    usual = str(DEFAULTS.get(kind, "")).partition(":")[0]
+    for entry in sorted(known.of_kind(kind), key=lambda entry: (entry.name != usual, entry.name)):
+        if entry.loaded is None:
+            continue
+        fields = {options.name_of(field): options.aliases(field) for field in options.fields(entry.loaded)}
+        option = names.find_option(word, fields)
+        if option is not None:
+            return entry.name, option
+    return None

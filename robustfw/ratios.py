@@ -1,0 +1,81 @@
+"""Ratios such as 8/255: exact, equal to the float nearest to them, and written alike wherever they come from."""
+
+from __future__ import annotations
+
+import math
+import re
+from fractions import Fraction
+from typing import Any
+
+LARGEST_DENOMINATOR = 10_000
+"""A float is written as a ratio only if one with a denominator up to this is exactly it."""
+LONG = 15
+"""Characters from which a decimal is long enough to be written as a ratio: 0.25 stays, 0.03137254901960784 is 8/255."""
+DIGITS = 40
+"""Most characters of a ratio's numerator or denominator."""
+
+RATIO = re.compile(r"([+-]?\d+(?:\.\d+)?) */ *(\d+(?:\.\d+)?)", re.ASCII)
+
+
+class Quotient(Fraction):
+    """An exact ratio that equals the float nearest to it: 8/255 from the shell is 8/255 as Python divides it.
+
+    Exact arithmetic is that of `Fraction`. Comparisons with floats, and the hash, are those of the nearest float, so
+    that two plugins with one radius are equal, wherever each comes from.
+    """
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return float(self) == other if isinstance(other, float) else super().__eq__(other)
+
+    def __hash__(self) -> int:  # type: ignore[override]  # typeshed's Complex has None
+        return hash(float(self))
+
+    def __lt__(self, other: Any) -> bool:
+        return float(self) < other if isinstance(other, float) else super().__lt__(other)
+
+    def __le__(self, other: Any) -> bool:
+        return float(self) <= other if isinstance(other, float) else super().__le__(other)
+
+    def __gt__(self, other: Any) -> bool:
+        return float(self) > other if isinstance(other, float) else super().__gt__(other)
+
+    def __ge__(self, other: Any) -> bool:
+        return float(self) >= other if isinstance(other, float) else super().__ge__(other)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def read_ratio(text: str) -> Quotient:
+    """``8/255`` or ``0.5/255``, exactly.
+
+    Raises:
+        ValueError: the text is no ratio, or one that no float comes near to.
+    """
+    match = RATIO.fullmatch(text.strip())
+    if match is None or max(map(len, match.groups())) > DIGITS or Fraction(match[2]) == 0:
+        raise ValueError(text)
+    return Quotient(Fraction(match[1]) / Fraction(match[2]))
+
+
+def ratio_or_float(value: float | Fraction) -> float | str:
+    """A number as a record holds it: ``"8/255"`` for 8/255, whatever type it comes in; other numbers as floats."""
+    number = float(value)
+    if not math.isfinite(number) or len(repr(number)) < LONG:
+        return number
+    ratio = Fraction(number).limit_denominator(LARGEST_DENOMINATOR)
+    if float(ratio) != number:
+        return number
+    # 3/255 is what papers write for 1/85; thirds, fifths and fifteenths stay what they are
+    if ratio.denominator > 15 and 255 % ratio.denominator == 0:
+        return f"{ratio * 255}/255"
+    return str(ratio)
+
+
+def number(value: Any) -> Any:
+    """A recorded ratio as a float, in lists too; other values as they are."""
+    if isinstance(value, list | tuple):
+        return [number(part) for part in value]
+    return float(read_ratio(value)) if isinstance(value, str) and "/" in value else value
