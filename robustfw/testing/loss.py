@@ -36,7 +36,7 @@ def _taken(loss: Loss, seed: int) -> list[tuple[str, Tensor, Tensor]]:
     taken = []
     for name, outputs, y in _forms(seed):
         try:
-            loss(outputs, y)
+            loss(outputs.clone(), y.clone())
         except DataError:
             continue
         taken.append((name, outputs, y))
