@@ -73,7 +73,10 @@ TABLE = {
     ),
     "tuning": "adversary attrs batch engine parallel randomness recipe splits state threat torch",
     "runs": "attrs errors files records safetensors state torch",
-    "results": "robustfw attrs errors files safetensors",
+    "results": (
+        "robustfw attrs cattrs errors files hookspecs interface matplotlib numpy options registry results safetensors "
+        "seeds testing"
+    ),
     "collection": "attrs bounds errors evaluation files registry safetensors splits threat torch",
     "partial": "attrs evaluation files problem safetensors torch",
     "analysis": "analysis attrs dataspec errors files inner regions safetensors splits torch",
@@ -86,11 +89,11 @@ TABLE = {
         "task threat torch"
     ),
     "report": (
-        "robustfw attrs cattrs errors jinja2 markupsafe matplotlib numpy options registry report safetensors seeds"
+        "robustfw attrs errors files jinja2 markupsafe matplotlib numpy options report results safetensors"
     ),
     "reproduction": "attrs errors hardware options reproduction results seeds",
     "__main__": "cli",
-    "console": "records rich",
+    "console": "attrs errors files records results rich",
     "cli": (
         "robustfw analysis attrs cli click collection console errors evaluation files hardware names options partial "
         "recipe registry report reproduction results runs safetensors session testing threat"
@@ -185,6 +188,8 @@ def test_benchmarks_name_plugins_through_the_registry():
         "from robustfw.cli import main; main(['plugins'])",
         "from robustfw.cli import main; main(['show', 'attack', 'pgd'])",
         "from robustfw.cli import main; main(['--help'])",
+        "from robustfw.results.kinds import kinds_by_name; kinds_by_name()",
+        "from robustfw import console; console.show('audit', {'uncertainty': 'u', 'verdict': 'sound', 'lines': []})",
     ],
 )
 def test_no_torch_before_it_is_needed(statement):

@@ -72,11 +72,13 @@ def diabetes(scale: Literal["unit", "raw"], tolerance: float, validation: float)
 
     bunch = load_diabetes(scaled=False)
     points = torch.from_numpy(bunch.target)
+    unit = 1.0
     if scale == "unit":
         low, high = points.aminmax()
-        tolerance = tolerance / float(high - low)
+        unit = float(high - low)
         points = (points - low) / (high - low)
-    return _table(bunch.data, points.float(), Regression(tolerance=tolerance), ("progression",), scale, validation)
+    task = Regression(tolerance=tolerance, unit=unit)
+    return _table(bunch.data, points.float(), task, ("progression",), scale, validation)
 
 
 def breast_cancer(scale: Literal["unit", "raw"], validation: float) -> Splits:

@@ -102,13 +102,27 @@ def _seen() -> TensorSplit:
     return TensorSplit(torch.rand(64, 3, 2, 2, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 3)
 
 
-def _seeded(objective: Objective, model: nn.Module, x: Tensor, y: Tensor, seed: int) -> tuple[Tensor, bool]:
-    """Losses from a state of torch's global generator, detached; and whether they drew from it."""
+@attrs.frozen(eq=False)
+class _Seeded:
+    """Losses from a known state of every generator."""
+
+    values: Tensor
+    """Detached."""
+    draws: bool
+    """Whether something was drawn, from whichever generator."""
+    draws_from_all: bool
+    """Whether something was drawn from torch's global generator, which each of several processes has its own of."""
+
+
+def _seeded(objective: Objective, model: nn.Module, x: Tensor, y: Tensor, seed: int) -> _Seeded:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        before = torch.get_rng_state()
-        values = _asked(objective, batch_of(model, x, y)).detach()
-        return values, not torch.equal(before, torch.get_rng_state())
+        batch = batch_of(model, x, y, noise=torch.Generator().manual_seed(seed))
+        generators = torch.default_generator, batch.noise, batch.generator
+        before = [generator.get_state() for generator in generators]
+        values = _asked(objective, batch).detach()
+        drawn = [not torch.equal(a, b.get_state()) for a, b in zip(before, generators, strict=True)]
+        return _Seeded(values, any(drawn), drawn[0])
 
 
 def _close(values: Tensor, others: Tensor) -> Tensor:
@@ -179,56 +193,60 @@ def check_rows(objective: Objective, seed: int) -> None:
     if objective.couples_rows:
         return
     model, x, y = _setting(seed)
-    values, random = _seeded(objective, model, x, y, seed)
+    seeded = _seeded(objective, model, x, y, seed)
+    values = seeded.values
     others, labels = x.flip(0).contiguous(), (y + 1) % 3
     for row in range(0, len(x), 3):
         others[row], labels[row] = x[row], y[row]
-    mixed, _ = _seeded(objective, model, others, labels, seed)
+    mixed = _seeded(objective, model, others, labels, seed).values
     kept = torch.arange(0, len(x), 3)
     require(_close(mixed[kept], values[kept]), "the loss of a row depends on other rows", was=values[kept])
     order = torch.arange(len(x)).roll(3)
-    permuted, _ = _seeded(objective, model, x[order], y[order], seed)
+    permuted = _seeded(objective, model, x[order], y[order], seed).values
     require(
-        _close(permuted, values[order]) | random, "the loss of a row depends on its place in the batch", was=permuted
+        _close(permuted, values[order]) | seeded.draws,
+        "the loss of a row depends on its place in the batch",
+        was=permuted,
     )
 
 
 def check_halves(objective: Objective, seed: int) -> None:
     """The mean gradient of two halves of a batch is that of the whole: two processes train as one does.
 
-    Asked of objectives that neither couple rows nor draw at random.
+    Asked of objectives that neither couple rows nor draw from torch's global generator; draws of the batch
+    (``batch.normal_like``) are the same numbers for the same rows.
     """
     model, x, y = _setting(seed)
-    _, random = _seeded(objective, model, x, y, seed)
-    if random or objective.couples_rows:
+    if objective.couples_rows or _seeded(objective, model, x, y, seed).draws_from_all:
         return
-    whole = _gradient(objective, model, x, y)
-    halves = [_gradient(objective, model, x[rows], y[rows]) for rows in (slice(0, 4), slice(4, 8))]
+    whole = _gradient(objective, batch_of(model, x, y))
+    parts = [batch_of(model, x[rank::2], y[rank::2], share=(rank, 2)) for rank in range(2)]
+    halves = [_gradient(objective, part) for part in parts]
     apart = float(((halves[0] + halves[1]) / 2 - whole).abs().max())
     limit = 1e-4 * (1 + float(whole.abs().max()))
     require(apart <= limit, f"the gradients of two halves have another mean than the whole's, by {apart:.3g}")
 
 
-def _gradient(objective: Objective, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+def _gradient(objective: Objective, batch: Batch) -> Tensor:
     """∂ mean loss/∂θ, all of it in one row."""
-    parameters = list(model.parameters())
-    values = _losses(objective, model, x, y)
+    parameters = list(batch.plain.parameters())
+    values = _asked(objective, batch)
     gradients = torch.autograd.grad(values.mean(), parameters, allow_unused=True)
     pairs = zip(gradients, parameters, strict=True)
     return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in pairs])
 
 
 def check_reproducible(objective: Objective, seed: int) -> None:
-    """The same state of torch's global generator gives the same losses, bit for bit: nothing is remembered.
+    """The same state of all generators gives the same losses, bit for bit: nothing is remembered.
 
     What an objective remembers by `robustfw.Stateful` is a part of its state ("several batches").
     """
     model, x, y = _setting(seed)
-    first, _ = _seeded(objective, model, x, y, seed)
+    first = _seeded(objective, model, x, y, seed)
     _seeded(objective, model, x.flip(0), y, seed + 1)
-    second, _ = _seeded(objective, model, x, y, seed)
+    second = _seeded(objective, model, x, y, seed)
     require(
-        bool(torch.equal(first, second)),
+        bool(torch.equal(first.values, second.values)),
         "the same call gives other losses: a resumed training would differ (what must be remembered is the state of a "
         "robustfw.Stateful)",
     )
@@ -271,9 +289,9 @@ def saved(value: Any) -> Any:
 def check_unlabelled(objective: Objective, seed: int) -> None:
     """An example without a label (y = −1) has no cross-entropy: its loss is less by that; others keep theirs."""
     model, x, y = _setting(seed)
-    whole, _ = _seeded(objective, model, x, y, seed)
+    whole = _seeded(objective, model, x, y, seed).values
     without = torch.arange(len(y)) % 2 == 0
-    values, _ = _seeded(objective, model, x, y.masked_fill(without, losses.UNLABELLED), seed)
+    values = _seeded(objective, model, x, y.masked_fill(without, losses.UNLABELLED), seed).values
     require(bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}")
     if objective.couples_rows:
         return
@@ -296,11 +314,11 @@ class _Gate(Wrapper):
 def check_wrapped(objective: Objective, seed: int) -> None:
     """With the net inside another module, as where several processes train, losses are the same and go through it."""
     model, x, y = _setting(seed)
-    plain, _ = _seeded(objective, model, x, y, seed)
+    plain = _seeded(objective, model, x, y, seed).values
     wrapper = _Gate(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        values = _asked(objective, batch_of(wrapper, x, y))
+        values = _asked(objective, batch_of(wrapper, x, y, noise=torch.Generator().manual_seed(seed)))
     require(_close(values.detach(), plain), "the losses of a wrapped net are others", was=plain)
     (through,) = torch.autograd.grad(values.sum(), [wrapper.factor], allow_unused=True)
     require(

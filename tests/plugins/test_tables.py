@@ -73,7 +73,7 @@ def test_the_progression_of_diabetes_and_its_tolerance_are_in_points():
     assert raw.spec.task == Regression(tolerance=30.0)
     assert (float(whole(raw)[1].min()), float(whole(raw)[1].max())) == (25, 346)
     assert (float(whole(unit)[1].min()), float(whole(unit)[1].max())) == (0, 1)
-    assert unit.spec.task.tolerance == pytest.approx(30 / 321)
+    assert unit.spec.task == Regression(tolerance=30.0, unit=321.0)
     torch.testing.assert_close(321 * unit.test.y + 25, raw.test.y)
 
 

@@ -232,7 +232,8 @@ class Groups(Objective, Stateful):
 
     def __call__(self, model, x, y, batch):
         values, group = batch.loss(model(x)), batch.meta["index"] % 2
-        self.weights = self.weights * torch.stack([values.detach()[group == each].mean().clamp(max=1) for each in (0, 1)]).exp()
+        means = [values.detach()[group == each].mean() for each in (0, 1)]
+        self.weights = self.weights * torch.stack(means).clamp(max=10).exp()
         return values * self.weights[group]
 
     def state_dict(self):
