@@ -148,8 +148,8 @@ class Batch:
             net: another net, such as an average of this one.
         """
         threat = self.threat if uncertainty is None else self.threat.within(uncertainty)
-        own = attack is None and loss is None and uncertainty is None
-        adversary = self.adversary if own else self._adversary(threat, attack, loss)
+        as_it_is = attack is None and loss is None and uncertainty is None
+        adversary = self.adversary if as_it_is else self._adversary(threat, attack, loss)
         return worst_case(
             self.net if net is None else net,
             self.x if x is None else x,
@@ -161,7 +161,7 @@ class Batch:
             passes=self.passes,
             meta=self.meta if x is None else {},
             checked=self.checked and x is None,
-            trusted=self.trusted and own,
+            trusted=self.trusted and attack is None,
         )
 
     def _adversary(self, threat: Threat, attack: Attack | None, loss: LossFunction | None) -> Adversary:

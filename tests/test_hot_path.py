@@ -58,7 +58,7 @@ def test_a_step_waits_for_no_value(attack, spec, objective):
     recipe = Recipe.read({"uncertainty": spec, "attack": attack, "objective": objective, "train": {}}, installed())
     state = State.fresh(paper_net, recipe.train, torch.device("meta"), 10)
     x, y = torch.rand(4, 1, 28, 28, device="meta"), torch.zeros(4, dtype=torch.long, device="meta")
-    loss = step(recipe, state, x, y, checked=True)
+    loss = step(recipe, state, x, y, checked=True, trusted=True)
     assert loss.device.type == "meta"
     with pytest.raises(RuntimeError):
         bool(loss)
@@ -77,7 +77,7 @@ def test_it_would_be_noticed():
     state = State.fresh(paper_net, recipe.train, torch.device("meta"), 10)
     x, y = torch.rand(4, 1, 28, 28, device="meta"), torch.zeros(4, dtype=torch.long, device="meta")
     with pytest.raises(RuntimeError):
-        step(recipe, state, x, y, checked=False)
+        step(recipe, state, x, y, checked=False, trusted=True)
 
 
 @pytest.mark.parametrize("spec", ["linf:radius=0.1", "l2", "l1"])

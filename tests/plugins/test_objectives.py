@@ -192,7 +192,7 @@ def test_the_virtual_direction_is_the_dominant_eigenvector_of_the_fisher_informa
     model, x, _ = linear(seed)
     torch.manual_seed(seed)
     values, vectors = torch.linalg.eigh(fisher(model, x).detach())
-    _, moved = virtual(model, x, epsilon=1.0, xi=1e-5, iterations=200)
+    _, moved = virtual(model, x, torch.randn_like(x), epsilon=1.0, xi=1e-5, iterations=200)
     direction = moved - x
     torch.testing.assert_close(direction.norm(dim=1), torch.ones(5, dtype=torch.float64))
     reached = ((vectors.transpose(1, 2) @ direction[:, :, None]).square()[:, :, 0] * values).sum(1)
@@ -202,7 +202,7 @@ def test_the_virtual_direction_is_the_dominant_eigenvector_of_the_fisher_informa
 def test_one_class_against_another_gives_the_difference_of_their_weights():
     """Logistic regression: the Fisher information has rank one, and one iteration is exact."""
     model, x, _ = linear(classes=2)
-    _, moved = virtual(model, x, epsilon=0.3, xi=1e-4, iterations=1)
+    _, moved = virtual(model, x, torch.randn_like(x), epsilon=0.3, xi=1e-4, iterations=1)
     normal = model.weight[1] - model.weight[0]
     cosine = functional.cosine_similarity(moved - x, normal.detach()[None]).abs()
     torch.testing.assert_close(cosine, torch.ones(5, dtype=torch.float64), atol=1e-9, rtol=0)
@@ -218,10 +218,8 @@ def test_vat_is_half_of_epsilon_squared_times_the_largest_eigenvalue_to_second_o
 def test_vat_learns_at_the_far_end_only():
     """The prediction at x is a target, held fixed; so is the direction."""
     model, x, y = linear(rows=1)
-    torch.manual_seed(0)
     found = Vat(epsilon=0.5).penalty(*asked(model, x, y))
-    torch.manual_seed(0)
-    target, moved = virtual(model, x, 0.5, 0.01, 1)
+    target, moved = virtual(model, x, given_batch(model, x, y).normal_like(x), 0.5, 0.01, 1)
     p, logits = target.softmax(1).detach(), model(moved.detach())
     expected = (p * (p.log() - logits.log_softmax(1))).sum(1)
     slopes = [torch.autograd.grad(value.sum(), list(model.parameters())) for value in (found, expected)]
@@ -231,9 +229,7 @@ def test_vat_learns_at_the_far_end_only():
 
 def test_vat_uses_no_label():
     model, x, y = linear()
-    torch.manual_seed(0)
     first = Vat().penalty(*asked(model, x, y))
-    torch.manual_seed(0)
     assert torch.equal(first, Vat().penalty(*asked(model, x, torch.full_like(y, -1))))
 
 
@@ -241,7 +237,7 @@ def test_where_the_prediction_is_certain_the_virtual_direction_is_still_a_unit_v
     model, x, _ = linear()
     with torch.no_grad():
         model.weight.mul_(1e6)
-    _, moved = virtual(model, x, epsilon=1.0, xi=1e-2, iterations=3)
+    _, moved = virtual(model, x, torch.randn_like(x), epsilon=1.0, xi=1e-2, iterations=3)
     torch.testing.assert_close((moved - x).norm(dim=1), torch.ones(5, dtype=torch.float64))
 
 
@@ -274,13 +270,16 @@ def test_the_attack_of_trades_finds_a_divergence_although_its_gradient_at_x_is_z
 
     torch.manual_seed(0)
     best = gain("restarts:n=5,attack=(pgd:steps=30)", FromPrediction(model(x).detach()))
-    assert float(gain(attack, FromPrediction.near(model, model, x))) > 0.5 * float(best)
+    assert float(gain(attack, FromPrediction.near(model, model, x, torch.randn_like(x)))) > 0.5 * float(best)
 
 
 def test_the_divergence_itself_has_no_gradient_at_x():
     model, x, y = linear()
     x.requires_grad_()
-    for loss, vanishes in ((FromPrediction(model(x).detach()), True), (FromPrediction.near(model, model, x), False)):
+    for loss, vanishes in (
+        (FromPrediction(model(x).detach()), True),
+        (FromPrediction.near(model, model, x, torch.randn_like(x)), False),
+    ):
         (gradient,) = torch.autograd.grad(loss(model(x), y).sum(), x)
         assert bool((gradient.abs().amax(1) < 1e-12).all()) == vanishes
 
@@ -301,8 +300,8 @@ def test_the_divergence_is_that_of_the_definition_and_never_negative(seed, scale
 
 @pytest.mark.parametrize(("kind", "deviation"), [("gaussian", 0.1), ("uniform", 0.1 / math.sqrt(3))])
 def test_noise_has_the_distribution_it_says(kind, deviation):
-    torch.manual_seed(0)
-    noise = Noise(scale=0.1, kind=kind, bounds=None).noisy(torch.full((200_000,), 0.5)) - 0.5
+    grey = torch.full((200_000, 1), 0.5)
+    noise = Noise(scale=0.1, kind=kind, bounds=None).noisy(grey, given_batch(None, grey, torch.zeros(1).long())) - 0.5
     assert float(noise.std()) == pytest.approx(deviation, rel=0.02)
     assert float(noise.mean()) == pytest.approx(0, abs=1e-3)
     assert kind == "gaussian" or float(noise.abs().max()) <= 0.1
@@ -310,11 +309,12 @@ def test_noise_has_the_distribution_it_says(kind, deviation):
 
 def test_noise_keeps_the_range_and_does_not_move_what_is_outside_it_already():
     x = torch.tensor([[0.0, 0.5, 1.0]]).repeat(500, 1)
-    noisy = Noise(scale=0.5).noisy(x)
+    batch = given_batch(None, x, torch.zeros(500).long())
+    noisy = Noise(scale=0.5).noisy(x, batch)
     assert float(noisy.min()) == 0
     assert float(noisy.max()) == 1
     with pytest.raises(DataError, match="its option bounds"):
-        Noise(bounds=(0.0, 0.9)).noisy(x)
+        Noise(bounds=(0.0, 0.9)).noisy(x, batch)
 
 
 def test_dropout_keeps_the_mean_and_rate_zero_is_clean():
@@ -386,7 +386,6 @@ def test_a_smaller_penalty_is_what_training_with_it_gives():
         *_, last = robustfw.train(**options, objective=spec)
         penalty, values = robustfw.make("objective", spec), []
         for net in (clean.model, last.model):
-            torch.manual_seed(0)
             values.append(penalty.penalty(*asked(net, x, y)).mean().item())
         assert values[1] < 0.8 * values[0], spec
 
