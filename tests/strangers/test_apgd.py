@@ -1,0 +1,125 @@
+"""APGD on DLR: an attack with another loss than the training's, and a step for each row."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+import torch
+from torch import nn
+
+import robustfw
+from robustfw.regions import Box, Region
+from robustfw.testing import check
+from robustfw.testing.attack import Cube
+
+
+@pytest.fixture
+def linear():
+    """A linear net of four classes, examples well inside [0, 1], labels that it gives, and which of them can be fooled."""
+    generator = torch.Generator().manual_seed(3)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(20, 4))
+    with torch.no_grad():
+        net[1].weight.copy_(torch.randn(4, 20, generator=generator))
+        net[1].bias.zero_()
+    x = 0.3 + 0.4 * torch.rand(300, 1, 4, 5, generator=generator)
+    logits = net(x).detach()
+    y = logits.argmax(1)
+    weight = net[1].weight.detach()
+    # the largest z_k − z_y over |δ_j| ≤ 1/8 is z_k − z_y + ‖w_k − w_y‖₁/8
+    reach = (weight[None] - weight[y][:, None]).abs().sum(2) / 8
+    can_be_fooled = (logits - logits.gather(1, y[:, None]) + reach).scatter(1, y[:, None], -torch.inf).amax(1) > 0
+    assert 0.2 < float(can_be_fooled.float().mean()) < 0.8
+    return net, x, y, can_be_fooled
+
+
+def fooled(net, x, y, attack):
+    found = robustfw.worst_case(
+        net, x, y, uncertainty=Cube(1 / 8), attack=attack, goal="wrong", details=True,
+        generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    return found.wrong
+
+
+@pytest.mark.parametrize("random_start", [True, False])
+def test_laws(plugin, random_start):
+    check(plugin.ApgdDlr(random_start=random_start))
+
+
+def test_looks_come_after_22_percent_and_then_sooner_and_sooner(plugin):
+    assert plugin.looks(100) == [22, 41, 57, 70, 80, 87, 93, 99]
+    assert plugin.looks(1) == []
+
+
+def test_on_a_linear_net_it_finds_almost_all_that_can_be_fooled_and_no_others(plugin, linear):
+    net, x, y, can_be_fooled = linear
+    wrong = fooled(net, x, y, plugin.ApgdDlr(steps=50))
+    assert not bool((wrong & ~can_be_fooled).any())
+    assert float(wrong.sum() / can_be_fooled.sum()) >= 0.97
+
+
+def test_it_does_not_mind_how_large_logits_are_where_cross_entropy_is_blind(plugin, linear):
+    net, x, y, _ = linear
+    huge = nn.Sequential(net, _Times(1e4))
+    plain = fooled(net, x, y, plugin.ApgdDlr())
+    assert torch.equal(fooled(huge, x, y, plugin.ApgdDlr()), plain)
+    by_cross_entropy = fooled(huge, x, y, plugin.ApgdDlr(loss=robustfw.make("loss", "cross-entropy")))
+    assert int(by_cross_entropy.sum()) < 0.5 * int(plain.sum())
+
+
+class _Times(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, logits):
+        return self.factor * logits
+
+
+@attrs.frozen(eq=False)
+class Watched(Region):
+    """A box that notes how long the steps are that are asked for."""
+
+    box: Box
+    lengths: list
+
+    @property
+    def like(self):
+        return self.box.like
+
+    def ascent(self, direction, delta, step):
+        self.lengths.append(step.flatten())
+        return step.reshape(-1, 1) * self.box.support(direction)
+
+    def violation(self, delta):
+        return self.box.violation(delta)
+
+    def project(self, point):
+        return self.box.project(point)
+
+    def support(self, direction):
+        return self.box.support(direction)
+
+    def sample(self, generator):
+        return self.box.sample(generator)
+
+
+def test_steps_are_halved_row_by_row(plugin):
+    """On a plane every step rises or nothing is left to gain; over a narrow bowl none rises for long."""
+    x = torch.full((2, 3), 0.5)
+    bend = torch.tensor([[0.0], [50.0]])
+    region = Watched(Box.around(x, -0.25, 0.25), [])
+    problem = robustfw.InnerProblem.of(lambda moved: (moved - bend * (moved - 0.51).square()).sum(1), x, region)
+    delta = plugin.ApgdDlr(steps=40, random_start=False).maximize(problem, torch.Generator())
+    first, last = region.lengths[0], region.lengths[-1]
+    assert first.tolist() == [2, 2]
+    assert float(last[1]) < 0.1 < float(last[0])
+    torch.testing.assert_close(delta[0], torch.full((3,), 0.25))
+    torch.testing.assert_close(delta[1], torch.full((3,), 0.02), atol=2e-3, rtol=0)
+
+
+def test_it_trains_and_evaluates_by_its_name(command):
+    training = "train", "--attack", "apgd-dlr:steps=3", "--epochs", 1, "--model", "mlp:hidden=[32]", "--out", "run"
+    assert command(*training, "--validation-examples", 40).status == 0
+    answer = command("evaluate", "run", "--attack", "apgd-dlr:steps=10,loss=margin", "--examples", 100)
+    assert answer.status == 0, answer.err
+    assert "apgd-dlr:steps=10" in answer.out
