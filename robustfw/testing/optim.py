@@ -21,7 +21,7 @@ def check_descends(optimizer: Optimizer, seed: int) -> None:
         built.zero_grad()
         loss = theta.square().sum()
         loss.backward()
-        return float(loss)
+        return float(loss.detach())
 
     for _ in range(UPDATES):
         built.step(closure)

@@ -24,7 +24,7 @@ def looks(steps: int) -> list[int]:
     while shares[-1] < 1:
         gap = max(gap - 0.03, 0.06)
         shares.append(shares[-1] + gap)
-    return sorted({round(share * steps) for share in shares[1:] if share < 1} - {0})
+    return sorted({round(share * steps) for share in shares[1:]} & set(range(1, steps)))
 
 
 @attrs.frozen
@@ -32,7 +32,7 @@ class ApgdDlr(Attack):
     """δ ← P(δ + ¾·(z − δ) + ¼·(δ − δ₋)), z = P(δ + η·s(∇DLR)), with η halved row by row where the ascent stalls.
 
     Steps are the steepest ones in the set's own geometry, η from 2 down, relative to the set. The best iterate of each
-    row is the result. Where y are no class labels the problem keeps its own loss.
+    row is the result. Where y are no class labels, and on the way to a target, the problem keeps its own loss.
     """
 
     steps: Annotated[int, "gradients per example"] = attrs.field(default=20, validator=ge(1))
@@ -41,7 +41,7 @@ class ApgdDlr(Attack):
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """``steps`` forward and backward passes, and a forward pass for the last iterate."""
-        if problem.labelled:
+        if problem.labelled and problem.target is None:
             problem = problem.with_loss(self.loss or losses.dlr)
         region = problem.region
         if problem.start is not None:
