@@ -50,7 +50,7 @@ def test_an_update_is_by_the_gradient_at_the_worst_weights_around_the_worst_case
     moved = weight + GAMMA * weight.norm() * gradient / gradient.norm()
     nearby = nn.functional.cross_entropy(x @ moved.T + bias, y)
     by_weight, by_bias = torch.autograd.grad(nearby, [moved, bias])
-    assert float(nearby) > float(loss)
+    assert bool(nearby > loss)
     torch.testing.assert_close(step.loss, loss.detach())
     torch.testing.assert_close(net.weight.detach(), (weight - RATE * by_weight).detach())
     torch.testing.assert_close(net.bias.detach(), (bias - RATE * by_bias).detach())

@@ -28,7 +28,7 @@ def problem():
 def losses(net, splits, update, batch_size=40, **options):
     """The mean losses that the updates of one epoch report, by a learning rate at which nothing is learnt."""
     records = robustfw.train(
-        dataset=splits, model=net, uncertainty=f"linf:radius={RADIUS}", objective="clean", update=update,
+        dataset=splits, model=net, uncertainty=f"linf:radius={RADIUS}", update=update,
         optimizer="sgd:momentum=0,weight_decay=0", schedule="constant", learning_rate=1e-9, batch_size=batch_size,
         epochs=1, device="cpu", sampler="sequential", steps=True, **options,
     )  # fmt: skip
@@ -70,7 +70,7 @@ def test_each_replay_is_a_step_and_counted(plugin):
     for replays in (1, 3):
         net, splits = problem()
         *_, epoch = robustfw.train(
-            dataset=splits, model=net, uncertainty="linf:radius=0.1", objective="clean", batch_size=20, epochs=1,
+            dataset=splits, model=net, uncertainty="linf:radius=0.1", batch_size=20, epochs=1,
             update=plugin.Free(replays=replays), optimizer="sgd:momentum=0", learning_rate=0.1, device="cpu",
         )  # fmt: skip
         epochs.append((epoch, net.weight.detach().clone()))
@@ -80,13 +80,21 @@ def test_each_replay_is_a_step_and_counted(plugin):
 
 
 def test_it_trains_and_resumes_with_its_perturbation(resumed, tmp_path):
-    resumed(update="free:replays=3", objective="clean", model="mlp:hidden=[16]", batch_size=200)
+    resumed(update="free:replays=3", model="mlp:hidden=[16]", batch_size=200)
     with safe_open(tmp_path / "stopped" / "checkpoints" / "last.safetensors", framework="pt") as file:
         assert file.get_tensor("part.train.update/delta").shape == (200, 1, 8, 8)
-    forgetful = torch.zeros(200, 1, 8, 8)
-    assert not torch.equal(forgetful, file_delta(tmp_path))
 
 
-def file_delta(folder):
-    with safe_open(folder / "whole" / "checkpoints" / "last.safetensors", framework="pt") as file:
-        return file.get_tensor("part.train.update/delta")
+@pytest.mark.parametrize("objective", ["trades", "[mixed,input-gradient]"])
+def test_it_goes_with_objectives_that_ask_for_worst_cases(command, objective):
+    answer = command(
+        "train", "--update", "free:replays=2", "--objective", objective, "--epochs", 1, "--validation-examples", 40,
+        "--out", "run",
+    )  # fmt: skip
+    assert answer.status == 0, answer.err
+
+
+def test_with_one_that_asks_for_none_it_says_so(command):
+    answer = command("train", "--update", "free", "--objective", "clean", "--epochs", 1, "--out", "run")
+    assert answer.status == 2
+    assert "an objective that asks for worst cases" in answer.err
