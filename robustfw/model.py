@@ -26,6 +26,15 @@ class Model(ABC):
         the caller has seeded.
         """
 
+    def build_untrained(self, spec: DataSpec) -> nn.Module:
+        """A net of the layers of `build`, whose weights a checkpoint is about to replace.
+
+        By default `build` itself. Override it where first weights cost something that the checkpoint makes needless,
+        such as a download: a run then opens without a network. The names and shapes in its ``state_dict``, and all
+        that is not in it, are those of `build`.
+        """
+        return self.build(spec)
+
     def fitted(self, train: Split) -> Self:
         """The recipe after a look at the training examples, as `robustfw.UncertaintySet.fitted`; by default itself.
 

@@ -115,7 +115,8 @@ def begin(
         raise DataError("there is not one training example: take a smaller share for validation, or other data")
     _check_measuring(recipe)
     updates = options.epochs * engine.updates_per_epoch(len(splits.train), options.batch_size)
-    state = State.fresh(lambda: _built_for(recipe.model.fitted(splits.learnable()), splits), options, device, updates)
+    goes_on = resume and out is not None and Run(out).checkpoint_path("last").exists()
+    state = State.fresh(lambda: _built_for(recipe.model, splits, goes_on=goes_on), options, device, updates)
     check_net(state.model, splits, device)
     fitted = _fitted(recipe, splits)
     tuned = _tuned_before(out) if resume and out is not None else None
@@ -141,9 +142,13 @@ def _tuned_before(out: Path) -> tuning.Tuning | None:
     return None if facts is None else tuning.recalled(facts)
 
 
-def _built_for(model: Model, splits: Splits) -> nn.Module:
-    """The net, with layers that take their sizes from the first batch (``nn.LazyLinear``) given theirs."""
-    net = model.build(splits.spec)
+def _built_for(model: Model, splits: Splits, *, goes_on: bool) -> nn.Module:
+    """The net, with layers that take their sizes from the first batch (``nn.LazyLinear``) given theirs.
+
+    ``goes_on``: a checkpoint has its weights, so that none need be downloaded or learnt from data.
+    """
+    fitted = model.fitted(splits.learnable())
+    net = fitted.build_untrained(splits.spec) if goes_on else fitted.build(splits.spec)
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in net.parameters()):
         x, _ = splits.first_examples(2)
         with evaluating(net), torch.no_grad():
@@ -393,4 +398,4 @@ def spec_of(run: Run, registry: Registry) -> DataSpec:
 
 
 def _built(run: Run, registry: Registry) -> nn.Module:
-    return registry.make("model", named_parts(run, "model")["model"]).build(spec_of(run, registry))
+    return registry.make("model", named_parts(run, "model")["model"]).build_untrained(spec_of(run, registry))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias, final
@@ -17,6 +18,7 @@ from robustfw.bounds import check_range
 from robustfw.dataspec import DataSpec
 from robustfw.errors import DataError
 from robustfw.losses import UNLABELLED
+from robustfw.task import Segmentation
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 LABELLED_SHARE = 0.2
@@ -162,10 +164,29 @@ class LoadedSplit(Split):
         return len(self.dataset)  # type: ignore[arg-type]  # torch's Dataset does not declare __len__
 
     def batches(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Batch]:
-        """Through a DataLoader; the workers only decode, so that no randomness is theirs."""
+        """Through a DataLoader; the workers only decode, so that no randomness is theirs.
+
+        Raises:
+            DataError: an example cannot be read, the memory does not suffice, or a worker process ended.
+        """
         sampler = [rows.tolist() for rows in indices]
-        for x, y in DataLoader(self.dataset, batch_sampler=sampler, num_workers=self.workers):
-            yield x.to(device), y.to(device)
+        loaded = iter(DataLoader(self.dataset, batch_sampler=sampler, num_workers=self.workers))
+        failure = None
+        while failure is None:
+            try:
+                x, y = next(loaded)
+            except StopIteration:
+                return
+            except (DataError, MemoryError, RuntimeError) as error:
+                failure = _unreadable(error)
+                if failure is None:
+                    raise
+                # torch's frames hold the loader in a cycle, and its processes would wait for the garbage collector
+                traceback.clear_frames(error.__traceback__)
+            else:
+                yield x.to(device), y.to(device)
+        del loaded
+        raise failure
 
     def fingerprint(self) -> str:
         """SHA-256 of the identity."""
@@ -174,6 +195,24 @@ class LoadedSplit(Split):
     def subset(self, indices: Tensor) -> LoadedSplit:
         rows = indices.tolist()
         return LoadedSplit(Subset(self.dataset, rows), f"{self.identity} {rows}", self.workers)
+
+
+def _unreadable(error: Exception) -> DataError | None:
+    """What stopped a DataLoader as one sentence; None for an error that is not about data or memory."""
+    text = str(error)
+    if isinstance(error, DataError):
+        # torch puts the worker's whole traceback before the message
+        return DataError(text.rpartition(f"{DataError.__module__}.{DataError.__name__}: ")[2].strip())
+    if isinstance(error, MemoryError) or "allocate memory" in text:
+        return DataError(
+            "there is too little memory for a batch of these examples: take fewer at once, or smaller ones"
+        )
+    ended = "exited unexpectedly" in text or "killed by signal" in text
+    if "DataLoader worker" in text and ended:
+        return DataError(
+            "a process that reads examples was ended, often for lack of memory: take fewer workers, or smaller batches"
+        )
+    return None
 
 
 @attrs.frozen(eq=False)
@@ -237,10 +276,14 @@ class Splits:
         return self.train
 
     def check(self) -> None:
-        """Raise a `DataError` where tensors do not fit the spec: shape, range, labels.
+        """Raise a `DataError` where tensors do not fit the spec: shape, range, labels; or an augmentation the task.
 
         A training label may be −1, which says that there is none; validation and test measure, and need them.
         """
+        if self.augment is not None and isinstance(self.spec.task, Segmentation):
+            raise DataError(
+                "an augmentation moves pixels, but not the class that each of them has: leave it out for a segmentation"
+            )
         for name in ("train", "validation", "test"):
             split = getattr(self, name)
             if isinstance(split, TensorSplit) and len(split):

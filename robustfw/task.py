@@ -234,10 +234,16 @@ class Multilabel(Task):
 @final
 @attrs.frozen
 class Regression(Task):
-    """Numbers: d outputs and d targets; wrong if one of them is off by more than the tolerance."""
+    """Numbers: d outputs and d targets; wrong if one of them is off by more than the tolerance.
 
-    tolerance: Annotated[float, "largest error that counts as right, in units of the target"] = attrs.field(
+    Targets that a data set has scaled keep their own unit in all that is reported: errors are ``unit`` · |o − t|.
+    """
+
+    tolerance: Annotated[float, "largest error that counts as right, in the target's own unit"] = attrs.field(
         default=1.0, validator=gt(0)
+    )
+    unit: Annotated[float, "how many of the target's own unit one of the numbers y is, where data is scaled"] = (
+        attrs.field(default=1.0, validator=gt(0))
     )
 
     graded: ClassVar[bool] = True
@@ -272,23 +278,23 @@ class Regression(Task):
             raise DataError("there are targets that are not finite numbers")
 
     def wrong(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Whether max_j |o_j − t_j| is not within the tolerance."""
+        """Whether unit · max_j |o_j − t_j| is not within the tolerance."""
         return ~(self._error(outputs, y) <= self.tolerance)
 
-    @staticmethod
-    def _error(outputs: Tensor, y: Tensor) -> Tensor:
+    def _error(self, outputs: Tensor, y: Tensor) -> Tensor:
         from robustfw import losses
 
         if outputs.shape != y.shape:
             raise DataError(f"the net gives {outputs.shape[1]} numbers per example, and there are {y.shape[1]} targets")
-        return (losses.in_float32(outputs) - y.to(losses.in_float32(outputs).dtype)).abs().amax(1)
+        values = losses.in_float32(outputs)
+        return self.unit * (values - y.to(values.dtype)).abs().amax(1)
 
     def measure(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """The error max_j |o_j − t_j|, (n, 1)."""
+        """The error unit · max_j |o_j − t_j|, (n, 1)."""
         return self._error(outputs, y).double()[:, None]
 
     def metrics(self, measured: Tensor) -> dict[str, float]:
-        """The mean error, its quantiles and the largest, in units of the target."""
+        """The mean error, its quantiles and the largest, in the target's own unit."""
         error = measured[:, 0]
         figures = {"mean error": float(error.mean())}
         figures |= {

@@ -1,4 +1,4 @@
-"""Image models and data sets (and two small sets that are offline: digits and two-moons)."""
+"""Image models and data sets (and small sets that scikit-learn ships: digits, tables, two-moons)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from robustfw import hookimpl
 from robustfw_vision.datasets import Cifar10, Digits, FashionMnist, FewLabels, ImageFolder, Mnist, TwoMoons
 from robustfw_vision.models import (
     FastCifar,
+    Fcn,
     Linear,
     MadryMnist,
     Mlp,
@@ -17,6 +18,7 @@ from robustfw_vision.models import (
     Scattering,
     Torchvision,
 )
+from robustfw_vision.tables import BreastCancer, Diabetes, DigitsMultilabel, DigitsSegmentation, Wine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 def robustfw_register(add: Callable[[str, type], None]) -> None:
     add("linear", Linear)
     add("mlp", Mlp)
+    add("fcn", Fcn)
     add("paper-mnist", PaperMnist)
     add("paper-cifar", PaperCifar)
     add("fast-cifar", FastCifar)
@@ -34,6 +37,11 @@ def robustfw_register(add: Callable[[str, type], None]) -> None:
     add("scattering", Scattering)
     add("torchvision", Torchvision)
     add("digits", Digits)
+    add("digits-segmentation", DigitsSegmentation)
+    add("digits-multilabel", DigitsMultilabel)
+    add("diabetes", Diabetes)
+    add("breast-cancer", BreastCancer)
+    add("wine", Wine)
     add("two-moons", TwoMoons)
     add("mnist", Mnist)
     add("fashion-mnist", FashionMnist)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from robustfw import UsageError
+
 
 @final
 @attrs.frozen
@@ -26,6 +28,7 @@ class Crop:
     def __call__(self, x: Tensor, generator: torch.Generator, epoch: int) -> Tensor:
         """One gather for the whole batch: rows and columns are index arrays."""
         batch, _, height, width = x.shape
+        require_larger(self.pad, min(height, width))
         padded = functional.pad(x, [self.pad] * 4, mode="reflect")
         shifts = torch.randint(0, 2 * self.pad + 1, (2, batch, 1), generator=generator).to(x.device)
         rows = shifts[0] + torch.arange(height, device=x.device)
@@ -34,6 +37,15 @@ class Crop:
             columns = torch.where(_odd(x) ^ (epoch % 2 == 1), columns.flip(1), columns)
         example = torch.arange(batch, device=x.device)[:, None, None]
         return padded.permute(0, 2, 3, 1)[example, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def require_larger(shift: int, side: int) -> None:
+    """Raise a `UsageError` unless images of this side can be moved by the shift: no more than them is reflected."""
+    if shift >= side:
+        raise UsageError(
+            f"images of {side} pixels cannot be moved by up to {shift}, as no more than they show can be "
+            f"reflected: take augment=none, a shift of {side - 1} at most, or larger images"
+        )
 
 
 def _odd(x: Tensor) -> Tensor:

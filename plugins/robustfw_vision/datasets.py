@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, final
 
 import attrs
 from attrs.validators import ge, gt, in_, le, lt, optional
 
-from robustfw import Dataset, DataSpec
+from robustfw import Dataset, DataSpec, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,17 +17,27 @@ if TYPE_CHECKING:
     from robustfw.splits import Augment, Splits
 
 Augmentation: TypeAlias = Literal["none", "crop", "flip-crop"]
-_SHARE = "share of the training examples set apart for validation"
+SHARE = "share of the training examples set apart for validation"
 
 
-def _check_share(_: object, field: attrs.Attribute[Any], value: float) -> None:
+def check_share(_: object, field: attrs.Attribute[Any], value: float) -> None:
+    """Validator of `SHARE`."""
     if not 0 <= value < 1:
         raise ValueError(f"{field.name} must be a share, at least 0 and less than 1, not {value}")
 
 
-def _augment(name: Augmentation, *, shift: int = 4, cutout: int = 0, fill: Sequence[float] = ()) -> Augment | None:
-    from robustfw_vision.augment import Crop, Cutout, InTurn
+def _augment(
+    name: Augmentation, *, side: int, shift: int = 4, cutout: int = 0, fill: Sequence[float] = ()
+) -> Augment | None:
+    """What is done to training batches of images of this side.
 
+    Raises:
+        UsageError: they are too small to be reflected at the border.
+    """
+    from robustfw_vision.augment import Crop, Cutout, InTurn, require_larger
+
+    if name != "none":
+        require_larger(shift, side)
     crops = [] if name == "none" else [Crop(shift, flip=name == "flip-crop")]
     holes = [Cutout(cutout, tuple(fill))] if cutout else []
     return InTurn((*crops, *holes)) if crops or holes else None
@@ -37,7 +48,7 @@ def _augment(name: Augmentation, *, shift: int = 4, cutout: int = 0, fill: Seque
 class Digits(Dataset):
     """scikit-learn's 1,797 handwritten digits of 8x8 pixels: real, small, and there without a download."""
 
-    validation: Annotated[float, _SHARE] = attrs.field(default=0.15, validator=_check_share)
+    validation: Annotated[float, SHARE] = attrs.field(default=0.15, validator=check_share)
 
     def load(self, root: Path) -> Splits:
         """Every fifth example is a test example."""
@@ -55,7 +66,7 @@ class TwoMoons(Dataset):
     noise: Annotated[float, "standard deviation of the noise before scaling"] = attrs.field(
         default=0.1, validator=ge(0)
     )
-    validation: Annotated[float, _SHARE] = attrs.field(default=0.15, validator=_check_share)
+    validation: Annotated[float, SHARE] = attrs.field(default=0.15, validator=check_share)
 
     def load(self, root: Path) -> Splits:
         """Every fifth example is a test example."""
@@ -69,7 +80,7 @@ class TwoMoons(Dataset):
 class Mnist(Dataset):
     """MNIST: 60,000 + 10,000 handwritten digits, 28x28."""
 
-    validation: Annotated[float, _SHARE] = attrs.field(default=0.05, validator=_check_share)
+    validation: Annotated[float, SHARE] = attrs.field(default=0.05, validator=check_share)
     augment: Annotated[Augmentation, "what is done to training batches"] = attrs.field(
         default="none", validator=in_(("none", "crop", "flip-crop"))
     )
@@ -82,7 +93,7 @@ class Mnist(Dataset):
 
         bounds = (0.0, 1.0) if self.box else None
         spec = DataSpec((1, 28, 28), 10, bounds=bounds, mean=(0.1307,), std=(0.3081,))
-        return reading.torchvision_set("MNIST", spec, root, self.validation, _augment(self.augment))
+        return reading.torchvision_set("MNIST", spec, root, self.validation, _augment(self.augment, side=28))
 
 
 @final
@@ -90,7 +101,7 @@ class Mnist(Dataset):
 class FashionMnist(Dataset):
     """Fashion-MNIST: 60,000 + 10,000 articles of clothing, 28x28."""
 
-    validation: Annotated[float, _SHARE] = attrs.field(default=0.05, validator=_check_share)
+    validation: Annotated[float, SHARE] = attrs.field(default=0.05, validator=check_share)
     augment: Annotated[Augmentation, "what is done to training batches"] = attrs.field(
         default="none", validator=in_(("none", "crop", "flip-crop"))
     )
@@ -100,7 +111,7 @@ class FashionMnist(Dataset):
         from robustfw_vision import reading
 
         spec = DataSpec((1, 28, 28), 10, mean=(0.2860,), std=(0.3530,))
-        return reading.torchvision_set("FashionMNIST", spec, root, self.validation, _augment(self.augment))
+        return reading.torchvision_set("FashionMNIST", spec, root, self.validation, _augment(self.augment, side=28))
 
 
 @final
@@ -108,7 +119,7 @@ class FashionMnist(Dataset):
 class Cifar10(Dataset):
     """CIFAR-10: 50,000 + 10,000 colour photographs, 32x32."""
 
-    validation: Annotated[float, _SHARE] = attrs.field(default=0.05, validator=_check_share)
+    validation: Annotated[float, SHARE] = attrs.field(default=0.05, validator=check_share)
     augment: Annotated[Augmentation, "what is done to training batches"] = attrs.field(
         default="flip-crop", validator=in_(("none", "crop", "flip-crop"))
     )
@@ -127,29 +138,50 @@ class Cifar10(Dataset):
         mean = (0.4914, 0.4822, 0.4465)
         bounds = (0.0, 1.0) if self.box else None
         spec = DataSpec((3, 32, 32), 10, bounds=bounds, mean=mean, std=(0.2470, 0.2435, 0.2616))
-        augment = _augment(self.augment, shift=self.shift, cutout=self.cutout, fill=mean)
+        augment = _augment(self.augment, side=32, shift=self.shift, cutout=self.cutout, fill=mean)
         return reading.torchvision_set("CIFAR10", spec, root, self.validation, augment)
 
 
 @final
 @attrs.frozen
 class ImageFolder(Dataset):
-    """Folders ``train/<class>/*.png`` and ``test/<class>/*.png``, read by worker processes."""
+    """Folders ``train/<class>/*.png`` and ``test/<class>/*.png``, read by worker processes.
+
+    Pixels become numbers from 0 to 1, whatever their depth: 8 and 16 bits by their largest value, floating point must
+    lie there. Images are turned as their EXIF orientation says, transparent ones are shown on white, palettes and CMYK
+    become RGB. Names that begin with a dot are passed over.
+    """
 
     path: Annotated[str, "the folder; relative to the data folder"] = "images"
     size: Annotated[int, "images are resized and cropped to size x size"] = attrs.field(default=224, validator=gt(0))
+    resize: Annotated[int | None, "pixels of the shorter side before the crop, size or more; none: size"] = attrs.field(
+        default=None, validator=optional(gt(0))
+    )
+    channels: Annotated[
+        Literal["auto", 1, 3], "1: grey; 3: colours; auto: grey where all of the first files looked at are"
+    ] = attrs.field(default="auto", validator=in_(("auto", 1, 3)))
     workers: Annotated[int, "processes that decode"] = attrs.field(default=2, validator=ge(0))
-    validation: Annotated[float, _SHARE] = attrs.field(default=0.05, validator=_check_share)
+    validation: Annotated[float, SHARE] = attrs.field(default=0.05, validator=check_share)
     augment: Annotated[Augmentation, "what is done to training batches"] = attrs.field(
         default="flip-crop", validator=in_(("none", "crop", "flip-crop"))
     )
+    shift: Annotated[int, "pixels by which a crop moves an image at most, reflected at the border"] = attrs.field(
+        default=4, validator=ge(0)
+    )
+
+    @resize.validator
+    def _check_resize(self, _: object, resize: int | None) -> None:
+        if resize is not None and resize < self.size:
+            raise ValueError(f"resize must be at least the size {self.size}, not {resize}")
 
     def load(self, root: Path) -> Splits:
         """The two folders; classes are the names of the sub-folders of train."""
-        from robustfw_vision import reading
+        from robustfw_vision import folders
 
-        folder = root / self.path
-        return reading.image_folder(folder, self.size, self.workers, self.validation, _augment(self.augment))
+        augment = _augment(self.augment, shift=self.shift, side=self.size)
+        layout = folders.Layout(self.size, self.resize or self.size, self.channels)
+        folder = root / os.path.expanduser(self.path)
+        return folders.image_folder(folder, layout, self.workers, self.validation, augment)
 
 
 @final
@@ -176,4 +208,7 @@ class FewLabels(Dataset):
 
     def load(self, root: Path) -> Splits:
         """The other's splits."""
-        return self.dataset.load(root).with_labels(self.labels, seed=self.seed, repeats=self.repeats)
+        splits = self.dataset.load(root)
+        if not splits.spec.task.labelled:
+            raise UsageError("few-labels takes labels from a classification, and this data has another task")
+        return splits.with_labels(self.labels, seed=self.seed, repeats=self.repeats)

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 @final
 @attrs.frozen
 class Linear(Model):
-    """Logits W x + b."""
+    """Outputs W x + b, of images in pixels, of features once standardised by the data's statistics."""
 
     bias: Annotated[bool, "whether there is a b"] = True
 
     def build(self, spec: DataSpec) -> nn.Module:
-        """One layer on the flattened pixels."""
+        """One layer on the flattened example."""
         from robustfw_vision import nets
 
         return nets.mlp(spec, (), bias=self.bias)
@@ -33,7 +33,7 @@ class Linear(Model):
 @final
 @attrs.frozen
 class Mlp(Model):
-    """A multi-layer perceptron with ReLU on the flattened pixels."""
+    """A multi-layer perceptron with ReLU on the flattened, standardised example."""
 
     hidden: Annotated[tuple[int, ...], "units of the hidden layers"] = attrs.field(
         default=(256, 256), validator=deep_iterable(gt(0))
@@ -44,6 +44,23 @@ class Mlp(Model):
         from robustfw_vision import nets
 
         return nets.mlp(spec, self.hidden)
+
+
+@final
+@attrs.frozen
+class Fcn(Model):
+    """A small fully convolutional net: outputs for each pixel where each has a class, else their mean."""
+
+    width: Annotated[int, "channels between the convolutions"] = attrs.field(default=32, validator=ge(1))
+    layers: Annotated[int, "3x3 convolutions; a pixel's outputs see 2·layers + 1 pixels across"] = attrs.field(
+        default=4, validator=ge(1)
+    )
+
+    def build(self, spec: DataSpec) -> nn.Module:
+        """28 thousand parameters on grey images, of any size."""
+        from robustfw_vision import nets
+
+        return nets.fcn(spec, self.width, self.layers)
 
 
 @final
@@ -141,16 +158,31 @@ class Resnet18Cifar(Model):
 @final
 @attrs.frozen
 class Torchvision(Model):
-    """Any builder of ``torchvision.models``, behind a standardising layer; grey images are repeated to 3 channels."""
+    """Any builder of ``torchvision.models``, behind a standardising layer; grey images are repeated to 3 channels.
+
+    Pretrained weights get pixels standardised as they were trained, whatever the data's own statistics are. A data set
+    with the weights' number of classes (1000 for ImageNet's) keeps the pretrained last layer, so that the net can be
+    measured as it is; for any other number it is made anew.
+    """
 
     builder: Annotated[str, "resnet18, convnext_tiny, … as in torchvision.models.list_models()"] = "resnet18"
-    weights: Annotated[str | None, "pretrained weights such as DEFAULT; the last layer is made anew"] = None
+    weights: Annotated[str | None, "pretrained weights such as DEFAULT or IMAGENET1K_V1"] = None
+    head: Annotated[
+        Literal["auto", "keep", "new"],
+        "the pretrained last layer: keep it, make it new, or auto: keep it where the data has the weights' classes",
+    ] = attrs.field(default="auto", validator=in_(("auto", "keep", "new")))
 
     def build(self, spec: DataSpec) -> nn.Module:
-        """``torchvision.models.get_model(builder)`` with the data's number of classes."""
+        """``torchvision.models.get_model(builder)`` for the data; named weights are downloaded to torch's cache."""
         from robustfw_vision import ready_made
 
-        return ready_made.torchvision_model(spec, self.builder, self.weights)
+        return ready_made.classifier(spec, self.builder, self.weights, self.head)
+
+    def build_untrained(self, spec: DataSpec) -> nn.Module:
+        """The same layers with fresh weights, for those of a checkpoint; nothing is downloaded."""
+        from robustfw_vision import ready_made
+
+        return ready_made.architecture(spec, self.builder, self.weights, self.head)
 
 
 @final

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robustfw import DataSpec, UsageError
+from robustfw.task import Segmentation
 from robustfw_vision.convolution import InputConv2d
+from robustfw_vision.memory import require_memory
 from robustfw_vision.pixels import ChannelsLast, Seen, Yuv, standardize, standardize_padded
 from robustfw_vision.pooled import PooledInputConv2d, heard
 from robustfw_vision.small_maps import HiddenConv2d
@@ -35,8 +37,17 @@ class FlattenLast(nn.Flatten):
 
 
 def _require_images(spec: DataSpec, name: str, least: int) -> None:
+    require_answer_per_example(spec, name)
     if len(spec.shape) != 3 or min(spec.shape[1:]) < least:
         raise UsageError(f"{name} needs images of at least {least}x{least}; the data has shape {spec.shape}")
+
+
+def require_answer_per_example(spec: DataSpec, name: str) -> None:
+    """Raise a `UsageError` where the data has a class for each pixel."""
+    if isinstance(spec.task, Segmentation):
+        raise UsageError(
+            f"{name} gives one answer for each image, and this data has a class for each pixel: take fcn, linear or mlp"
+        )
 
 
 def _channels_last(net: nn.Module) -> nn.Module:
@@ -44,18 +55,55 @@ def _channels_last(net: nn.Module) -> nn.Module:
 
 
 def mlp(spec: DataSpec, hidden: Sequence[int], *, bias: bool = True) -> nn.Module:
-    """Fully connected layers with ReLU between; without hidden ones, a linear classifier on the raw pixels."""
-    layers = perceptron(math.prod(spec.shape), hidden, spec.classes, bias=bias)
-    return nn.Sequential(standardize(spec) if hidden else nn.Identity(), nn.Flatten(), *layers)
+    """Fully connected layers with ReLU between; without hidden ones, a linear map.
+
+    What goes in is standardised, but for images in front of a linear map, whose weights stay in pixels. Where each
+    pixel has a class, the outputs are (batch, classes, height, width).
+    """
+    if not spec.shape:
+        raise UsageError("the examples are single numbers without an axis: give them the shape (1,)")
+    before = nn.Identity() if len(spec.shape) == 3 and not hidden else standardize(spec)
+    per_pixel = isinstance(spec.task, Segmentation)
+    maps = (spec.outputs, *spec.shape[1:])
+    outputs = math.prod(maps) if per_pixel else spec.outputs
+    layers = perceptron(math.prod(spec.shape), hidden, outputs, bias=bias)
+    return nn.Sequential(before, nn.Flatten(), *layers, *([nn.Unflatten(1, maps)] if per_pixel else []))
+
+
+def fcn(spec: DataSpec, width: int, layers: int) -> nn.Module:
+    """3x3 convolutions that keep the size, and one of 1x1 to the outputs of each pixel, or to their mean."""
+    if len(spec.shape) != 3:
+        raise UsageError(f"fcn needs images; the data has shape {spec.shape}")
+    modules: list[nn.Module] = [standardize(spec), ChannelsLast()]
+    before = spec.shape[0]
+    for _ in range(layers):
+        modules += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU()]
+        before = width
+    modules.append(nn.Conv2d(before, spec.outputs, 1))
+    if not isinstance(spec.task, Segmentation):
+        modules += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return _channels_last(nn.Sequential(*modules))
 
 
 def perceptron(inputs: int, hidden: Sequence[int], classes: int, *, bias: bool = True) -> list[nn.Module]:
     """Linear layers of these widths, with ReLU between; ``bias`` is that of the last."""
     widths = [inputs, *hidden]
+    numbers = sum(before * after for before, after in itertools.pairwise([*widths, classes]))
+    require_memory(numbers, "the fully connected layers", "fewer hidden units")
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return [*layers, nn.Linear(widths[-1], classes, bias=bias)]
+
+
+def _first_dense(inputs: int, outputs: int, owner: str) -> nn.Linear:
+    """The linear layer after the maps, which grows with the image.
+
+    Raises:
+        UsageError: it is larger than the memory.
+    """
+    require_memory(inputs * outputs, f"the first fully connected layer of {owner}", "smaller images")
+    return nn.Linear(inputs, outputs)
 
 
 def paper_mnist(spec: DataSpec, input_norm: str) -> nn.Module:
@@ -79,9 +127,9 @@ def paper_mnist(spec: DataSpec, input_norm: str) -> nn.Module:
             nn.MaxPool2d(2),
             nn.ReLU(),
             FlattenLast(),
-            nn.Linear(64 * rows * columns, 200),
+            _first_dense(64 * rows * columns, 200, "paper-mnist"),
             nn.ReLU(),
-            nn.Linear(200, spec.classes),
+            nn.Linear(200, spec.outputs),
         )
     )
 
@@ -109,8 +157,8 @@ def paper_cifar(spec: DataSpec, dropout: bool) -> nn.Module:
         layers.append(nn.MaxPool2d(2, ceil_mode=True))
     halved = math.ceil(height / 32) * math.ceil(width / 32)
     half = nn.Dropout(0.5) if dropout else nn.Identity()
-    layers += [nn.Flatten(), half, nn.Linear(512 * halved, 512), nn.BatchNorm1d(512), nn.ReLU(), half]
-    return _channels_last(nn.Sequential(*layers, nn.Linear(512, spec.classes)))
+    layers += [nn.Flatten(), half, _first_dense(512 * halved, 512, "paper-cifar"), nn.BatchNorm1d(512), nn.ReLU(), half]
+    return _channels_last(nn.Sequential(*layers, nn.Linear(512, spec.outputs)))
 
 
 STEEP = 1.702
@@ -190,7 +238,7 @@ def fast_cifar(spec: DataSpec, widths: Sequence[int], whitening: Tensor | None) 
     head = [
         nn.MaxPool2d((rows, columns)),
         nn.Flatten(),
-        nn.Linear(before, spec.classes, bias=False),
+        nn.Linear(before, spec.outputs, bias=False),
         Scale(1 / 9 / STEEP),
     ]
     return _channels_last(nn.Sequential(*layers, *head))
@@ -223,9 +271,9 @@ def madry_mnist(spec: DataSpec) -> nn.Module:
             nn.MaxPool2d(2),
             nn.ReLU(),
             FlattenLast(),
-            nn.Linear(64 * (height // 4) * (width // 4), 1024),
+            _first_dense(64 * (height // 4) * (width // 4), 1024, "madry-mnist"),
             nn.ReLU(),
-            nn.Linear(1024, spec.classes),
+            nn.Linear(1024, spec.outputs),
         )
     )
 
@@ -262,4 +310,4 @@ def preact_resnet18(spec: DataSpec, width: int) -> nn.Module:
         layers += [PreActBlock(before, after, 1 if stage == 0 else 2), PreActBlock(after, after, 1)]
         before = after
     layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return _channels_last(nn.Sequential(*layers, nn.Linear(before, spec.classes)))
+    return _channels_last(nn.Sequential(*layers, nn.Linear(before, spec.outputs)))

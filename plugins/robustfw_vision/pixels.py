@@ -13,15 +13,22 @@ from robustfw import DataSpec
 
 
 class Standardize(nn.Module):
-    """(x − mean)/std per channel: the layer that lets everything outside the net stay in pixels."""
+    """(x − mean)/std per channel or feature: the layer that lets everything outside the net stay in the data's units.
+
+    Args:
+        mean: one number for each channel or feature, which are the first axis of an example.
+        std: as many; what never changes (0) is only shifted.
+        axes: how many axes an example has after the first.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float], axes: int = 2) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).reshape(-1, 1, 1))
+        ones = [1] * axes
+        self.register_buffer("mean", torch.tensor(mean).reshape(-1, *ones))
+        self.register_buffer("std", torch.tensor([s or 1.0 for s in std]).reshape(-1, *ones))
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
@@ -57,9 +64,9 @@ class Seen(ChannelsLast):
 
 def standardize(spec: DataSpec) -> nn.Module:
     """The standardisation by the data's own statistics, or nothing where they are unknown."""
-    if spec.mean is None or spec.std is None or len(spec.shape) != 3:
+    if spec.mean is None or spec.std is None:
         return nn.Identity()
-    return Standardize(spec.mean, spec.std)
+    return Standardize(spec.mean, spec.std, len(spec.shape) - 1)
 
 
 def standardize_padded(spec: DataSpec, pad: int) -> nn.Module:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+from urllib.error import URLError
+
+import torch
 import torchvision
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from robustfw import DataSpec, UsageError
-from robustfw_vision.pixels import standardize
+from robustfw import DataError, DataSpec, UsageError
+from robustfw_vision.nets import require_answer_per_example
+from robustfw_vision.pixels import Standardize, standardize
+
+Head: TypeAlias = Literal["auto", "keep", "new"]
 
 
 class ThreeChannels(nn.Module):
@@ -16,21 +25,160 @@ class ThreeChannels(nn.Module):
         return x.expand(-1, 3, -1, -1)
 
 
-def torchvision_model(spec: DataSpec, builder: str, weights: str | None) -> nn.Module:
-    """The builder's net with ``spec.classes`` outputs."""
+class PretrainedStandardize(Standardize):
+    """(x − mean)/std per channel, as pretrained weights expect it; grey images become three channels.
+
+    A checkpoint without statistics is of a version that passed pixels on as they were; it keeps that function.
+    """
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name, absent in (("mean", 0.0), ("std", 1.0)):
+            stored = state_dict.get(prefix + name, torch.tensor([[[absent]]]))
+            state_dict[prefix + name] = stored.expand(3, 1, 1)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def classifier(spec: DataSpec, builder: str, weights: str | None, head: Head) -> nn.Module:
+    """The builder's net for this data, with pretrained weights where they are named.
+
+    Args:
+        spec: images of one or three channels.
+        builder: a name in ``torchvision.models.list_models(torchvision.models)``.
+        weights: a name in ``torchvision.models.get_model_weights(builder)``, downloaded where they are not in torch's
+            cache; None for fresh weights.
+        head: ``keep`` the pretrained last layer, make it ``new``, or ``auto``: keep it where the data has as many
+            classes as the weights.
+
+    Raises:
+        UsageError: a name that does not exist, or data that the net cannot take.
+        DataError: the weights could not be downloaded.
+    """
+    pretrained = _find_weights(builder, weights)
+    _require_images(spec, builder, pretrained)
+    if pretrained is None:
+        return architecture(spec, builder, weights, head)
+    kept = _keeps_head(spec, pretrained, head)
+    try:
+        net = torchvision.models.get_model(builder, weights=pretrained)
+    except (URLError, OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"the weights {pretrained.name} of {builder} could not be read or downloaded ({reason}): try again with a "
+            f"network, or put the file of {pretrained.url} into {torch.hub.get_dir()}/checkpoints"
+        ) from error
+    if builder == "inception_v3":  # GoogLeNet's builder takes its auxiliary outputs away by itself
+        net.aux_logits, net.AuxLogits = False, None
+    return _fitted_to(spec, builder, net if kept else _with_new_head(net, spec.outputs), pretrained)
+
+
+def architecture(spec: DataSpec, builder: str, weights: str | None, head: Head) -> nn.Module:
+    """The net of `classifier` with fresh weights in place of pretrained ones: nothing is downloaded."""
+    pretrained = _find_weights(builder, weights)
+    _require_images(spec, builder, pretrained)
+    outputs = spec.outputs
+    options: dict[str, Any] = {}
+    if builder in ("googlenet", "inception_v3"):  # nothing but logits, in training too
+        options = {"aux_logits": False, "init_weights": True}
+    if pretrained is not None:
+        if _keeps_head(spec, pretrained, head):
+            outputs = len(pretrained.meta["categories"])
+        options |= _options_of_pretrained(builder, pretrained)
+    else:
+        options |= _options_of_size(builder, spec.shape[1:])
+    try:
+        net = torchvision.models.get_model(builder, num_classes=outputs, **options)
+    except (ValueError, RuntimeError, AssertionError) as error:
+        raise _cannot_take(spec, builder, error) from error
+    return _fitted_to(spec, builder, net, pretrained)
+
+
+def _find_weights(builder: str, name: str | None) -> Any:
+    """The member of the builder's enum of weights, or None; names may be written as in ``ResNet18_Weights.DEFAULT``."""
     if builder not in torchvision.models.list_models(torchvision.models):
         raise UsageError(f"torchvision.models has no classifier {builder!r}; see torchvision.models.list_models()")
-    if weights is None:
-        net = torchvision.models.get_model(builder, num_classes=spec.classes)
+    if name is None:
+        return None
+    members = torchvision.models.get_model_weights(builder).__members__
+    # weights for features alone have no classes, and NaN in the classifier's layers
+    usable = {key: member for key, member in members.items() if member.meta["categories"] is not None}
+    pretrained = usable.get(name.rpartition(".")[2])
+    if pretrained is None:
+        raise UsageError(f"{builder} has no classifier's weights {name!r}: there are {', '.join(usable)}")
+    return pretrained
+
+
+def _require_images(spec: DataSpec, builder: str, pretrained: Any) -> None:
+    require_answer_per_example(spec, builder)
+    if len(spec.shape) != 3 or spec.shape[0] not in (1, 3):
+        raise UsageError(f"{builder} needs images of one or three channels; the data has shape {spec.shape}")
+    if pretrained is not None and spec.bounds not in (None, (0, 1)):
+        raise UsageError(f"pretrained weights of {builder} need pixels from 0 to 1; the data's range is {spec.bounds}")
+
+
+def _keeps_head(spec: DataSpec, pretrained: Any, head: Head) -> bool:
+    classes = len(pretrained.meta["categories"])
+    if head == "keep" and classes != spec.outputs:
+        raise UsageError(
+            f"head=keep gives the {classes} outputs of {pretrained.name}, where the data needs {spec.outputs}: take "
+            "head=new, or data of the weights' classes"
+        )
+    return head != "new" and classes == spec.outputs
+
+
+def _options_of_pretrained(builder: str, pretrained: Any) -> dict[str, Any]:
+    """What torchvision's builders change beside the weights where they are given some."""
+    if builder in ("googlenet", "inception_v3"):
+        return {"transform_input": True}
+    return _options_of_size(builder, pretrained.meta["min_size"])
+
+
+def _options_of_size(builder: str, size: Sequence[int]) -> dict[str, Any]:
+    """The size of images, for nets that are built for one."""
+    if builder.startswith("vit_"):
+        return {"image_size": size[0]}
+    if builder.startswith("maxvit_"):
+        return {"input_size": tuple(size)}
+    return {}
+
+
+def _fitted_to(spec: DataSpec, builder: str, net: nn.Module, pretrained: Any) -> nn.Module:
+    """Standardisation, three channels, the net."""
+    if pretrained is None:
+        standard = standardize(spec)
     else:
-        net = _with_new_head(torchvision.models.get_model(builder, weights=weights), spec.classes)
+        transform = pretrained.transforms()
+        standard = PretrainedStandardize(transform.mean, transform.std)
     adapt = ThreeChannels() if spec.shape[0] == 1 else nn.Identity()
-    return nn.Sequential(standardize(spec), adapt, net)
+    _check_size(spec, builder, net)
+    return nn.Sequential(standard, adapt, net)
 
 
-def _with_new_head(net: nn.Module, classes: int) -> nn.Module:
-    """The net with its last linear layer replaced."""
-    name, last = [(name, m) for name, m in net.named_modules() if isinstance(m, nn.Linear)][-1]
+def _check_size(spec: DataSpec, builder: str, net: nn.Module) -> None:
+    """Raise a `UsageError` where images are too small for the net, or of a size that it was not built for."""
+    # tensors without data: shapes are computed, and nothing else
+    state = {name: value.to("meta") for name, value in [*net.named_parameters(), *net.named_buffers()]}
+    image = torch.empty(1, 3, *spec.shape[1:], device="meta")
+    training = net.training
+    try:
+        functional_call(net.eval(), state, image)
+    except (RuntimeError, AssertionError) as error:
+        raise _cannot_take(spec, builder, error) from error
+    finally:
+        net.train(training)
+
+
+def _cannot_take(spec: DataSpec, builder: str, error: Exception) -> UsageError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return UsageError(f"{builder} cannot take images of shape {spec.shape}: {reason}")
+
+
+def _with_new_head(net: nn.Module, outputs: int) -> nn.Module:
+    """The net with its last layer, linear or a convolution of 1x1, replaced by a fresh one."""
+    name, last = [(name, m) for name, m in net.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
+    if isinstance(last, nn.Linear):
+        fresh: nn.Module = nn.Linear(last.in_features, outputs)
+    else:
+        fresh = nn.Conv2d(last.in_channels, outputs, kernel_size=1)
     parent, _, child = name.rpartition(".")
-    setattr(net.get_submodule(parent), child, nn.Linear(last.in_features, classes))
+    setattr(net.get_submodule(parent), child, fresh)
     return net

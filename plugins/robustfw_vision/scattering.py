@@ -11,8 +11,8 @@ from torch.nn import functional
 from robustfw import DataSpec, UsageError
 from robustfw.modes import full_precision
 from robustfw.regions import wide
-from robustfw_vision.nets import perceptron
-from robustfw_vision.pixels import Standardize
+from robustfw_vision.nets import perceptron, require_answer_per_example
+from robustfw_vision.pixels import standardize
 
 SHORT = 1 - 1e-6
 """How much of the bound the filters spend: their rounding to float32 must not exceed it."""
@@ -160,11 +160,11 @@ def _periodic(size: tuple[int, int], centre: tuple[float, float], spread: float,
 
 def scattering(spec: DataSpec, *, scales: int, angles: int, order: int, hidden: tuple[int, ...]) -> nn.Module:
     """Standardisation, scattering, each map at zero mean and unit variance, and the layers on top."""
+    require_answer_per_example(spec, "scattering")
     if len(spec.shape) != 3:
         raise UsageError(f"scattering needs images; the data has shape {spec.shape}")
     channels, height, width = spec.shape
-    standard = nn.Identity() if spec.mean is None or spec.std is None else Standardize(spec.mean, spec.std)
     waves = Scattering2d((height, width), scales=scales, angles=angles, order=order)
     features = channels * waves.maps * math.prod(side // 2**scales for side in waves.frame)
     norm = nn.BatchNorm2d(channels * waves.maps, affine=False)
-    return nn.Sequential(standard, waves, norm, nn.Flatten(), *perceptron(features, hidden, spec.classes))
+    return nn.Sequential(standardize(spec), waves, norm, nn.Flatten(), *perceptron(features, hidden, spec.outputs))

@@ -148,8 +148,8 @@ def test_augmentations_of_cifar10_are_options():
     from robustfw_vision.datasets import _augment
 
     x = torch.rand(8, 3, 32, 32)
-    assert _augment("none") is None
-    both = _augment("crop", shift=0, cutout=32, fill=(0.1, 0.2, 0.3))
+    assert _augment("none", side=32) is None
+    both = _augment("crop", side=32, shift=0, cutout=32, fill=(0.1, 0.2, 0.3))
     still = both(x, torch.Generator().manual_seed(0), 0)
     assert still.shape == x.shape
     assert (still[:, :, 16, 16] == torch.tensor([0.1, 0.2, 0.3])).all(), (
@@ -192,7 +192,7 @@ def test_more_labels_than_there_are(tmp_path):
 
 def test_only_training_may_lack_labels(tmp_path):
     splits = robustfw.make("dataset", "few-labels").load(tmp_path)
-    with pytest.raises(DataError, match="validation labels run from -1"):
+    with pytest.raises(DataError, match="validation: some examples have no label"):
         attrs.evolve(splits, validation=splits.train).check()
     net = robustfw.make("model", "linear").build(splits.spec)
     with pytest.raises(DataError, match=r"without a label .* cannot be evaluated"):
@@ -255,6 +255,21 @@ def test_cifar10_is_the_real_one(data_dir):
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (47_500, 2_500, 10_000)
     assert splits.spec.labels[3] == "cat"
     assert splits.test.y[:4].tolist() == [3, 8, 8, 0]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0\x08\x03\0\0", b"no images" * 1000, "half"])
+def test_broken_files_are_told_from_missing_ones(data_dir, tmp_path, content):
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for file in (data_dir / "MNIST" / "raw").iterdir():
+        (folder / file.name).symlink_to(file)
+    broken = folder / "train-images-idx3-ubyte"
+    if content == "half":
+        content = broken.read_bytes()[: broken.stat().st_size // 2]
+    broken.unlink()
+    broken.write_bytes(content)
+    with pytest.raises(DataError, match=rf"the files of MNIST in {tmp_path} cannot be read \(.*\): remove them"):
+        robustfw.make("dataset", "mnist").load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])

@@ -1,0 +1,34 @@
+"""Too little memory, told before the system ends the program."""
+
+from __future__ import annotations
+
+import os
+
+from robustfw import UsageError
+
+BYTES = 4
+"""Of a number in float32."""
+
+
+def require_memory(numbers: int, owner: str, advice: str) -> None:
+    """Raise a `UsageError` where so many float32 numbers are more than the machine's memory.
+
+    Args:
+        numbers: how many the owner has.
+        owner: what has them, in words.
+        advice: what to choose instead.
+    """
+    available = _memory()
+    if available is not None and numbers * BYTES > available:
+        raise UsageError(
+            f"{owner} would take {numbers * BYTES / 2**30:,.0f} GiB, more than the {available / 2**30:.0f} GiB of "
+            f"memory here: choose {advice}"
+        )
+
+
+def _memory() -> int | None:
+    """Bytes of physical memory; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
