@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from robustfw import Region, UncertaintySet, UsageError, hookimpl
-from robustfw.regions import Bound, Box, per_row
+from robustfw.regions import Bound, Box, per_row, wide
 
 
 @attrs.frozen
@@ -43,14 +43,14 @@ class Turned(Region):
         """x turned and shifted, bilinear; beyond its border it is as at the border."""
         if not len(x):
             return x
-        angle, right, down = delta.float().unbind(1)
+        angle, right, down = delta.to(wide(delta.dtype)).unbind(1)
         ratio = x.shape[2] / x.shape[3]
         rows = (
             torch.stack([angle.cos(), -angle.sin() * ratio, 2 * right], 1),
             torch.stack([angle.sin() / ratio, angle.cos(), 2 * down], 1),
         )
         where = affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
-        return grid_sample(x.float(), where, padding_mode="border", align_corners=False).to(x.dtype)
+        return grid_sample(x.to(where), where, padding_mode="border", align_corners=False).to(x.dtype)
 
     def within(self, lower: Bound, upper: Bound) -> Region:
         """Itself: each new value is a mean of the channel's own, so that no range of the data is left."""

@@ -50,7 +50,7 @@ def test_processes_share_each_batch(plugin, folder):
 
 
 def test_it_trains_on_what_the_stream_gives(plugin, folder):
-    records = list(robustfw.train(**PARTS, epochs=3, device="cpu", steps=True, seed=1))
+    records = list(robustfw.train(**PARTS, objective="clean", epochs=3, device="cpu", steps=True, seed=1))
     assert [record.batch for record in records if isinstance(record, Step)] == 3 * list(range(1, 11))
     assert records[-1].attacked == 60
     assert records[-1].clean_accuracy > 0.4
@@ -60,11 +60,21 @@ def test_it_resumes_within_an_epoch(resumed, folder):
     resumed(**PARTS, stop=(2, 4))
 
 
-@pytest.mark.parametrize("objective", ["group-dro", "robust"])
-def test_what_learns_from_data_sees_the_first_examples(folder, plugin, objective):
-    if objective == "group-dro":
-        pytest.skip("another plugin")
-    list(robustfw.train(**PARTS, objective=objective, averaging="swa:start=0.5", epochs=1, device="cpu"))
+def test_parts_that_learn_from_data_and_averages_get_their_share(plugin, folder):
+    seen = []
+
+    class Learning(robustfw.Objective):
+        def fitted(self, train):
+            seen.append(next(train.in_order(len(train))))
+            return self
+
+        def __call__(self, model, x, y, batch):
+            return batch.loss(model(batch()))
+
+    options = PARTS | {"objective": Learning(), "averaging": "swa:start=0.5"}
+    assert len(list(robustfw.train(**options, epochs=1, device="cpu"))) == 1
+    stream = plugin.Sharded().load(folder).train
+    assert torch.equal(seen[0][0], stream.first_examples(5000)[0])
 
 
 def test_measured_by_its_name(command, folder):
@@ -73,9 +83,10 @@ def test_measured_by_its_name(command, folder):
         "--out", "run",
     ).status == 0  # fmt: skip
     assert command("evaluate", "run", "--examples", 50).status == 0
-    refused = command("evaluate", "run", "--split", "train", "--examples", 50)
-    assert refused.status in (1, 2)
-    assert "unexpected" not in refused.err
+    for measuring in ("evaluate", "sweep", "craft", "audit"):
+        refused = command(measuring, "run", "--split", "train", "--examples", 50)
+        assert refused.status == 2
+        assert "the train examples come as a stream" in refused.err
 
 
 def test_without_files_it_says_where_they_should_be(command, folder):
