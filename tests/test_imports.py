@@ -47,7 +47,10 @@ TABLE = {
     "state": "attrs problem recipe torch",
     "overfitting": "attack attrs inner losses problem regions torch uncertainty",
     "collection": "attrs errors evaluation files inner registry safetensors splits torch uncertainty",
-    "results": "robustfw attrs errors files safetensors",
+    "results": (
+        "robustfw attrs cattrs errors files hookspecs interface matplotlib numpy options registry results safetensors "
+        "seeds testing"
+    ),
     "evaluation": f"attrs errors evaluation inner losses problem regions splits torch {INTERFACES}",
     "analysis": "analysis attrs dataspec errors files inner regions safetensors splits torch",
     "engine": (
@@ -64,11 +67,11 @@ TABLE = {
     ),
     "api": "evaluation inner losses problem recipe records registry runs session splits torch",
     "report": (
-        "robustfw attrs cattrs errors jinja2 markupsafe matplotlib numpy options registry report safetensors seeds"
+        "robustfw attrs errors files jinja2 markupsafe matplotlib numpy options report results safetensors"
     ),
     "reproduction": "attrs errors hardware options reproduction results seeds",
     "__main__": "cli",
-    "console": "records rich",
+    "console": "attrs errors files records results rich",
     "cli": (
         "robustfw analysis attrs cli click collection console engine errors evaluation files hardware losses options "
         "names parallel recipe registry report reproduction results runs session testing"
@@ -156,6 +159,8 @@ def test_benchmarks_name_plugins_through_the_registry():
         "from robustfw.cli import main; main(['plugins'])",
         "from robustfw.cli import main; main(['show', 'attack', 'pgd'])",
         "from robustfw.cli import main; main(['--help'])",
+        "from robustfw.results.kinds import kinds_by_name; kinds_by_name()",
+        "from robustfw import console; console.show('audit', {'uncertainty': 'u', 'verdict': 'sound', 'lines': []})",
     ],
 )
 def test_no_torch_before_it_is_needed(statement):

@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from robustfw.report.drawing import WIDTH, Drawing, legend, look, shares
-from robustfw.report.gather import Material, Run
 from robustfw.report.schema import Epoch
-from robustfw.report.words import cut, listed, number, percent, times
+from robustfw.results.drawing import Drawing
+from robustfw.results.material import Material, Run
+from robustfw.results.plots import WIDTH, legend, look, shares
+from robustfw.results.words import cut, listed, number, percent, times
 
 
 def training(material: Material) -> list[Drawing]:

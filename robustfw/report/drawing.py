@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import io
-import math
 import re
 import warnings
-from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import attrs
 import matplotlib.style
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-WIDTH = 4.6
-"""Inches. A figure is as wide as a phone, so that its text is never scaled below what can be read."""
-INK, FAINT = "#1b1c1d", "#8b8c8d"
-COLOURS = ("#0068a8", "#c45500", "#00805a", "#a8447f", "#7a6a00", "#3d3d9e")
-"""Okabe and Ito's (2008), darkened until each has a contrast of 4.5 on white; told apart by dashes and marks too."""
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
-MARKS = "osD^vP"
+from robustfw.results.drawing import Drawing
+from robustfw.results.plots import COLOURS, FAINT, INK
+
 TOKENS = {INK: "currentColor", FAINT: "var(--faint)"} | {c: f"var(--c{i})" for i, c in enumerate(COLOURS)}
 """Colours that a style sheet may change, as they stand in the SVG."""
 SETTINGS: dict[str, Any] = {
@@ -52,19 +42,6 @@ SETTINGS: dict[str, Any] = {
 REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
-@attrs.frozen(eq=False)
-class Drawing:
-    """A figure, with what it says to those who do not see it."""
-
-    kind: str
-    title: str
-    draw: Callable[[], Figure]
-    caption: str
-    alt: str
-    """The finding in words."""
-    command: str = ""
-
-
 @attrs.frozen
 class Image:
     """A figure as it stands in the page."""
@@ -77,18 +54,31 @@ class Image:
     command: str
 
 
-def rendered(drawing: Drawing, name: str, folder: Path) -> Image:
-    """Draw it, and write it as PNG and PDF into the folder. The same figure gives the same bytes."""
+@attrs.frozen(eq=False)
+class Files:
+    """A figure in three formats."""
+
+    png: bytes
+    pdf: bytes
+    svg: bytes
+
+
+def rendered(drawing: Drawing) -> Files:
+    """Draw a figure as PNG, PDF and SVG. The same figure gives the same bytes."""
     with matplotlib.style.context(["default", SETTINGS]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # names may be in any script; browsers have it
         figure = drawing.draw()
-        figure.savefig(folder / f"{name}.png", dpi=200, metadata={"Software": None})
-        figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
-        buffer = io.BytesIO()
+        png, pdf, svg = io.BytesIO(), io.BytesIO(), io.BytesIO()
+        figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
+        figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    svg = inline(buffer.getvalue(), name, drawing.alt)
-    return Image(name, drawing.title, svg, drawing.caption, drawing.alt, drawing.command)
+        figure.savefig(svg, format="svg", transparent=True, metadata=nothing)
+    return Files(png.getvalue(), pdf.getvalue(), svg.getvalue())
+
+
+def inlined(drawing: Drawing, svg: bytes, name: str) -> Image:
+    """A figure as it stands in the page, under the name of its files."""
+    return Image(name, drawing.title, inline(svg, name, drawing.alt), drawing.caption, drawing.alt, drawing.command)
 
 
 def inline(svg: bytes, name: str, alt: str) -> str:
@@ -123,33 +113,3 @@ def _own(key: str, value: str, name: str) -> str:
         for colour, token in TOKENS.items():
             value = value.replace(colour, token)
     return REFERENCE.sub(rf"url(#{name}-\1)", value)
-
-
-def look(i: int) -> dict[str, Any]:
-    """Colour, dash and mark of the i-th line."""
-    return {
-        "color": COLOURS[i % len(COLOURS)],
-        "linestyle": DASHES[i % len(DASHES)],
-        "marker": MARKS[i % len(MARKS)],
-    }
-
-
-def legend(axes: Axes, entries: int) -> None:
-    """Above the panel, where it hides nothing; a line each where there are many."""
-    columns = 2 if entries <= 2 else 1
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderaxespad=0.2, handlelength=3)
-
-
-class _Percents(PercentFormatter):
-    """With as many decimals as the ticks need; matplotlib's own go by the range of the axis."""
-
-    def set_locs(self, locs: Sequence[float]) -> None:
-        super().set_locs(list(locs))
-        needed = (n for n in range(4) if all(math.isclose(round(share, n + 2), share, abs_tol=1e-9) for share in locs))
-        self.decimals = next(needed, None)
-
-
-def shares(axes: Axes, label: str) -> None:
-    """A vertical axis of shares, in per cent."""
-    axes.yaxis.set_major_formatter(_Percents(1.0, symbol=" %"))
-    axes.set_ylabel(label)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from robustfw.report.gather import Collection
-from robustfw.report.reading import damaged
+from robustfw.results.material import Collection
+from robustfw.results.plots import Floats
+from robustfw.results.reading import damaged, plain_file
 
-Floats: TypeAlias = NDArray[np.float32]
 Integers: TypeAlias = NDArray[np.int64]
 ROUNDING = 1e-6
 """A pixel that differs by no more than this is the same."""
@@ -53,7 +53,7 @@ def read(collection: Collection) -> Examples | None:
     """The examples that are images and fool their net, in the collection's order; None where they are no images."""
     file = collection.tensors
     try:
-        tensors = load_file(file)
+        tensors = load_file(plain_file(file))
         found = Examples(*(tensors[field.name] for field in attrs.fields(Examples)))
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise damaged(file, f"no examples can be read: {error}") from error

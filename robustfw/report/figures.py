@@ -3,54 +3,43 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
-from robustfw.errors import RunError
-from robustfw.report import curves, distinguishability, fooling, images, lipschitz, pictures, radius, shares
-from robustfw.report.drawing import Drawing, Image, rendered
-from robustfw.report.gather import Material
+from robustfw.report import curves, images
+from robustfw.report.drawing import Image, inlined, rendered
+from robustfw.report.folder import Figures
+from robustfw.results.drawing import Drawing
+from robustfw.results.material import Material
 
-FIGURES = (
-    images.fewest_pixels,
-    images.samples,
-    radius.sweeps,
-    shares.transfer,
-    shares.classes,
-    distinguishability.figures,
-    fooling.figures,
-    lipschitz.figures,
-    pictures.figures,
-    curves.training,
+Maker: TypeAlias = Callable[[Material], Sequence[Drawing]]
+OF_COLLECTIONS_AND_TRAININGS: tuple[tuple[int, Maker], ...] = (
+    (-2, images.fewest_pixels),
+    (-1, images.samples),
+    (5, curves.training),
 )
-"""Functions from what was gathered to drawings; a new figure is one more of them."""
+"""Places of the figures that are of no result, among those of the kinds of results (`ResultKind.place`)."""
 
 
-def draw(material: Material, folder: Path) -> list[Image]:
-    """Draw all figures, and write each as PNG and PDF into the folder."""
-    drawings = [drawing for make in FIGURES for drawing in make(material)]
-    if not drawings:
-        return []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _clear(folder, {drawing.kind for drawing in drawings})
-        return [rendered(d, name, folder) for d, name in zip(drawings, _names(drawings), strict=True)]
-    except OSError as error:
-        raise RunError(f"cannot write figures to {folder}: {error.strerror}; choose another --out") from error
+def draw(material: Material, out: Path) -> list[Image]:
+    """Draw all figures, and write each as PNG and PDF into the folder ``figures`` beside the page."""
+    folder = Figures(out.parent / "figures", out.name)
+    of_results: list[tuple[int, Maker]] = [(kind.place, kind.figures) for kind in material.kinds]
+    makers = sorted([*OF_COLLECTIONS_AND_TRAININGS, *of_results], key=lambda placed: placed[0])
+    drawings = [drawing for _, make in makers for drawing in make(material)]
+    wanted = _names(drawings)
+    files = {name: rendered(drawing) for name, drawing in zip(wanted, drawings, strict=True)}
+    names = folder.write({name: (each.png, each.pdf) for name, each in files.items()})
+    return [inlined(d, files[name].svg, names[name]) for name, d in zip(wanted, drawings, strict=True)]
 
 
-def _clear(folder: Path, kinds: set[str]) -> None:
-    """Take away figures of an earlier report, of which there may have been more."""
-    for file in folder.iterdir():
-        kind, _, number = file.stem.partition("-")
-        if kind in kinds and (number.isdigit() or not number) and file.suffix in (".png", ".pdf"):
-            file.unlink()
-
-
-def _names(drawings: list[Drawing]) -> list[str]:
+def _names(drawings: Sequence[Drawing]) -> list[str]:
     """Names of files: the kind, with a number where there are several of it."""
-    several, seen = Counter(drawing.kind for drawing in drawings), Counter[str]()
+    several = Counter(drawing.kind for drawing in drawings)
+    counted = Counter[str]()
     names = []
     for drawing in drawings:
-        seen[drawing.kind] += 1
-        names.append(drawing.kind if several[drawing.kind] == 1 else f"{drawing.kind}-{seen[drawing.kind]}")
+        counted[drawing.kind] += 1
+        names.append(drawing.kind if several[drawing.kind] == 1 else f"{drawing.kind}-{counted[drawing.kind]}")
     return names

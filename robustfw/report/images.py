@@ -7,38 +7,19 @@ from functools import partial
 
 import attrs
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle
 
-from robustfw.report.drawing import FAINT, INK, WIDTH, Drawing
-from robustfw.report.examples import Examples, Floats, in_turn, read
-from robustfw.report.gather import Collection, Material
-from robustfw.report.words import cut, listed, times
+from robustfw.report.examples import Examples, in_turn, read
+from robustfw.results.drawing import Drawing
+from robustfw.results.material import Collection, Material
+from robustfw.results.plots import COLUMNS, Row, factor, grid, strongest_channel
+from robustfw.results.words import cut, listed, times
 
-COLUMNS, BLOCKS = 5, 3
+BLOCKS = 3
 FEW = 12
 """Pixels that can be circled without hiding the picture."""
 SAMPLED = 4
 """Collections of which a sample is shown."""
-LEFT, GAP = 0.24, 0.08
-"""Inches: the margin with the names of the rows, and the space between pictures."""
-SIZE = (WIDTH - LEFT) / COLUMNS - GAP
-WORDS = 0.38
-"""Inches below a picture, for two lines."""
-FACTORS = (1, 2, 3, 5, 10, 20, 30, 50, 100)
-
-
-@attrs.frozen(eq=False)
-class Row:
-    """A picture in each column, with words below each."""
-
-    name: str
-    pictures: Sequence[Floats]
-    words: Sequence[str]
-    diverging: bool = False
-    circled: Sequence[Floats] = ()
-    """Pixels to be circled, (count, 2) as row and column, for each picture."""
 
 
 def fewest_pixels(material: Material) -> list[Drawing]:
@@ -163,71 +144,8 @@ def _draw_sample(collection: Collection, shown: Examples) -> Figure:
     for start in range(0, len(shown), COLUMNS):
         part = shown[start : start + COLUMNS]
         scales = [factor(delta) for delta in part.delta]
-        magnified = [_strongest_channel(d) * scale for d, scale in zip(part.delta, scales, strict=True)]
+        magnified = [strongest_channel(d) * scale for d, scale in zip(part.delta, scales, strict=True)]
         letters = [f"{chr(97 + int(i))}: " if several else "" for i in part.set]
         words = [f"{letter}×{scale}" for letter, scale in zip(letters, scales, strict=True)]
-        rows += [*_two_rows(collection, part), Row("change", magnified, words, diverging=True)]
+        rows += [*_two_rows(collection, part), Row("change", magnified, words, diverging=True, apart=True)]
     return grid(rows)
-
-
-def factor(delta: Floats) -> int:
-    """The greatest of some round factors by which a perturbation still fits between −1 and 1."""
-    largest = float(np.abs(delta).max())
-    return max(f for f in FACTORS if f == 1 or f * largest <= 1.0 + 1e-6)
-
-
-def _strongest_channel(delta: Floats) -> Floats:
-    """Of each pixel the channel that changes most, (1, height, width)."""
-    return np.take_along_axis(delta, np.abs(delta).argmax(axis=0)[None], axis=0)
-
-
-def grid(rows: Sequence[Row]) -> Figure:
-    """Pictures in columns; below a row of changes there is more space, since another block begins."""
-    heights = [SIZE + _below(row) for row in rows]
-    height = sum(heights) + 0.05
-    figure = Figure(figsize=(WIDTH, height))
-    top = height - 0.05
-    for row, taken in zip(rows, heights, strict=True):
-        bottom = top - SIZE
-        figure.text(
-            0.14 / WIDTH, (bottom + SIZE / 2) / height, row.name, rotation=90, ha="center", va="center", size=10
-        )
-        for i, picture in enumerate(row.pictures):
-            left = LEFT + i * (SIZE + GAP)
-            axes = figure.add_axes((left / WIDTH, bottom / height, SIZE / WIDTH, SIZE / height))
-            _picture(axes, picture, diverging=row.diverging)
-            _circles(axes, row.circled[i] if row.circled else ())
-            axes.set_xlabel(row.words[i], fontsize=9.5, labelpad=2)
-        top -= taken
-    return figure
-
-
-def _below(row: Row) -> float:
-    if not any(row.words):
-        return GAP
-    words = WORDS if "\n" in "".join(row.words) else WORDS / 1.8
-    return words + (3 * GAP if row.diverging else GAP)
-
-
-def _picture(axes: Axes, picture: Floats, *, diverging: bool) -> None:
-    if len(picture) == 3:
-        axes.imshow(np.moveaxis(picture, 0, -1).clip(0, 1), interpolation="none")
-    else:
-        # ends of the map are left out: they are so dark that red and blue look alike
-        colours, low, high = ("RdBu_r", -1.4, 1.4) if diverging else ("gray", 0, 1)
-        axes.imshow(picture.mean(axis=0), cmap=colours, vmin=low, vmax=high, interpolation="none")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(visible=False)
-    axes.spines[:].set(visible=True, color=FAINT, linewidth=0.5)
-    axes.xaxis.label.set_color(INK)
-
-
-def _circles(axes: Axes, pixels: Sequence[Floats] | Floats) -> None:
-    """A ring around each pixel, with a white edge, so that it is seen on any picture."""
-    width = axes.get_xlim()[1] - axes.get_xlim()[0]
-    for row, column in pixels:
-        for colour, thickness in (("#fefefe", 3.2), ("#d1360a", 1.6)):
-            ring = Circle((column, row), max(1.0, 0.07 * width), fill=False, edgecolor=colour, linewidth=thickness)
-            ring.set_clip_on(False)
-            axes.add_patch(ring)

@@ -11,18 +11,28 @@ import jinja2
 from markupsafe import Markup
 
 import robustfw
-from robustfw.report.drawing import COLOURS, Image
-from robustfw.report.gather import REPRODUCTION, Material
-from robustfw.report.reading import printable
+from robustfw.report.drawing import Image
+from robustfw.report.gather import REPRODUCTION
 from robustfw.report.summary import circumstances, summarized
-from robustfw.report.table import Table
 from robustfw.report.tables import tables
+from robustfw.results.material import Material
+from robustfw.results.plots import COLOURS
+from robustfw.results.table import Table
+from robustfw.results.words import printable
 
 NUMERIC = re.compile(r"[<>+−-]? ?\d[\d.]*( %| of \d+)?|–")
 
 
-def page(material: Material, images: Sequence[Image], paths: Sequence[Path], out: Path) -> str:
-    """The report as HTML. Every text is escaped; the only markup that is not the template's is our own drawings'."""
+def page(material: Material, images: Sequence[Image], paths: Sequence[Path], out: Path | None) -> str:
+    """The report as HTML. Every text is escaped; the only markup that is not the template's is our own drawings'.
+
+    Args:
+        material: What is reported.
+        images: Its figures.
+        paths: The directories that were named, for the command that makes the page again.
+        out: The HTML file, if it is not where the command writes anyway.
+    """
+    command = ["robustfw", "report", *map(str, paths), *(["--out", str(out)] if out else [])]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("robustfw.report", "."),
         autoescape=True,
@@ -38,7 +48,7 @@ def page(material: Material, images: Sequence[Image], paths: Sequence[Path], out
         images=images,
         svg={image.name: Markup(image.svg) for image in images},  # serialised from a tree
         circumstances=circumstances(material),
-        command=printable(shlex.join(["robustfw", "report", *map(str, paths), "--out", str(out)])),
+        command=printable(shlex.join(command)),
         version=robustfw.__version__,
         folder=next((printable(str(path)) for path in paths if (path / REPRODUCTION).exists()), None),
         colours=list(enumerate(COLOURS)),
@@ -46,11 +56,11 @@ def page(material: Material, images: Sequence[Image], paths: Sequence[Path], out
 
 
 def title(material: Material) -> str:
-    """The reproduction's title, the only run's name, or how many runs there are."""
+    """The reproduction's title, the only run's or collection's name, or how many there are."""
     if material.reproduction:
         return material.reproduction.title
-    names = [run.name for run in material.runs]
-    return names[0] if len(names) == 1 else f"{len(names)} runs"
+    names = [each.name for each in material.runs or material.collections]
+    return names[0] if len(names) == 1 else f"{len(names)} {'runs' if material.runs else 'collections'}"
 
 
 def numeric_columns(table: Table) -> list[bool]:

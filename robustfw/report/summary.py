@@ -7,12 +7,12 @@ from typing import Any
 
 import attrs
 
-from robustfw import options
-from robustfw.report.gather import Material, Run
-from robustfw.report.schema import Audit, Reproduction
-from robustfw.report.shares import strongest
-from robustfw.report.table import Table
-from robustfw.report.words import listed, percent, short, times
+from robustfw.report.schema import Reproduction
+from robustfw.results.audit import AuditFields
+from robustfw.results.evaluation import EvaluationFields, strongest
+from robustfw.results.material import Collection, Material, Run
+from robustfw.results.table import Table
+from robustfw.results.words import listed, percent, short, spelled, times
 
 
 @attrs.frozen
@@ -29,6 +29,8 @@ def summarized(material: Material) -> Summary:
     sentences = list(made.summary) + _effort(made) if made else []
     if not made or not made.summary:
         sentences += [_finding(run) for run in material.runs]
+    if not material.runs:
+        sentences += [_holding(material, collection) for collection in material.collections]
     return Summary(sentences, [*(w for run in material.runs for w in _warnings(run)), *material.notes])
 
 
@@ -46,15 +48,24 @@ def _effort(made: Reproduction) -> list[str]:
     return claims + ([f"{'; '.join(words).capitalize()}."] if words else [])
 
 
+def _holding(material: Material, collection: Collection) -> str:
+    """What a collection holds, where there is no run to speak of."""
+    manifest = collection.manifest
+    sets = listed([part.uncertainty for part in manifest.sets])
+    source = material.named(manifest.source.run)
+    return (
+        f"{collection.name} holds {times(manifest.n, 'adversarial example')} crafted against {source}, within {sets}."
+    )
+
+
 def _finding(run: Run) -> str:
-    found = strongest(run)
-    if found:
-        low, high = found.interval
-        return (
-            f"{run.name} classifies {percent(found.clean_accuracy)} of {found.n} {found.split} examples correctly; "
-            f"{percent(found.robust_accuracy)} ({100 * low:.1f} to {100 * high:.1f}) withstand {found.uncertainty} "
-            f"under {listed([short(attack) for attack in found.attacks])}."
-        )
+    """The strongest evaluation of a run in words; without one, its last epoch."""
+    evaluation = strongest(run)
+    if evaluation:
+        low, high = evaluation.interval
+        withstood = f"{percent(evaluation.robust_accuracy)} ({100 * low:.1f} to {100 * high:.1f})"
+        attacks = listed([short(attack) for attack in evaluation.attacks])
+        return f"{_clean_finding(run, evaluation)}; {withstood} withstand {evaluation.uncertainty} under {attacks}."
     if not run.epochs:
         return f"{run.name} has not finished an epoch yet."
     last = run.epochs[-1]
@@ -64,8 +75,20 @@ def _finding(run: Run) -> str:
     )
 
 
+def _clean_finding(run: Run, evaluation: EvaluationFields) -> str:
+    share = percent(evaluation.clean_accuracy)
+    examples = f"{evaluation.n} {evaluation.split} examples"
+    if evaluation.right == "within tolerance":
+        return f"{run.name} is within tolerance on {share} of {examples}"
+    if evaluation.right == "all labels right":
+        return f"{run.name} has all labels right on {share} of {examples}"
+    if evaluation.right:
+        return f"{run.name} is right on {share} of {examples}"
+    return f"{run.name} classifies {share} of {examples} correctly"
+
+
 def _warnings(run: Run) -> list[str]:
-    suspicious = [audit for audit in run.of(Audit) if audit.verdict == "suspicious"]
+    suspicious = [audit for audit in run.of(AuditFields) if audit.verdict == "suspicious"]
     told = [
         f"{run.name}: the audit in {audit.uncertainty} finds its robust accuracy suspicious." for audit in suspicious
     ]
@@ -74,6 +97,11 @@ def _warnings(run: Run) -> list[str]:
         f"robust accuracy in {each.uncertainty} may be overstated."
         for each in run.evaluations()
         if each.zero_gradients
+    ]
+    told += [
+        f"{run.name}: at {each.not_numbers} of {each.n} {each.split} examples an output is not a finite number."
+        for each in run.evaluations()
+        if each.not_numbers
     ]
     trained = [f"{run.name}, epoch {epoch.epoch}: {text}" for epoch in run.epochs for text in epoch.warnings]
     return list(dict.fromkeys(told + trained))
@@ -101,7 +129,7 @@ def _facts(run: Run) -> dict[str, str]:
         "processes": manifest.get("processes"),
     }
     told = facts | hardware | {f"plugin of the {kind}": version for kind, version in plugins.items()}
-    return {name: options.spell(value) for name, value in told.items() if value not in (None, "")}
+    return {name: spelled(value) for name, value in told.items() if value not in (None, "")}
 
 
 def _table(value: object) -> dict[str, Any]:
@@ -109,12 +137,8 @@ def _table(value: object) -> dict[str, Any]:
 
 
 def _recipe(recipe: Mapping[str, Any]) -> dict[str, str]:
-    parts = {kind: _spelled(part) for kind, part in recipe.items() if kind != "train"}
-    return parts | {name.replace("_", " "): _spelled(value) for name, value in recipe["train"].items()}
-
-
-def _spelled(value: Any) -> str:
-    return str(value) if isinstance(value, Mapping) and "use" not in value else options.spell(value)
+    parts = {kind: spelled(part) for kind, part in recipe.items() if kind != "train"}
+    return parts | {name.replace("_", " "): spelled(value) for name, value in recipe["train"].items()}
 
 
 def _shared(title: str, facts: Mapping[str, Mapping[str, str]]) -> list[Table]:

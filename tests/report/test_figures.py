@@ -11,19 +11,17 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from robustfw.report import radius
-from robustfw.report.drawing import SETTINGS, inline, shares
+from robustfw.report.drawing import SETTINGS, inline
 from robustfw.report.examples import in_turn
-from robustfw.report.gather import Material, Run
-from robustfw.report.images import factor
-from robustfw.report.radius import Line
-from robustfw.report.schema import Sweep
-from robustfw.report.words import bare, chance, listed, number, points
+from robustfw.results.material import Material, Run
+from robustfw.results.plots import factor, shares
+from robustfw.results.sweep import Line, SweepFields, SweepKind
+from robustfw.results.words import bare, chance, listed, number, points
 
 
-def swept(*accuracy: float) -> Sweep:
+def swept(*accuracy: float) -> SweepFields:
     near = tuple((a - 0.1, a + 0.1) for a in accuracy)
-    return Sweep("linf", "pgd", 10, (0.0, 0.1), (1, 1), accuracy, near)
+    return SweepFields("linf", "pgd", 10, (0.0, 0.1), (1, 1), accuracy, near)
 
 
 def test_the_band_of_one_run_is_its_own_interval():
@@ -45,9 +43,9 @@ def test_the_band_of_three_seeds_is_the_t_interval():
 @pytest.mark.parametrize("largest", [0.015, 0.02, 0.0005, 0.3, 8.0])
 def test_the_labels_of_radii_stand_apart(largest):
     radii = tuple(np.linspace(0, largest, 7))
-    sweep = Sweep("linf", "pgd", 10, radii, (5,) * 7, (0.5,) * 7, ((0.4, 0.6),) * 7)
+    sweep = SweepFields("linf", "pgd", 10, radii, (5,) * 7, (0.5,) * 7, ((0.4, 0.6),) * 7)
     run = Run(Path("a"), "a", None, "", None, {}, (), (sweep,), None)
-    (drawing,) = radius.sweeps(Material((run,), (), None, ()))
+    (drawing,) = SweepKind().figures(Material((run,), (), None, ()))
     with matplotlib.style.context(["default", SETTINGS]):
         figure = drawing.draw()
         figure.draw_without_rendering()
@@ -86,6 +84,12 @@ def test_a_drawing_keeps_its_text_and_has_ids_of_its_own():
         ("linf", "linf"),
         ("l2:radius=[0.1,0.2],center=1", "l2:center=1"),
         ("l2:center=1,radius=8/255", "l2:center=1"),
+        ("annulus:inner_radius=3,radius=5", "annulus:inner_radius=3"),
+        ("annulus:inner_radius=3", "annulus:inner_radius=3"),
+        ("scaled:set=(linf:radius=0.1),radius=2", "scaled:set=(linf:radius=0.1)"),
+        ("union:sets=[(linf:radius=0.1),(l2:radius=1)]", "union:sets=[(linf:radius=0.1),(l2:radius=1)]"),
+        ("union:sets=[(linf:radius=0.1),l2],radius=2", "union:sets=[(linf:radius=0.1),l2]"),
+        ("no spec (radius=1", "no spec (radius=1"),
     ],
 )
 def test_a_spec_without_its_radius(spec, without):

@@ -32,10 +32,6 @@ def test_a_path_without_a_run(name, tmp_path, refused):
     refused(tmp_path / name, "there is no run in", "robustfw train")
 
 
-def test_a_collection_alone(collection, refused):
-    refused(collection, "there is no run in")
-
-
 def test_two_reproductions(reproduction, report):
     status, said, _ = report(reproduction, reproduction)
     assert status == 2
@@ -123,3 +119,17 @@ def test_a_page_that_cannot_be_written(run, report, tmp_path):
     status, said, _ = report(run, "--out", tmp_path / "file" / "report.html")
     assert status == 1
     assert "choose another --out" in said
+
+
+@pytest.mark.parametrize("keys", [("recipe", "model", "hidden"), ("plugins", "attack"), ("recipe", "train", "epochs")])
+def test_a_value_of_another_form_in_a_record_is_shown_as_it_stands(keys, run, report, make):
+    manifest = make.manifest()
+    *path, last = keys
+    part = manifest
+    for key in path:
+        part = part[key]
+    part[last] = [{"a": 1}]
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    status, _, page = report(run)
+    assert status == 0
+    assert "{&#39;a&#39;: 1}" in page

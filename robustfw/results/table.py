@@ -1,4 +1,4 @@
-"""A table of a report."""
+"""A table, as the console and the report show it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ LONG = 12
 
 @attrs.frozen
 class Table:
-    """A table, and what is said below it."""
+    """A table, and what is said below it. The console prints title, columns and rows."""
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
     commands: Sequence[str] = ()
+    """What to type to get its numbers again."""
     aligned: bool = True
     """Whether columns of numbers are set flush right."""
     folded: bool | None = None
     """Whether it is unfolded on demand; None for: if it is long."""
-
     grouped: bool = False
     """Whether neighbouring rows of the same name share it."""
 
