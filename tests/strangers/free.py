@@ -83,7 +83,9 @@ class Listening(nn.Module):
             raise UsageError("free goes with an objective that asks for worst cases, such as robust")
         with torch.enable_grad():
             variable = delta.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(region.apply(x, variable), variable, sum(each.grad for each in self.heard))
+            (gradient,) = torch.autograd.grad(
+                region.apply(x, variable), variable, sum(each.grad for each in self.heard)
+            )
         return gradient
 
 

@@ -74,7 +74,9 @@ def test_weights_are_exponential_in_the_groups_losses_and_the_mean_is_their_sum(
 
 
 def test_the_worst_group_fares_better_than_by_the_mean(plugin):
-    by_mean, by_group = (worst_group(trained(each), splits().train) for each in ("robust", "group-dro:by=group,eta=0.1"))
+    by_mean, by_group = (
+        worst_group(trained(each), splits().train) for each in ("robust", "group-dro:by=group,eta=0.1")
+    )
     assert by_mean < 0.6
     assert by_group > by_mean + 0.15
 

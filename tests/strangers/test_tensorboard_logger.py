@@ -32,9 +32,7 @@ def test_a_run_has_its_recipe_its_curves_and_its_end(plugin, tmp_path):
     records = list(robustfw.train(**OPTIONS, epochs=2, validation_examples=40, out=tmp_path / "run", steps=True))
     scalars, texts = events(tmp_path / "run")
     epochs = [record for record in records if isinstance(record, robustfw.Epoch)]
-    assert scalars["epoch/robust_accuracy"] == [
-        (epoch.epoch, pytest.approx(epoch.robust_accuracy)) for epoch in epochs
-    ]
+    assert scalars["epoch/robust_accuracy"] == [(epoch.epoch, pytest.approx(epoch.robust_accuracy)) for epoch in epochs]
     steps = [record for record in records if isinstance(record, robustfw.Step)]
     assert scalars["step/loss"] == [(place, pytest.approx(float(s.loss))) for place, s in enumerate(steps, 1)]
     recipe = json.loads(texts["recipe/text_summary"][0])
