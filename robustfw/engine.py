@@ -189,8 +189,8 @@ class _Turn:
             values = objective(batch.net, batch.x, batch.y, batch)  # type: ignore[arg-type]  # a module here
             if values.shape != (len(batch),):
                 raise PluginError(
-                    f"{type(objective).__name__} gave losses of shape {tuple(values.shape)} for {len(batch)} examples: an "
-                    "objective gives one for each, and the engine takes their mean"
+                    f"{type(objective).__name__} gave losses of shape {tuple(values.shape)} for {len(batch)} examples: "
+                    "an objective gives one for each, and the engine takes their mean"
                 )
             return values.mean()
 

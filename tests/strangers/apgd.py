@@ -1,4 +1,4 @@
-"""APGD on the difference of logits ratio (Croce & Hein 2020): a step length for each row, halved where it does not pay."""
+"""APGD on the difference of logits ratio (Croce & Hein 2020): a step for each row, halved where it stalls."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class _Climb:
         )
 
     def looked_at(self, steps: int) -> _Climb:
-        """Half the step where too few of so many steps rose, or where nothing came of an unchanged one; from the best."""
+        """Half the step where too few of so many steps rose, or where nothing came of an unchanged one."""
         stuck = self.kept_length & (self.best_value <= self.value_then)
         halved = (self.rises < ENOUGH * steps) | stuck
         wide = per_row(halved.to(self.delta.dtype), self.delta) > 0

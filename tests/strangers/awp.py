@@ -1,4 +1,4 @@
-"""Adversarial weight perturbation (Wu, Xia & Wang 2020): worst cases of the examples and, around them, of the weights."""
+"""Adversarial weight perturbation (Wu, Xia & Wang 2020): worst cases of examples and, around them, of weights."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from robustfw import Batch, Objective, Split, UsageError, hookimpl, knowing, lea
 
 @attrs.frozen
 class Mixup(Objective):
-    """max_{δ ∈ 𝒰(x̂)} J(θ, x̂ + δ, ŷ), x̂ = λx + (1 − λ)x′, ŷ = λy + (1 − λ)y′, λ ~ Beta(α, α), x′ the next example."""
+    """max_{δ ∈ 𝒰(x̂)} J(θ, x̂ + δ, ŷ), x̂ = λx + (1 − λ)u, ŷ = λy + (1 − λ)v, λ ~ Beta(α, α), (u, v) the next example."""
 
     alpha: Annotated[float, "α: small, and most examples stay as they are; 1, and all mixtures are alike"] = (
         attrs.field(default=0.4, validator=gt(0))

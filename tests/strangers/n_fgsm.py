@@ -14,7 +14,7 @@ from robustfw import Attack, InnerProblem, hookimpl
 
 @attrs.frozen
 class NFgsm(Attack):
-    """δ = η + s(∇J(x + η)), η = k·(a random member) and s the steepest member: a perturbation that may leave the set."""
+    """δ = η + s(∇J(x + η)), η = k·(a random member) and s the steepest member: δ may leave the set."""
 
     noise: Annotated[float, "k, length of the noise relative to the set"] = attrs.field(default=2.0, validator=ge(0))
 

@@ -14,7 +14,7 @@ from robustfw import Averaging, hookimpl
 
 @attrs.frozen
 class Polynomial(Averaging):
-    """θ̄_t = (1 − a)·θ̄_{t−1} + a·θ_t, a = (η + 1)/(η + t): for η = 0 the mean of all weights, above it the later ones."""
+    """θ̄_t = (1 − a)·θ̄_{t−1} + a·θ_t, a = (η + 1)/(η + t): for η = 0 the mean of all weights, else of the later."""
 
     eta: Annotated[float, "η"] = attrs.field(default=8.0, validator=ge(0))
 

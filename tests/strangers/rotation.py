@@ -17,7 +17,7 @@ from robustfw.regions import Bound, Box, per_row, wide
 
 @attrs.frozen
 class Rotation(UncertaintySet):
-    """{turned by up to an angle, shifted by up to a share of the size}: δ = (angle in radians, shift in x, shift in y)."""
+    """{turned by up to an angle, shifted by up to a share of the size}: δ = (angle in radians, two shifts)."""
 
     degrees: Annotated[float, "largest angle, in degrees"] = attrs.field(default=15.0, validator=ge(0))
     shift: Annotated[float, "largest shift, as a share of the image's size"] = attrs.field(default=0.1, validator=ge(0))

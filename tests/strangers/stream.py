@@ -13,7 +13,7 @@ import torch
 from attrs.validators import ge
 from torch import Tensor
 
-from robustfw import DataError, DataSpec, Dataset, Splits, StreamedSplit, TensorSplit, hookimpl
+from robustfw import DataError, Dataset, DataSpec, Splits, StreamedSplit, TensorSplit, hookimpl
 
 
 @attrs.frozen(eq=False)
