@@ -22,7 +22,7 @@ from robustfw.results.words import printable
 
 if TYPE_CHECKING:
     from robustfw.analysis.lipschitz import Layers, Slopes
-    from robustfw.evaluation import Comparison, Evaluation, Sweep, Verdicts
+    from robustfw.evaluation import Comparison, Sweep, Verdicts
     from robustfw.evaluation.audit import Audit
     from robustfw.evaluation.transfer import Transfer
     from robustfw.registry import Registry
@@ -200,12 +200,6 @@ def show(
             problem(said.text)
         else:
             line(said)
-
-
-def evaluation(result: Evaluation, uncertainty: str, attacks: Sequence[str]) -> None:
-    """Accuracies with their denominators and intervals, and what they were measured with."""
-    circumstances = {"uncertainty": uncertainty, "attacks": list(attacks), "split": "", "weights": ""}
-    show("evaluation", attrs.asdict(result, filter=attrs.filters.exclude("verdicts")) | circumstances)
 
 
 def audit(result: Audit, uncertainty: str, attack: str, split: str) -> None:

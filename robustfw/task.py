@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, final
 
 import attrs
@@ -248,7 +249,7 @@ class Regression(Task):
 
     graded: ClassVar[bool] = True
     right: ClassVar[str] = "within tolerance"
-    quantiles: ClassVar[tuple[float, ...]] = (0.5, 0.9, 0.95)
+    quantiles: ClassVar[Mapping[str, float]] = {"median error": 0.5, "90 % quantile": 0.9, "95 % quantile": 0.95}
 
     @property
     def loss(self) -> Loss:
@@ -297,10 +298,8 @@ class Regression(Task):
         """The mean error, its quantiles and the largest, in the target's own unit."""
         error = measured[:, 0]
         figures = {"mean error": float(error.mean())}
-        figures |= {
-            f"{share:.0%} quantile of the error".replace("%", " %"): float(error.quantile(share))
-            for share in self.quantiles
-        }
+        for name, share in self.quantiles.items():
+            figures[name] = float(error.quantile(share))
         return figures | {"largest error": float(error.max())}
 
 

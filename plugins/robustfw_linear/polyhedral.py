@@ -17,7 +17,7 @@ from scipy.optimize import linprog, nnls
 from torch import Tensor
 
 from robustfw import PluginError
-from robustfw.regions import Region, normal_like, norms, per_row, uniform_like
+from robustfw.regions import Bound, Polyhedron, Region, exact_bound, normal_like, norms, per_row, uniform_like
 
 TOLERANCE = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
 ROUNDING = 1e-12
@@ -52,6 +52,11 @@ class PolytopeRegion(Region):
         best = torch.einsum("bkn,bn->bk", self.vertices, direction.to(self.vertices)).argmax(1)
         vertex = self.vertices[torch.arange(len(best), device=best.device), best]
         return torch.where(norms(direction)[:, None] > 0, vertex, 0).to(direction.dtype)
+
+    def support_bound(self, direction: Tensor) -> Tensor:
+        """The value at the best vertex."""
+        towards = direction.to(self.vertices)
+        return exact_bound(towards, self.support(towards))
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Vertices with weights that are uniform on the simplex."""
@@ -119,6 +124,15 @@ class PolyhedronRegion(Region):
                     corners[key] = _farthest(gains, normals, offsets)
                 found[row] = torch.as_tensor(corners[key]).to(direction)
         return found
+
+    def within(self, lower: Bound, upper: Bound) -> Region:
+        """The inequalities and the box together, all rows in one interior-point method."""
+        return self._bounded().within(lower, upper)
+
+    def _bounded(self) -> Polyhedron:
+        """The same set as a polyhedron of `robustfw.regions`, whose rows have all inequalities in common."""
+        normals = self.normals[0] if len(self) else self.normals.new_zeros(self.normals.shape[1:])
+        return Polyhedron.of(self.like, normals, self.offsets)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """A random share of the way from 0 to the corner in a random direction."""

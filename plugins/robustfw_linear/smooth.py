@@ -8,7 +8,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from robustfw.regions import Region, normal_like, norms, per_row, toward_zero, uniform_like
+from robustfw.regions import Region, exact_bound, normal_like, norms, per_row, toward_zero, uniform_like
 
 NEWTON = 60
 """Newton steps at most; they converge quadratically from below, and take five to fifteen."""
@@ -73,6 +73,12 @@ class EllipsoidRegion(Region):
         size = norms(pull)[:, None]
         return self._outward(self.lengths * pull / torch.where(size > 0, size, 1))
 
+    def support_bound(self, direction: Tensor) -> Tensor:
+        """‖S Wᵀg‖₂, with room for rounding."""
+        towards = direction.to(self.basis)
+        rounding = 64 * torch.finfo(self.basis.dtype).eps * norms(towards) * self.lengths.amax(1)
+        return norms(self.lengths * self._inward(towards)) + rounding
+
     def sample(self, generator: torch.Generator) -> Tensor:
         """Uniform."""
         noise = normal_like(self.like, generator).to(self.basis)
@@ -135,6 +141,12 @@ class BudgetRegion(Region):
         shares = torch.where(best > 0, (self.gamma - places).clamp(0, 1), 0)
         magnitude = self.deviation * torch.zeros_like(gains).scatter(1, order, shares)
         return toward_zero(magnitude.copysign(direction.to(magnitude)), self.like.dtype)
+
+    def support_bound(self, direction: Tensor) -> Tensor:
+        """The value of `support`, which is exact."""
+        precise = attrs.evolve(self, like=self.like.to(self.deviation))
+        towards = direction.to(self.deviation)
+        return exact_bound(towards, precise.support(towards))
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Uniform on the box, projected."""

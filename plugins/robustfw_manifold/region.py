@@ -18,6 +18,7 @@ from robustfw.regions import (
     toward_zero,
     uniform_like,
     wide,
+    with_unit_maximum,
 )
 from robustfw_manifold import interior
 
@@ -67,16 +68,24 @@ class TangentBall(Region):
     def project(self, point: Tensor) -> Tensor:
         """Πz·min(1, r/‖Πz‖₂): exact, since the ball is centred in the subspace."""
         inside = self._coordinates(point)
-        length = torch.linalg.vector_norm(inside, dim=1).clamp(min=torch.finfo(inside.dtype).tiny)
+        length = norms(inside).clamp(min=torch.finfo(inside.dtype).tiny)
         return self._point(inside * (self.radius / length).clamp(max=1)[:, None], point)
 
     def support(self, direction: Tensor) -> Tensor:
         """r·Πg/‖Πg‖₂ (eq. 13); 0 where g is normal to the tangent space, up to rounding."""
-        along = self._coordinates(direction)
+        towards = with_unit_maximum(direction.to(self.basis.dtype))
+        along = self._coordinates(towards)
         length = torch.linalg.vector_norm(along, dim=1)
-        seen = length > ROUNDING * torch.finfo(along.dtype).eps * norms(direction.to(along.dtype))
+        seen = length > ROUNDING * torch.finfo(along.dtype).eps * norms(towards)
         stretch = torch.where(seen, self.radius / length.clamp(min=torch.finfo(along.dtype).tiny), 0)
         return self._point(along * stretch[:, None], direction)
+
+    def support_bound(self, direction: Tensor) -> Tensor:
+        """r·‖Πg‖₂, and r·‖g‖₂ times the rounding by which a member may be off the subspace."""
+        rounding = ROUNDING * torch.finfo(torch.promote_types(self.like.dtype, self.basis.dtype)).eps
+        towards = direction.double().flatten(1)
+        along = torch.einsum("bkd,bd->bk", self.basis.double(), towards)
+        return self.radius.double() * (1 + rounding) * (norms(along) + rounding * norms(towards))
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Uniform on the ball."""
@@ -189,7 +198,14 @@ class TangentInBox(Region):
         moved = torch.einsum("bkd,bk->bd", self.ball.basis.double(), coordinates) * self._reach[:, None]
         return toward_zero(moved.reshape(like.shape), like.dtype)
 
-    def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
+    def support_bound(self, direction: Tensor) -> Tensor:
+        """The dual value (see `gap`), and what the slack of the bounds may add."""
+        towards = direction.double()
+        farthest = self.support(towards)
+        slack = torch.sqrt(torch.tensor(towards[:1].numel() or 1)) * self._slack(towards) + 1e-12 * self._reach
+        return inner_products(towards, farthest) + self.gap(towards, farthest) + norms(towards) * slack
+
+    def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
         """argmax ⟨direction, s⟩ over s ∈ Γ, ‖s‖₂ ≤ step·r, δ + s in the box: spent only where there is room."""
         exact = delta.double()
         low, high = (self.lower - exact).clamp(max=0), (self.upper - exact).clamp(min=0)
@@ -202,7 +218,8 @@ class TangentInBox(Region):
     def scaled(self, factor: Tensor | float) -> TangentInBox:
         """Ball and box."""
         by = per_row(factor, self.lower)
-        return TangentInBox(self.ball.scaled(factor), by * self.lower, by * self.upper)
+        low, high = (torch.where(by > 0, by * side, 0) for side in (self.lower, self.upper))
+        return TangentInBox(self.ball.scaled(factor), low, high)
 
     def within(self, lower: Bound, upper: Bound) -> TangentInBox:
         """The smaller box."""

@@ -26,6 +26,7 @@ def _check_radius(_: object, field: attrs.Attribute[Any], value: Radius) -> None
 
 
 def _floats(radius: Radius) -> float | tuple[float, ...]:
+    """Radii as floats, by which sets compare: 8/255 from the shell, an exact ratio, is 8/255 from Python."""
     return tuple(float(r) for r in radius) if isinstance(radius, tuple) else float(radius)
 
 
@@ -35,7 +36,7 @@ class Linf(UncertaintySet):
     """{‖δ‖_∞ ≤ r}: each coordinate by at most r (eq. 2)."""
 
     radius: Annotated[Radius, "r, or one per channel; 8/255 is kept exactly"] = attrs.field(
-        default=0.1, validator=_check_radius
+        default=0.1, validator=_check_radius, eq=_floats
     )
 
     def at(self, x: Tensor) -> LinfBall:
@@ -51,7 +52,7 @@ class L2(UncertaintySet):
     """{‖δ‖₂ ≤ r}; with one radius per channel, ‖δ_c‖₂ ≤ r_c for each channel c."""
 
     radius: Annotated[Radius, "r, or one per channel; 128/255 is kept exactly"] = attrs.field(
-        default=1.0, validator=_check_radius
+        default=1.0, validator=_check_radius, eq=_floats
     )
 
     def at(self, x: Tensor) -> L2Ball:
@@ -66,7 +67,7 @@ class L2(UncertaintySet):
 class L1(UncertaintySet):
     """{‖δ‖₁ ≤ r}: sparse changes; within a data box a step fills many coordinates, not one (Croce & Hein 2021)."""
 
-    radius: Annotated[Ratio, "r"] = attrs.field(default=4.0, validator=_check_radius)
+    radius: Annotated[Ratio, "r"] = attrs.field(default=4.0, validator=_check_radius, eq=_floats)
 
     def at(self, x: Tensor) -> L1Ball:
         """The same ball everywhere."""
@@ -85,7 +86,7 @@ class L0(UncertaintySet):
         attrs.field(default="value", validator=attrs.validators.in_(("value", "pixel")))
     )
     limit: Annotated[Ratio, "how far one value may move; 1 is all of a [0, 1] range"] = attrs.field(
-        default=1.0, validator=_check_radius
+        default=1.0, validator=_check_radius, eq=_floats
     )
 
     def at(self, x: Tensor) -> L0Ball:

@@ -11,7 +11,20 @@ import torch
 from torch import Tensor
 
 from robustfw.errors import UsageError
-from robustfw.regions import Bound, Region, normal_like, norms, per_row, toward_zero, uniform_like, wide
+from robustfw.regions import (
+    Bound,
+    Region,
+    exact,
+    exact_bound,
+    normal_like,
+    norms,
+    per_row,
+    step_per_row,
+    toward_zero,
+    uniform_like,
+    wide,
+    with_unit_maximum,
+)
 from robustfw_norms import l1, l2
 from robustfw_norms.oracles import Sides, corner, keep_largest
 
@@ -56,34 +69,44 @@ class NormBall(Region):
     def scaled(self: Ball, factor: Tensor | float) -> Ball:
         """factor·𝒰: radius and box."""
         by = per_row(factor, self.like)
-        low, high = (None if b is None else b * by for b in (self.lower, self.upper))
+        low, high = (None if b is None else torch.where(by > 0, b * by, 0) for b in (self.lower, self.upper))
         return attrs.evolve(self, radius=self.radius * by.reshape(-1, 1), lower=low, upper=high)
 
-    def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
+    def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
         """argmax ⟨direction, s⟩ over ‖s‖ ≤ step·r with δ + s in the box: nothing is spent where there is no room."""
         low, high = (None if b is None else b - delta for b in (self.lower, self.upper))
-        ball = attrs.evolve(self, radius=self.radius * step, lower=low, upper=high)
+        ball = attrs.evolve(self, radius=self.radius * step_per_row(step, self.radius), lower=low, upper=high)
         return ball.support(direction)
 
     def violation(self, delta: Tensor) -> Tensor:
         """The larger of ‖δ‖ − r and the way out of the box."""
-        exact = delta.to(wide(delta.dtype))
-        outside = self._excess(self._grouped(exact)).reshape(len(delta), -1).amax(1).clamp(min=0)
+        point = delta.to(wide(delta.dtype))
+        outside = self._excess(self._grouped(point)).reshape(self.radius.shape).amax(1).clamp(min=0).to(point.dtype)
         if self.lower is None or self.upper is None:
             return outside
-        box = torch.maximum(self.lower.to(exact.dtype) - exact, exact - self.upper.to(exact.dtype)).flatten(1).amax(1)
+        box = torch.maximum(self.lower.to(point.dtype) - point, point - self.upper.to(point.dtype)).flatten(1).amax(1)
         return torch.maximum(outside, box)
+
+    def support_bound(self, direction: Tensor) -> Tensor:
+        """⟨g, support(g)⟩, which is exact, computed in float64."""
+        low, high = (None if side is None else exact(side) for side in (self.lower, self.upper))
+        precise = attrs.evolve(self, like=exact(self.like), radius=exact(self.radius), lower=low, upper=high)
+        towards = exact(direction)
+        return exact_bound(towards, precise.support(towards))
 
     @abstractmethod
     def _excess(self, grouped: Tensor) -> Tensor:
-        """‖δ‖ − r of each group, for δ of shape (batch·groups, d)."""
+        """‖δ‖ − r of each group in float64, (batch·groups,), for δ of shape (batch·groups, d).
+
+        Sums of many squares in float32 lose digits: a member of 150,000 coordinates would count as outside.
+        """
 
     @property
     def _radii(self) -> Tensor:
         return self.radius.reshape(-1, 1)
 
     def _grouped(self, tensor: Tensor) -> Tensor:
-        return tensor.reshape(self.radius.numel(), -1)
+        return tensor.reshape(self.radius.numel(), tensor.flatten(1).shape[1] // self.radius.shape[1])
 
     def _solve(self, tensor: Tensor, oracle: Oracle) -> Tensor:
         """An oracle of `robustfw_norms.l1` or `l2` for every group of every row."""
@@ -142,7 +165,7 @@ class L2Ball(NormBall):
     """{‖δ‖₂ ≤ r}."""
 
     def _excess(self, grouped: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(grouped, dim=1) - self.radius.flatten()
+        return norms(exact(grouped)) - exact(self.radius.flatten())
 
     def project(self, point: Tensor) -> Tensor:
         """z·min(1, r/‖z‖₂) without a box; with one, clip(ηz), η ≤ 1 solved for exactly."""
@@ -171,7 +194,7 @@ class L1Ball(NormBall):
     """{‖δ‖₁ ≤ r}."""
 
     def _excess(self, grouped: Tensor) -> Tensor:
-        return grouped.abs().sum(1) - self.radius.flatten()
+        return grouped.abs().sum(1, dtype=exact(grouped[:0]).dtype) - exact(self.radius.flatten())
 
     def project(self, point: Tensor) -> Tensor:
         """Magnitudes lowered by a common threshold, which is solved for exactly."""
@@ -181,17 +204,27 @@ class L1Ball(NormBall):
         """The coordinates of largest |g_j| filled up one after the other; without a box that is one coordinate."""
         return self._solve(direction, l1.support)
 
-    def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
+    def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
         """Long steps are steepest ones, which choose coordinates; short ones follow the gradient, which shares out.
 
         Steepest steps alone go to and fro between few coordinates, gradients alone begin too densely. Where one
         begins and the other ends, and how far they go, is what left fewest images of MNIST standing, a standard
         and a robust net's, at radii from 4 to 12. A step over the whole set is as long as asked for.
         """
+        if isinstance(step, Tensor):
+            lengths = torch.where(step >= 1, step, FARTHER * step)
+            long = per_row(step, direction) >= SPARSE
+            return torch.where(long, super().ascent(direction, delta, lengths), self._along(direction, step))
         if step >= SPARSE:
             return super().ascent(direction, delta, step if step >= 1 else FARTHER * step)
-        reach = norms(self.support(direction)) / norms(direction).clamp(min=torch.finfo(direction.dtype).tiny)
-        return FARTHER * step * per_row(reach, direction) * direction
+        return self._along(direction, step)
+
+    def _along(self, direction: Tensor, step: Tensor | float) -> Tensor:
+        """A move along the direction, `FARTHER` times the step as long as the set reaches there."""
+        towards = with_unit_maximum(direction)
+        length = norms(towards)
+        reach = norms(self.support(towards)) / torch.where(length > 0, length, 1)
+        return FARTHER * step_per_row(step, towards) * per_row(reach, towards) * towards
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Uniform on the ball, then projected on the box."""
@@ -224,7 +257,8 @@ class L0Ball(NormBall):
 
     def _counted(self, squares_or_gains: Tensor) -> Tensor:
         """Per unit: (batch, units)."""
-        return squares_or_gains.reshape(len(self), self.channels, -1).sum(1)
+        units = squares_or_gains.flatten(1).shape[1] // self.channels
+        return squares_or_gains.reshape(len(self), self.channels, units).sum(1)
 
     def _keep(self, values: Tensor, gains: Tensor) -> Tensor:
         kept = keep_largest(self._counted(gains), self.count)
@@ -232,9 +266,10 @@ class L0Ball(NormBall):
 
     def _excess(self, grouped: Tensor) -> Tensor:
         """The larger of the ℓ2 distance to the k-sparse points and |δ_j| − r."""
-        squares = self._counted(grouped.square())
+        point = exact(grouped)
+        squares = self._counted(point.square())
         beyond = squares.sort(dim=1, descending=True).values[:, self.count :].sum(1).sqrt()
-        return torch.maximum(beyond, grouped.abs().amax(1) - self.radius.flatten())
+        return torch.maximum(beyond, point.abs().amax(1) - exact(self.radius.flatten()))
 
     def project(self, point: Tensor) -> Tensor:
         """Clamp, and keep the k units whose clamped values save the most distance."""
@@ -244,21 +279,23 @@ class L0Ball(NormBall):
 
     def support(self, direction: Tensor) -> Tensor:
         """The k units of largest Σ|g_j|·u_j, each moved as far as it may."""
-        g = self._exact(direction)
+        g = self._exact(with_unit_maximum(direction))
         corner = self._corner(g)
         return self._member(self._keep(corner, corner * g), direction)
 
-    def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
+    def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
         """Towards the farthest member: a share ``step`` of the way from δ to ``support(direction)``.
 
         The projection then keeps the k units that are out farthest. A long step chooses them anew, a short one only
         moves those that are there.
         """
-        return min(step, 1.0) * (self.support(direction) - delta)
+        share = step_per_row(step, delta)
+        share = share.clamp(max=1) if isinstance(share, Tensor) else min(share, 1.0)
+        return share * (self.support(direction) - delta)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """k units drawn at random, uniform within their room."""
-        scores = uniform_like(self._counted(self.like.to(wide(self.like.dtype)).reshape(len(self), -1)), generator)
+        scores = uniform_like(self._counted(self.like.to(wide(self.like.dtype)).flatten(1)), generator)
         kept = keep_largest(scores, self.count).repeat(1, self.channels)
         u = 2 * uniform_like(self.like, generator) - 1
         u = torch.where(kept.reshape(u.shape), u, 0)

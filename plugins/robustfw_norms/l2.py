@@ -145,7 +145,7 @@ def support(direction: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:
 def project(point: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:
     """argmin ‖δ − z‖₂ over ‖δ‖₂ ≤ r in the box: z·min(1, r/‖z‖₂) without one."""
     clipped = point if sides is None else torch.clamp(point, *sides)
-    outside = torch.linalg.vector_norm(clipped, dim=1, keepdim=True) > radius
+    outside = _square_sum(clipped).sqrt_() > radius
     if not may_look(point):
         return torch.where(outside, support(point, sides, radius), clipped)
     if bool(outside.all()):

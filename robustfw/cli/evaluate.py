@@ -73,12 +73,14 @@ def _attacked(
 ) -> dict[str, Any]:
     from robustfw import console
     from robustfw.evaluation import described, verdicts
+    from robustfw.evaluation.gallery import Gallery
     from robustfw.partial import Partial
 
     known, choices = subject.known, subject.choices
     threat, attacks = subject.threat(uncertainty), [subject.attack(spec) for spec in specs or (ATTACK,)]
     raised = subject.loss(loss)
     circumstances = subject.circumstances() | subject.measured_with(threat, attacks, raised)
+    gallery = Gallery(subject.task, subject.spec.labels)
     partial = Partial.open(subject.home / "results", circumstances | _deciding(subject))
     if partial.verdicts is not None and not choices.as_json:
         console.line(f"going on after {len(partial.verdicts)} of {len(subject.split)} examples")
@@ -93,6 +95,7 @@ def _attacked(
         batch_size=choices.batch_size,
         seed=choices.seed,
         skip=partial.batches,
+        see=gallery,
     )
     with contextlib.closing(partial.kept(parts)) as kept:
         try:
@@ -101,9 +104,10 @@ def _attacked(
             kept.close()
             raise stopping.Stopped(_interrupted(partial, len(subject.split))) from None
     if not choices.as_json:
-        spelled = [known.spell(attack, brief=True) for attack in attacks]
-        console.evaluation(evaluation, known.spell(threat.uncertainty), spelled)
+        spelled = {"attacks": [known.spell(attack, brief=True) for attack in attacks]}
+        console.show("evaluation", circumstances | described(evaluation) | spelled)
     result = subject.keep("evaluation", circumstances, described(evaluation))
+    subject.keep_worst_cases(circumstances, gallery)
     if outcomes is not None and evaluation.verdicts is not None:
         _write_outcomes(outcomes, evaluation.verdicts)
     return result

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from robustfw.attack import Attack
     from robustfw.dataspec import DataSpec
+    from robustfw.evaluation.gallery import Gallery
     from robustfw.loss import Loss
     from robustfw.splits import Split, Splits
     from robustfw.task import Task
@@ -175,6 +176,10 @@ class Subject:
             "bounds": self.splits.spec.bounds,
         } | more
 
+    def keep_worst_cases(self, circumstances: dict[str, Any], gallery: Gallery) -> None:
+        """Leave the examples that were fooled beside the run, for the report to draw."""
+        keep_worst_cases(self.home, circumstances, gallery, self.spec)
+
     def keep(self, kind: str, circumstances: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
         """Leave the result beside the run, and give it back whole."""
         from robustfw import results
@@ -206,6 +211,19 @@ def _first(splits: Splits, name: str, examples: int | None) -> Split:
     if examples is not None and examples > len(split):
         raise UsageError(f"there are {len(split)} {name} examples: leave out --examples {examples} to take them all")
     return split.first(examples)
+
+
+def keep_worst_cases(home: Path, circumstances: dict[str, Any], gallery: Gallery, spec: DataSpec) -> None:
+    """Leave examples that were fooled in a run's results, if there are any."""
+    from robustfw import results
+
+    pictures, bounds = gallery.pictures, spec.bounds
+    if pictures is None:
+        return
+    lower, upper = bounds or (None, None)
+    plain = (lower, upper) if isinstance(lower, float) and isinstance(upper, float) else None
+    words = gallery.before, gallery.after
+    results.keep_worst_cases(home, circumstances, *pictures, *words, command_line(), bounds=plain)
 
 
 def task_facts(known: registry.Registry, task: Task) -> dict[str, Any]:

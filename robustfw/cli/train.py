@@ -14,7 +14,7 @@ import click
 from robustfw import options, registry
 from robustfw.cli import stopping
 from robustfw.cli.evaluate import joined
-from robustfw.cli.subject import alone_on_stdout, attacked_by, print_json, task_facts
+from robustfw.cli.subject import alone_on_stdout, attacked_by, keep_worst_cases, print_json, task_facts
 from robustfw.errors import RunError, UsageError
 from robustfw.recipe import DEFAULTS, Recipe, TrainOptions
 
@@ -195,6 +195,7 @@ def _finish(started: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
     """Evaluate on test examples, which training never saw, and say where everything is."""
     from robustfw import console, session
     from robustfw.evaluation import described, verdicts
+    from robustfw.evaluation.gallery import Gallery
     from robustfw.threat import Threat
 
     recipe, splits, known = started.recipe, started.splits, started.registry
@@ -204,6 +205,7 @@ def _finish(started: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
     split, attack = splits.test.first(TESTED), recipe.train.validation_attack or recipe.attack
     weights = _which_weights(run)
     model = session.rebuild(run, known, started.state.model, weights=weights)
+    gallery = Gallery(splits.spec.task, splits.spec.labels)
     parts = verdicts(
         model,
         split,
@@ -212,13 +214,20 @@ def _finish(started: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
         classes=splits.spec.classes,
         task=splits.spec.task,
         loss=recipe.train.loss,
+        see=gallery,
     )
     evaluation = joined(parts, split, "test", splits.spec, quiet=quiet)
     facts = {"split": "test", "weights": weights} | task_facts(known, splits.spec.task)
     result = facts | attacked_by(known, recipe.uncertainty, [attack]) | described(evaluation)
     run.write_manifest(run.manifest() | {"result": result})
+    keep_worst_cases(
+        run.path,
+        {"run": str(run.path)} | facts | attacked_by(known, recipe.uncertainty, [attack]),
+        gallery,
+        splits.spec,
+    )
     if not quiet:
-        console.evaluation(evaluation, known.spell(recipe.uncertainty), [known.spell(attack, brief=True)])
+        console.show("evaluation", result | {"attacks": [known.spell(attack, brief=True)]})
         console.line(f"run: {run.path}")
         stronger = shlex.join(["robustfw", "evaluate", str(run.path), "--attack", STRONGER])
         console.line(f"a stronger attack on all test examples: {stronger}")

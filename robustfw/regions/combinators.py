@@ -9,8 +9,10 @@ import attrs
 import torch
 from torch import Tensor
 
+from robustfw.errors import UsageError
 from robustfw.regions.base import Bound, Region
-from robustfw.regions.rows import inner_products, norms, per_row, uniform_like, wide
+from robustfw.regions.derived import transformation
+from robustfw.regions.rows import exact, inner_products, norms, per_row, uniform_like, wide, with_unit_maximum
 from robustfw.regions.splitting import nearest_sum
 
 
@@ -21,28 +23,47 @@ class Sum(Region):
 
     `support` is exact: the sum of the members' answers. `project` is about as accurate as ``accuracy`` says, relative
     to the size of the set, and always a sum of members (see `robustfw.regions.splitting`).
+
+    A member whose x̃ is not x + δ gives its `apply` to the sum: all summands are then changes of its parameters.
     """
 
-    members: tuple[Region, ...]
+    regions: tuple[Region, ...] = attrs.field()
     accuracy: float = 1e-7
     rounds: int = 1000
 
+    @regions.validator
+    def _check(self, _: object, regions: tuple[Region, ...]) -> None:
+        transformation(regions, "a sum")
+
     @property
     def like(self) -> Tensor:
-        return self.members[0].like
+        return self.regions[0].like
 
     @property
     def convex(self) -> bool:
-        return all(member.convex for member in self.members)
+        return all(region.convex for region in self.regions)
+
+    @property
+    def additive(self) -> bool:
+        return all(region.additive for region in self.regions)
+
+    def apply(self, x: Tensor, delta: Tensor) -> Tensor:
+        """x̃ of the summand that says what δ means; x + δ where none does."""
+        owner = transformation(self.regions, "a sum")
+        return x + delta if owner is None else owner.apply(x, delta)
 
     def violation(self, delta: Tensor) -> Tensor:
         """The distance to the set, as ⟨g, δ⟩ − max_{s ∈ 𝒰} ⟨g, s⟩ with g = (δ − Pδ)/‖δ − Pδ‖₂.
 
         However far P has come, this is never positive for a member and never above the true distance.
         """
-        rest = delta - self._approached(delta)
-        distance = inner_products(rest, delta - self.support(rest)) / norms(rest).clamp(min=1e-30)
-        return torch.where(distance > 64 * torch.finfo(delta.dtype).eps * (1 + norms(delta)), distance, 0)
+        point = exact(delta)
+        rest = with_unit_maximum(point - self._approached(point))
+        farthest = self.support(rest)
+        length = norms(rest)
+        distance = inner_products(rest, point - farthest) / torch.where(length > 0, length, 1)
+        rounding = 64 * torch.finfo(delta.dtype).eps * (norms(point) + norms(farthest))
+        return torch.where(distance > rounding, distance, 0).to(delta.dtype)
 
     def project(self, point: Tensor) -> Tensor:
         """The nearest sum; members are returned as they are."""
@@ -52,56 +73,98 @@ class Sum(Region):
     def _approached(self, point: Tensor) -> Tensor:
         far = point.to(wide(point.dtype))
         size = norms(self.support(point)).to(far).clamp(min=torch.finfo(far.dtype).tiny)
-        return nearest_sum(self.members, far, size, self.accuracy, self.rounds).to(point.dtype)
+        return nearest_sum(self.regions, far, size, self.accuracy, self.rounds).to(point.dtype)
 
     def support(self, direction: Tensor) -> Tensor:
-        return torch.stack([member.support(direction) for member in self.members]).sum(0)
+        return torch.stack([region.support(direction) for region in self.regions]).sum(0)
+
+    def support_bound(self, direction: Tensor) -> Tensor:
+        """The sum of the members' bounds."""
+        return torch.stack([region.support_bound(direction) for region in self.regions]).sum(0)
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        return torch.stack([member.sample(generator) for member in self.members]).sum(0)
+        return torch.stack([region.sample(generator) for region in self.regions]).sum(0)
 
 
 @final
 @attrs.frozen(eq=False)
 class Union(Region):
-    """𝒰₁ ∪ … ∪ 𝒰ₘ: an adversary who may choose the set. Not convex; every oracle takes the best member."""
+    """𝒰₁ ∪ … ∪ 𝒰ₘ: an adversary who may choose the set. Not convex; every oracle takes the best member.
 
-    members: tuple[Region, ...]
+    All members make the same x̃ of a δ: all of them x + δ, or all of one class of regions with an `apply` of its own.
+    """
+
+    regions: tuple[Region, ...] = attrs.field()
+
+    @regions.validator
+    def _check(self, _: object, regions: tuple[Region, ...]) -> None:
+        if transformation(regions, "a union") is not None and any(region.additive for region in regions):
+            raise UsageError("a union cannot hold both sets whose x̃ is x + δ and sets whose x̃ is not")
 
     @property
     def like(self) -> Tensor:
-        return self.members[0].like
+        return self.regions[0].like
 
     @property
     def convex(self) -> bool:
-        return len(self.members) == 1 and self.members[0].convex
+        return len(self.regions) == 1 and self.regions[0].convex
+
+    @property
+    def additive(self) -> bool:
+        return self.regions[0].additive
+
+    def apply(self, x: Tensor, delta: Tensor) -> Tensor:
+        """x̃ of each row's nearest member, the first where several contain δ."""
+        if self.additive:
+            return x + delta
+        candidates = [region.apply(x, delta) for region in self.regions]
+        return _best(candidates, [-region.violation(delta.detach()) for region in self.regions])
 
     def violation(self, delta: Tensor) -> Tensor:
         """The smallest of the members' violations."""
-        return torch.stack([member.violation(delta) for member in self.members]).amin(0)
+        return torch.stack([region.violation(delta) for region in self.regions]).amin(0)
 
     def project(self, point: Tensor) -> Tensor:
-        candidates = [member.project(point) for member in self.members]
+        candidates = [region.project(point) for region in self.regions]
         return _best(candidates, [-norms(point - candidate) for candidate in candidates])
 
     def support(self, direction: Tensor) -> Tensor:
-        candidates = [member.support(direction) for member in self.members]
-        return _best(candidates, [inner_products(direction, candidate) for candidate in candidates])
+        candidates = [region.support(direction) for region in self.regions]
+        return _farthest(candidates, direction)
 
-    def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
+    def support_bound(self, direction: Tensor) -> Tensor:
+        """The largest of the members' bounds."""
+        return torch.stack([region.support_bound(direction) for region in self.regions]).amax(0)
+
+    def members(self) -> Tensor | None:
+        """The members of all sets, if each of them is finite."""
+        found = [region.members() for region in self.regions]
+        finite = [members for members in found if members is not None]
+        return torch.cat(finite, 1) if len(finite) == len(found) else None
+
+    def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
         """The members' best move."""
-        candidates = [member.ascent(direction, delta, step) for member in self.members]
-        return _best(candidates, [inner_products(direction, candidate) for candidate in candidates])
+        return _farthest([region.ascent(direction, delta, step) for region in self.regions], direction)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Each row from a member drawn at random."""
-        candidates = [member.sample(generator) for member in self.members]
-        scores = uniform_like(self.like.new_empty(len(self.members), len(self)), generator)
+        candidates = [region.sample(generator) for region in self.regions]
+        scores = uniform_like(self.like.new_empty(len(self.regions), len(self)), generator)
         return _best(candidates, list(scores))
 
     def within(self, lower: Bound, upper: Bound) -> Union:
         """The union of the members' own intersections: exact where theirs are."""
-        return Union(tuple(member.within(lower, upper) for member in self.members))
+        return Union(tuple(region.within(lower, upper) for region in self.regions))
+
+    def scaled(self, factor: Tensor | float) -> Union:
+        """The union of the members' own smaller sets."""
+        return Union(tuple(region.scaled(factor) for region in self.regions))
+
+
+def _farthest(candidates: list[Tensor], direction: Tensor) -> Tensor:
+    """For each row the candidate with the largest ⟨direction, candidate⟩, however long the direction is."""
+    towards = with_unit_maximum(direction)
+    return _best(candidates, [inner_products(towards, candidate) for candidate in candidates])
 
 
 def _best(candidates: list[Tensor], scores: list[Tensor]) -> Tensor:
@@ -118,9 +181,17 @@ class Masked(Region):
     A mask is a box without width, so this is exactly as exact as ``region.within``.
     """
 
-    region: Region
+    region: Region = attrs.field()
     mask: Tensor
     """Zero and non-zero entries, of the shape of δ."""
+
+    @region.validator
+    def _check(self, _: object, region: Region) -> None:
+        if not region.additive:
+            raise UsageError(
+                "a mask says which coordinates of x may change, so it needs a set whose x̃ is x + δ: "
+                f"{type(region).__name__} is none"
+            )
 
     @property
     def like(self) -> Tensor:
@@ -143,7 +214,13 @@ class Masked(Region):
     def support(self, direction: Tensor) -> Tensor:
         return self._masked().support(direction)
 
-    def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
+    def support_bound(self, direction: Tensor) -> Tensor:
+        return self._masked().support_bound(direction)
+
+    def members(self) -> Tensor | None:
+        return self._masked().members()
+
+    def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
         return self._masked().ascent(direction, delta, step)
 
     def sample(self, generator: torch.Generator) -> Tensor:
@@ -151,6 +228,9 @@ class Masked(Region):
 
     def within(self, lower: Bound, upper: Bound) -> Region:
         return Masked(self.region.within(lower, upper), self.mask)
+
+    def scaled(self, factor: Tensor | float) -> Masked:
+        return Masked(self.region.scaled(factor), self.mask)
 
 
 @final
@@ -174,6 +254,14 @@ class Transformed(Region):
     def convex(self) -> bool:
         return self.region.convex
 
+    @property
+    def additive(self) -> bool:
+        return self.region.additive
+
+    def apply(self, x: Tensor, delta: Tensor) -> Tensor:
+        """What the region makes of u = Aᵀδ; x + δ where it adds."""
+        return x + delta if self.additive else self.region.apply(x, self.adjoint(delta))
+
     def violation(self, delta: Tensor) -> Tensor:
         return self.region.violation(self.adjoint(delta))
 
@@ -185,3 +273,24 @@ class Transformed(Region):
 
     def sample(self, generator: torch.Generator) -> Tensor:
         return self.forward(self.region.sample(generator))
+
+    def support_bound(self, direction: Tensor) -> Tensor:
+        """The region's own bound at Aᵀg, with room for the rounding of the isometry."""
+        towards = self.adjoint(direction)
+        rounding = 64 * torch.finfo(towards.dtype).eps * exact(towards).flatten(1).abs()
+        farthest = exact(self.region.support(towards)).flatten(1).abs()
+        return self.region.support_bound(towards) + norms(rounding) * norms(farthest)
+
+    def members(self) -> Tensor | None:
+        found = self.region.members()
+        if found is None:
+            return None
+        return torch.stack([self.forward(member) for member in found.unbind(1)], 1)
+
+    def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
+        """The region's own move, in its basis."""
+        return self.forward(self.region.ascent(self.adjoint(direction), self.adjoint(delta), step))
+
+    def scaled(self, factor: Tensor | float) -> Transformed:
+        """A is linear: A(f·u) = f·Au."""
+        return attrs.evolve(self, region=self.region.scaled(factor))

@@ -69,7 +69,8 @@ def nearest_sum(sets: Sequence[Projectable], point: Tensor, size: Tensor, accura
     projections by Moreau's identity; z − p is the answer.
     """
     state = _State(sets, point, size, accuracy)
-    penalty = per_row(PUSH_SUM * size / norms(point).clamp(min=1e-30), point)
+    length = norms(point)
+    penalty = per_row(PUSH_SUM * size / torch.where(length > 0, length, size), point)
     for _ in range(rounds):
         agreed = (state.drive + penalty * (sum(state.parts) + sum(state.duals))) / (1 + penalty * len(sets))
         change, total = torch.zeros_like(state.tolerance), torch.zeros_like(state.drive)

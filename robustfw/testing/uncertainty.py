@@ -2,14 +2,14 @@
 
 Where a law asks for points, there are two kinds of them: small ones with ties, zeros, spikes and borders, whose failure
 can be read, and dense random ones of several sizes. Each law is checked on the bare set, and on the set within a
-data range. ``check_…`` functions on a `Case` are the laws; `LAWS` runs them over the cases of a set.
+data range. ``check_…`` functions on a `Case` are the laws; `LAWS` runs them over the cases of a set. The laws of what
+a region does besides its oracles are in `robustfw.testing.perturbations`.
 """
 
 from __future__ import annotations
 
-import math
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -18,101 +18,25 @@ import torch
 from torch import Tensor
 
 from robustfw.arrays import Array
-from robustfw.regions import Region, inner_products, norms, per_row
-from robustfw.splits import TensorSplit
+from robustfw.regions import inner_products, norms, per_row
+from robustfw.testing.cases import SHAPES, Case, at_the_border, cases, fitted, members_of, sample_points, shapes_of
 from robustfw.testing.laws import Law, LawBroken, require
+from robustfw.testing.perturbations import (
+    check_apply,
+    check_ascent,
+    check_empty,
+    check_members,
+    check_scale_free,
+    check_scaled,
+    check_smaller_sets,
+    check_support_bound,
+)
 from robustfw.uncertainty import UncertaintySet
 
-SHAPES = ((3, 2, 2), (3, 5, 4))
-"""Shapes of one example that sets are tried on."""
+__all__ = ["CHECKS", "LAWS", "SHAPES", "Case", "cases", "fitted", "sample_points"]
+
 LENGTHS = (1.0, 10.0, 1e3, 1e5)
 """t in P(t·g), which comes within R²/2t of the support."""
-
-
-@attrs.frozen(eq=False)
-class Case:
-    """A region and points to try it at, one for each of its rows."""
-
-    name: str
-    region: Region
-    points: Tensor
-    tolerance: float
-    seed: int
-
-    def generator(self) -> torch.Generator:
-        """A generator of this case's own."""
-        return torch.Generator().manual_seed(self.seed)
-
-    def slack(self, *sizes: Tensor) -> Tensor:
-        """The tolerance for numbers of this size, (batch,)."""
-        scale = torch.ones(len(self.points), dtype=self.points.dtype)
-        return self.tolerance * (scale + sum(size.abs() for size in sizes))
-
-    def require(self, holds: Tensor | bool, text: str, value: Tensor | None = None, **shown: Tensor) -> None:
-        """As `laws.require`, with the name of the case in the message."""
-        require(holds, f"{text} ({self.name})", value, **shown)
-
-
-def cases(uncertainty: UncertaintySet, seed: int, dtype: torch.dtype = torch.float64) -> Iterator[Case]:
-    """The set at random and at border points of [0, 1], bare and within that range, small shapes first."""
-    tolerance = 1e-6 if dtype == torch.float64 else 64 * torch.finfo(dtype).eps
-    for shape in SHAPES:
-        generator = torch.Generator().manual_seed(seed)
-        x = torch.rand(64, *shape, generator=generator, dtype=torch.float64)
-        x[:16] = x[:16].round()  # on the border of the data range
-        x = x.to(dtype)
-        bare = fitted(uncertainty, shape, seed).at(x)
-        for name, region in (("bare", bare), ("in [0, 1]", bare.within(0 - x, 1 - x))):
-            points = sample_points(region, generator)
-            yield Case(f"{name}, shape {shape}", region, points, tolerance, seed)
-
-
-def fitted(uncertainty: UncertaintySet, shape: tuple[int, ...], seed: int) -> UncertaintySet:
-    """The set after a look at 64 random examples, which is nothing to a set that does not learn from data."""
-    x = torch.rand(64, *shape, generator=torch.Generator().manual_seed(seed + 1))
-    return uncertainty.fitted(TensorSplit(x, torch.arange(64) % 2))
-
-
-def sample_points(region: Region, generator: torch.Generator) -> Tensor:
-    """A point for each row: zeros, ties, spikes, tiny and huge ones, then dense random ones of the region's size."""
-    like = region.like.to(torch.float64)
-    noise = torch.randn(like.shape, generator=generator, dtype=torch.float64)
-    size = float(norms(region.support(noise.to(region.like.dtype))).double().median().clamp(min=1e-3))
-    dimension = math.prod(like.shape[1:])
-    scales = torch.tensor([0.3, 1.0, 3.0, 30.0], dtype=torch.float64)[torch.arange(len(noise)) % 4]
-    points = noise * per_row(scales * size / math.sqrt(dimension), noise)
-    points[0] = 0
-    points[1] = size
-    points[2] = -size
-    points[3] = 0
-    points[3].view(-1)[0] = 2 * size
-    points[4] = points[4].sign() * size
-    points[5] = 1e-9 * noise[5]
-    points[6] = 1e4 * size * noise[6]
-    points[7:12] = (points[7:12] / size).round() * size  # many ties and zeros
-    points[12:16] *= torch.rand(points[12:16].shape, generator=generator, dtype=torch.float64) < 0.3
-    return points.to(region.like.dtype)
-
-
-def members_of(case: Case) -> list[Tensor]:
-    """Points of the set found in different ways: samples, projections, support points, and halves of them."""
-    found = [
-        case.region.sample(case.generator()),
-        case.region.project(case.points),
-        case.region.support(case.points),
-    ]
-    return [*found, *(0.5 * delta for delta in found)]
-
-
-def at_the_border(case: Case) -> Tensor:
-    """Members stretched along their ray for as long as `violation` allows, by bisection."""
-    start = case.region.sample(case.generator())
-    low, high = torch.zeros(len(start), dtype=start.dtype), torch.full((len(start),), 1e4, dtype=start.dtype)
-    for _ in range(60):
-        middle = (low + high) / 2
-        inside = case.region.violation(start * per_row(middle, start)) <= 0
-        low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
-    return start * per_row(low, start)
 
 
 def check_zero(case: Case) -> None:
@@ -237,33 +161,12 @@ def check_rows_independent(case: Case) -> None:
             case.require(holds, f"{name} of a row depends on the rest of the batch, by {{}}", apart, z=z[rows])
 
 
-def check_scaled(case: Case) -> None:
-    """support of f·𝒰 = f·support, and P of f·𝒰 at f·z = f·Pz, with one factor or one per row."""
-    region, z = case.region, case.points
-    for factor in (0.5, torch.linspace(0.1, 2, len(z), dtype=z.dtype)):
-        by, scaled = per_row(factor, z), region.scaled(factor)
-        gain = inner_products(scaled.support(z) - by * region.support(z), z).abs()
-        case.require(gain <= 10 * case.slack(norms(z)), "support of the scaled set is off by {}", gain, g=z)
-        apart = norms(scaled.project(by * z) - by * region.project(z))
-        case.require(apart <= 10 * case.slack(norms(z)), "project of the scaled set is off by {}", apart, z=z)
-
-
 def check_samples(case: Case) -> None:
     """Samples are members, and the generator alone decides them."""
     first, second = (case.region.sample(case.generator()) for _ in range(2))
     case.require(bool(torch.equal(first, second)), "the same generator gives two different samples")
     outside = case.region.violation(first)
     case.require(outside <= case.slack(norms(first)), "a sample is outside by {}", outside, sample=first)
-
-
-def check_ascent(case: Case) -> None:
-    """⟨g, ascent(g, δ, t)⟩ ≥ 0, finite: a move of ascent does not descend."""
-    start = case.region.sample(case.generator())
-    for step in (0.1, 1.0):
-        move = case.region.ascent(case.points, start, step)
-        gain = inner_products(case.points, move)
-        holds = (gain >= -case.slack(norms(case.points))) & gain.isfinite()
-        case.require(holds, "the move gains {}", gain, g=case.points, move=move)
 
 
 def check_manners(case: Case) -> None:
@@ -318,11 +221,11 @@ def check_plain(uncertainty: UncertaintySet, seed: int) -> None:
     except Exception as error:
         raise LawBroken(f"repr does not evaluate: {uncertainty!r} ({error})") from error
     require(rebuilt == uncertainty, f"repr spells something else: {uncertainty!r}")
-    learnt = fitted(uncertainty, SHAPES[0], seed)
+    shape = shapes_of(uncertainty)[0]
+    learnt = fitted(uncertainty, shape, seed)
     require(learnt == uncertainty and repr(learnt) == repr(uncertainty), "fitting it to data changes its options")
-    x = torch.rand(2, 3, 2, 2).requires_grad_()
-    region = learnt.at(x)
-    require(not region.support(torch.ones_like(x)).requires_grad, "at(x) keeps the graph of x")
+    region = learnt.at(torch.rand(2, *shape).requires_grad_())
+    require(not region.support(torch.ones_like(region.like)).requires_grad, "at(x) keeps the graph of x")
 
 
 def _classes_in(value: Any) -> set[type]:
@@ -345,11 +248,17 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "samples": check_samples,
     "ascent": check_ascent,
     "manners": check_manners,
+    "apply": check_apply,
+    "members": check_members,
+    "support is bounded": check_support_bound,
 }
 """The laws of a region at given points."""
 
 LAWS = (
     *(Law(name, over_cases(check)) for name, check in CHECKS.items()),
     Law("precisions", check_precisions),
+    Law("scale-free", check_scale_free),
+    Law("smaller sets", check_smaller_sets),
+    Law("empty batch", check_empty),
     Law("plain options", check_plain),
 )

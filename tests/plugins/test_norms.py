@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as arrays
 from scipy.optimize import linprog, minimize
 
 import robustfw
+import robustfw_norms
 from robustfw import UsageError
 
 P = {"linf": np.inf, "l2": 2, "l1": 1}
@@ -296,3 +297,19 @@ def test_a_step_on_an_l1_ball_is_the_support_then_sparse_then_along_the_gradient
     assert torch.nn.functional.cosine_similarity(short, g).item() == pytest.approx(1)
     assert float(short.norm()) == pytest.approx(3 * 0.3 * float(region.support(g).norm()))
     assert region.ascent(torch.zeros_like(g), delta, 0.3).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("linf:radius=8/255", robustfw_norms.Linf(radius=8 / 255)),
+        ("linf:radius=[8/255,1]", robustfw_norms.Linf(radius=(8 / 255, 1))),
+        ("l2:radius=128/255", robustfw_norms.L2(radius=128 / 255)),
+        ("l1:radius=1/3", robustfw_norms.L1(radius=1 / 3)),
+        ("l0:limit=1/3", robustfw_norms.L0(limit=1 / 3)),
+    ],
+)
+def test_a_radius_from_the_shell_is_the_same_number_from_python(text, made):
+    read = robustfw.make("uncertainty", text)
+    assert read == made
+    assert hash(read) == hash(made)

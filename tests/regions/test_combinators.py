@@ -13,6 +13,7 @@ import robustfw
 from robustfw import UncertaintySet, UsageError
 from robustfw.regions import Box, Intersection, Masked, Scaled, Sum, Transformed, Union, inner_products, norms
 from robustfw.testing import findings
+from robustfw.testing.perturbations import check_empty, check_scale_free, check_smaller_sets
 from robustfw.testing.uncertainty import CHECKS, cases
 from robustfw.uncertainty import ScaledSet
 
@@ -55,6 +56,17 @@ def test_law(name, law):
     """On the small shape, bare and within the data range; a sum only bare, where its projection is not nested."""
     for case in itertools.islice(cases(Built(COMBINATIONS[name]), 0), 1 if name.startswith("sum") else 2):
         CHECKS[law](case)
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_empty_batches(name):
+    check_empty(Built(COMBINATIONS[name]), 0)
+
+
+@pytest.mark.parametrize("law", [check_scale_free, check_smaller_sets])
+@pytest.mark.parametrize("name", [name for name in COMBINATIONS if not name.startswith(("sum", "intersection"))])
+def test_law_of_a_set(name, law):
+    law(Built(COMBINATIONS[name]), 0)
 
 
 def test_the_generic_projection_on_ball_and_box_is_the_exact_one():

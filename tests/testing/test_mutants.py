@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from robustfw import Attack, UncertaintySet
-from robustfw.regions import Bound, Region, norms, per_row
+from robustfw.regions import Bound, Box, Finite, Intersection, Parametric, Region, norms, per_row
 from robustfw.testing import findings
 from robustfw_norms.balls import L1Ball, L2Ball, LinfBall, NormBall
 
@@ -44,6 +44,12 @@ class Mutant(Region):
 
     def sample(self, generator):
         return self._do("sample", generator)
+
+    def ascent(self, direction, delta, step):
+        return self._do("ascent", direction, delta, step)
+
+    def support_bound(self, direction):
+        return self._do("support_bound", direction)
 
     def within(self, lower: Bound, upper: Bound) -> Region:
         return attrs.evolve(self, ball=self.ball.within(lower, upper), lower=lower, upper=upper)
@@ -163,6 +169,23 @@ def negative_violation(self, delta):
     return norms(delta) - 0.8
 
 
+def one_step_for_all(self, g, delta, step):
+    return self.ball.ascent(g, delta, float(torch.as_tensor(step).max()))
+
+
+def bound_of_half(self, g):
+    return 0.5 * self.ball.support_bound(g)
+
+
+def clamps_lengths(self, g):
+    step = 0.8 * g / rows_l2(g).clamp(min=1e-30)
+    return step if self.lower is None else self.ball.support(g)
+
+
+def reshapes_by_minus_one(self, z):
+    return self.ball.project(z.reshape(len(z), -1).reshape(z.shape))
+
+
 SCALING_L1 = {"project": scaled_onto_l1}
 CLAMPING_L2 = {"project": projected_then_clamped}
 TANGENT = {
@@ -198,6 +221,10 @@ MUTANTS = {
     "samples outside": (LinfBall, {"sample": unbounded_sample}, {"samples"}),
     "argument changed in place": (L2Ball, {"project": changes_its_argument}, {"manners"}),
     "negative violation": (L2Ball, {"violation": negative_violation}, {"manners"}),
+    "one step for all rows": (L2Ball, {"ascent": one_step_for_all}, {"ascent"}),
+    "bound below the support": (L2Ball, {"support_bound": bound_of_half}, {"support is bounded"}),
+    "small directions count as none": (L2Ball, {"support": clamps_lengths}, {"scale-free"}),
+    "a batch of 0 rows has no shape": (L2Ball, {"project": reshapes_by_minus_one}, {"empty batch"}),
 }
 
 
@@ -214,7 +241,7 @@ ONLY = ["ℓ1 projection by scaling", "ℓ2 ∩ box by project, then clamp", "ta
 def test_only_the_variational_inequality_sees_a_projection_that_is_feasible_but_not_nearest(name):
     ball, wrong, _ = MUTANTS[name]
     broken = {finding.law for finding in findings(MutantSet(ball, wrong)) if finding.broken}
-    assert broken <= {"nearest", "non-expansive", "scaled", "plain options"}
+    assert broken <= {"nearest", "non-expansive", "scaled", "smaller sets", "plain options"}
 
 
 @attrs.frozen
@@ -268,3 +295,175 @@ class NoTarget(Attack):
 
 def test_an_attack_that_overlooks_its_target_dies_by_that_law_alone():
     assert {finding.law for finding in findings(NoTarget()) if finding.broken} == {"targets"}
+
+
+class Gain(Parametric):
+    """x·(1 + δ), one gain for each example."""
+
+    def apply(self, x, delta):
+        return x * (1 + per_row(delta[:, 0], x))
+
+
+class UndoneByTheRange(Gain):
+    """Its range is a box on δ, as if x̃ were x + δ."""
+
+    def within(self, lower, upper):
+        return Intersection((self.parameters, Box.around(self.like, -1.0, 1.0)))
+
+
+class NotClamped(Gain):
+    """Its range is none."""
+
+    def within(self, lower, upper):
+        return self
+
+
+class Restless(Gain):
+    """δ = 0 changes x."""
+
+    def apply(self, x, delta):
+        return x * (1.01 + per_row(delta[:, 0], x))
+
+
+class MixesRows(Gain):
+    """x̃ of a row depends on the others."""
+
+    def apply(self, x, delta):
+        return x * (1 + delta.mean())
+
+
+class ForgetsTheType(Gain):
+    """x̃ is in float32, whatever x is."""
+
+    def apply(self, x, delta):
+        return super().apply(x, delta).float()
+
+
+@attrs.frozen
+class GainSet(UncertaintySet):
+    """A gain of up to a half."""
+
+    region: type[Parametric] = attrs.field(repr=False)
+
+    def at(self, x):
+        gains = torch.full_like(x.flatten(1)[:, :1], 0.5)
+        return self.region(Box.around(gains, -gains, gains))
+
+
+def broken_laws(uncertainty):
+    return {finding.law for finding in findings(uncertainty) if finding.broken}
+
+
+def test_a_parametric_set_breaks_no_law():
+    assert broken_laws(GainSet(Gain)) <= {"plain options"}
+
+
+@pytest.mark.parametrize("region", [UndoneByTheRange, NotClamped, Restless, MixesRows, ForgetsTheType])
+def test_a_wrong_apply_dies_by_the_law_that_calls_it(region):
+    assert "apply" in broken_laws(GainSet(region))
+
+
+@attrs.frozen
+class HalfMoves(UncertaintySet):
+    """Two moves, of which a smaller set has halves: not nested, and so no smaller set."""
+
+    def at(self, x):
+        x = x.detach()
+        return Finite.of(torch.stack([torch.ones_like(x), -torch.ones_like(x)], 1))
+
+    def scaled(self, factor):
+        return Halved(factor)
+
+
+@attrs.frozen
+class Halved(UncertaintySet):
+    factor: float
+
+    def at(self, x):
+        x = self.factor * torch.ones_like(x.detach())
+        return Finite.of(torch.stack([x, -x], 1))
+
+
+@attrs.frozen
+class NeverNothing(UncertaintySet):
+    """Its smaller set is the set."""
+
+    def at(self, x):
+        return L2Ball.at(x, 0.8)
+
+    def scaled(self, factor):
+        return self
+
+
+@pytest.mark.parametrize("uncertainty", [HalfMoves(), NeverNothing()])
+def test_smaller_sets_that_are_not_nested_or_never_empty_die(uncertainty):
+    assert "smaller sets" in broken_laws(uncertainty)
+
+
+@attrs.frozen(eq=False)
+class Incomplete(Region):
+    """A finite set that lists too few members, or points that are none."""
+
+    finite: Finite
+    listed: Callable[[Tensor], Tensor]
+
+    @property
+    def like(self):
+        return self.finite.like
+
+    @property
+    def convex(self):
+        return False
+
+    def violation(self, delta):
+        return self.finite.violation(delta)
+
+    def project(self, point):
+        return self.finite.project(point)
+
+    def support(self, direction):
+        return self.finite.support(direction)
+
+    def sample(self, generator):
+        return self.finite.sample(generator)
+
+    def within(self, lower, upper):
+        return attrs.evolve(self, finite=self.finite.within(lower, upper))
+
+    def scaled(self, factor):
+        return attrs.evolve(self, finite=self.finite.scaled(factor))
+
+    def members(self):
+        return self.listed(self.finite.members())
+
+
+@attrs.frozen
+class Listed(UncertaintySet):
+    listed: Callable[[Tensor], Tensor] = attrs.field(repr=False)
+
+    def at(self, x):
+        x = x.detach()
+        return Incomplete(Finite.of(torch.stack([torch.ones_like(x), -torch.ones_like(x)], 1)), self.listed)
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [lambda members: members[:, 1:], lambda members: members[:, :2], lambda members: 1.5 * members],
+    ids=["without 0", "without the last", "what is none"],
+)
+def test_a_wrong_list_of_members_dies(listed):
+    assert "members" in broken_laws(Listed(listed))
+
+
+def test_a_set_names_the_shapes_that_it_takes():
+    """A set of a table of five columns has no place in images, which the laws then leave out."""
+
+    @attrs.frozen
+    class FiveColumns(UncertaintySet):
+        shapes = ((5,),)
+
+        def at(self, x):
+            assert x.shape[1:] == (5,)
+            return L2Ball.at(x, 0.8)
+
+    assert broken_laws(FiveColumns()) <= {"plain options"}

@@ -8,7 +8,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from robustfw.regions import Bound, Box, Region, per_row, toward_zero
+from robustfw.regions import Bound, Box, Region, per_row, step_per_row, toward_zero
 
 NEWTON = 30
 """Newton steps at most; one to ten are the rule."""
@@ -48,10 +48,10 @@ class WeightedBall(Region):
         low, high = (torch.where(by > 0, b * by, 0) for b in (self.box.lower, self.box.upper))
         return attrs.evolve(self, radius=self.radius * by.reshape(-1, 1), box=Box(low, high))
 
-    def ascent(self, direction: Tensor, delta: Tensor, step: float) -> Tensor:
+    def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
         """argmax ⟨direction, s⟩ over ‖w·s‖₂ ≤ step·r with δ + s in the box: nothing is spent where there is no room."""
         room = Box(self.box.lower - delta, self.box.upper - delta)
-        return attrs.evolve(self, radius=step * self.radius, box=room).support(direction)
+        return attrs.evolve(self, radius=step_per_row(step, self.radius) * self.radius, box=room).support(direction)
 
     def violation(self, delta: Tensor) -> Tensor:
         """The larger of ‖w·δ‖₂ − r and the way out of the box."""

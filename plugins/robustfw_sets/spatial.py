@@ -1,0 +1,54 @@
+"""Rotations and translations of images: three parameters for each example."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import attrs
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from robustfw import UsageError
+from robustfw.regions import Box, Parametric, wide
+
+
+@final
+@attrs.frozen(eq=False)
+class RigidMotions(Parametric):
+    """{(α, s, t)}: δ of (batch, 3) is angle, shift right and shift down, each as a share of its largest value."""
+
+    angle: float
+    """Largest angle, in degrees, counter-clockwise."""
+    shift: float
+    """Largest shift, in pixels."""
+    padding: str
+
+    @classmethod
+    def at(cls, x: Tensor, angle: float, shift: float, padding: str) -> RigidMotions:
+        """The same motions for all images of x; a parameter whose largest value is 0 stays 0."""
+        if x.dim() != 4:
+            raise UsageError(f"a rotation needs images (channels, height, width), not x of shape {tuple(x.shape[1:])}")
+        reach = x.new_tensor([float(angle > 0), float(shift > 0), float(shift > 0)]).expand(len(x), 3)
+        return cls(Box.around(reach, -reach, reach), angle, shift, padding)
+
+    def apply(self, x: Tensor, delta: Tensor) -> Tensor:
+        """x turned about its middle, then shifted; bilinear, in float32 at least."""
+        if not len(x):  # affine_grid takes no empty batch
+            return x
+        image = x.to(wide(x.dtype))
+        motion = delta.to(image)
+        height, width = x.shape[2:]
+        angle = math.radians(self.angle) * motion[:, 0]
+        cosine, sine = angle.cos(), angle.sin()
+        # grid_sample asks where each pixel comes from, in units in which an axis runs from −1 to 1
+        right, down = 2 * self.shift * motion[:, 1] / width, 2 * self.shift * motion[:, 2] / height
+        ratio = height / width
+        rows = (
+            torch.stack([cosine, -sine * ratio, -(cosine * right - sine * ratio * down)], 1),
+            torch.stack([sine / ratio, cosine, -(sine / ratio * right + cosine * down)], 1),
+        )
+        grid = affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
+        moved = grid_sample(image, grid, padding_mode=self.padding, align_corners=False)
+        return moved.to(x.dtype)
