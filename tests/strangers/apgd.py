@@ -103,7 +103,7 @@ class _Climb:
     def moved(self, problem: InnerProblem, *, first: bool) -> Tensor:
         """The next point of each row, by a step of its own length and what is left of the last move."""
         region = problem.region
-        ahead = region.project(self.delta + region.ascent(self.gradient, self.delta, per_row(self.length, self.delta)))
+        ahead = region.project(self.delta + region.ascent(self.gradient, self.delta, self.length))
         if first:
             return ahead
         return region.project(self.delta + MOMENTUM * (ahead - self.delta) + (1 - MOMENTUM) * (self.delta - self.last))

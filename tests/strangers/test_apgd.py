@@ -16,7 +16,7 @@ from robustfw.testing.attack import Cube
 
 
 def linear(classes):
-    """A linear net, examples well inside [0, 1], labels that it gives, a radius of ℓ∞, and which half it is enough for."""
+    """A linear net, examples well inside [0, 1], labels that it gives, a radius of ℓ∞, and which half it fools."""
     generator = torch.Generator().manual_seed(3)
     net = nn.Sequential(nn.Flatten(), nn.Linear(20, classes))
     with torch.no_grad():
@@ -93,7 +93,7 @@ class Watched(Region):
         return self.box.like
 
     def ascent(self, direction, delta, step):
-        self.lengths.append(step.flatten())
+        self.lengths.append(step)
         return step.reshape(-1, 1) * self.box.support(direction)
 
     def violation(self, delta):

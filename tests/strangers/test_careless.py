@@ -41,7 +41,7 @@ def test_an_evaluation_that_fails_names_the_plugin(command):
 
 def test_from_python_the_errors_name_the_class(plugin):
     net, split = torch.nn.Linear(3, 2), TensorSplit(0.3 + 0.4 * torch.rand(4, 3), torch.tensor([0, 1, 0, 1]))
-    with pytest.raises(PluginError, match="Far left the uncertainty set: [0-9] of [0-9] perturbations"):
+    with pytest.raises(PluginError, match=r"Far left the uncertainty set: \d of \d perturbations"):
         robustfw.evaluate(net, split, uncertainty="linf", attack=plugin.Far())
 
 

@@ -16,7 +16,7 @@ LINEAR = {"uncertainty": "linf:radius=0.01", "attack": "single-step", "device": 
 
 
 def splits(examples=600):
-    """Two classes. The first number tells them apart in nine of ten examples, the second, faintly, in all (groups 0, 1)."""
+    """Two classes: the first number tells them apart in nine of ten examples (group 0), the second, faintly, in all."""
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(examples) % 2
     group = (torch.arange(examples) // 2 % 10 == 0).long()

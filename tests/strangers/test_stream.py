@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,7 @@ def folder(tmp_path, monkeypatch):
     x, y = (bunch.images[:, None] / 16).astype(np.float32), bunch.target.astype(np.int64)
     (tmp_path / "shards").mkdir()
     borders = [0, 130, 300, 330, 600, 780, 1000]
-    for number, (start, end) in enumerate(zip(borders, borders[1:], strict=False)):
+    for number, (start, end) in enumerate(itertools.pairwise(borders)):
         np.savez(tmp_path / "shards" / f"train-{number}.npz", x=x[start:end], y=y[start:end])
     np.savez(tmp_path / "shards" / "test.npz", x=x[1200:1400], y=y[1200:1400])
     monkeypatch.setenv("ROBUSTFW_DATA", str(tmp_path))
