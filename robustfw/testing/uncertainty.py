@@ -8,6 +8,7 @@ a region does besides its oracles are in `robustfw.testing.perturbations`.
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Callable
 from fractions import Fraction
