@@ -55,7 +55,18 @@ class One(Objective):
         return batch.loss(model(x)).mean()
 
 
+@attrs.frozen
+class Forgetful(Objective):
+    """Counts its batches, where no checkpoint sees it."""
+
+    seen: list = attrs.field(factory=list, init=False, eq=False, repr=False)
+
+    def __call__(self, model, x, y, batch):
+        self.seen.append(len(x))
+        return batch.loss(model(batch())) * (1 + 0.1 * len(self.seen))
+
+
 @hookimpl
 def robustfw_register(add):
-    for part in (Lost, Blind, Far, Flat, Silent, One):
+    for part in (Lost, Blind, Far, Flat, Silent, One, Forgetful):
         add(part.__name__.lower(), part)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 
 import robustfw
-from robustfw import PluginError, TensorSplit
+from robustfw import PluginError, RobustfwWarning, TensorSplit
 from robustfw.testing import findings
 
 SMALL = "--epochs", 1, "--model", "mlp:hidden=[8]", "--validation-examples", 20, "--out", "run"
@@ -45,7 +47,7 @@ def test_from_python_the_errors_name_the_class(plugin):
         robustfw.evaluate(net, split, uncertainty="linf", attack=plugin.Far())
 
 
-@pytest.mark.parametrize("name", ["Lost", "Blind", "Far", "Flat", "Silent", "One"])
+@pytest.mark.parametrize("name", ["Lost", "Blind", "Far", "Flat", "Silent", "One", "Forgetful"])
 def test_the_kit_finds_each(plugin, name):
     assert any(finding.broken for finding in findings(getattr(plugin, name)()))
 
@@ -61,3 +63,14 @@ def test_what_gives_back_the_wrong_thing_is_named(command, part, sentence):
     answer = command("train", part, sentence.split()[0].lower(), *SMALL)
     assert answer.status == 1
     assert sentence in answer.err
+
+
+def test_what_no_checkpoint_holds_is_said_where_a_training_goes_on(plugin, tmp_path):
+    options = {
+        "objective": "forgetful", "model": "mlp:hidden=[8]", "attack": "single-step", "validation_examples": 20,
+        "device": "cpu", "epochs": 2, "out": tmp_path / "run",
+    }  # fmt: skip
+    with contextlib.closing(robustfw.train(**options)) as records:
+        next(records)
+    with pytest.warns(RobustfwWarning, match="objective of the recipe remember what they have seen"):
+        list(robustfw.train(**options, resume=True))
