@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import final
 
 import attrs
@@ -33,6 +33,12 @@ class Attempt:
     """The net's at x̃, in the form of the task."""
     wrong: Tensor
     """Whether the goal is reached at x̃, (batch,), by a forward pass of its own."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[Attempt]) -> Attempt:
+        """Several as one, one after the other."""
+        names = [field.name for field in attrs.fields(cls)]
+        return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
     def __getitem__(self, rows: Tensor) -> Attempt:
         return Attempt(self.delta[rows], self.moved[rows], self.outputs[rows], self.wrong[rows])

@@ -326,10 +326,11 @@ def evaluate(
     Warns:
         RobustfwWarning: the number may mean less than it says: no gradient, tied outputs, outputs that are no numbers.
     """
+    threat = Threat(make("uncertainty", uncertainty), bounds)
     found = evaluation_.evaluate(
         model,
         split,
-        threat=Threat(make("uncertainty", uncertainty), bounds),
+        threat=threat,
         attacks=[make("attack", each) for each in (attack if isinstance(attack, list | tuple) else [attack])],
         classes=classes,
         task=make("task", task),
@@ -337,6 +338,7 @@ def evaluate(
         batch_size=batch_size,
         seed=seed,
     )
+    threat.warn_of_unit(next(split.first(8).in_order(8))[0])
     for doubt in found.doubts:
         warnings.warn(doubt, RobustfwWarning, stacklevel=2)
     return found

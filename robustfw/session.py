@@ -35,6 +35,7 @@ from robustfw.runs import Run
 from robustfw.splits import Splits
 from robustfw.state import State
 from robustfw.stateful import forgetful_parts, stateful_parts
+from robustfw.threat import Threat
 
 MACHINE = ("threads", "device")
 """Options of a training that say where it runs: a run may be gone on with elsewhere."""
@@ -119,6 +120,7 @@ def begin(
     state = State.fresh(lambda: _built_for(recipe.model, splits, goes_on=goes_on), options, device, updates)
     check_net(state.model, splits, device)
     fitted = _fitted(recipe, splits)
+    Threat(fitted.uncertainty, splits.spec.bounds).warn_of_unit(splits.first_examples(8)[0])
     tuned = _tuned_before(out) if resume and out is not None else None
     tuned = tuned or tuning.settled(fitted, splits, state)
     settled = tuning.applied(tuned, fitted, state.model)

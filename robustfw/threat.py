@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, final
 
 import attrs
 import torch
 from torch import Tensor
 
-from robustfw.bounds import Bounds, check_range, ends
-from robustfw.regions import Region
-from robustfw.uncertainty import ScaledSet, UncertaintySet
+from robustfw.bounds import Bounds, check_range, ends, spell_bounds
+from robustfw.errors import RobustfwWarning
+from robustfw.regions import Region, coverage
+from robustfw.uncertainty import UncertaintySet
 
 if TYPE_CHECKING:
     from robustfw.splits import Split
+
+
+EVERYTHING = 0.999
+"""The share of the range that counts as all of it."""
+FEW = 8
+"""Examples that a set is held against the range at."""
 
 
 @final
@@ -30,11 +38,29 @@ class Threat:
 
     def scaled(self, factor: float) -> Threat:
         """The threat with a smaller or larger set (`UncertaintySet.scaled`), for warm-up and sweeps."""
-        return attrs.evolve(self, uncertainty=ScaledSet(self.uncertainty, factor))
+        return attrs.evolve(self, uncertainty=self.uncertainty.scaled(factor))
 
     def within(self, uncertainty: UncertaintySet) -> Threat:
         """Another set in the same range."""
         return attrs.evolve(self, uncertainty=uncertainty)
+
+    def warn_of_unit(self, x: Tensor) -> None:
+        """Warn where half of the set already reaches the whole data range: its radius is in another unit, probably.
+
+        A radius of 8 where 8/255 was meant leaves nothing of the image, and every net at chance.
+        """
+        if self.bounds is None or not len(x):
+            return
+        few = x[:FEW]
+        share = coverage(self.scaled(0.5).uncertainty.at(few), few, *ends(self.bounds, few))
+        if bool(share.median() >= EVERYTHING):
+            lower, upper = ends(self.bounds, few)
+            warnings.warn(
+                f"{self.uncertainty} is more than twice as large as the data's range {spell_bounds(lower, upper)}: "
+                "nothing is left of an example, so its radius may be in another unit (8 for 8/255)",
+                RobustfwWarning,
+                stacklevel=3,
+            )
 
     def region(self, x: Tensor, *, checked: bool = False) -> Region:
         """𝒰(x) within the data range.

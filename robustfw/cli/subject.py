@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from robustfw.uncertainty import UncertaintySet
 
 ATTACK = "pgd:steps=40"
+"""What an audit questions."""
+JUDGE = "restarts:n=5,attack=(pgd:steps=40)"
+"""What accuracy is measured by: a single random start leaves several per cent standing that others fool."""
 SPLITS = ("test", "validation", "train")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -147,7 +150,9 @@ class Subject:
 
         asked = spec or session.named_part(self.recipe, "uncertainty", self.name)
         threat = Threat(self.known.make("uncertainty", asked), self.spec.bounds)
-        return threat.fitted(self.splits.learnable())
+        fitted = threat.fitted(self.splits.learnable())
+        fitted.warn_of_unit(next(self.split.first(8).in_order(8))[0])
+        return fitted
 
     def attack(self, spec: str) -> Attack:
         """An attack by its spec."""

@@ -23,6 +23,7 @@ from robustfw.randomness import generator_for
 from robustfw.splits import Split
 from robustfw.task import Classification, Task
 from robustfw.threat import Threat
+from robustfw.uncertainty import UncertaintySet
 
 BISECTIONS = 6
 """The smallest factor is known to 1/64 of the distance between two points of the sweep."""
@@ -163,12 +164,20 @@ class _Batch:
 
     def attempt(self, rows: Tensor, factors: Tensor, delta: Tensor) -> Attempt:
         """Attack rows, each within its own multiple of 𝒰, going on from δ."""
-        x, y = self.x[rows], self.y[rows]
-        region = self.adversary.threat.clip(self.adversary.threat.uncertainty.at(x).scaled(factors), x)
-        problem = self.adversary.problem(
-            self.model, x, y, goal=self.task.wrong, region=region, start=region.project(delta)
-        )
-        return self.adversary.attempt(problem)
+        threat = self.adversary.threat
+        if type(threat.uncertainty).scaled is UncertaintySet.scaled:
+            x, y = self.x[rows], self.y[rows]
+            region = threat.clip(threat.uncertainty.at(x).scaled(factors), x)
+            start = region.project(delta)
+            problem = self.adversary.problem(self.model, x, y, goal=self.task.wrong, region=region, start=start)
+            return self.adversary.attempt(problem)
+        # A set whose smaller sets are no multiples of it: rows of one factor together
+        parts, order = [], []
+        for factor in factors.unique().tolist():
+            own = (factors == factor).nonzero()[:, 0]
+            parts.append(self.adversary.attempt(self.problem(rows[own], factor, delta[own])))
+            order.append(own)
+        return Attempt.joined(parts)[torch.cat(order).argsort()]
 
     def independent(self, factors: Sequence[float]) -> Fooled:
         """Every factor on its own; only what is wrong from the start is not attacked."""
