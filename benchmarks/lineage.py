@@ -48,6 +48,7 @@ from robustfw.registry import installed
 from robustfw.runs import Run
 from robustfw.seeds import Mean
 from robustfw.session import data_root, rebuild
+from robustfw.threat import Threat
 
 LINF, L2, L1, L0 = "linf:radius=0.1", "l2:radius=1", "l1:radius=4", "l0:radius=10,unit=pixel"
 RANDOM, PENALTY, WORST = "random inputs", "penalty", "worst case"
@@ -166,10 +167,10 @@ def _set(setting: Setting, spec: str) -> Any:
 
 @cache
 def _transfer_set(setting: Setting, victim: int) -> Examples:
-    sets = [_set(setting, spec) for spec in (LINF, L2, L1)]
+    threats = [Threat(_set(setting, spec)) for spec in (LINF, L2, L1)]
     attack = robustfw.make("attack", "single-step")
     net = setting.net(IDEAS[0], victim)
-    return Examples.joined(list(craft(net, _data(setting).test, uncertainties=sets, attack=attack)))
+    return Examples.joined(list(craft(net, _data(setting).test, threats=threats, attack=attack)))
 
 
 def train(setting: Setting, idea: Idea, seed: int) -> None:

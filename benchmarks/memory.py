@@ -28,9 +28,10 @@ import robustfw
 from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, asked, leave, markdown
 from robustfw import losses
-from robustfw.inner import frozen, region_at
+from robustfw.inner import frozen
 from robustfw.problem import InnerProblem, Passes
 from robustfw.session import data_root
+from robustfw.threat import Threat
 
 GROUPS = {
     "short": (
@@ -61,7 +62,7 @@ def visited(
     passes, generator, values, fooled = Passes(), torch.Generator().manual_seed(seed), [], []
     with frozen(model):
         for part, labels in zip(x.split(BATCH), y.split(BATCH), strict=True):
-            region = region_at(part, uncertainty, (0.0, 1.0))
+            region = Threat(uncertainty).region(part)
             problem = InnerProblem(model, losses.cross_entropy, part, labels, region, passes=passes)
             delta = attack.maximize(problem, generator)
             with torch.no_grad():

@@ -39,8 +39,7 @@ import robustfw
 from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, leave, markdown
 from benchmarks.turns import Spread, Way, in_turns, ratios
-from robustfw import Splits, engine, hardware
-from robustfw.inner import worst_case
+from robustfw import Batch, Splits, engine, hardware
 from robustfw.recipe import Recipe
 from robustfw.registry import installed
 from robustfw.session import data_root
@@ -102,10 +101,8 @@ def read(net: Net, parts: dict[str, str], precision: str) -> Recipe:
 def update(recipe: Recipe, splits: Splits, x: Tensor, y: Tensor) -> Way:
     """An update on one batch."""
     state = State.fresh(lambda: recipe.model.fitted(splits.train).build(splits.spec), recipe.train, x.device, 10**6)
-    ask = functools.partial(
-        worst_case, state.model, x, y, uncertainty=recipe.uncertainty, attack=recipe.attack, bounds=splits.spec.bounds
-    )
-    return functools.partial(engine.update, recipe, state, state.model, x, y, ask)
+    parts = {"uncertainty": recipe.uncertainty, "attack": recipe.attack, "bounds": splits.spec.bounds}
+    return functools.partial(engine.update, recipe, state, Batch.of(state.model, x, y, **parts))
 
 
 def trained(net: Net, parts: dict[str, str], precision: str, splits: Splits) -> Way:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import attrs
 import torch
@@ -74,7 +74,7 @@ class Batch:
         loss: LossFunction | None = None,
         seed: int = 0,
         **more: Any,
-    ) -> Batch:
+    ) -> Self:
         """A batch outside a training, for tests and for loops of one's own.
 
         Args:
@@ -148,8 +148,8 @@ class Batch:
             net: another net, such as an average of this one.
         """
         threat = self.threat if uncertainty is None else self.threat.within(uncertainty)
-        own = attack is None and loss is None and uncertainty is None
-        adversary = self.adversary if own else self._adversary(threat, attack, loss)
+        as_it_is = attack is None and loss is None and uncertainty is None
+        adversary = self.adversary if as_it_is else self._adversary(threat, attack, loss)
         return worst_case(
             self.net if net is None else net,
             self.x if x is None else x,
@@ -161,7 +161,7 @@ class Batch:
             passes=self.passes,
             meta=self.meta if x is None else {},
             checked=self.checked and x is None,
-            trusted=self.trusted and own,
+            trusted=self.trusted and attack is None,
         )
 
     def _adversary(self, threat: Threat, attack: Attack | None, loss: LossFunction | None) -> Adversary:
@@ -210,11 +210,28 @@ class Batch:
         self.passes.backward += backward
 
 
+class Wrapper(nn.Module):
+    """A net that runs another one, its ``module``, which has the parameters and knows nothing of it.
+
+    Whoever puts a net of his own around the one that is trained derives from this class, so that `Batch.plain` sees
+    through it as it does through DistributedDataParallel and torch.compile.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the module gives."""
+        outputs: Tensor = self.module(x)
+        return outputs
+
+
 def unwrapped(net: Any) -> Any:
-    """A module without DistributedDataParallel and without compilation."""
+    """A module without what wraps it: DistributedDataParallel, compilation, a `Wrapper`."""
     while True:
         inner = getattr(net, "_orig_mod", None)
-        if inner is None and isinstance(net, nn.parallel.DistributedDataParallel):
+        if inner is None and isinstance(net, Wrapper | nn.parallel.DistributedDataParallel):
             inner = net.module
         if inner is None:
             return net

@@ -23,6 +23,8 @@ class Loss(ABC):
     outputs in the form of the task (`robustfw.task.Task.read`): (batch, classes) and labels (batch,); (batch, targets)
     and targets of that shape; per pixel (batch, classes, height, width) and (batch, height, width).
 
+    An example whose label is −1 has none: its value is 0.
+
     Any function of that form may stand wherever a loss is asked for; it has no name in records then.
     """
 

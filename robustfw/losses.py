@@ -25,6 +25,8 @@ UNLABELLED = -1
 """The label of an example that has none; splits for training may have some."""
 MASKED = -1e4
 """The logit that stands for −∞, by which nets mark classes that an example cannot have."""
+SUM_TO_ONE = 0.01
+"""How far from 1 the sum of probabilities may be: rounding in half precision."""
 
 LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """J: outputs and targets to values (batch,)."""
@@ -120,11 +122,16 @@ def kl(outputs: Tensor, y: Tensor) -> Tensor:
     """KL(t ‖ softmax(z)) = Σ_k t_k (log t_k − log softmax(z)_k), t the probabilities (batch, K) that y gives.
 
     Of labels, whose t are 0 and 1, it is the cross-entropy.
+
+    Raises:
+        DataError: y are no probabilities; off a CPU, where to look is to wait, their shape alone is checked.
     """
     if not y.is_floating_point():
         return cross_entropy(outputs, y)
     logits = in_float32(outputs)
     _check_same_shape(logits, y, "kl")
+    if y.device.type == "cpu" and not bool(((y >= 0).all(1) & ((y.sum(1) - 1).abs() < SUM_TO_ONE)).all()):
+        raise DataError("kl compares probabilities, and the targets are none: each row must be positive and sum to 1")
     log_q, t = logits.log_softmax(1), y.to(logits.dtype)
     return functional.kl_div(log_q, t, reduction="none").flatten(1).sum(1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,12 +18,15 @@ class Model(ABC):
     A subclass is a frozen attrs class whose fields are its options; every field has a default.
     """
 
+    shapes: ClassVar[tuple[tuple[int, ...], ...] | None] = None
+    """Shapes of one example that the laws try, for a model that takes none of the usual ones; None: the kit's own."""
+
     @abstractmethod
     def build(self, spec: DataSpec) -> nn.Module:
-        """A net from x of shape (batch, *spec.shape), in the data's own range, to logits (batch, classes).
+        """A net from x of shape (batch, *spec.shape), in the data's own range, to outputs (batch, spec.outputs).
 
-        Standardisation is a layer of the net. Fresh weights come from torch's global generator, which
-        the caller has seeded.
+        Outputs are what the data's task takes: logits of classes, numbers. Standardisation is a layer of the net. Fresh
+        weights come from torch's global generator, which the caller has seeded.
         """
 
     def build_untrained(self, spec: DataSpec) -> nn.Module:

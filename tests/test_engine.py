@@ -13,12 +13,14 @@ from torch import nn
 from torch.nn import functional
 
 import robustfw
-from robustfw import DataSpec, Objective, Splits, TensorSplit, TrainingError, engine
-from robustfw.engine import Epoch, Step
+from robustfw import DataSpec, Epoch, Objective, Splits, Step, TensorSplit, TrainingError, engine
+from robustfw.randomness import derived_seed, generator_for, global_randomness
 from robustfw.recipe import Recipe, TrainOptions
 from robustfw.registry import Registry
 from robustfw.session import GivenDataset, GivenModel, begin
-from robustfw.state import State, derived_seed, generator_for, global_randomness
+from robustfw.state import State
+from robustfw.testing.objective import given_batch
+from robustfw.threat import Threat
 
 REGISTRY = Registry.installed()
 
@@ -89,7 +91,7 @@ def test_mixed_is_the_mixture():
     torch.manual_seed(0)
     model, x, y = nn.Linear(4, 3), torch.rand(5, 4), torch.arange(5) % 3
     far = x + 0.5
-    mixed = robustfw.make("objective", "mixed:alpha=0.25")(model, x, y, lambda loss=None: far)
+    mixed = robustfw.make("objective", "mixed:alpha=0.25")(model, x, y, given_batch(model, x, y, far))
     expected = [functional.cross_entropy(model(z), y, reduction="none") for z in (x, far)]
     torch.testing.assert_close(mixed, 0.25 * expected[0] + 0.75 * expected[1])
 
@@ -172,7 +174,7 @@ def test_streams_of_randomness_share_nothing():
 
 @attrs.frozen
 class Explodes(Objective):
-    def __call__(self, model, x, y, worst_case):
+    def __call__(self, model, x, y, batch):
         return model(x).sum(1) * torch.inf
 
 
@@ -245,16 +247,17 @@ def test_the_gradient_is_clipped():
 def test_the_set_grows_during_the_warm_up():
     made = recipe("mlp:hidden=[8]", blobs(), uncertainty="l2:radius=1", train={"radius_warmup": 2})
     x, g = torch.zeros(1, 6), torch.ones(1, 6)
-    sizes = [float(engine._grown(made, epochs).at(x).support(g).norm()) for epochs in (0.5, 1, 2, 3)]
+    whole = Threat(made.uncertainty, None)
+    sizes = [float(engine._grown(made, whole, epochs).region(x).support(g).norm()) for epochs in (0.5, 1, 2, 3)]
     assert sizes == pytest.approx([0.25, 0.5, 1, 1])
 
 
 @pytest.mark.parametrize("action", ["warn", "roll-back", "stop", "ignore"])
 def test_catastrophic_overfitting_is_noticed_and_dealt_with(action, monkeypatch):
     """The symptoms are given (tests/test_overfitting.py has them); what follows from them is the engine's."""
-    symptoms = itertools.chain([(0.6, 0.6), (0.7, 0.6), (0.99, 0.1)], itertools.repeat((0.6, 0.6)))
+    symptoms = itertools.chain([(0.6, 0.6), (0.65, 0.55), (0.99, 0.1)], itertools.repeat((0.6, 0.6)))
 
-    def validate(recipe, splits, state, *, attacked):
+    def validate(recipe, splits, state):
         under_attack, robust = next(symptoms)
         found = engine.Symptoms(under_attack, 0.9)
         limit = recipe.train.overfitting_gap

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 
+import attrs
 import pytest
 import torch
 from torch import nn
@@ -12,7 +12,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import robustfw
 from robustfw import engine
-from robustfw.inner import worst_case
 from robustfw.recipe import Recipe
 from robustfw.registry import installed
 from robustfw.state import State
@@ -42,11 +41,13 @@ class Operators(TorchDispatchMode):
         return operator(*args, **(kwargs or {}))
 
 
+def batch_of(recipe, state, x, y, **more):
+    parts = {"uncertainty": recipe.uncertainty, "attack": recipe.attack, "passes": state.passes}
+    return attrs.evolve(robustfw.Batch.of(state.model, x, y, **parts), **more)
+
+
 def step(recipe, state, x, y, **more):
-    ask = functools.partial(
-        worst_case, state.model, x, y, uncertainty=recipe.uncertainty, attack=recipe.attack, passes=state.passes, **more
-    )
-    return engine.update(recipe, state, state.model, x, y, ask)
+    return engine.update(recipe, state, batch_of(recipe, state, x, y, **more))
 
 
 @pytest.mark.parametrize("attack", ["single-step", "single-step:random_start=true,step=1.25", "pgd:steps=2"])
@@ -57,7 +58,7 @@ def test_a_step_waits_for_no_value(attack, spec, objective):
     recipe = Recipe.read({"uncertainty": spec, "attack": attack, "objective": objective, "train": {}}, installed())
     state = State.fresh(paper_net, recipe.train, torch.device("meta"), 10)
     x, y = torch.rand(4, 1, 28, 28, device="meta"), torch.zeros(4, dtype=torch.long, device="meta")
-    loss = step(recipe, state, x, y, checked=True)
+    loss = step(recipe, state, x, y, checked=True, trusted=True)
     assert loss.device.type == "meta"
     with pytest.raises(RuntimeError):
         bool(loss)
@@ -76,20 +77,14 @@ def test_it_would_be_noticed():
     state = State.fresh(paper_net, recipe.train, torch.device("meta"), 10)
     x, y = torch.rand(4, 1, 28, 28, device="meta"), torch.zeros(4, dtype=torch.long, device="meta")
     with pytest.raises(RuntimeError):
-        step(recipe, state, x, y, checked=False)
+        step(recipe, state, x, y, checked=False, trusted=True)
 
 
 @pytest.mark.parametrize("spec", ["linf:radius=0.1", "l2", "l1"])
 def test_the_ascent_asks_for_the_gradient_of_x_alone(spec):
     net, x, y = paper_net(), torch.rand(4, 1, 28, 28), torch.arange(4)
     with Operators() as seen:
-        worst_case(
-            net,
-            x,
-            y,
-            uncertainty=robustfw.make("uncertainty", spec),
-            attack=robustfw.make("attack", "single-step"),
-        )
+        robustfw.worst_case(net, x, y, uncertainty=spec, attack="single-step")
     assert seen.count["aten.convolution.default"] == 2, "one forward pass of two convolutions"
     assert seen.masks == [(True, False, False)], "the second layer's weights are left alone, the first is a product"
     linear = [name for name in seen.count if "addmm" in name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -14,78 +15,104 @@ INTERFACES = "attack dataset model objective uncertainty"
 
 # A module of robustfw, and what it may import at run time; third-party packages stand under their own names.
 TABLE = {
-    "attack": "",
-    "model": "",
-    "objective": "attrs errors losses",
-    "dataset": "",
-    "dataspec": "attrs",
-    "uncertainty": "attrs",
     "errors": "",
     "interface": "",
-    "hookspecs": "pluggy",
-    "arrays": "errors numpy safetensors torch",
-    "entries": "attrs errors interface",
-    "grammar": "errors ratios",
-    "loggers": "errors",
     "names": "",
+    "ratios": "",
+    "files": "",
+    "hookspecs": "pluggy",
+    "attack": "",
+    "model": "",
+    "objective": "attrs errors",
+    "dataset": "",
+    "uncertainty": "attrs",
+    "stateful": "attrs",
+    "losses": "errors torch",
+    "loss": "attrs hookspecs losses",
+    "task": "attrs errors hookspecs loss losses torch",
+    "dataspec": "attrs task",
+    "orthogonal": "torch",
+    "optim": "attrs hookspecs orthogonal torch",
+    "update": "attrs hookspecs",
+    "sampler": "attrs errors hookspecs torch",
+    "averaging": "attrs hookspecs torch",
+    "grammar": "errors ratios",
+    "arrays": "errors numpy safetensors torch",
     "option_types": "arrays ratios",
     "options": "arrays attrs cattrs errors grammar names option_types ratios",
-    "ratios": "",
-    "optim": "attrs hookspecs orthogonal torch",
-    "orthogonal": "torch",
-    "registry": f"arrays attrs entries errors hookspecs interface names optim options pluggy {INTERFACES}",
-    "recipe": f"attrs errors optim options {INTERFACES}",
-    "losses": "torch",
+    "entries": "attrs errors interface",
+    "loggers": "errors",
+    "registry": (
+        "arrays attrs averaging entries errors hookspecs interface loss names optim options pluggy sampler task update "
+        f"{INTERFACES}"
+    ),
+    "recipe": f"attrs averaging errors loss optim options sampler update {INTERFACES}",
     "modes": "torch",
-    "regions": "attrs errors regions torch",
-    "splits": "attrs dataspec errors losses torch",
-    "problem": "attrs errors losses regions torch",
-    "inner": "attack errors losses modes problem regions torch uncertainty",
     "parallel": "torch",
-    "records": "attrs",
     "hardware": "torch",
-    "state": "attrs problem recipe torch",
-    "overfitting": "attack attrs inner losses problem regions torch uncertainty",
-    "collection": "attrs errors evaluation files inner registry safetensors splits torch uncertainty",
+    "randomness": "torch",
+    "seeds": "attrs",
+    "bounds": "errors torch",
+    "regions": "attrs errors regions torch",
+    "splits": "attrs bounds dataspec errors losses task torch",
+    "threat": "attrs bounds regions torch uncertainty",
+    "problem": "attrs errors losses regions torch",
+    "adversary": "attack attrs errors losses problem regions task threat torch",
+    "inner": "adversary errors modes problem torch",
+    "batch": "adversary attack attrs bounds inner losses problem regions task threat torch uncertainty",
+    "overfitting": "adversary attrs inner regions task torch",
+    "evaluation": (
+        "adversary attack attrs bounds errors evaluation inner losses problem randomness regions splits task "
+        "threat torch"
+    ),
+    "records": "attrs",
+    "state": "attrs errors problem randomness recipe stateful torch",
+    "engine": (
+        "adversary attrs batch errors evaluation modes overfitting parallel problem randomness recipe records splits "
+        "state threat torch"
+    ),
+    "tuning": "adversary attrs batch engine parallel randomness recipe splits state threat torch",
+    "runs": "attrs errors files records safetensors state torch",
     "results": (
         "robustfw attrs cattrs errors files hookspecs interface matplotlib numpy options registry results safetensors "
         "seeds testing"
     ),
-    "evaluation": f"attrs errors evaluation inner losses problem regions splits torch {INTERFACES}",
+    "collection": "attrs bounds errors evaluation files registry safetensors splits threat torch",
+    "partial": "attrs evaluation files problem safetensors torch",
     "analysis": "analysis attrs dataspec errors files inner regions safetensors splits torch",
-    "engine": (
-        "attrs errors evaluation inner losses modes objective overfitting parallel problem recipe records "
-        "splits state torch uncertainty"
-    ),
-    "tuning": "attrs engine inner parallel recipe splits state torch",
-    "files": "",
-    "seeds": "attrs",
-    "runs": "attrs errors files records safetensors state torch",
     "session": (
-        "robustfw attrs dataset dataspec engine errors hardware model options parallel recipe records "
-        "registry runs splits state torch tuning"
+        "robustfw adversary attrs dataset dataspec engine errors evaluation hardware inner loggers model modes options "
+        "parallel recipe records registry runs splits state stateful torch tuning"
     ),
-    "api": "evaluation inner losses problem recipe records registry runs session splits torch",
-    "report": (
-        "robustfw attrs errors files jinja2 markupsafe matplotlib numpy options report results safetensors"
+    "api": (
+        "adversary attrs bounds errors evaluation inner losses problem recipe records registry runs session splits "
+        "task threat torch"
     ),
+    "report": ("robustfw attrs errors files jinja2 markupsafe matplotlib numpy options report results safetensors"),
     "reproduction": "attrs errors hardware options reproduction results seeds",
     "__main__": "cli",
     "console": "attrs errors files records results rich",
     "cli": (
-        "robustfw analysis attrs cli click collection console engine errors evaluation files hardware losses options "
-        "names parallel recipe registry report reproduction results runs session testing"
+        "robustfw analysis attrs cli click collection console errors evaluation files hardware names options partial "
+        "recipe registry report reproduction results runs safetensors session testing threat"
     ),
     "testing": (
-        "arrays attrs dataspec errors hypothesis inner interface losses optim problem pytest regions registry "
-        f"safetensors session splits testing torch {INTERFACES}"
+        "adversary arrays attrs averaging batch bounds dataspec engine errors hypothesis inner interface loss losses "
+        "optim problem pytest randomness recipe regions registry safetensors sampler session splits state stateful "
+        f"task testing threat torch update {INTERFACES}"
     ),
     "": (
-        "api attack dataset dataspec errors hookspecs interface model objective options problem records "
-        "regions splits uncertainty"
+        "attack averaging dataset dataspec errors hookspecs interface loss model objective options records sampler "
+        "stateful task uncertainty update"
     ),
 }
 ALLOWED = {module: {"" if word == "robustfw" else word for word in words.split()} for module, words in TABLE.items()}
+
+
+def test_arrows_go_one_way():
+    """No module is allowed what, directly or not, is allowed it; the package itself is its version and lazy names."""
+    own = {module: {other for other in words if other in ALLOWED} - {module, ""} for module, words in ALLOWED.items()}
+    assert len(tuple(graphlib.TopologicalSorter(own).static_order())) == len(ALLOWED)
 
 
 def run_time_imports(path: Path) -> set[str]:

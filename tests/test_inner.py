@@ -11,7 +11,7 @@ from torch import nn
 
 import robustfw
 from robustfw import Attack, DataError, PluginError, losses
-from robustfw.inner import frozen, worst_case
+from robustfw.inner import frozen
 from robustfw.problem import InnerProblem, Passes
 from robustfw.regions import Region
 from robustfw.registry import Registry
@@ -125,7 +125,7 @@ def test_the_net_is_restored_even_when_the_attack_raises(net, batch):
 
     x, y = batch
     with pytest.raises(RuntimeError, match="in the middle"):
-        worst_case(net, x, y, uncertainty=robustfw.make("uncertainty", "linf"), attack=Fails())
+        robustfw.worst_case(net, x, y, uncertainty="linf", attack=Fails())
     assert net.training
     assert all(p.requires_grad for p in net.parameters())
 
@@ -166,7 +166,7 @@ def test_without_bounds_there_is_no_box(net, batch):
         (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), "x is uint8: give floats in the data's range"),
         (torch.full((2, 1, 4, 4), 1.5), r"x ranges over \[1.5, 1.5\], outside its bounds \[0, 1\]"),
         (torch.full((2, 1, 4, 4), -0.4), "standardisation belongs into the model"),
-        (torch.full((2, 1, 4, 4), torch.nan), "outside its bounds"),
+        (torch.full((2, 1, 4, 4), torch.nan), "not finite numbers, in 2 of 2 examples"),
     ],
 )
 def test_data_of_the_wrong_kind_is_refused(net, x, message):
@@ -181,7 +181,7 @@ def test_an_attack_of_the_wrong_shape_is_named(net, batch):
 
     x, y = batch
     with pytest.raises(PluginError, match=r"Flat returned \(12, 16\)"):
-        worst_case(net, x, y, uncertainty=robustfw.make("uncertainty", "linf"), attack=Flat())
+        robustfw.worst_case(net, x, y, uncertainty="linf", attack=Flat())
 
 
 def test_the_generator_alone_decides(net, batch):

@@ -20,6 +20,7 @@ from robustfw.recipe import Recipe
 from robustfw.registry import Registry
 from robustfw.report import write
 from robustfw.runs import Run
+from robustfw.testing.objective import given_batch
 
 REGISTRY = Registry.installed()
 SUM = ["robust", "vat:beta=0.5", "contractive:beta=0.1"]
@@ -31,7 +32,7 @@ class Length(Penalty):
 
     weight: float = 1.0
 
-    def penalty(self, model, x, y, worst_case):
+    def penalty(self, model, x, y, batch):
         return self.weight * sum(p.square().sum() for p in model.parameters()).expand(len(x))
 
 
@@ -47,17 +48,21 @@ def run(*arguments):
 def test_a_penalty_alone_is_added_to_cross_entropy():
     model, x, y = batch()
     expected = losses.cross_entropy(model(x), y) + 2 * sum(p.square().sum() for p in model.parameters())
-    torch.testing.assert_close(Length(2.0)(model, x, y, None), expected)
+    torch.testing.assert_close(Length(2.0)(model, x, y, given_batch(model, x, y)), expected)
 
 
 def test_a_sum_is_the_loss_and_every_penalty_once():
     model, x, y = batch()
     far = x + 0.5
-    found = combined([Length(1.0), REGISTRY.make("objective", "robust"), Length(2.0)])(model, x, y, lambda: far)
+    found = combined([Length(1.0), REGISTRY.make("objective", "robust"), Length(2.0)])(
+        model, x, y, given_batch(model, x, y, far)
+    )
     expected = losses.cross_entropy(model(far), y) + 3 * sum(p.square().sum() for p in model.parameters())
     torch.testing.assert_close(found, expected)
-    without = combined([Length(1.0), Length(2.0)])(model, x, y, None)
-    clean = combined([Length(1.0), REGISTRY.make("objective", "clean"), Length(2.0)])(model, x, y, None)
+    without = combined([Length(1.0), Length(2.0)])(model, x, y, given_batch(model, x, y))
+    clean = combined([Length(1.0), REGISTRY.make("objective", "clean"), Length(2.0)])(
+        model, x, y, given_batch(model, x, y)
+    )
     assert torch.equal(without, clean)
 
 
@@ -190,7 +195,7 @@ def test_commands_take_penalties(kind):
 
 def test_a_stranger_objective_is_no_penalty():
     class Own(Objective):
-        def __call__(self, model, x, y, worst_case):
+        def __call__(self, model, x, y, batch):
             return losses.cross_entropy(model(x), y)
 
     with pytest.raises(UsageError, match="Own and Clean are losses"):

@@ -9,7 +9,10 @@ import torch
 from torch import nn
 
 import robustfw
+from robustfw.adversary import Adversary
 from robustfw.overfitting import Symptoms, diagnose, examine
+from robustfw.task import Classification
+from robustfw.threat import Threat
 
 EPSILON = 0.1
 
@@ -33,10 +36,9 @@ class Plain(nn.Module):
 
 def symptoms(model, attack):
     x, y = torch.full((20, 1), 0.5), torch.zeros(20).long()
-    return examine(
-        model, x, y, uncertainty=robustfw.make("uncertainty", f"linf:radius={EPSILON}"),
-        attack=robustfw.make("attack", attack), bounds=(0, 1), generator=torch.Generator().manual_seed(0),
-    )  # fmt: skip
+    threat, task = Threat(robustfw.make("uncertainty", f"linf:radius={EPSILON}")), Classification()
+    generator = torch.Generator().manual_seed(0)
+    return examine(model, x, y, Adversary(threat, robustfw.make("attack", attack), generator, task), task)
 
 
 def test_a_single_step_does_not_see_the_hole_that_many_steps_find():

@@ -117,7 +117,7 @@ def test_a_part_of_a_large_batch_is_timed_for_the_whole(monkeypatch):
     ticks, seen = itertools.count(), []
     monkeypatch.setattr(tuning, "ENOUGH", 50)
     monkeypatch.setattr(tuning.time, "perf_counter", lambda: float(next(ticks)))
-    monkeypatch.setattr(tuning.engine, "update", lambda recipe, state, net, x, y, ask: seen.append(len(x)))
+    monkeypatch.setattr(tuning.engine, "update", lambda recipe, state, batch: seen.append(len(batch)))
     begun_ = begun({})
     eager, compiled = (Tuning("fp32", None, compiled=how) for how in (False, True))
     assert tuning._timed(begun_.recipe, begun_.splits, begun_.state, [eager]) == [400 / 50]

@@ -20,10 +20,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from robustfw import PluginError, UsageError, hookimpl, hookspecs
+from robustfw import Epoch, PluginError, UsageError, hookimpl, hookspecs
 from robustfw import registry as registries
 from robustfw.cli import cli
-from robustfw.engine import Epoch
 from robustfw.loggers import Loggers
 from robustfw.recipe import Recipe
 from robustfw.registry import Registry

@@ -17,7 +17,19 @@ from typing import TYPE_CHECKING, Any
 from robustfw.errors import UsageError
 from robustfw.interface import Interface
 from robustfw.registry import KINDS
-from robustfw.testing import attack, dataset, model, objective, optim, uncertainty
+from robustfw.testing import (
+    attack,
+    averaging,
+    dataset,
+    loss,
+    model,
+    objective,
+    optim,
+    sampler,
+    task,
+    uncertainty,
+    update,
+)
 from robustfw.testing.laws import Finding, Law, LawBroken, run
 
 if TYPE_CHECKING:
@@ -30,7 +42,12 @@ LAWS: dict[str, tuple[Law, ...]] = {
     "model": model.LAWS,
     "dataset": dataset.LAWS,
     "optimizer": optim.OPTIMIZER_LAWS,
+    "loss": loss.LAWS,
+    "task": task.LAWS,
     "schedule": optim.SCHEDULE_LAWS,
+    "update": update.LAWS,
+    "sampler": sampler.LAWS,
+    "averaging": averaging.LAWS,
 }
 
 __all__ = [

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from robustfw import losses
 from robustfw.attack import Attack
+from robustfw.batch import Batch
 from robustfw.errors import UsageError
-from robustfw.inner import AscentMode, worst_case
+from robustfw.inner import AscentMode
 from robustfw.problem import InnerProblem
 from robustfw.regions import Region, norms
 from robustfw.testing.laws import Law, require
@@ -243,15 +244,7 @@ def check_model_untouched(attack: Attack, seed: int) -> None:
         modes: tuple[AscentMode, ...] = ("eval", "train")
         for mode in modes:
             before = copy.deepcopy(_condition(model))
-            moved = worst_case(
-                model,
-                x,
-                y,
-                uncertainty=Cube(),
-                attack=attack,
-                generator=_generator(seed),
-                mode=mode,
-            )
+            moved = Batch.of(model, x, y, uncertainty=Cube(), attack=attack, seed=seed).worst_case(mode=mode)
             after = _condition(model)
             changed = [name for name, value in before.items() if not _equal(value, after[name])]
             require(not changed, f"the attack changed {', '.join(changed)} ({mode} mode)")

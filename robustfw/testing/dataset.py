@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
-import torch
+import itertools
+from collections.abc import Iterator
 
+import torch
+from torch import Tensor
+
+from robustfw.bounds import check_range
 from robustfw.dataset import Dataset
+from robustfw.errors import DataError
 from robustfw.session import data_root
-from robustfw.splits import Splits, TensorSplit
-from robustfw.testing.laws import Law, require
+from robustfw.splits import Batch, Split, Splits, StreamedSplit, TensorSplit
+from robustfw.testing.laws import Law, LawBroken, require
+
+SPLITS = ("train", "validation", "test")
 
 
 def _loaded(dataset: Dataset) -> Splits:
     return dataset.load(data_root(None))
 
 
+def _indexed(splits: Splits) -> Iterator[tuple[str, Split]]:
+    """The splits that examples can be asked from by index, and that have some, with their names."""
+    for name in SPLITS:
+        split = getattr(splits, name)
+        if isinstance(split, Split) and len(split):
+            yield name, split
+
+
 def check_spec(dataset: Dataset, seed: int) -> None:
-    """Shapes, range and labels of all splits are as the spec declares them."""
+    """Shapes, range and targets of all splits are as the spec declares them."""
     splits = _loaded(dataset)
     splits.check()
-    for name in ("train", "validation", "test"):
+    for name in SPLITS:
         split = getattr(splits, name)
         if not len(split):
             continue
-        x, y = next(split.in_order(8))
+        x, y = split.first_examples(8) if isinstance(split, StreamedSplit) else next(split.in_order(8))
         require(x.is_floating_point() and tuple(x.shape[1:]) == splits.spec.shape, f"{name}: x is {tuple(x.shape)}")
-        low, high = splits.spec.bounds or (-torch.inf, torch.inf)
-        require(bool(((x >= low) & (x <= high)).all()), f"{name}: values outside [{low:g}, {high:g}]")
-        require(y.dtype == torch.int64, f"{name}: labels are {y.dtype}, not int64")
+        try:
+            check_range(x, splits.spec.bounds)
+            splits.spec.task.check(splits.spec.task.targets(y), splits.spec.classes)
+        except DataError as error:
+            raise LawBroken(f"{name}: {error}") from error
 
 
 def check_repeatable(dataset: Dataset, seed: int) -> None:
@@ -35,13 +53,96 @@ def check_repeatable(dataset: Dataset, seed: int) -> None:
 
 
 def check_batches(dataset: Dataset, seed: int) -> None:
-    """Batches by index are the examples at these indices, in any order."""
-    split = _loaded(dataset).train
-    indices = torch.tensor([3, 0, 5])
-    x, y = next(split.batches([indices]))
-    for i, row in enumerate(indices.tolist()):
-        alone_x, alone_y = next(split.batches([torch.tensor([row])]))
-        require(bool(torch.equal(x[i], alone_x[0])) and bool(y[i] == alone_y[0]), f"example {row} is another alone")
+    """Batches by index are the examples at these indices: several at once, in any order, however often."""
+    for name, split in _indexed(_loaded(dataset)):
+        last = len(split) - 1
+        asked = [torch.tensor([min(row, last) for row in rows]) for rows in ([3, 0, 5], [5, 5], [last], [0, 3, 1, 2])]
+        first, second = list(split.batches(asked)), list(split.batches(iter(asked)))
+        require(len(first) == len(asked), f"{name}: {len(first)} batches for {len(asked)} tensors of indices")
+        for rows, (x, y), (again_x, again_y) in zip(asked, first, second, strict=True):
+            require(len(x) == len(y) == len(rows), f"{name}: {len(x)} examples and {len(y)} targets for {len(rows)}")
+            same = torch.equal(x, again_x) and torch.equal(y, again_y)
+            require(same, f"{name}: examples {rows.tolist()} are others when they are asked for again")
+            for i, row in enumerate(rows.tolist()):
+                alone_x, alone_y = next(split.batches([torch.tensor([row])]))
+                same = torch.equal(x[i], alone_x[0]) and torch.equal(y[i], alone_y[0])
+                require(same, f"{name}: example {row} is another alone")
+
+
+def check_parts(dataset: Dataset, seed: int) -> None:
+    """`subset` and `first` keep the order that is asked for, `in_order` goes through all, and metadata goes along."""
+    for name, split in _indexed(_loaded(dataset)):
+        rows = torch.tensor([min(4, len(split) - 1), 0])
+        part = split.subset(rows)
+        require(len(part) == 2, f"{name}: a subset of 2 examples has {len(part)}")
+        _require_same(f"{name}: a subset", _all(part), next(split.batches([rows])))
+        count = min(5, len(split))
+        _require_same(f"{name}: its first examples", _all(split.first(count)), _all(split.subset(torch.arange(count))))
+        require(len(split.first(None)) == len(split), f"{name}: first(None) is not all of it")
+        lengths = [len(x) for x, _ in itertools.islice(split.in_order(3), 4)]
+        expected = [len(some) for some in torch.arange(len(split)).split(3)][:4]
+        require(lengths == expected, f"{name}: in_order(3) gives batches of {lengths}, not {expected}")
+        _check_metadata(name, split, part, rows)
+
+
+def _check_metadata(name: str, split: Split, part: Split, rows: Tensor) -> None:
+    """Metadata has a row for each index, and a subset has its own."""
+    here, there = split.metadata(rows), part.metadata(torch.arange(len(rows)))
+    require(here.keys() == there.keys(), f"{name}: a subset has metadata {sorted(there)}, not {sorted(here)}")
+    for key, values in here.items():
+        require(len(values) == len(rows), f"{name}: metadata {key} has {len(values)} rows for {len(rows)} indices")
+        require(bool(torch.equal(values, there[key])), f"{name}: metadata {key} of a subset is another")
+
+
+def _all(split: Split) -> Batch:
+    parts = list(split.in_order(2))
+    return torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
+
+
+def _require_same(what: str, found: Batch, expected: Batch) -> None:
+    same = torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+    require(same, f"{what}: these are not the examples at the indices")
+
+
+def check_stream(dataset: Dataset, seed: int) -> None:
+    """A stream is its seed's and its epoch's: skipped batches are the first, shares are the whole, `len` is the count.
+
+    Asked of training examples that are a `StreamedSplit`.
+    """
+    splits = _loaded(dataset)
+    stream = splits.train
+    if not isinstance(stream, StreamedSplit):
+        return
+    size = max(2, min(8, len(stream) // 3 // 2 * 2))
+    whole = list(stream.epoch(1, seed, size, 0, (0, 1)))
+    count = sum(len(x) for x, _ in whole)
+    full = len(stream) // size * size
+    require(count >= full, f"an epoch has {count} examples, and the length is {len(stream)}")
+    _require_batches("the same seed and epoch", list(stream.epoch(1, seed, size, 0, (0, 1))), whole)
+    for skip in (1, 2):
+        _require_batches(f"with {skip} batches skipped", list(stream.epoch(1, seed, size, skip, (0, 1))), whole[skip:])
+    shares = [list(stream.epoch(1, seed, size, 0, (rank, 2))) for rank in range(2)]
+    for number, batch in enumerate(whole[: len(stream) // size]):
+        parts = [share[number] for share in shares]
+        lengths = [len(x) for x, _ in parts]
+        require(abs(lengths[0] - lengths[1]) <= 1, f"the shares of batch {number} have {lengths} examples")
+        require(_rows(parts) == _rows([batch]), f"the shares of batch {number} together are not the batch")
+
+
+def _rows(batches: list[Batch]) -> list[bytes]:
+    """The examples with their targets, whatever their order."""
+    return sorted(
+        bytes(a.cpu().numpy().tobytes()) + bytes(b.cpu().numpy().tobytes())
+        for x, y in batches
+        for a, b in zip(x, y, strict=True)
+    )
+
+
+def _require_batches(when: str, found: list[Batch], expected: list[Batch]) -> None:
+    require(len(found) == len(expected), f"{when} there are {len(found)} batches, not {len(expected)}")
+    for number, (one, other) in enumerate(zip(found, expected, strict=True)):
+        same = torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
+        require(same, f"{when} batch {number} is another")
 
 
 def check_apart(dataset: Dataset, seed: int) -> None:
@@ -61,12 +162,15 @@ def check_augmentation(dataset: Dataset, seed: int) -> None:
     splits = _loaded(dataset)
     if splits.augment is None:
         return
-    x, _ = next(splits.train.in_order(8))
+    train = splits.train
+    x, _ = train.first_examples(8) if isinstance(train, StreamedSplit) else next(train.in_order(8))
     for epoch in range(2):
         first, second = (splits.augment(x, torch.Generator().manual_seed(seed), epoch) for _ in range(2))
         require(first.shape == x.shape and first.dtype == x.dtype, f"augmented x is {tuple(first.shape)} {first.dtype}")
-        low, high = splits.spec.bounds or (-torch.inf, torch.inf)
-        require(bool(((first >= low) & (first <= high)).all()), "augmented x leaves the data range")
+        try:
+            check_range(first, splits.spec.bounds)
+        except DataError as error:
+            raise LawBroken(f"augmented {error}") from error
         require(bool(torch.equal(first, second)), "the same generator augments differently")
 
 
@@ -74,6 +178,8 @@ LAWS = (
     Law("spec", check_spec),
     Law("repeatable", check_repeatable),
     Law("batches by index", check_batches),
+    Law("parts of a split", check_parts),
+    Law("stream", check_stream),
     Law("splits apart", check_apart),
     Law("augmentation", check_augmentation),
 )

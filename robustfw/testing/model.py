@@ -1,14 +1,16 @@
-"""The laws of a model, on the first data spec that it accepts."""
+"""The laws of a model, on the first data spec that it accepts; and for every task, on the shape of that."""
 
 from __future__ import annotations
 
+import attrs
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from robustfw.dataspec import DataSpec
-from robustfw.errors import UsageError
+from robustfw.errors import DataError, UsageError
 from robustfw.model import Model
+from robustfw.task import Binary, Multilabel, Regression, Segmentation
 from robustfw.testing.laws import Law, LawBroken, require
 
 SPECS = (
@@ -17,18 +19,33 @@ SPECS = (
     DataSpec((3, 64, 64), 10, mean=(0.49, 0.48, 0.45), std=(0.25, 0.24, 0.26)),
     DataSpec((1, 8, 8), 10),
     DataSpec((2,), 2),
+    DataSpec((7,), 3, bounds=None),
 )
+TASKS = (
+    (Binary(), 2),
+    (Multilabel(), 4),
+    (Regression(), 1),
+    (Regression(), 3),
+    (Segmentation(), 5),
+)
+"""Each with a number of classes, labels or targets."""
+
+
+def _specs(model: Model) -> tuple[DataSpec, ...]:
+    """Those of the shapes that the model declares, or the kit's own."""
+    return SPECS if model.shapes is None else tuple(DataSpec(shape, 10) for shape in model.shapes)
 
 
 def _built(model: Model, seed: int) -> tuple[nn.Module, DataSpec]:
-    for spec in SPECS:
+    for spec in _specs(model):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
                 return model.build(spec), spec
             except UsageError:
                 continue
-    raise LawBroken("it accepts no data spec that the kit tries: " + ", ".join(str(spec.shape) for spec in SPECS))
+    tried = ", ".join(str(spec.shape) for spec in _specs(model))
+    raise LawBroken(f"it accepts no data spec that the kit tries ({tried}): declare its own as `shapes`")
 
 
 def _batch(spec: DataSpec, seed: int, rows: int = 4) -> Tensor:
@@ -40,11 +57,34 @@ def check_logits(model: Model, seed: int) -> None:
     net, spec = _built(model, seed)
     for mode in (True, False):
         logits = net.train(mode)(_batch(spec, seed))
-        require(logits.shape == (4, spec.classes), f"output has shape {tuple(logits.shape)}")
+        require(logits.shape == (4, spec.outputs), f"output has shape {tuple(logits.shape)}")
         require(bool(logits.isfinite().all()), "output is not finite")
         summed = logits.sum(1)
         probable = bool((logits >= 0).all()) and bool(((summed - 1).abs() < 1e-4).all())
         require(not probable, "outputs are probabilities: a model gives logits")
+
+
+def check_tasks(model: Model, seed: int) -> None:
+    """Of the same shape, for every task: outputs that the task reads, as many as it needs; or a `UsageError`."""
+    _, accepted = _built(model, seed)
+    for task, classes in TASKS:
+        spec = attrs.evolve(accepted, classes=classes, task=task)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                net = model.build(spec)
+            except UsageError:
+                continue
+        name = type(task).__name__.lower()
+        with torch.no_grad():
+            given = net.eval()(_batch(spec, seed))
+        try:
+            outputs = task.read(given, 4)
+        except DataError as error:
+            raise LawBroken(f"{name}: {error}") from error
+        width = given.shape[1] if given.dim() > 1 else 1
+        require(width == spec.outputs, f"{name}: {width} outputs where the spec says {spec.outputs}")
+        require(bool(outputs.isfinite().all()), f"{name}: outputs are not finite")
 
 
 def check_rows(model: Model, seed: int) -> None:
@@ -83,6 +123,7 @@ def check_weights(model: Model, seed: int) -> None:
 
 LAWS = (
     Law("logits", check_logits),
+    Law("tasks", check_tasks),
     Law("rows are independent", check_rows),
     Law("input gradient", check_input_gradient),
     Law("weights", check_weights),

@@ -1,14 +1,70 @@
-"""The laws of an objective, on a small net."""
+"""The laws of an objective, on a small net and on batches such as the engine makes."""
 
 from __future__ import annotations
 
+import copy
+import json
+from typing import Any, final
+
+import attrs
 import torch
 from torch import Tensor, nn
 
 from robustfw import losses
-from robustfw.objective import Objective, Penalty, WorstCase
+from robustfw.attack import Attack
+from robustfw.batch import Batch, Wrapper
+from robustfw.objective import Objective, Penalty
+from robustfw.problem import InnerProblem
 from robustfw.splits import Split, TensorSplit
+from robustfw.stateful import stateful_parts
+from robustfw.testing.attack import Cube
 from robustfw.testing.laws import Law, require
+
+RADIUS = 0.05
+"""Of the set that the kit's batches attack in: worst cases differ from x, and losses are still much the same."""
+
+
+@final
+@attrs.frozen
+class Corner(Attack):
+    """The member that goes farthest along the gradient at x: an attack of the kit's own, which draws nothing."""
+
+    def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
+        """One forward and one backward pass."""
+        _, gradient = problem.linearized()
+        return problem.region.support(gradient)
+
+
+def batch_of(net: nn.Module, x: Tensor, y: Tensor, **more: Any) -> Batch:
+    """A batch such as the engine makes, attacked by `Corner` in a small cube within [0, 1].
+
+    Args:
+        net: outputs of x.
+        x: examples (batch, *shape).
+        y: targets.
+        more: other fields of the batch; ``index`` is there as in a training.
+    """
+    given = {"meta": {"index": torch.arange(len(x))}} | more
+    return Batch.of(net, x, y, uncertainty=Cube(RADIUS), attack=Corner(), **given)
+
+
+@attrs.frozen(eq=False)
+class GivenBatch(Batch):
+    """A batch whose worst case is given, for known values of objectives."""
+
+    moved: Tensor | None = None
+    """x̃; None: whoever asks for it is told that there is none."""
+
+    def worst_case(self, **asked: Any) -> Tensor:
+        """What was given."""
+        if self.moved is None:
+            raise AssertionError("it asked for a worst case")
+        return self.moved
+
+
+def given_batch(net: nn.Module, x: Tensor, y: Tensor, moved: Tensor | None = None, **more: Any) -> GivenBatch:
+    """A batch outside a training, whose worst case is ``moved``; ``more``: other fields, or arguments of `Batch.of`."""
+    return GivenBatch.of(net, x, y, uncertainty=Cube(RADIUS), attack=Corner(), moved=moved, **more)
 
 
 def _setting(seed: int, rows: int = 8) -> tuple[nn.Module, Tensor, Tensor]:
@@ -22,14 +78,23 @@ def _losses(objective: Objective, model: nn.Module, x: Tensor, y: Tensor) -> Ten
     """Losses from a fixed state of torch's global generator, which the caller gets back as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return _asked(objective, model, x, y)
+        return _asked(objective, batch_of(model, x, y))
 
 
-def _asked(objective: Objective, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    def worst_case(*, loss: losses.Loss = losses.cross_entropy) -> Tensor:
-        return (x + 0.05).clamp(0, 1).detach()
+def _asked(objective: Objective, batch: Batch) -> Tensor:
+    """The losses of a batch, by an objective that has seen no batch before, if it remembers any."""
+    return _ask(_as_new(objective), batch)
 
-    return objective.fitted(_seen())(model, x, y, worst_case)
+
+def _ask(objective: Objective, batch: Batch) -> Tensor:
+    return objective(batch.net, batch.x, batch.y, batch)  # type: ignore[arg-type]  # a module here
+
+
+def _as_new(objective: Objective) -> Objective:
+    """The objective fitted; a copy, where it has a state that laws before this one may have changed."""
+    if any(True for _ in stateful_parts(objective)):
+        objective = copy.deepcopy(objective)
+    return objective.fitted(_seen())
 
 
 def _seen() -> TensorSplit:
@@ -37,13 +102,27 @@ def _seen() -> TensorSplit:
     return TensorSplit(torch.rand(64, 3, 2, 2, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 3)
 
 
-def _seeded(objective: Objective, model: nn.Module, x: Tensor, y: Tensor, seed: int) -> tuple[Tensor, bool]:
-    """Losses from a state of torch's global generator, detached; and whether they drew from it."""
+@attrs.frozen(eq=False)
+class _Seeded:
+    """Losses from a known state of every generator."""
+
+    values: Tensor
+    """Detached."""
+    draws: bool
+    """Whether something was drawn, from whichever generator."""
+    draws_from_all: bool
+    """Whether something was drawn from torch's global generator, which each of several processes has its own of."""
+
+
+def _seeded(objective: Objective, model: nn.Module, x: Tensor, y: Tensor, seed: int) -> _Seeded:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        before = torch.get_rng_state()
-        values = _asked(objective, model, x, y).detach()
-        return values, not torch.equal(before, torch.get_rng_state())
+        batch = batch_of(model, x, y, noise=torch.Generator().manual_seed(seed))
+        generators = torch.default_generator, batch.noise, batch.generator
+        before = [generator.get_state() for generator in generators]
+        values = _asked(objective, batch).detach()
+        drawn = [not torch.equal(a, b.get_state()) for a, b in zip(before, generators, strict=True)]
+        return _Seeded(values, any(drawn), drawn[0])
 
 
 def _close(values: Tensor, others: Tensor) -> Tensor:
@@ -72,15 +151,6 @@ def check_gradient(objective: Objective, seed: int) -> None:
     require(any(bool((g != 0).any()) for g in found), "the gradient is zero: nothing would be learnt")
 
 
-def check_worst_cases_detached(objective: Objective, seed: int) -> None:
-    """It learns from x̃ as from data: no gradient flows into the ascent (Danskin)."""
-    model, x, y = _setting(seed)
-    x.requires_grad_()
-    values = _losses(objective, model, x.detach(), y)
-    gradient = torch.autograd.grad(values.sum(), x, allow_unused=True)[0]
-    require(gradient is None, "a gradient flows back into x")
-
-
 def check_certain(objective: Objective, seed: int) -> None:
     """Where predictions are so certain that gradients vanish, losses and the gradient in θ are finite."""
     model, x, y = _setting(seed)
@@ -95,44 +165,167 @@ def check_certain(objective: Objective, seed: int) -> None:
         require(all(g is None or bool(g.isfinite().all()) for g in gradients), "the gradient is not finite")
 
 
+def check_passes(objective: Objective, seed: int) -> None:
+    """`attacks` says whether worst cases are asked for: passes are counted where it is true, and none where it is not.
+
+    Worst cases that an objective makes by itself are counted by ``batch.count``.
+    """
+    model, x, y = _setting(seed)
+    batches = [batch_of(model, x, y, progress=progress) for progress in (0.0, 0.5, 1.0)]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for batch in batches:
+            _asked(objective, batch)
+    counted = sum(batch.passes.forward + batch.passes.backward for batch in batches)
+    if objective.attacks:
+        said = "no pass for a worst case is counted: count your own by batch.count, or let `attacks` be False"
+        require(counted > 0, said)
+    else:
+        require(counted == 0, f"worst cases are asked for ({counted} passes), although `attacks` is False")
+
+
 def check_rows(objective: Objective, seed: int) -> None:
     """Loss i depends on row i of x and y only (on a net without batch norm); a permuted batch permutes the losses.
 
-    The second is asked of objectives that draw nothing at random: draws go by position.
+    The second is asked of objectives that draw nothing at random: draws go by position. Neither is asked of one that
+    couples rows, as it says.
     """
+    if objective.couples_rows:
+        return
     model, x, y = _setting(seed)
-    values, random = _seeded(objective, model, x, y, seed)
+    seeded = _seeded(objective, model, x, y, seed)
+    values = seeded.values
     others, labels = x.flip(0).contiguous(), (y + 1) % 3
     for row in range(0, len(x), 3):
         others[row], labels[row] = x[row], y[row]
-    mixed, _ = _seeded(objective, model, others, labels, seed)
+    mixed = _seeded(objective, model, others, labels, seed).values
     kept = torch.arange(0, len(x), 3)
     require(_close(mixed[kept], values[kept]), "the loss of a row depends on other rows", was=values[kept])
     order = torch.arange(len(x)).roll(3)
-    permuted, _ = _seeded(objective, model, x[order], y[order], seed)
+    permuted = _seeded(objective, model, x[order], y[order], seed).values
     require(
-        _close(permuted, values[order]) | random, "the loss of a row depends on its place in the batch", was=permuted
+        _close(permuted, values[order]) | seeded.draws,
+        "the loss of a row depends on its place in the batch",
+        was=permuted,
     )
 
 
-def check_reproducible(objective: Objective, seed: int) -> None:
-    """The same state of torch's global generator gives the same losses, bit for bit: nothing is remembered."""
+def check_halves(objective: Objective, seed: int) -> None:
+    """The mean gradient of two halves of a batch is that of the whole: two processes train as one does.
+
+    Asked of objectives that neither couple rows nor draw from torch's global generator; draws of the batch
+    (``batch.normal_like``) are the same numbers for the same rows.
+    """
     model, x, y = _setting(seed)
-    first, _ = _seeded(objective, model, x, y, seed)
+    if objective.couples_rows or _seeded(objective, model, x, y, seed).draws_from_all:
+        return
+    whole = _gradient(objective, batch_of(model, x, y))
+    parts = [batch_of(model, x[rank::2], y[rank::2], share=(rank, 2)) for rank in range(2)]
+    halves = [_gradient(objective, part) for part in parts]
+    apart = float(((halves[0] + halves[1]) / 2 - whole).abs().max())
+    limit = 1e-4 * (1 + float(whole.abs().max()))
+    require(apart <= limit, f"the gradients of two halves have another mean than the whole's, by {apart:.3g}")
+
+
+def _gradient(objective: Objective, batch: Batch) -> Tensor:
+    """∂ mean loss/∂θ, all of it in one row."""
+    parameters = list(batch.plain.parameters())
+    values = _asked(objective, batch)
+    gradients = torch.autograd.grad(values.mean(), parameters, allow_unused=True)
+    pairs = zip(gradients, parameters, strict=True)
+    return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in pairs])
+
+
+def check_reproducible(objective: Objective, seed: int) -> None:
+    """The same state of all generators gives the same losses, bit for bit: nothing is remembered.
+
+    What an objective remembers by `robustfw.Stateful` is a part of its state ("several batches").
+    """
+    model, x, y = _setting(seed)
+    first = _seeded(objective, model, x, y, seed)
     _seeded(objective, model, x.flip(0), y, seed + 1)
-    second, _ = _seeded(objective, model, x, y, seed)
-    require(bool(torch.equal(first, second)), "the same call gives other losses: a resumed training would differ")
+    second = _seeded(objective, model, x, y, seed)
+    require(
+        bool(torch.equal(first.values, second.values)),
+        "the same call gives other losses: a resumed training would differ (what must be remembered is the state of a "
+        "robustfw.Stateful)",
+    )
+
+
+def check_batches(objective: Objective, seed: int) -> None:
+    """One batch after another, of other sizes; with its state saved and given back, the next losses are the same."""
+    model, x, y = _setting(seed)
+    going_on = _as_new(objective)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for rows in (8, 5):
+            values = _ask(going_on, batch_of(model, x[:rows], y[:rows]))
+            require(values.shape == (rows,), f"after another batch, one of {rows} has {tuple(values.shape)} losses")
+            values.mean().backward()  # type: ignore[no-untyped-call]
+            model.zero_grad()
+    resumed = _as_new(objective)
+    _hand_over(going_on, resumed)
+    found = []
+    for each in (going_on, resumed):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + 1)
+            found.append(_ask(each, batch_of(model, x[2:], y[2:])).detach())
+    require(bool(torch.equal(*found)), "with its state given back it has other losses: a resumed training would differ")
+
+
+def _hand_over(from_one: Objective, to_other: Objective) -> None:
+    """Give the state of each part of an objective to its like in another, by way of a checkpoint."""
+    receivers = dict(stateful_parts(to_other))
+    for way, part in stateful_parts(from_one):
+        state = {name: saved(value) for name, value in part.state_dict().items()}
+        receivers[way].load_state_dict(state)
+
+
+def saved(value: Any) -> Any:
+    """A value as it comes back from a checkpoint: tensors as copies, everything else by JSON."""
+    return value.detach().clone() if isinstance(value, Tensor) else json.loads(json.dumps(value))
 
 
 def check_unlabelled(objective: Objective, seed: int) -> None:
     """An example without a label (y = −1) has no cross-entropy: its loss is less by that; others keep theirs."""
     model, x, y = _setting(seed)
-    whole, _ = _seeded(objective, model, x, y, seed)
+    whole = _seeded(objective, model, x, y, seed).values
     without = torch.arange(len(y)) % 2 == 0
-    values, _ = _seeded(objective, model, x, y.masked_fill(without, losses.UNLABELLED), seed)
+    values = _seeded(objective, model, x, y.masked_fill(without, losses.UNLABELLED), seed).values
     require(bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}")
+    if objective.couples_rows:
+        return
     require(_close(values, whole) | without, "a label that another example lacks changes the loss", was=whole)
     require((values < whole) | ~without, "the loss without a label is as with one", was=whole)
+
+
+class _Gate(Wrapper):
+    """A net around another one, with a factor of 1 that outputs depend on: whether a loss went through it shows."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__(module)
+        self.factor = torch.ones((), requires_grad=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The module's outputs, unchanged."""
+        return self.factor * super().forward(x)
+
+
+def check_wrapped(objective: Objective, seed: int) -> None:
+    """With the net inside another module, as where several processes train, losses are the same and go through it."""
+    model, x, y = _setting(seed)
+    plain = _seeded(objective, model, x, y, seed).values
+    wrapper = _Gate(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        values = _asked(objective, batch_of(wrapper, x, y, noise=torch.Generator().manual_seed(seed)))
+    require(_close(values.detach(), plain), "the losses of a wrapped net are others", was=plain)
+    (through,) = torch.autograd.grad(values.sum(), [wrapper.factor], allow_unused=True)
+    require(
+        through is not None,
+        "no loss goes through the wrapper's forward: gradients of several processes would not be averaged; call the "
+        "model that is given, and take batch.plain for hooks and names only",
+    )
 
 
 def check_left_alone(objective: Objective, seed: int) -> None:
@@ -164,8 +357,8 @@ class _OwnPart(Objective):
     def fitted(self, train: Split) -> _OwnPart:
         return _OwnPart(self._penalty.fitted(train))
 
-    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, worst_case: WorstCase) -> Tensor:
-        return self._penalty.penalty(model, x, y, worst_case)
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
+        return self._penalty.penalty(model, x, y, batch)
 
 
 def _hooks(module: nn.Module) -> int:
@@ -177,9 +370,12 @@ LAWS = (
     Law("form", check_form),
     Law("gradient", check_gradient),
     Law("certain predictions", check_certain),
-    Law("worst cases detached", check_worst_cases_detached),
+    Law("passes are counted", check_passes),
     Law("rows are independent", check_rows),
+    Law("two halves", check_halves),
     Law("reproducible", check_reproducible),
+    Law("several batches", check_batches),
     Law("unlabelled", check_unlabelled),
+    Law("wrapped net", check_wrapped),
     Law("net left alone", check_left_alone),
 )

@@ -11,6 +11,7 @@ from torch import nn
 import robustfw
 from robustfw import Attack, DataError, PluginError, TensorSplit
 from robustfw.evaluation import evaluate, wilson
+from robustfw.threat import Threat
 
 
 class OneNumber(nn.Module):
@@ -28,8 +29,8 @@ def line(*values):
 
 def measured(split, attacks=("single-step",), spec="linf:radius=0.2", model=None, **more):
     made = [a if isinstance(a, Attack) else robustfw.make("attack", a) for a in attacks]
-    sets = robustfw.make("uncertainty", spec)
-    return evaluate(model or OneNumber(), split, uncertainty=sets, attacks=made, classes=2, **more)
+    threat = Threat(robustfw.make("uncertainty", spec))
+    return evaluate(model or OneNumber(), split, threat=threat, attacks=made, **({"classes": 2} | more))
 
 
 def test_by_hand():

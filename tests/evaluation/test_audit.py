@@ -14,6 +14,7 @@ import robustfw
 from robustfw import Attack, DataError, PluginError, TensorSplit, UncertaintySet, losses
 from robustfw.evaluation.audit import ADVICE, CHECKS, Attacks, Transferred, audit
 from robustfw.regions import Box, Region
+from robustfw.threat import Threat
 
 SET = "linf:radius=0.1"
 
@@ -64,7 +65,7 @@ def other():
 
 
 def judged(net, split, **more):
-    return audit(net, split, **({"uncertainty": robustfw.make("uncertainty", SET), "attacks": rivals()} | more))
+    return audit(net, split, **({"threat": Threat(robustfw.make("uncertainty", SET)), "attacks": rivals()} | more))
 
 
 class Around(nn.Module):
@@ -202,7 +203,7 @@ def by_hand(net=None, split=SPLIT, spec="linf:radius=0.2", transfer=(), bounds=(
     """The list with attacks that all do the same, unless others are given."""
     sets = robustfw.make("uncertainty", spec)
     made = Attacks(**(dict.fromkeys(("many", "one", "double", "restarts", "noise"), HALF) | attacks))
-    return audit(net or OneNumber(), split, uncertainty=sets, attacks=made, bounds=bounds, transfer=transfer)
+    return audit(net or OneNumber(), split, threat=Threat(sets, bounds), attacks=made, transfer=transfer)
 
 
 def test_by_hand_all_is_well():
@@ -313,7 +314,7 @@ def test_a_set_that_is_not_additive():
     split = TensorSplit(torch.stack([PIXELS, PIXELS], 1), SPLIT.y)
     attacks = Attacks(**dict.fromkeys(("many", "one", "double", "restarts", "noise"), Along()))
     given = [Transferred(torch.arange(10), split.x - 0.05)]
-    found = audit(OneNumber(), split, uncertainty=Brighter(), attacks=attacks, transfer=given)
+    found = audit(OneNumber(), split, threat=Threat(Brighter()), attacks=attacks, transfer=given)
     assert failed(found) == set()
     assert named(found, "large radius").numbers["factors"] == [1, 2, 4, 8, 16]
     assert named(found, "large radius").numbers["robust"][0] == 10
@@ -348,7 +349,7 @@ def test_gradients_must_be_true_on_four_of_five_examples(wrong, verdict):
 def test_transferred_examples_are_counted_once_whatever_the_nets_and_batches(batch_size):
     sets, moved = robustfw.make("uncertainty", "linf:radius=0.2"), SPLIT.x - 0.2
     given = [Transferred(torch.arange(4), moved[:4]), Transferred(torch.arange(2, 6), moved[2:6])]
-    found = audit(OneNumber(), SPLIT, uncertainty=sets, attacks=Attacks(HALF), transfer=given, batch_size=batch_size)
+    found = audit(OneNumber(), SPLIT, threat=Threat(sets), attacks=Attacks(HALF), transfer=given, batch_size=batch_size)
     assert named(found, "transfer").numbers["fooled_by_transfer_alone"] == 6
 
 

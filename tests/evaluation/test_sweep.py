@@ -11,6 +11,7 @@ from torch import nn
 import robustfw
 from robustfw import TensorSplit, UsageError
 from robustfw.evaluation import Fooled, Sweep, sweep, wilson
+from robustfw.threat import Threat
 
 FACTORS = [0.0, 0.5, 1.0, 1.5, 2.0]
 VALUES = [0.4, 0.52, 0.553, 0.61, 0.66, 0.75, 0.99]
@@ -35,7 +36,7 @@ class Island(nn.Module):
 def swept(model, values, attack="single-step", spec="linf:radius=0.1", factors=FACTORS, **more):
     split = TensorSplit(torch.tensor(values).reshape(-1, 1), torch.zeros(len(values)).long())
     parts = sweep(
-        model, split, uncertainty=robustfw.make("uncertainty", spec), attack=robustfw.make("attack", attack),
+        model, split, threat=Threat(robustfw.make("uncertainty", spec)), attack=robustfw.make("attack", attack),
         factors=factors, batch_size=3, **more,
     )  # fmt: skip
     return Fooled.joined(parts)

@@ -12,9 +12,10 @@ from robustfw import DataError, PluginError, RunError, TensorSplit
 from robustfw.collection import Collection, hash_of_weights
 from robustfw.evaluation import Examples, craft
 from robustfw.evaluation.transfer import Transfer, correct, rounded, verify
+from robustfw.threat import Threat
 
 BOUNDS = (0.0, 1.0)
-SETS = [robustfw.make("uncertainty", spec) for spec in ("linf:radius=0.1", "l2:radius=0.3")]
+THREATS = [Threat(robustfw.make("uncertainty", spec), BOUNDS) for spec in ("linf:radius=0.1", "l2:radius=0.3")]
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def split():
 
 def crafted(net, split, attack="pgd:steps=5", **more):
     made = attack if isinstance(attack, robustfw.Attack) else robustfw.make("attack", attack)
-    return Examples.joined(list(craft(net, split, uncertainties=SETS, attack=made, batch_size=30, **more)))
+    return Examples.joined(list(craft(net, split, threats=THREATS, attack=made, batch_size=30, **more)))
 
 
 def test_only_what_was_right_and_is_fooled(net, split):
@@ -68,7 +69,7 @@ def test_every_example_that_can_be_fooled_is_there(net, split):
 
 
 def test_it_is_verified(net, split):
-    verify(crafted(net, split), split, SETS, BOUNDS)
+    verify(crafted(net, split), split, THREATS)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_it_is_verified(net, split):
 def test_what_is_not_what_it_says_is_refused(net, split, change, words):
     examples = crafted(net, split)
     with pytest.raises(DataError, match=words):
-        verify(attrs.evolve(examples, **change(examples)), split, SETS, BOUNDS)
+        verify(attrs.evolve(examples, **change(examples)), split, THREATS)
 
 
 def test_an_attack_that_leaves_its_set_is_refused(net, split):
@@ -123,7 +124,7 @@ def test_transfer_by_hand(net, split):
 
 def test_nothing_to_transfer(net, split):
     empty = crafted(net, split)[torch.zeros(0).long()]
-    verify(empty, split, SETS, BOUNDS)
+    verify(empty, split, THREATS)
     with pytest.raises(DataError, match="the collection is empty"):
         Transfer.of(net, empty, ["a", "b"], BOUNDS)
 

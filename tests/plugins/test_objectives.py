@@ -14,6 +14,7 @@ from torch.nn import functional
 
 import robustfw
 from robustfw import DataError, UsageError
+from robustfw.testing.objective import given_batch
 from robustfw_objectives import Contractive, Dropout, InputGradient, Noise, OperatorNorm, Trades, Vat
 from robustfw_objectives.divergence import FromPrediction, kl, virtual
 from robustfw_objectives.spectral import operator_norm
@@ -22,8 +23,9 @@ from robustfw_vision.convolution import InputConv2d
 SEEDS = st.integers(0, 10_000)
 
 
-def no_worst_case(*, loss=None):
-    raise AssertionError("it asked for a worst case")
+def asked(model, x, y):
+    """The arguments of an objective that asks for no worst case."""
+    return model, x, y, given_batch(model, x, y)
 
 
 def linear(seed=0, features=6, classes=4, rows=5):
@@ -56,7 +58,7 @@ def test_the_input_gradient_of_a_linear_net_is_its_closed_form(seed):
     """∇ₓJ = Wᵀ(p − e_y)."""
     model, x, y = linear(seed)
     expected = (model(x).softmax(1) - functional.one_hot(y, 4)) @ model.weight
-    found = InputGradient(beta=0.5).penalty(model, x, y, no_worst_case)
+    found = InputGradient(beta=0.5).penalty(*asked(model, x, y))
     torch.testing.assert_close(found, 0.5 * expected.square().sum(1))
 
 
@@ -64,7 +66,7 @@ def test_the_gradient_of_the_input_gradient_is_that_of_its_closed_form():
     model, x, y = linear()
     form = ((model(x).softmax(1) - functional.one_hot(y, 4)) @ model.weight).square().sum()
     expected = torch.autograd.grad(form, list(model.parameters()))
-    found = torch.autograd.grad(InputGradient().penalty(model, x, y, no_worst_case).sum(), list(model.parameters()))
+    found = torch.autograd.grad(InputGradient().penalty(*asked(model, x, y)).sum(), list(model.parameters()))
     torch.testing.assert_close(found, expected)
 
 
@@ -74,14 +76,14 @@ def test_the_input_gradient_is_the_first_order_of_an_l2_ball():
     radius = 1e-4
     worst = robustfw.worst_case(model, x, y, uncertainty=f"l2:radius={radius}", attack="pgd", bounds=None)
     loss, at_worst = (functional.cross_entropy(model(z), y, reduction="none") for z in (x, worst))
-    slope = InputGradient().penalty(model, x, y, no_worst_case).sqrt()
+    slope = InputGradient().penalty(*asked(model, x, y)).sqrt()
     torch.testing.assert_close((at_worst - loss) / radius, slope, rtol=1e-3, atol=0)
 
 
 @given(seed=SEEDS)
 def test_the_contractive_penalty_of_a_linear_net_is_its_squared_frobenius_norm(seed):
     model, x, y = linear(seed)
-    exact = Contractive(beta=2.0, probes=4).penalty(model, x, y, no_worst_case)
+    exact = Contractive(beta=2.0, probes=4).penalty(*asked(model, x, y))
     torch.testing.assert_close(exact, 2 * model.weight.square().sum().expand(5))
 
 
@@ -90,7 +92,7 @@ def test_a_random_probe_is_unbiased():
     model, x, y = linear(rows=1)
     torch.manual_seed(1)
     many = x.expand(20_000, -1)
-    found = Contractive(beta=1.0, probes=2).penalty(model, many, y.expand(20_000), no_worst_case).detach()
+    found = Contractive(beta=1.0, probes=2).penalty(*asked(model, many, y.expand(20_000))).detach()
     error = float(found.std()) / math.sqrt(20_000)
     assert error > 0
     assert abs(float(found.mean() - model.weight.detach().square().sum())) < 5 * error
@@ -104,7 +106,7 @@ def test_the_contractive_penalty_is_the_sum_over_layers():
         rows = [torch.autograd.functional.jacobian(lambda z, f=stage: f(z[None])[0], row) for row in h]
         expected += torch.stack(rows).flatten(1).square().sum(1)
         h = stage(h).detach()
-    found = Contractive(beta=1.0, probes=12).penalty(model, x, torch.zeros(4), no_worst_case)
+    found = Contractive(beta=1.0, probes=12).penalty(*asked(model, x, torch.zeros(4).long()))
     torch.testing.assert_close(found, expected)
 
 
@@ -119,7 +121,7 @@ def test_branches_from_one_place_count_no_identity():
 
     torch.manual_seed(0)
     model, x = Branches(), torch.rand(3, 4)
-    found = Contractive(beta=1.0, probes=3).penalty(model, x, torch.zeros(3), no_worst_case)
+    found = Contractive(beta=1.0, probes=3).penalty(*asked(model, x, torch.zeros(3).long()))
     expected = (model.one.weight + model.other.weight).square().sum() + model.head.weight.square().sum()
     torch.testing.assert_close(found, expected.expand(3))
 
@@ -169,7 +171,7 @@ def test_operator_norms_of_matrices_of_any_rank(seed, rank):
 def test_the_operator_norm_penalty_is_the_sum_over_layers_and_the_same_each_time():
     model, x = small_net()
     penalty = OperatorNorm(beta=0.5, iterations=30)
-    first, second = (penalty.penalty(model, x, torch.zeros(4), no_worst_case) for _ in range(2))
+    first, second = (penalty.penalty(*asked(model, x, torch.zeros(4).long())) for _ in range(2))
     assert torch.equal(first, second)
     sizes = [(model[0], (1, 1, 4, 4)), (model[3], (1, 12)), (model[5], (1, 5))]
     expected = sum(operator_norm(layer, torch.zeros(size, dtype=torch.float64), 50) for layer, size in sizes)
@@ -178,7 +180,7 @@ def test_the_operator_norm_penalty_is_the_sum_over_layers_and_the_same_each_time
 
 def test_the_operator_norm_needs_layers():
     with pytest.raises(UsageError, match="no linear or convolutional layer"):
-        OperatorNorm().penalty(nn.Flatten(), torch.rand(2, 3), torch.zeros(2), no_worst_case)
+        OperatorNorm().penalty(*asked(nn.Flatten(), torch.rand(2, 3), torch.zeros(2).long()))
 
 
 # Divergences
@@ -190,7 +192,7 @@ def test_the_virtual_direction_is_the_dominant_eigenvector_of_the_fisher_informa
     model, x, _ = linear(seed)
     torch.manual_seed(seed)
     values, vectors = torch.linalg.eigh(fisher(model, x).detach())
-    _, moved = virtual(model, x, epsilon=1.0, xi=1e-5, iterations=200)
+    _, moved = virtual(model, x, torch.randn_like(x), epsilon=1.0, xi=1e-5, iterations=200)
     direction = moved - x
     torch.testing.assert_close(direction.norm(dim=1), torch.ones(5, dtype=torch.float64))
     reached = ((vectors.transpose(1, 2) @ direction[:, :, None]).square()[:, :, 0] * values).sum(1)
@@ -200,7 +202,7 @@ def test_the_virtual_direction_is_the_dominant_eigenvector_of_the_fisher_informa
 def test_one_class_against_another_gives_the_difference_of_their_weights():
     """Logistic regression: the Fisher information has rank one, and one iteration is exact."""
     model, x, _ = linear(classes=2)
-    _, moved = virtual(model, x, epsilon=0.3, xi=1e-4, iterations=1)
+    _, moved = virtual(model, x, torch.randn_like(x), epsilon=0.3, xi=1e-4, iterations=1)
     normal = model.weight[1] - model.weight[0]
     cosine = functional.cosine_similarity(moved - x, normal.detach()[None]).abs()
     torch.testing.assert_close(cosine, torch.ones(5, dtype=torch.float64), atol=1e-9, rtol=0)
@@ -208,7 +210,7 @@ def test_one_class_against_another_gives_the_difference_of_their_weights():
 
 def test_vat_is_half_of_epsilon_squared_times_the_largest_eigenvalue_to_second_order():
     model, x, y = linear(classes=2)
-    found = Vat(beta=2.0, epsilon=1e-2, xi=1e-4, iterations=2).penalty(model, x, y, no_worst_case)
+    found = Vat(beta=2.0, epsilon=1e-2, xi=1e-4, iterations=2).penalty(*asked(model, x, y))
     expected = 2 * 0.5 * 1e-4 * torch.linalg.eigvalsh(fisher(model, x).detach())[:, -1]
     torch.testing.assert_close(found.detach(), expected, rtol=1e-2, atol=0)
 
@@ -216,10 +218,8 @@ def test_vat_is_half_of_epsilon_squared_times_the_largest_eigenvalue_to_second_o
 def test_vat_learns_at_the_far_end_only():
     """The prediction at x is a target, held fixed; so is the direction."""
     model, x, y = linear(rows=1)
-    torch.manual_seed(0)
-    found = Vat(epsilon=0.5).penalty(model, x, y, no_worst_case)
-    torch.manual_seed(0)
-    target, moved = virtual(model, x, 0.5, 0.01, 1)
+    found = Vat(epsilon=0.5).penalty(*asked(model, x, y))
+    target, moved = virtual(model, x, given_batch(model, x, y).normal_like(x), 0.5, 0.01, 1)
     p, logits = target.softmax(1).detach(), model(moved.detach())
     expected = (p * (p.log() - logits.log_softmax(1))).sum(1)
     slopes = [torch.autograd.grad(value.sum(), list(model.parameters())) for value in (found, expected)]
@@ -229,17 +229,15 @@ def test_vat_learns_at_the_far_end_only():
 
 def test_vat_uses_no_label():
     model, x, y = linear()
-    torch.manual_seed(0)
-    first = Vat().penalty(model, x, y, no_worst_case)
-    torch.manual_seed(0)
-    assert torch.equal(first, Vat().penalty(model, x, torch.full_like(y, -1), no_worst_case))
+    first = Vat().penalty(*asked(model, x, y))
+    assert torch.equal(first, Vat().penalty(*asked(model, x, torch.full_like(y, -1))))
 
 
 def test_where_the_prediction_is_certain_the_virtual_direction_is_still_a_unit_vector():
     model, x, _ = linear()
     with torch.no_grad():
         model.weight.mul_(1e6)
-    _, moved = virtual(model, x, epsilon=1.0, xi=1e-2, iterations=3)
+    _, moved = virtual(model, x, torch.randn_like(x), epsilon=1.0, xi=1e-2, iterations=3)
     torch.testing.assert_close((moved - x).norm(dim=1), torch.ones(5, dtype=torch.float64))
 
 
@@ -248,7 +246,7 @@ def test_trades_is_its_definition_and_learns_at_both_ends():
     moved = x + 0.2
     p, q = model(x).softmax(1), model(moved).softmax(1)
     expected = functional.cross_entropy(model(x), y, reduction="none") + 3 * (p * (p / q).log()).sum(1)
-    found = Trades(beta=3.0)(model, x, y, lambda *, loss: moved)
+    found = Trades(beta=3.0)(model, x, y, given_batch(model, x, y, moved))
     torch.testing.assert_close(found, expected)
     slopes = [torch.autograd.grad(value.sum(), model.weight)[0] for value in (found, expected)]
     torch.testing.assert_close(*slopes)
@@ -256,8 +254,8 @@ def test_trades_is_its_definition_and_learns_at_both_ends():
 
 def test_trades_without_its_divergence_is_clean():
     model, x, y = linear()
-    clean = robustfw.make("objective", "clean")(model, x, y, no_worst_case)
-    assert torch.equal(Trades(beta=0.0)(model, x, y, lambda *, loss: x + 1), clean)
+    clean = robustfw.make("objective", "clean")(*asked(model, x, y))
+    assert torch.equal(Trades(beta=0.0)(model, x, y, given_batch(model, x, y, x + 1)), clean)
 
 
 @pytest.mark.parametrize("attack", ["single-step", "pgd:random_start=false", "frank-wolfe"])
@@ -272,13 +270,16 @@ def test_the_attack_of_trades_finds_a_divergence_although_its_gradient_at_x_is_z
 
     torch.manual_seed(0)
     best = gain("restarts:n=5,attack=(pgd:steps=30)", FromPrediction(model(x).detach()))
-    assert float(gain(attack, FromPrediction.near(model, x))) > 0.5 * float(best)
+    assert float(gain(attack, FromPrediction.near(model, model, x, torch.randn_like(x)))) > 0.5 * float(best)
 
 
 def test_the_divergence_itself_has_no_gradient_at_x():
     model, x, y = linear()
     x.requires_grad_()
-    for loss, vanishes in ((FromPrediction(model(x).detach()), True), (FromPrediction.near(model, x), False)):
+    for loss, vanishes in (
+        (FromPrediction(model(x).detach()), True),
+        (FromPrediction.near(model, model, x, torch.randn_like(x)), False),
+    ):
         (gradient,) = torch.autograd.grad(loss(model(x), y).sum(), x)
         assert bool((gradient.abs().amax(1) < 1e-12).all()) == vanishes
 
@@ -299,8 +300,8 @@ def test_the_divergence_is_that_of_the_definition_and_never_negative(seed, scale
 
 @pytest.mark.parametrize(("kind", "deviation"), [("gaussian", 0.1), ("uniform", 0.1 / math.sqrt(3))])
 def test_noise_has_the_distribution_it_says(kind, deviation):
-    torch.manual_seed(0)
-    noise = Noise(scale=0.1, kind=kind, bounds=None).noisy(torch.full((200_000,), 0.5)) - 0.5
+    grey = torch.full((200_000, 1), 0.5)
+    noise = Noise(scale=0.1, kind=kind, bounds=None).noisy(grey, given_batch(None, grey, torch.zeros(1).long())) - 0.5
     assert float(noise.std()) == pytest.approx(deviation, rel=0.02)
     assert float(noise.mean()) == pytest.approx(0, abs=1e-3)
     assert kind == "gaussian" or float(noise.abs().max()) <= 0.1
@@ -308,20 +309,21 @@ def test_noise_has_the_distribution_it_says(kind, deviation):
 
 def test_noise_keeps_the_range_and_does_not_move_what_is_outside_it_already():
     x = torch.tensor([[0.0, 0.5, 1.0]]).repeat(500, 1)
-    noisy = Noise(scale=0.5).noisy(x)
+    batch = given_batch(None, x, torch.zeros(500).long())
+    noisy = Noise(scale=0.5).noisy(x, batch)
     assert float(noisy.min()) == 0
     assert float(noisy.max()) == 1
     with pytest.raises(DataError, match="its option bounds"):
-        Noise(bounds=(0.0, 0.9)).noisy(x)
+        Noise(bounds=(0.0, 0.9)).noisy(x, batch)
 
 
 def test_dropout_keeps_the_mean_and_rate_zero_is_clean():
     model, x, y = linear()
-    clean = robustfw.make("objective", "clean")(model, x, y, no_worst_case)
-    assert torch.equal(Dropout(rate=0.0)(model, x, y, no_worst_case), clean)
+    clean = robustfw.make("objective", "clean")(*asked(model, x, y))
+    assert torch.equal(Dropout(rate=0.0)(*asked(model, x, y)), clean)
     seen = []
     torch.manual_seed(0)
-    Dropout(rate=0.25)(lambda z: seen.append(z) or z, torch.ones(1, 100_000), torch.tensor([0]), no_worst_case)
+    Dropout(rate=0.25)(*asked(lambda z: seen.append(z) or z, torch.ones(1, 100_000), torch.tensor([0])))
     assert seen[0].unique().tolist() == pytest.approx([0, 4 / 3])
     assert float(seen[0].mean()) == pytest.approx(1, abs=0.01)
 
@@ -349,9 +351,8 @@ NAMES = ["trades", "noise", "dropout", "vat", "contractive", "operator-norm", "i
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_an_empty_batch_has_no_losses(name, dtype):
     model = nn.Linear(6, 4).to(dtype)
-    found = robustfw.make("objective", name)(
-        model, torch.rand(0, 6, dtype=dtype), torch.zeros(0).long(), lambda **_: torch.rand(0, 6, dtype=dtype)
-    )
+    x, y = torch.rand(0, 6, dtype=dtype), torch.zeros(0).long()
+    found = robustfw.make("objective", name)(model, x, y, given_batch(model, x, y, x))
     assert found.shape == (0,)
     assert found.dtype == dtype
 
@@ -385,8 +386,7 @@ def test_a_smaller_penalty_is_what_training_with_it_gives():
         *_, last = robustfw.train(**options, objective=spec)
         penalty, values = robustfw.make("objective", spec), []
         for net in (clean.model, last.model):
-            torch.manual_seed(0)
-            values.append(penalty.penalty(net, x, y, no_worst_case).mean().item())
+            values.append(penalty.penalty(*asked(net, x, y)).mean().item())
         assert values[1] < 0.8 * values[0], spec
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 import robustfw
 from robustfw import Objective, Penalty, losses
+from robustfw.stateful import Stateful
 from robustfw.testing import findings
 
 COUNTER = itertools.count(1)
@@ -29,10 +30,12 @@ def input_gradient(model, x, y):
 class Wrong(Objective):
     """An objective by a function."""
 
+    attacks = False
+
     def __init__(self, function):
         self.function = function
 
-    def __call__(self, model, x, y, worst_case):
+    def __call__(self, model, x, y, batch):
         return self.function(model, x, y)
 
 
@@ -42,7 +45,7 @@ class WrongPenalty(Penalty):
     def __init__(self, function):
         self.function = function
 
-    def penalty(self, model, x, y, worst_case):
+    def penalty(self, model, x, y, batch):
         return self.function(model, x, y)
 
 
@@ -108,6 +111,22 @@ def leaves_a_hook(model, x, y):
     return sum(p.square().sum() for p in model.parameters()).expand(len(x))
 
 
+def gradient_grows_with_the_batch(model, x, y):
+    """Right losses, whose derivative is not theirs."""
+    values = loss(model, x, y)
+    return values.detach() + len(x) * (values - values.detach())
+
+
+def past_the_wrapper(model, x, y):
+    while hasattr(model, "module"):
+        model = model.module
+    return loss(model, x, y)
+
+
+def by_name_of_a_layer(model, x, y):
+    return loss(model, x, y) + model.get_submodule("3").weight.square().sum()
+
+
 def leaves_frozen(model, x, y):
     values = loss(model, x, y)
     model.requires_grad_(False)
@@ -143,6 +162,9 @@ MUTANTS = {
     "leaves a hook": (WrongPenalty, leaves_a_hook, {"net left alone"}),
     "leaves parameters frozen": (Wrong, leaves_frozen, {"net left alone"}),
     "normalises weights": (Wrong, normalises_weights, {"net left alone"}),
+    "a gradient that grows with the batch": (Wrong, gradient_grows_with_the_batch, {"two halves"}),
+    "goes past the wrapper": (Wrong, past_the_wrapper, {"wrapped net"}),
+    "looks for a layer in the wrapper": (WrongPenalty, by_name_of_a_layer, {"wrapped net"}),
     "fills in .grad": (Wrong, steps_by_itself, {"gradient"}),
 }
 
@@ -154,7 +176,14 @@ def test_mutant_dies_by_the_law_named(frame, function, killers):
 
 
 @pytest.mark.parametrize(
-    "name", ["stays in evaluation mode", "writes batch norm's statistics", "no label is the first"]
+    "name",
+    [
+        "stays in evaluation mode",
+        "writes batch norm's statistics",
+        "no label is the first",
+        "a gradient that grows with the batch",
+        "goes past the wrapper",
+    ],
 )
 def test_only_that_law_sees_it(name):
     frame, function, killers = MUTANTS[name]
@@ -190,3 +219,99 @@ def test_vat_without_evaluation_mode_dies(monkeypatch):
     """It would write batch norm's statistics, and difference two dropout masks."""
     monkeypatch.setattr("robustfw_objectives.passes.evaluating", lambda model, x: contextlib.nullcontext())
     assert {f.law for f in findings(robustfw.make("objective", "vat")) if f.broken} == {"net left alone"}
+
+
+class Groups(Objective, Stateful):
+    """Weights of two groups, by how bad each was in the batches before; what is saved of them can be cut short."""
+
+    couples_rows = True
+    attacks = False
+
+    def __init__(self, kept=("weights",)):
+        self.weights, self.kept = torch.ones(2), kept
+
+    def __call__(self, model, x, y, batch):
+        values, group = batch.loss(model(x)), batch.meta["index"] % 2
+        means = [values.detach()[group == each].mean() for each in (0, 1)]
+        self.weights = self.weights * torch.stack(means).clamp(max=10).exp()
+        return values * self.weights[group]
+
+    def state_dict(self):
+        return dict.fromkeys(self.kept, self.weights)
+
+    def load_state_dict(self, state):
+        self.weights = state.get("weights", self.weights)
+
+
+class FirstSize(Wrong):
+    """Keeps a buffer of the first batch's size."""
+
+    def __init__(self):
+        self.buffer = None
+
+    def __call__(self, model, x, y, batch):
+        self.buffer = torch.zeros(len(x)) if self.buffer is None else self.buffer
+        return loss(model, x, y) + self.buffer
+
+
+class Attacks(Objective):
+    """The loss at worst cases, of its own making or not, counted or not."""
+
+    def __init__(self, *, own, counts, says):
+        self.own, self.counts, self.says = own, counts, says
+
+    @property
+    def attacks(self):
+        return self.says
+
+    def __call__(self, model, x, y, batch):
+        if not self.own:
+            return batch.loss(model(batch()))
+        direction = input_gradient(model, x, y).detach().sign().reshape(x.shape)
+        if self.counts:
+            batch.count(forward=len(x), backward=len(x))
+        return batch.loss(model((x + 0.05 * direction).clamp(0, 1)))
+
+
+def broken(objective):
+    return {finding.law for finding in findings(objective) if finding.broken}
+
+
+def test_what_remembers_and_says_so_breaks_no_law():
+    assert not broken(Groups())
+
+
+def test_a_state_that_is_not_saved_whole_dies():
+    assert broken(Groups(kept=())) == {"several batches"}
+
+
+def test_a_state_that_json_cannot_hold_dies():
+    class Unsaveable(Groups):
+        def state_dict(self):
+            return {"weights": self.weights, "seen": {1, 2}}
+
+    assert broken(Unsaveable()) == {"several batches"}
+
+
+def test_what_couples_rows_without_saying_so_dies():
+    class Undeclared(Groups):
+        couples_rows = False
+
+    assert "rows are independent" in broken(Undeclared())
+
+
+def test_a_buffer_of_the_first_batch_dies():
+    assert {"form", "several batches"} & broken(FirstSize())
+
+
+@pytest.mark.parametrize(
+    ("own", "counts", "says", "dies"),
+    [
+        (False, False, True, False),
+        (True, True, True, False),
+        (True, False, True, True),
+        (False, False, False, True),
+    ],
+)
+def test_whether_it_attacks_is_what_it_says_and_counts(own, counts, says, dies):
+    assert broken(Attacks(own=own, counts=counts, says=says)) == ({"passes are counted"} if dies else set())

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 
-from robustfw.inner import within_range
 from robustfw.regions import inner_products, norms, per_row
+from robustfw.threat import Threat
 from robustfw_manifold import Tangent
 from robustfw_manifold.linear import leading, orthonormal
 from robustfw_manifold.region import TangentBall
@@ -184,7 +184,7 @@ def test_where_the_plane_only_touches_the_box_nothing_moves():
 def test_real_images_within_their_range(digits):
     """Black and white images: solved to the end, though hardly a tangent stays in [0, 1]."""
     x, _ = next(digits.test.first(60).in_order(60))
-    region = within_range(Tangent(radius=1.0).at(x), x, (0.0, 1.0))
+    region = Threat(Tangent(radius=1.0)).region(x)
     g = torch.randn(x.shape, generator=generator())
     found = region.support(g)
     assert (region.gap(g, found) <= 1e-4 * norms(g)).all()

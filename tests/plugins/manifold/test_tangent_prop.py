@@ -8,7 +8,13 @@ from torch import nn
 
 from robustfw import losses
 from robustfw.regions import inner_products, norms
+from robustfw.testing.objective import given_batch
 from robustfw_manifold import Basis, Tangent, TangentProp
+
+
+def asked(model, x, y):
+    """The arguments of an objective that asks for no worst case."""
+    return model, x, y, given_batch(model, x, y)
 
 
 def test_the_penalty_of_a_linear_net_is_by_hand():
@@ -23,8 +29,10 @@ def test_the_penalty_of_a_linear_net_is_by_hand():
     x, y = torch.rand(4, 3), torch.tensor([0, 1, 0, 1])
     for output, expected in (("logits", [3.0] * 4), ("label", [2.5, 0.5, 2.5, 0.5])):
         objective = TangentProp(beta=0.5, basis=Plane(), output=output)
-        torch.testing.assert_close(objective.penalty(net, x, y, None), torch.tensor(expected))
-        torch.testing.assert_close(objective(net, x, y, None), losses.cross_entropy(net(x), y) + torch.tensor(expected))
+        torch.testing.assert_close(objective.penalty(*asked(net, x, y)), torch.tensor(expected))
+        torch.testing.assert_close(
+            objective(*asked(net, x, y)), losses.cross_entropy(net(x), y) + torch.tensor(expected)
+        )
 
 
 @pytest.mark.parametrize("output", ["logits", "label", "loss"])
@@ -32,7 +40,7 @@ def test_the_penalty_and_its_gradient_are_those_of_double_backpropagation(net, b
     x, y = batch
     objective = TangentProp(beta=0.3, output=output)
     net.eval()
-    found = objective.penalty(net, x, y, None)
+    found = objective.penalty(*asked(net, x, y))
     leaf = x.clone().requires_grad_()
     logits = net(leaf)
     chosen = {
@@ -55,7 +63,7 @@ def test_the_penalty_and_its_gradient_are_those_of_double_backpropagation(net, b
 def test_the_penalty_writes_no_statistics_and_puts_the_flags_back(net, batch):
     before = {name: buffer.clone() for name, buffer in net.named_buffers()}
     net[3].eval()
-    TangentProp().penalty(net, *batch, None)
+    TangentProp().penalty(*asked(net, *batch))
     assert all(torch.equal(buffer, before[name]) for name, buffer in net.named_buffers())
     assert net.training
     assert net[1].training
@@ -63,18 +71,17 @@ def test_the_penalty_writes_no_statistics_and_puts_the_flags_back(net, batch):
 
 
 def test_half_precision_of_the_training_leaves_the_penalty_in_full(net, batch):
-    full = TangentProp().penalty(net, *batch, None)
+    full = TangentProp().penalty(*asked(net, *batch))
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(TangentProp().penalty(net, *batch, None), full)
+        torch.testing.assert_close(TangentProp().penalty(*asked(net, *batch)), full)
 
 
 def test_an_empty_batch_and_a_net_that_ignores_its_input():
     objective = TangentProp()
-    empty = objective.penalty(nn.Flatten(), torch.rand(0, 1, 4, 4), torch.zeros(0, dtype=torch.int64), None)
+    empty = objective.penalty(*asked(nn.Flatten(), torch.rand(0, 1, 4, 4), torch.zeros(0, dtype=torch.int64)))
     assert empty.shape == (0,)
-    blind = objective.penalty(
-        lambda_net(lambda x: torch.ones(len(x), 3)), torch.rand(2, 1, 4, 4), torch.tensor([0, 1]), None
-    )
+    constant = lambda_net(lambda x: torch.ones(len(x), 3))
+    blind = objective.penalty(*asked(constant, torch.rand(2, 1, 4, 4), torch.tensor([0, 1])))
     assert blind.tolist() == [0, 0]
 
 
@@ -98,7 +105,7 @@ def test_on_a_linear_net_the_set_and_the_penalty_measure_one_and_the_same_deriva
     region = Tangent(radius=radius).at(x)
     steepest = inner_products(gradient, region.support(gradient))
     projected = norms(region.tangential(gradient))
-    penalty = TangentProp(beta=1.0, output="loss").penalty(net, x, y, None)
+    penalty = TangentProp(beta=1.0, output="loss").penalty(*asked(net, x, y))
     assert (projected > 1e-3).all()
     torch.testing.assert_close(steepest, radius * projected, atol=1e-10, rtol=0)
     torch.testing.assert_close(penalty.detach(), projected.square(), atol=1e-10, rtol=0)
