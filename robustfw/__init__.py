@@ -19,6 +19,7 @@ from robustfw.interface import Interface
 from robustfw.loss import Loss
 from robustfw.model import Model
 from robustfw.objective import Objective, Penalty
+from robustfw.optim import Optimizer, Schedule
 from robustfw.options import Ratio, knowing, learnt
 from robustfw.records import Epoch, Record, Step
 from robustfw.sampler import Sampler
@@ -70,6 +71,7 @@ __all__ = [
     "Loss",
     "Model",
     "Objective",
+    "Optimizer",
     "Penalty",
     "PluginError",
     "Ratio",
@@ -79,6 +81,7 @@ __all__ = [
     "RobustfwWarning",
     "RunError",
     "Sampler",
+    "Schedule",
     "Split",
     "Splits",
     "Stateful",

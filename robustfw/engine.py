@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from robustfw import parallel
 from robustfw.adversary import Adversary
 from robustfw.batch import Batch, without_synchronisation
-from robustfw.errors import DataError, TrainingError
+from robustfw.errors import DataError, PluginError, TrainingError
 from robustfw.evaluation import evaluate
 from robustfw.modes import half_precision
 from robustfw.overfitting import Diagnosis, Symptoms, diagnose, examine
@@ -51,6 +51,7 @@ def train(recipe: Recipe, splits: Splits, state: State) -> Generator[Record, Non
     Raises:
         TrainingError: the loss is not finite, or the overfitting detector was told to stop.
         DataError: the training split gives fewer examples than it has.
+        PluginError: the objective or the update gives no losses of the form that is needed.
     """
     net = parallel.wrapped(forward_of(recipe, state))
     with _inputs_copied(state.model, splits, state.total_loss.device):
@@ -184,7 +185,13 @@ class _Turn:
     def loss(self, batch: Batch | None = None) -> Tensor:
         batch = self.batch if batch is None else batch
         with half_precision(batch.x.device, enabled=self.recipe.train.precision == "bf16"):
-            values = self.recipe.objective(batch.net, batch.x, batch.y, batch)  # type: ignore[arg-type]  # a module here
+            objective = self.recipe.objective
+            values = objective(batch.net, batch.x, batch.y, batch)  # type: ignore[arg-type]  # a module here
+            if values.shape != (len(batch),):
+                raise PluginError(
+                    f"{type(objective).__name__} gave losses of shape {tuple(values.shape)} for {len(batch)} examples: "
+                    "an objective gives one for each, and the engine takes their mean"
+                )
             return values.mean()
 
     def backward(self, loss: Tensor) -> None:
@@ -228,12 +235,21 @@ def update(recipe: Recipe, state: State, batch: Batch) -> Tensor:
     Danskin's theorem: the gradient of a maximum is the gradient at the maximizer, held fixed.
     """
     batch.net.train()  # type: ignore[attr-defined]  # a module here
-    loss = recipe.train.update(_Turn(recipe, state, batch))
+    loss: object = recipe.train.update(_Turn(recipe, state, batch))
+    if not isinstance(loss, Tensor) or loss.shape != ():
+        raise PluginError(
+            f"{type(recipe.train.update).__name__} gave {_form(loss)}: an update gives the mean loss of the batch, a "
+            "tensor of one number"
+        )
     state.scheduler.step()
     averages = recipe.train.averages
     if averages is not None and state.average is not None:
         averages.update(state.average, state.model, batch.progress)
     return loss.detach()
+
+
+def _form(value: object) -> str:
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
 def _grown(recipe: Recipe, threat: Threat, epochs: float) -> Threat:

@@ -28,6 +28,16 @@ class Restarts(Attack):
     attack: Annotated[Attack, "what is run, in brackets: (pgd:steps=100)"] = attrs.field(factory=Pgd)
     n: Annotated[int, "how often"] = attrs.field(default=10, validator=ge(1))
 
+    @property
+    def stays_inside(self) -> bool:
+        """As far as the attack itself does."""
+        return self.attack.stays_inside
+
+    @property
+    def couples_rows(self) -> bool:
+        """Where the attack itself does."""
+        return self.attack.couples_rows
+
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """Runs on the rows that are not solved yet."""
         return _worst(problem, [self.attack] * self.n, generator)
@@ -41,6 +51,16 @@ class Strongest(Attack):
     attacks: Annotated[tuple[Attack, ...], "a list: [pgd, (frank-wolfe:steps=50)]"] = attrs.field(
         factory=lambda: (Pgd(), Pgd(direction="gradient")), validator=min_len(1)
     )
+
+    @property
+    def stays_inside(self) -> bool:
+        """As far as all of them do."""
+        return all(attack.stays_inside for attack in self.attacks)
+
+    @property
+    def couples_rows(self) -> bool:
+        """Where one of them does."""
+        return any(attack.couples_rows for attack in self.attacks)
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """Runs on the rows that are not solved yet."""

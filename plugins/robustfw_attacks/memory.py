@@ -123,6 +123,16 @@ class Memory(Attack):
         """What the attack itself promises."""
         return self.attack.linear_share
 
+    @property
+    def stays_inside(self) -> bool:
+        """As far as the attack itself does."""
+        return self.attack.stays_inside
+
+    @property
+    def couples_rows(self) -> bool:
+        """Where the attack itself does."""
+        return self.attack.couples_rows
+
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """The passes of the attack, and ``keep + 1`` forward passes of examples that are remembered."""
         import torch

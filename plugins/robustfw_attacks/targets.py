@@ -89,6 +89,16 @@ class Targeted(Attack):
         """What the attack itself promises, where there is no class to move to."""
         return self.attack.linear_share
 
+    @property
+    def stays_inside(self) -> bool:
+        """As far as the attack itself does."""
+        return self.attack.stays_inside
+
+    @property
+    def couples_rows(self) -> bool:
+        """Where the attack itself does."""
+        return self.attack.couples_rows
+
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """One run for each target, on the rows that are not solved yet, and two forward passes."""
         zero = problem.region.zero()

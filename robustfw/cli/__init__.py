@@ -77,7 +77,19 @@ def _sentence(error: Exception) -> tuple[str, int]:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or message, 1
     # a bug, here or in a plugin
     first = (message.splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first} (unexpected: see robustfw --debug …)", 1
+    return f"{type(error).__name__}: {first}{_where(error)} (unexpected: see robustfw --debug …)", 1
+
+
+def _where(error: Exception) -> str:
+    """The plugin whose code an error arose in, or was called from last; nothing for an error of robustfw's own."""
+    plugins = {}
+    for entry in registry.installed().entries.values():
+        place = entry.target if isinstance(entry.target, str) else entry.target.__module__
+        plugins[place.partition(":")[0].partition(".")[0]] = f", in the plugin {entry.plugin} ({entry.distribution})"
+    plugins.pop("robustfw", None)
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    packages = [module.partition(".")[0] for module in reversed(modules)]
+    return next((plugins[package] for package in packages if package in plugins), "")
 
 
 def _is_shortage(error: Exception) -> bool:

@@ -204,7 +204,13 @@ def _check_data(splits: Splits, data_hash: str, path: Path) -> None:
 
 def _first(splits: Splits, name: str, examples: int | None) -> Split:
     """The first examples of a split; all of them if none are asked for."""
-    split: Split = getattr(splits, name)
+    from robustfw.splits import StreamedSplit
+
+    split: Split | StreamedSplit = getattr(splits, name)
+    if isinstance(split, StreamedSplit):
+        raise UsageError(
+            f"the {name} examples come as a stream, and what is measured must be there: choose --split test"
+        )
     if not len(split):
         raise DataError(f"there are no {name} examples: choose another --split")
     if examples is not None and examples > len(split):
