@@ -25,27 +25,35 @@ class Attack(ABC):
         return 0.9
 
     @property
-    def stays_inside(self) -> bool:
-        """Whether every δ is a member of the region, which is then checked.
+    def couples_rows(self) -> bool:
+        """Whether a row's δ may depend on the other rows of its batch, as one perturbation for all of them does.
 
-        An attack for training may say that it is not: one that adds noise to a member, say. It cannot measure.
+        The contract kit does not ask such an attack to treat rows independently.
         """
-        return True
+        return False
 
     @property
-    def couples_rows(self) -> bool:
-        """Whether the δ of a row depends on the other rows of the batch."""
-        return False
+    def stays_inside(self) -> bool:
+        """Whether every δ is a member of its region. An attack for training may leave it on purpose (N-FGSM's noise).
+
+        The contract kit then asks for shape, dtype and finite numbers alone, and no evaluation takes its numbers.
+        """
+        return True
 
     @property
     def minimal(self) -> bool:
         """Whether it looks for the nearest solved member: a problem without a goal gives it nothing to be near to."""
         return False
 
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """The shape of one x, without the batch, that the contract kit tries the attack on: one that it takes."""
+        return (1, 3, 3)
+
     @abstractmethod
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """A member δ of ``problem.region``, one for each row, of the region's shape and dtype.
 
         All randomness comes from ``generator``. A row whose value is ∞ is solved: nothing exceeds it,
-        so an attack may leave it as it is (see `InnerProblem.goal`).
+        so an attack may leave it as it is (see `InnerProblem.goal`). A batch without rows gives a δ without rows.
         """

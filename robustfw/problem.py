@@ -119,7 +119,9 @@ class InnerProblem:
             return self.forward(self.region.apply(self.x, delta))
 
     def value(self, delta: Tensor) -> Tensor:
-        """J at x + δ, (batch,); ∞ where the goal is reached."""
+        """J at x + δ, (batch,); ∞ where the goal is reached. Without rows the net is not asked."""
+        if not len(self):
+            return delta.new_zeros(0)
         return self.judged(self.logits(delta))
 
     def judged(self, logits: Tensor) -> Tensor:
@@ -156,6 +158,9 @@ class InnerProblem:
         self, variable: Tensor, moved: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Loss, gradient and solved mask at x̃ = ``moved(variable)``, differentiated in ``variable``."""
+        if not len(self):  # most nets take no empty batch
+            nothing = variable.new_zeros(0)
+            return nothing, torch.zeros_like(variable), None if self.goal is None else nothing > 0
         self.passes.forward += len(self)
         self.passes.backward += len(self)
         with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""Two processes together learn what one alone does, by each objective that is installed."""
+"""Two processes together learn what one alone does, by each objective that is installed, whatever it draws."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robustfw import hookimpl
+from robustfw_attacks.apgd import Apgd
 from robustfw_attacks.combined import Restarts, Strongest
 from robustfw_attacks.cw import CarliniWagner
 from robustfw_attacks.deepfool import DeepFool
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from robustfw.hookspecs import Add
 
 __all__ = [
+    "Apgd",
     "CarliniWagner",
     "DeepFool",
     "FrankWolfe",
@@ -35,7 +37,8 @@ __all__ = [
 @hookimpl
 def robustfw_register(add: Add) -> None:
     add("single-step", SingleStep, aliases=("fgsm", "fast-gradient", "fgm"))
-    add("pgd", Pgd, instead_of=("apgd", "auto-pgd", "bim", "i-fgsm", "mi-fgsm"))
+    add("pgd", Pgd, instead_of=("bim", "i-fgsm", "mi-fgsm"))
+    add("apgd", Apgd, aliases=("auto-pgd",))
     add("frank-wolfe", FrankWolfe, aliases=("fw",))
     add("lbfgs", Lbfgs)
     add("cw", CarliniWagner, aliases=("carlini-wagner",))

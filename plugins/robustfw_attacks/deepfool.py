@@ -9,7 +9,7 @@ from attrs.validators import ge, gt, in_
 
 from robustfw import Attack
 from robustfw_attacks.nearest import Nearest, euclidean, largest
-from robustfw_attacks.targets import others
+from robustfw_attacks.targets import has_classes, others, with_finite_logits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from robustfw.problem import InnerProblem
     from robustfw.regions import Region
 
-GROWTH, MOST = 4.0, 0.02
-"""The overshoot grows from step to step, up to the paper's 2 %."""
+GROWTH = 4.0
+"""The overshoot grows by this factor from step to step,"""
+MOST = 0.02
+"""up to the paper's 2 %, of the way as of the logits' own size."""
 
 
 @final
@@ -37,10 +39,13 @@ class DeepFool(Attack):
     exact for a linear net.
 
     The paper goes 2 % too far each time. Here the first step goes a millionth too far and each further one four times
-    as much: nets that are nearly linear where it matters are met at their border. A row ends when it is solved or, in
-    a problem without a goal, misclassified; of a row that is never solved the δ of highest J is kept.
+    as much: nets that are nearly linear where it matters are met at their border.
 
-    A target leaves one border, that between it and its strongest rival. A problem without labels has no borders at
+    **With a goal** the result is the nearest solved δ that was met; of a row that is never solved, the δ of highest J.
+    **Without a goal** a row ends once it is misclassified, just beyond the border, and the δ of highest J is kept: no
+    worst case of a large set, whose members go on from there.
+
+    A target leaves one border, that between it and its strongest rival. A problem without classes has no borders at
     all; the best member of its linear model is `Region.support`, which is returned.
     """
 
@@ -55,6 +60,11 @@ class DeepFool(Attack):
         default=1e-6, validator=gt(0)
     )
 
+    @property
+    def minimal(self) -> bool:
+        """The nearest solved member is what it looks for."""
+        return True
+
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """For each step two forward passes and a backward pass for each candidate, and a forward pass at the end."""
         import torch
@@ -62,24 +72,29 @@ class DeepFool(Attack):
         from robustfw import losses
 
         delta = problem.region.zero()
-        if not problem.labelled:
-            return problem.region.support(problem.value_and_grad(delta)[1])
+        if not len(problem):
+            return delta
+        problem = with_finite_logits(problem)
         nearest = Nearest.none_yet(problem, self._measure)
         rows = torch.arange(len(problem), device=delta.device)
         borders = None
         for k in range(self.steps + 1):
             rest = problem[rows]
             logits = rest.logits(delta)
+            if not has_classes(rest, logits):
+                return problem.region.support(problem.linearized()[1])
             value = rest.judged(logits)
             nearest.offer(delta, value, rows)
             solved = value.isposinf() if problem.goal else losses.misclassified(logits, rest.y)
             borders = others(logits, rest.y)[:, : self.candidates] if borders is None else borders
-            if k == self.steps or solved.all() or not borders.shape[1]:
+            if k == self.steps or solved.all():
                 break
             rows, delta, borders = rows[~solved], delta[~solved], borders[~solved]
             moved = self._moved(problem[rows], delta, borders, k)
             alive = (moved != delta).flatten(1).any(1)  # what does not move once never will
             rows, delta, borders = rows[alive], moved[alive], borders[alive]
+            if not len(rows):
+                break
         return nearest.delta
 
     def _moved(self, problem: InnerProblem, delta: Tensor, borders: Tensor, k: int) -> Tensor:
@@ -97,9 +112,20 @@ class DeepFool(Attack):
         kind = wide(delta.dtype)
         logits, height, slopes = problem.jacobian(delta, heights)
         depth = (-height.to(kind)).clamp(min=0)
-        noise = torch.finfo(logits.dtype).eps * logits.to(kind).abs().amax(1, keepdim=True) * GROWTH**k
-        wanted = depth * (1 + min(self.overshoot * GROWTH**k, MOST)) + noise
+        # GROWTH**k is beyond every float from some k on: both overshoots have an end before
+        growth = GROWTH ** min(k, 64)
+        noise = min(torch.finfo(logits.dtype).eps * growth, MOST) * self._size(problem, logits.to(kind), borders)
+        wanted = depth * (1 + min(self.overshoot * growth, MOST)) + noise
         return self._nearest(problem.region, delta, wanted, slopes.to(kind))
+
+    @staticmethod
+    def _size(problem: InnerProblem, logits: Tensor, borders: Tensor) -> Tensor:
+        """The larger of the two logits that meet at each border, (rows, k): its height is rounded by a share of it."""
+        import torch
+
+        own = problem.y if problem.target is None else problem.target
+        rivals = borders if problem.target is None else others(logits, own)[:, :1]
+        return torch.maximum(logits.gather(1, rivals).abs(), logits.gather(1, own[:, None]).abs())
 
     def _nearest(self, region: Region, delta: Tensor, wanted: Tensor, slopes: Tensor) -> Tensor:
         """Of the k members P(δ + λw), each as far as its border is, the one that gets there by the shortest way.
@@ -116,16 +142,24 @@ class DeepFool(Attack):
         import torch
 
         from robustfw.regions import inner_products, per_row
+        from robustfw_attacks.directions import unit_rows
 
         n, k = wanted.shape
         row = torch.arange(n, device=delta.device)
         slope, far = slopes.flatten(0, 1), delta.repeat_interleave(k, 0)
-        way = slope if self.norm == "l2" else slope.sign()
-        length = (wanted.flatten() / inner_products(slope, way)).nan_to_num(0, 0, 0)
+        # 1. heights in units of each slope's largest entry: no square of a slope vanishes, however flat the net is
+        unit = unit_rows(slope)
+        height = wanted.flatten() / slope.flatten(1).abs().amax(1)
+        way = unit if self.norm == "l2" else unit.sign()
+        # 2. as far as the border is, or as numbers whose squares can be summed go; nowhere where there is no slope
+        farthest = min(torch.finfo(delta.dtype).max / 4, torch.finfo(slope.dtype).max ** 0.5 / slope[0].numel())
+        height = height.nan_to_num(0, farthest).clamp(max=farthest)
+        length = (height / inner_products(unit, way)).nan_to_num(0, 0, 0)
         moved = region[row.repeat_interleave(k)].project((far.to(slope) + per_row(length, slope) * way).to(delta.dtype))
+        # 3. the whole way, if the projection lets δ go on as it began
         step = (moved - far).to(slope)
-        distance = self._measure(step) * wanted.flatten() / inner_products(slope, step)
-        distance = torch.where(inner_products(slope, step) > 0, distance, torch.inf)
+        progress = inner_products(unit, step)
+        distance = torch.where(progress > 0, self._measure(step) * (height / progress), torch.inf)
         return moved[row * k + distance.reshape(n, k).argmin(1)]
 
     @property

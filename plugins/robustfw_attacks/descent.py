@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from robustfw.regions import inner_products, norms, per_row, wide
+from robustfw_attacks.directions import lengths, unit_rows
 
 if TYPE_CHECKING:
     from robustfw.problem import InnerProblem
@@ -24,6 +25,8 @@ SUFFICIENT = 1e-4
 """Armijo's share of the decrease that the slope predicts."""
 DESCENT = 1e-3
 """A quasi-Newton direction falls at least so steeply, relative to the projected gradient, or is not taken."""
+ROUNDINGS = 16
+"""J is as flat as its numbers allow where it changes by no more roundings of itself than that."""
 STILL = 1e-6
 """A row rests once its move is that short, relative to the reach of its set."""
 
@@ -37,6 +40,8 @@ class _Rows:
 
     delta: Tensor
     value: Tensor
+    reward: Tensor
+    """J/unit, a part of the value."""
     gradient: Tensor
     move: Tensor
     """The direction δ ← δ + length·move that is being tried; a member of the set at length 1."""
@@ -48,6 +53,8 @@ class _Rows:
     reach: Tensor
     """‖support(−∇)‖₂ at the start: the size of the set, which makes lengths relative."""
     weight: Tensor
+    unit: Tensor
+    """J and its gradient are divided by this: so the gradient is about 1 at the start."""
     number: Tensor
     """Which row of the problem this is."""
 
@@ -61,8 +68,10 @@ def descend(
     weight: Tensor,
     evaluations: int,
     seen: Seen,
+    *,
+    unit: Tensor | None = None,
 ) -> Tensor:
-    """A local minimizer of weight·‖δ‖₂² − J(δ) over the region, for each row, by projected L-BFGS from ``start``.
+    """A local minimizer of weight·‖δ‖₂² − J(δ)/unit over the region, for each row, by projected L-BFGS from ``start``.
 
     Coordinates that the set holds back are left out of the quasi-Newton step (two-metric projection, Bertsekas 1982);
     where what remains is no descent, as may happen in a set that is not a box, the row takes the projected gradient
@@ -74,9 +83,10 @@ def descend(
         weight: (batch,), ≥ 0, of the distance.
         evaluations: the most forward and backward passes; rows that have come to rest take no further part.
         seen: is shown every δ that was evaluated.
+        unit: (batch,), > 0, in which J is measured; by default the length of its gradient at ``start``.
     """
     result = start.clone()
-    rows = _begun(problem, start, weight, seen)
+    rows = _begin(problem, start, weight, seen, unit)
     for _ in range(evaluations - 1):
         going = (rows.length * norms(rows.move) > STILL * rows.reach).nonzero()[:, 0]
         if len(going) < len(rows.number):
@@ -89,42 +99,44 @@ def descend(
     return result
 
 
-def _evaluated(
-    problem: InnerProblem,
-    delta: Tensor,
-    weight: Tensor,
-    number: Tensor,
-    seen: Seen,
-) -> tuple[Tensor, Tensor]:
-    """The function that descends and its gradient (rows, d), in float32 at least."""
+def _evaluate(problem: InnerProblem, delta: Tensor, number: Tensor, seen: Seen) -> tuple[Tensor, Tensor]:
+    """J and its gradient (rows, d), in float32 at least; ``seen`` is shown them."""
     reward, ascent, solved = problem.probe(delta)
     seen(delta, reward, solved, number)
-    far, up = delta.to(wide(delta.dtype)), ascent.to(wide(delta.dtype))
-    value = weight * norms(far).square() - reward.to(far)
-    return value, (2 * per_row(weight, far) * far - up).flatten(1)
+    kind = wide(delta.dtype)
+    return reward.to(kind), ascent.to(kind).flatten(1)
 
 
-def _begun(
-    problem: InnerProblem,
-    start: Tensor,
-    weight: Tensor,
-    seen: Seen,
-) -> _Rows:
+def _weigh(reward: Tensor, ascent: Tensor, delta: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """weight·‖δ‖₂² − reward, (rows,), and its gradient, (rows, d)."""
+    far = delta.to(reward).flatten(1)
+    return weight * norms(far).square() - reward, 2 * weight[:, None] * far - ascent
+
+
+def _begin(problem: InnerProblem, start: Tensor, weight: Tensor, seen: Seen, unit: Tensor | None) -> _Rows:
     number = torch.arange(len(problem), device=start.device)
     weight = weight.to(wide(start.dtype))
-    value, gradient = _evaluated(problem, start, weight, number, seen)
-    reach = norms(problem.region.support(-gradient.reshape(start.shape).to(start.dtype))).to(value)
+    reward, ascent = _evaluate(problem, start, number, seen)
+    if unit is None:
+        unit = lengths(ascent)
+        unit = unit.masked_fill(unit == 0, 1)
+    unit = unit.to(weight)
+    reward = reward / unit
+    value, gradient = _weigh(reward, ascent / unit[:, None], start, weight)
+    direction = unit_rows(-gradient).reshape(start.shape).to(start.dtype)
     history = gradient.new_zeros(len(start), PAIRS, gradient.shape[1])
     rows = _Rows(
         delta=start,
         value=value,
+        reward=reward,
         gradient=gradient,
         move=torch.zeros_like(start),
         length=torch.zeros_like(value),
         steps=history,
         bends=history,
-        reach=reach.clamp(min=torch.finfo(reach.dtype).tiny),
+        reach=lengths(problem.region.support(direction)).to(value),
         weight=weight,
+        unit=unit,
         number=number,
     )
     return _directed(problem, rows, torch.ones_like(value, dtype=torch.bool))
@@ -137,15 +149,23 @@ def _advanced(
 ) -> _Rows:
     """One evaluation: accept and turn, or shorten."""
     trial = problem.region.project(rows.delta + per_row(rows.length, rows.delta) * rows.move)
-    value, gradient = _evaluated(problem, trial, rows.weight, rows.number, seen)
-    slope = (rows.gradient * rows.move.to(value).flatten(1)).sum(1)
-    accepted = value <= rows.value + SUFFICIENT * rows.length * slope
+    reward, ascent = _evaluate(problem, trial, rows.number, seen)
+    reward = reward / rows.unit
+    value, gradient = _weigh(reward, ascent / rows.unit[:, None], trial, rows.weight)
+    move = rows.move.to(value).flatten(1)
+    slope = (rows.gradient * move).sum(1)
+    lower = value <= rows.value + SUFFICIENT * rows.length * slope
+    # where J is too flat for its numbers (log 3 + 1e-25, e^-50) the slopes at both ends tell (Hager & Zhang 2005)
+    flat = (reward - rows.reward).abs() <= ROUNDINGS * torch.finfo(reward.dtype).eps * reward.abs()
+    gentle = (gradient * move).sum(1) <= (2 * SUFFICIENT - 1) * slope
+    accepted = lower | (flat & gentle & (slope < 0))
     pushed, push = per_row(accepted, rows.delta) > 0, accepted[:, None]
     step = (trial - rows.delta).to(value).flatten(1)
     turned = attrs.evolve(
         rows,
         delta=torch.where(pushed, trial, rows.delta),
         value=torch.where(accepted, value, rows.value),
+        reward=torch.where(accepted, reward, rows.reward),
         gradient=torch.where(push, gradient, rows.gradient),
         length=rows.length * _shortened(rows, value, slope),
         **_remembered(rows, step, gradient - rows.gradient, accepted),
@@ -161,7 +181,7 @@ def _shortened(rows: _Rows, value: Tensor, slope: Tensor) -> Tensor:
 
 def _remembered(rows: _Rows, step: Tensor, bend: Tensor, accepted: Tensor) -> dict[str, Tensor]:
     """The history with one more pair, where the curvature along the step is positive."""
-    curved = (step * bend).sum(1) > 1e-10 * norms(step) * norms(bend)
+    curved = (step * bend).sum(1) > 1e-10 * lengths(step) * lengths(bend)
     pushed = (accepted & curved)[:, None, None]
     steps, bends = torch.cat([rows.steps[:, 1:], step[:, None]], 1), torch.cat([rows.bends[:, 1:], bend[:, None]], 1)
     return {"steps": torch.where(pushed, steps, rows.steps), "bends": torch.where(pushed, bends, rows.bends)}
@@ -194,9 +214,12 @@ def _scale(rows: _Rows) -> Tensor:
     Never more than what crosses the set.
     """
     step, bend = rows.steps[:, -1], rows.bends[:, -1]
-    latest = (step * bend).sum(1) / bend.square().sum(1)
+    largest = bend.abs().amax(1)
+    turn = unit_rows(bend)
+    latest = (step * turn).sum(1) / turn.square().sum(1) / largest
     scale = torch.where(latest > 0, latest, 1 / (2 * rows.weight))
-    return torch.minimum(scale, 2 * rows.reach / norms(rows.gradient).clamp(min=torch.finfo(scale.dtype).tiny))
+    steepness = lengths(rows.gradient)
+    return torch.where(steepness > 0, torch.minimum(scale, 2 * rows.reach / steepness), 0)
 
 
 def _two_loops(rows: _Rows, gradient: Tensor, scale: Tensor) -> Tensor:

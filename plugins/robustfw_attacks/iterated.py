@@ -48,53 +48,55 @@ class Pgd(Attack):
 
     @property
     def linear_share(self) -> float:
-        """Steepest steps fill any set; steps along the gradient starve its small entries."""
-        return 0.9 if self.direction == "support" else 0.7
+        """Steepest steps fill any set, those along the gradient starve its small entries; few steps end on the way."""
+        way = sum(self._length(k) for k in range(self.steps)) - self.random_start
+        return max(0.0, min(way, 0.9 if self.direction == "support" else 0.7))
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """``steps`` forward and backward passes, and a forward pass for the last iterate."""
-        delta = self._start(problem, generator)
+        from robustfw_attacks.directions import unit_mean
+
         best, velocity = Best.none_yet(problem), problem.region.zero()
+        if not len(problem):
+            return best.delta
+        delta = starting_point(problem, generator, random=self.random_start)
         rows = None  # all
         for k in range(self.steps):
             value, gradient = problem.value_and_grad(delta)
-            best.offer(delta, value, rows)
+            best.offer(delta, value, rows, ties=True)
             going = ~value.isposinf() if problem.goal else None
             if going is not None and not going.all():
                 rows = going.nonzero()[:, 0] if rows is None else rows[going]
                 if not len(rows):
                     return best.delta
                 problem, delta, gradient, velocity = problem[going], delta[going], gradient[going], velocity[going]
-            velocity = self.momentum * velocity + _unit_mean(gradient) if self.momentum else gradient
+            velocity = self.momentum * velocity + unit_mean(gradient) if self.momentum else gradient
             delta = problem.region.project(delta + self._move(problem, velocity, delta, self._length(k)))
         if self.result == "last" and not problem.goal:
             return delta
-        best.offer(delta, problem.value(delta), rows)
+        best.offer(delta, problem.value(delta), rows, ties=True)
         return best.delta
-
-    def _start(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
-        if problem.start is not None:
-            return problem.start
-        return problem.region.sample(generator) if self.random_start else problem.region.zero()
 
     def _length(self, k: int) -> float:
         return 1 - k / self.steps if self.step is None else self.step
 
     def _move(self, problem: InnerProblem, direction: Tensor, delta: Tensor, step: float) -> Tensor:
+        from robustfw.regions import per_row
+        from robustfw_attacks.directions import lengths, unit_rows
+
         if self.direction == "support":
             return problem.region.ascent(direction, delta, step)
-        reach = _norms(problem.region.support(direction))
-        return step * direction * (reach / _norms(direction).clamp(min=1e-30))
+        unit = unit_rows(direction)
+        reach = lengths(problem.region.support(unit))
+        length = lengths(unit).clamp(min=1)  # it is at least 1, save where the direction vanishes
+        return step * per_row(reach / length, unit) * unit
 
 
-def _norms(delta: Tensor) -> Tensor:
-    return delta.flatten(1).norm(dim=1).reshape(-1, *[1] * (delta.dim() - 1))
-
-
-def _unit_mean(gradient: Tensor) -> Tensor:
-    """g / mean|g|: gradients of any size count alike in the velocity."""
-    mean = gradient.flatten(1).abs().mean(1).clamp(min=1e-30)
-    return gradient / mean.reshape(-1, *[1] * (gradient.dim() - 1))
+def starting_point(problem: InnerProblem, generator: torch.Generator, *, random: bool) -> Tensor:
+    """Where an ascent begins: at the problem's own start if it has one, else at a random member or at 0."""
+    if problem.start is not None:
+        return problem.start
+    return problem.region.sample(generator) if random else problem.region.zero()
 
 
 @final
@@ -111,11 +113,20 @@ class FrankWolfe(Attack):
         """``steps`` forward and backward passes, and a forward pass for the last iterate."""
         if not problem.region.convex:
             raise UsageError("frank-wolfe needs a convex set: use pgd for this one")
-        best, delta = Best.none_yet(problem), problem.region.zero() if problem.start is None else problem.start
+        from robustfw.regions import toward_zero, wide
+
+        best = Best.none_yet(problem)
+        if not len(problem):
+            return best.delta
+        delta = starting_point(problem, generator, random=False)
+        average = delta.to(wide(delta.dtype))
         for k in range(self.steps):
             value, gradient = problem.value_and_grad(delta)
-            best.offer(delta, value)
+            best.offer(delta, value, ties=True)
             share = 2 / (k + 2)
-            delta = (1 - share) * delta + share * problem.region.support(gradient)
-        best.offer(delta, problem.value(delta))
+            average = (1 - share) * average + share * problem.region.support(gradient).to(average)
+            delta = average
+            if average.dtype != gradient.dtype:  # an average rounded to half precision may be outside
+                delta = problem.region.project(toward_zero(average, gradient.dtype))
+        best.offer(delta, problem.value(delta), ties=True)
         return best.delta

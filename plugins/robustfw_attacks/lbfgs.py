@@ -8,8 +8,8 @@ import attrs
 from attrs.validators import ge, in_
 
 from robustfw import Attack
-from robustfw_attacks.nearest import Nearest, first_order
-from robustfw_attacks.targets import MEANING, TARGETS, Target, targets
+from robustfw_attacks.nearest import Nearest, first_order, slope
+from robustfw_attacks.targets import MEANING, TARGETS, Target, has_classes, targets, with_finite_logits
 
 if TYPE_CHECKING:
     import torch
@@ -37,25 +37,36 @@ class Lbfgs(Attack):
 
     The descent is a batched L-BFGS of our own (`robustfw_attacks.descent`). SciPy's L-BFGS-B, image by image, came as
     near with the same number of evaluations and took several times as long (`benchmarks/distances.py`). With several
-    classes cross-entropy's curve of minimizers bends away from all of them, and ends farther off than ``cw``.
+    classes cross-entropy's curve of minimizers bends away from all of them, and ends farther off than ``cw``. J is
+    measured in units of its gradient's length at 0, so that 1e-30·J gives the same δ.
 
-    Without a goal there is nothing to be near to: c = 0, and δ maximizes J itself over the set (eq. 10). So it does
-    in a problem without labels, which has no t, but for c.
+    **With a goal** the result is the nearest solved δ; of a row that is never solved, the δ of highest J.
+    **Without a goal** there is nothing to be near to: c = 0, and δ maximizes J itself over the set (eq. 10), as far
+    away as the set lets it be. A problem without classes has no t, and J is raised until the goal is reached.
     """
 
     target: Annotated[Target, MEANING] = attrs.field(default="second", validator=in_(TARGETS))
     steps: Annotated[int, "most gradients per example and weight c"] = attrs.field(default=20, validator=ge(1))
     rounds: Annotated[int, "weights c that are tried"] = attrs.field(default=9, validator=ge(1))
 
+    @property
+    def minimal(self) -> bool:
+        """The nearest solved member is what it looks for."""
+        return True
+
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """At most ``rounds · steps`` forward and backward passes for each target, and two forward passes."""
         from robustfw_attacks.descent import descend
 
         nearest = Nearest.none_yet(problem)
+        if not len(problem):
+            return nearest.delta
         start = problem.region.zero() if problem.start is None else problem.start
         if problem.goal is None:
-            descend(problem, start, start.new_zeros(len(start)), self.steps, _shown(nearest))
+            end = descend(problem, start, start.new_zeros(len(start)), self.steps, _shown(nearest))
+            nearest.offer(end, problem.value(end), _all(problem), ties=True)
             return nearest.delta
+        problem = with_finite_logits(problem)
         zero = problem.region.zero()
         logits = problem.logits(zero)
         nearest.offer(zero, problem.judged(logits), _all(problem))
@@ -64,21 +75,26 @@ class Lbfgs(Attack):
             return nearest.delta
         chosen = targets(problem, logits, self.target, generator)
         rest = problem[rows]
+        by_margin = has_classes(problem, logits)
         for way in [rest.towards(target[rows]) for target in chosen] or [rest]:
-            self._bisected(way, start[rows], nearest, rows)
+            self._bisect(way, start[rows], nearest, rows, by_margin=by_margin)
         return nearest.delta
 
-    def _bisected(self, problem: InnerProblem, delta: Tensor, nearest: Nearest, rows: Tensor) -> None:
+    def _bisect(self, problem: InnerProblem, delta: Tensor, nearest: Nearest, rows: Tensor, *, by_margin: bool) -> None:
         """Each round goes on from the last one's minimizer, towards 0 where that was solved and away where not."""
         import torch
 
         from robustfw_attacks.descent import descend
 
         shown = _shown(nearest, rows)
-        weight = _first_weight(problem)
+        unit = slope(problem)
+        # the c that the border asks for if it is where the linear model has it and ∇J there is half of that at 0
+        distance = first_order(problem, by_margin=by_margin)
+        tiny = torch.finfo(distance.dtype).tiny ** 0.5
+        weight = 1 / (4 * distance.clamp(min=tiny))
         low, high = torch.zeros_like(weight), torch.full_like(weight, torch.inf)  # c that succeeds, c that fails
         for _ in range(self.rounds):
-            delta = descend(problem, delta, weight, self.steps, shown)
+            delta = descend(problem, delta, weight, self.steps, shown, unit=unit)
             solved = problem.value(delta).isposinf()
             low, high = low.where(~solved, weight), high.where(solved, weight)
             between = (low * high).sqrt().where(low > 0, high / APART)
@@ -89,18 +105,6 @@ def _all(problem: InnerProblem) -> Tensor:
     import torch
 
     return torch.arange(len(problem), device=problem.x.device)
-
-
-def _first_weight(problem: InnerProblem) -> Tensor:
-    """The c that the border asks for if it is where the linear model has it and ∇J there is half of that at 0."""
-    import torch
-
-    from robustfw.regions import norms
-
-    distance = first_order(problem)
-    _, gradient, _ = problem.probe(problem.region.zero())
-    tiny = torch.finfo(distance.dtype).tiny ** 0.5
-    return (norms(gradient.to(distance)) / (4 * distance.clamp(min=tiny))).clamp(tiny, 1 / tiny)
 
 
 def _shown(nearest: Nearest, rows: Tensor | None = None) -> Seen:

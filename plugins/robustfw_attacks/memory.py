@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Annotated, final
+from typing import TYPE_CHECKING, Annotated, Any, final
 
 import attrs
 from attrs.validators import ge
 
-from robustfw import Attack
+from robustfw import Attack, UsageError
 from robustfw_attacks.best import Best
 from robustfw_attacks.iterated import Pgd
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
     from torch import Tensor
 
     from robustfw.problem import InnerProblem
+
+
+KEY_BYTES = 16
+"""Length of an example's hash: long enough that no two examples of a data set share one by chance."""
 
 
 @attrs.define(eq=False)
@@ -33,12 +39,24 @@ class Scenarios:
     table: Tensor | None = None
     """(room, keep, *shape), of the type and on the device that it began with; not a number where there is none yet."""
 
+    @classmethod
+    def restored(cls, limit: int, keys: Tensor, table: Tensor) -> Scenarios:
+        """The table of a state: keys (examples, 16) in bytes, and what is kept of each, (examples, keep, *shape)."""
+        places = {bytes(key): place for place, key in enumerate(keys.tolist())}
+        return cls(limit, table.shape[1], places, table.clone())
+
+    def keys(self) -> Tensor:
+        """The hashes of the examples in the order of their places, (examples, 16), in bytes."""
+        import torch
+
+        return torch.tensor([list(key) for key in self.places], dtype=torch.uint8).reshape(-1, KEY_BYTES)
+
     def places_of(self, x: Tensor) -> Tensor:
         """The place of each example, given out in the order of first sight; −1 once there is no more room."""
         import torch
 
         rows = x.detach().cpu().contiguous().flatten(1).view(torch.uint8).numpy()
-        keys = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
+        keys = [hashlib.blake2b(row.tobytes(), digest_size=KEY_BYTES).digest() for row in rows]
         for key in keys:
             if len(self.places) < self.limit:
                 self.places.setdefault(key, len(self.places))
@@ -85,10 +103,11 @@ class Memory(Attack):
     It is an experiment. At equal cost it found worse cases than restarts, but not worse than a single longer run of
     ``pgd`` whose steps shrink (`benchmarks/memory.py`).
 
-    **What is not kept.** The memory lives in this object, in this process. It is no part of a checkpoint: a training
-    that is resumed begins with an empty one, so it is not bit for bit the uninterrupted one, as with other attacks.
-    Several processes have a memory each. And what is attacked with the same object later, such as validation examples,
-    depends on what was attacked before: give ``validation_attack`` for numbers that depend on the net alone.
+    **Where it is kept.** The memory lives in this object. `state_dict` gives it as tensors and plain values, and
+    `load_state_dict` takes it back, in another process, too; a training that is resumed without it begins with an
+    empty one, and is not bit for bit the uninterrupted one. A deep copy has a memory of its own. Several processes have
+    one each. What is attacked with the same object later, such as validation examples, depends on what was attacked
+    before: give ``validation_attack`` for numbers that depend on the net alone.
     """
 
     attack: Annotated[Attack, "what is run, in brackets: (pgd:steps=5,step=0.5)"] = attrs.field(
@@ -96,7 +115,8 @@ class Memory(Attack):
     )
     keep: Annotated[int, "perturbations kept for each example"] = attrs.field(default=1, validator=ge(1))
     examples: Annotated[int, "most examples that are remembered"] = attrs.field(default=60_000, validator=ge(1))
-    _past: dict[object, Scenarios] = attrs.field(factory=dict, init=False, repr=False, eq=False)
+    _past: dict[Any, Scenarios] = attrs.field(factory=dict, init=False, repr=False, eq=False)
+    """What is kept for each form that examples and δ have: their shapes and types."""
 
     @property
     def linear_share(self) -> float:
@@ -107,14 +127,16 @@ class Memory(Attack):
         """The passes of the attack, and ``keep + 1`` forward passes of examples that are remembered."""
         import torch
 
+        from robustfw.regions import wide
+
         if not len(problem):
             return problem.region.zero()
         like = problem.region.like
-        form = (problem.x.shape[1:], problem.x.dtype, like.shape[1:], like.dtype)
+        form = (tuple(problem.x.shape[1:]), problem.x.dtype, tuple(like.shape[1:]), like.dtype)
         past = self._past.setdefault(form, Scenarios(self.examples, self.keep))
         places = past.places_of(problem.x)
         kept = past.at(places, like)
-        best, values = Best.none_yet(problem), like.new_full(kept.shape[:2], -torch.inf)
+        best, values = Best.none_yet(problem), like.new_full(kept.shape[:2], -torch.inf, dtype=wide(like.dtype))
         for j in range(self.keep):
             rows = (~kept[:, j].isnan().flatten(1).any(1)).nonzero()[:, 0]
             if len(rows):
@@ -129,6 +151,52 @@ class Memory(Attack):
         best.offer(found.delta, found.value)
         return best.delta
 
+    def state_dict(self) -> dict[str, Any]:
+        """What is remembered: tensors, and under ``"forms"`` what JSON can hold.
+
+        For form number i, ``"keys.i"`` are the examples' hashes, uint8 (examples, 16), and ``"table.i"`` the kept δ,
+        (examples, keep, *shape), not a number where there is none yet.
+        """
+        state: dict[str, Any] = {"forms": []}
+        remembered = [(form, past) for form, past in self._past.items() if past.table is not None]
+        for i, ((shape, kind, delta_shape, delta_kind), past) in enumerate(remembered):
+            assert past.table is not None  # as chosen
+            state["forms"].append(
+                {
+                    "shape": list(shape),
+                    "dtype": str(kind).removeprefix("torch."),
+                    "delta_shape": list(delta_shape),
+                    "delta_dtype": str(delta_kind).removeprefix("torch."),
+                }
+            )
+            state[f"keys.{i}"] = past.keys()
+            state[f"table.{i}"] = past.table[: len(past.places)].clone()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Remember what a state holds instead of what was remembered before.
+
+        Raises:
+            UsageError: the state is of a memory that keeps another number of δ, or more examples; or it is none.
+        """
+        past: dict[Any, Scenarios] = {}
+        for i, form in enumerate(state["forms"]):
+            keys, table = state[f"keys.{i}"], state[f"table.{i}"]
+            delta_shape = tuple(form["delta_shape"])
+            if keys.shape != (len(table), KEY_BYTES) or tuple(table.shape[2:]) != delta_shape:
+                raise UsageError(
+                    f"this is no state of a memory: {tuple(keys.shape)} keys, a {tuple(table.shape)} table"
+                )
+            if table.shape[1] != self.keep or len(keys) > self.examples:
+                raise UsageError(
+                    f"this memory keeps {self.keep} perturbations of up to {self.examples} examples, the state has "
+                    f"{table.shape[1]} of {len(keys)}: resume with the options of the run that wrote it"
+                )
+            key = (tuple(form["shape"]), _dtype(form["dtype"]), delta_shape, _dtype(form["delta_dtype"]))
+            past[key] = Scenarios.restored(self.examples, keys, table)
+        self._past.clear()
+        self._past.update(past)
+
     def _attack(
         self, problem: InnerProblem, rows: Tensor, best: Best, found: Best, generator: torch.Generator, *, goes_on: bool
     ) -> None:
@@ -140,6 +208,16 @@ class Memory(Attack):
             rest = attrs.evolve(rest, start=best.delta[rows])
         delta = self.attack.maximize(rest, generator)
         found.offer(delta, rest.value(delta), rows)
+
+
+def _dtype(name: str) -> torch.dtype:
+    """The type of tensors that a state names."""
+    import torch
+
+    kind = getattr(torch, name, None)
+    if not isinstance(kind, torch.dtype):
+        raise UsageError(f"this is no state of a memory: there is no type {name!r}")
+    return kind
 
 
 def _worst(kept: Tensor, values: Tensor, found: Best) -> Tensor:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 def euclidean(delta: Tensor) -> Tensor:
     """‖δ‖₂ of each row, in float32 at least."""
-    from robustfw.regions import norms, wide
+    from robustfw_attacks.directions import lengths
 
-    return norms(delta.to(wide(delta.dtype)))
+    return lengths(delta)
 
 
 def largest(delta: Tensor) -> Tensor:
@@ -26,22 +26,33 @@ def largest(delta: Tensor) -> Tensor:
     return delta.flatten(1).abs().amax(1)
 
 
-def first_order(problem: InnerProblem) -> Tensor:
+def first_order(problem: InnerProblem, *, by_margin: bool) -> Tensor:
     """About how far the border is, (batch,): |m|/‖∇m‖₂ at 0, m the margin; at most as far as the set reaches.
 
-    Without labels there is no margin, and the reach of the set is all that is known.
+    ``by_margin``: whether the problem has classes. Without any there is no margin, and the reach of the set is all
+    that is known.
     """
     import torch
 
     from robustfw import losses
-    from robustfw.regions import norms
+    from robustfw_attacks.directions import lengths, unit_rows
 
-    labelled = attrs.evolve(problem, loss=losses.margin) if problem.labelled else problem
-    margin, gradient, _ = labelled.probe(problem.region.zero())
-    reach = euclidean(problem.region.support(gradient))
-    length = norms(gradient.to(reach)) if problem.labelled else torch.zeros_like(reach)
-    distance = (margin.abs().to(reach) / length).nan_to_num(torch.inf, torch.inf)
-    return torch.minimum(distance, reach) if problem.labelled else reach
+    weighed = attrs.evolve(problem, loss=losses.margin) if by_margin else problem
+    margin, gradient, _ = weighed.probe(problem.region.zero())
+    reach = lengths(problem.region.support(unit_rows(gradient)))
+    if not by_margin:
+        return reach
+    distance = (margin.abs().to(reach) / lengths(gradient).to(reach)).nan_to_num(torch.inf, torch.inf)
+    return torch.minimum(distance, reach)
+
+
+def slope(problem: InnerProblem) -> Tensor:
+    """‖∇J‖₂ at 0, (batch,): the unit in which J and its gradient are about 1; 1 where it vanishes."""
+    from robustfw_attacks.directions import lengths
+
+    _, gradient, _ = problem.probe(problem.region.zero())
+    length = lengths(gradient)
+    return length.masked_fill(length == 0, 1)
 
 
 @attrs.define(eq=False)
@@ -59,15 +70,28 @@ class Nearest:
 
     @classmethod
     def none_yet(cls, problem: InnerProblem, measure: Callable[[Tensor], Tensor] = euclidean) -> Nearest:
-        """δ = 0 with the value −∞."""
-        delta = problem.region.zero()
-        return cls(delta, delta.new_full((len(delta),), -float("inf")), measure(delta), measure)
+        """δ = 0 with the value −∞, in float32 at least."""
+        from robustfw.regions import wide
 
-    def offer(self, delta: Tensor, value: Tensor, rows: Tensor) -> None:
-        """Take what is better; ``rows`` are the indices that δ and values belong to, a solved row's value is ∞."""
+        delta = problem.region.zero()
+        value = delta.new_full((len(delta),), -float("inf"), dtype=wide(delta.dtype))
+        return cls(delta, value, measure(delta), measure)
+
+    def offer(self, delta: Tensor, value: Tensor, rows: Tensor, *, ties: bool = False) -> None:
+        """Take what is better.
+
+        Args:
+            delta: (rows, *shape).
+            value: (rows,), ∞ where a row is solved.
+            rows: the indices that δ and values belong to.
+            ties: whether what is as good as the best takes its place, in rows that are not solved: for the end of an
+                ascent, which is farther on than its values tell where J is too flat for its numbers.
+        """
         length, best = self.measure(delta), self.value[rows]
         nearer = value.isposinf() & best.isposinf() & (length < self.length[rows])
         better = nearer | (value.to(best) > best)
+        if ties:
+            better |= (value.to(best) == best) & ~best.isposinf()
         taken = rows[better]
         self.delta[taken], self.value[taken], self.length[taken] = delta[better], value[better].to(best), length[better]
 

@@ -37,6 +37,8 @@ class SingleStep(Attack):
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """One gradient at the start, one step."""
         region = problem.region
+        if not len(problem):
+            return region.zero()
         if self.random_start:
             start = region.sample(generator)
             _, gradient = problem.value_and_grad(start)
@@ -63,6 +65,8 @@ class Random(Attack):
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """n draws, n forward passes."""
         best = Best.none_yet(problem)
+        if not len(problem):
+            return best.delta
         for _ in range(self.samples):
             delta = problem.region.sample(generator)
             best.offer(delta, problem.value(delta))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, final
 
 import attrs
@@ -15,19 +16,40 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from robustfw.problem import InnerProblem
+    from robustfw.problem import Forward, InnerProblem
 
 Target: TypeAlias = Literal["second", "least-likely", "random", "best"]
 TARGETS = ("second", "least-likely", "random", "best")
+MASKED = -1e4
+"""The logit of a class that is masked by −∞; float16 has it, too."""
 MEANING = "the likeliest wrong class, the least likely, one at random, or every one in turn"
 
 
-def others(logits: Tensor, y: Tensor) -> Tensor:
-    """Each row's wrong classes, the likeliest first: (batch, classes − 1)."""
-    import torch
+def has_classes(problem: InnerProblem, logits: Tensor) -> bool:
+    """Whether ``logits`` are those of two classes or more, (batch, classes), and y names one of them."""
+    return problem.labelled and logits.dim() == 2 and logits.shape[1] > 1
 
-    own = torch.zeros_like(logits, dtype=torch.bool).scatter(1, y[:, None], value=True)
-    return logits.masked_fill(own, -torch.inf).argsort(dim=1, descending=True, stable=True)[:, : logits.shape[1] - 1]
+
+def with_finite_logits(problem: InnerProblem) -> InnerProblem:
+    """The problem with −10,000 for each logit of −∞, as other nets mask classes; as it is where y names no class.
+
+    A masked class is no nearer for that, but how far it is has become a number: so have borders and targets.
+    """
+    return attrs.evolve(problem, forward=functools.partial(_finite, problem.forward)) if problem.labelled else problem
+
+
+def _finite(forward: Forward, moved: Tensor) -> Tensor:
+    return forward(moved).nan_to_num(nan=float("nan"), posinf=float("inf"), neginf=MASKED)
+
+
+def others(logits: Tensor, y: Tensor) -> Tensor:
+    """Each row's wrong classes, the likeliest first: (batch, classes − 1).
+
+    Classes of equal logits come in their own order, those that are masked by −∞ last; y is never among them.
+    """
+    ranked = logits.argsort(dim=1, descending=True, stable=True)
+    y_last = (ranked == y[:, None]).byte().argsort(dim=1, stable=True)
+    return ranked.gather(1, y_last)[:, : logits.shape[1] - 1]
 
 
 def targets(problem: InnerProblem, logits: Tensor, which: Target, generator: torch.Generator) -> list[Tensor]:
@@ -39,7 +61,7 @@ def targets(problem: InnerProblem, logits: Tensor, which: Target, generator: tor
 
     if problem.target is not None:
         return [problem.target]
-    if not problem.labelled or logits.shape[1] < 2:
+    if not has_classes(problem, logits):
         return []
     ranked = others(logits, problem.y)
     if which == "best":
@@ -70,6 +92,9 @@ class Targeted(Attack):
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """One run for each target, on the rows that are not solved yet, and two forward passes."""
         zero = problem.region.zero()
+        if not len(problem):
+            return zero
+        problem = with_finite_logits(problem)
         logits = problem.logits(zero)
         chosen = targets(problem, logits, self.target, generator)
         if not chosen:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from robustfw.cli.subject import ATTACK, Choices, Subject, alone_on_stdout, loss_option, print_json
+from robustfw.cli.subject import JUDGE, Choices, Subject, alone_on_stdout, loss_option, print_json
 
 if TYPE_CHECKING:
     from robustfw.attack import Attack
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
 @click.option("--uncertainty", metavar="SPEC", help="Spec of the uncertainty set. [that of the first training]")
-@click.option("--attack", "attacks", metavar="SPEC", multiple=True, help=f"Spec; may be repeated. [{ATTACK}]")
+@click.option("--attack", "attacks", metavar="SPEC", multiple=True, help=f"Spec; may be repeated. [{JUDGE}]")
 @loss_option
 @Choices.flags
 def compare(
@@ -44,7 +44,7 @@ def compare(
     with alone_on_stdout(chosen.as_json):
         subject = Subject.open(first, chosen)
         other = Subject.open(second, chosen, beside=subject)
-        threat, made = subject.threat(uncertainty), [subject.attack(spec) for spec in attacks or (ATTACK,)]
+        threat, made = subject.threat(uncertainty), [subject.attack(spec) for spec in attacks or (JUDGE,)]
         raised = subject.loss(loss)
         ours, theirs = (_verdicts(each, threat, made, raised) for each in (subject, other))
         clean, robust = Comparison.of(ours.clean, theirs.clean), Comparison.of(ours.robust, theirs.robust)

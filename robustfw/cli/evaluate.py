@@ -10,7 +10,7 @@ import attrs
 import click
 
 from robustfw.cli import stopping
-from robustfw.cli.subject import ATTACK, Choices, Subject, alone_on_stdout, loss_option, print_json
+from robustfw.cli.subject import JUDGE, Choices, Subject, alone_on_stdout, loss_option, print_json
 from robustfw.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Measure a trained net: clean and robust accuracy.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--uncertainty", metavar="SPEC", help="Spec of the uncertainty set. [that of the training]")
-@click.option("--attack", "attacks", metavar="SPEC", multiple=True, help=f"Spec; may be repeated. [{ATTACK}]")
+@click.option("--attack", "attacks", metavar="SPEC", multiple=True, help=f"Spec; may be repeated. [{JUDGE}]")
 @loss_option
 @click.option("--on", "collection", type=click.Path(path_type=Path), help="A collection of adversarial examples.")
 @click.option(
@@ -77,7 +77,7 @@ def _attacked(
     from robustfw.partial import Partial
 
     known, choices = subject.known, subject.choices
-    threat, attacks = subject.threat(uncertainty), [subject.attack(spec) for spec in specs or (ATTACK,)]
+    threat, attacks = subject.threat(uncertainty), [subject.attack(spec) for spec in specs or (JUDGE,)]
     raised = subject.loss(loss)
     circumstances = subject.circumstances() | subject.measured_with(threat, attacks, raised)
     gallery = Gallery(subject.task, subject.spec.labels)

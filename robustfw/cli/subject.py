@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from robustfw.uncertainty import UncertaintySet
 
 ATTACK = "pgd:steps=40"
+"""What an audit questions."""
+JUDGE = "restarts:n=5,attack=(pgd:steps=40)"
+"""What accuracy is measured by: a single random start leaves several per cent standing that others fool."""
 SPLITS = ("test", "validation", "train")
 Command = TypeVar("Command", bound=Callable[..., Any])
 

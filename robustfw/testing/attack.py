@@ -1,4 +1,8 @@
-"""The laws of an attack, on problems whose maximum is known and through a net with everything that can be spoilt."""
+"""The laws of an attack, on problems whose maximum is known and through a net with everything that can be spoilt.
+
+The sets are the kit's own (`robustfw.testing.problems`): boxes, balls, a set whose δ has another shape than x, and one
+that is not convex. What an attack needs of a set it has from the methods of `Region`, or it breaks the first law.
+"""
 
 from __future__ import annotations
 
@@ -12,159 +16,229 @@ from torch import Tensor, nn
 from robustfw import losses
 from robustfw.attack import Attack
 from robustfw.batch import Batch
+from robustfw.errors import UsageError
 from robustfw.inner import AscentMode
 from robustfw.problem import InnerProblem
-from robustfw.regions import Box, Region, inner_products, norms
+from robustfw.regions import Region, norms
 from robustfw.testing.laws import Law, require
-from robustfw.uncertainty import UncertaintySet
+from robustfw.testing.problems import (
+    FEW,
+    ROWS,
+    Cube,
+    Delicate,
+    Function,
+    classifier_problem,
+    constant,
+    curved,
+    example_batch,
+    linear_function,
+    linear_gain,
+    regions_at,
+    without_gradient,
+)
 
-ROWS = 12
-
-
-@attrs.frozen
-class Cube(UncertaintySet):
-    """{|δ_j| ≤ r}: a set of the kit's own, so that attacks can be tried without any plugin."""
-
-    radius: float = 0.25
-
-    def at(self, x: Tensor) -> Region:
-        """The same cube everywhere."""
-        return Box.around(x.detach(), -self.radius, self.radius)
-
-
-def _linear(seed: int) -> Iterator[tuple[InnerProblem, Tensor]]:
-    """Linear objectives ⟨w, x + δ⟩ over cubes, bare and within [0, 1]; and the gains that are possible."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.rand(ROWS, 1, 3, 3, generator=generator, dtype=torch.float64)
-    x[:4] = x[:4].round()
-    w = torch.randn(1, 3, 3, generator=generator, dtype=torch.float64)
-    w[0, 0, 0] = 0
-
-    def linear(moved: Tensor) -> Tensor:
-        return (moved * w).flatten(1).sum(1)
-
-    bare = Cube().at(x)
-    for region in (bare, bare.within(0 - x, 1 - x)):
-        best = inner_products(w.expand_as(x), region.support(w.expand_as(x)))
-        yield InnerProblem.of(linear, x, region), best
-
-
-def _curved(moved: Tensor) -> Tensor:
-    return (moved - 0.4).square().flatten(1).sum(1)
-
-
-def _constant(moved: Tensor) -> Tensor:
-    return 0 * moved.flatten(1).sum(1)
-
-
-def _without_gradient(moved: Tensor) -> Tensor:
-    return torch.ones(len(moved), dtype=moved.dtype)
+MASKED = -1e4
+"""What masks a class by a number, where others write −∞."""
+SMALL = 2.0**-100
+"""A factor, about 1e-30, by which an objective is scaled without any rounding; in float32 its square is 0."""
+HALF_PRECISION_SLACK = 1e-6
+"""By how much a half-precision δ may be outside: rounding of the region's own arithmetic in float32."""
 
 
 def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def _problems(
+    attack: Attack, seed: int, function: Function, dtype: torch.dtype = torch.float64, *, few: bool = False
+) -> Iterator[tuple[str, InnerProblem]]:
+    """One function over the sets of the kit that the attack takes; most take those that are not convex, too."""
+    x = example_batch(attack.example_shape, seed, dtype)
+    for name, region in regions_at(x):
+        if few and name not in FEW:
+            continue
+        problem = InnerProblem.of(function, x, region)
+        if region.convex or not _refuses(attack, problem[:1]):
+            yield name, problem
+
+
+def _linear_problems(attack: Attack, seed: int, *, few: bool = False) -> Iterator[tuple[str, InnerProblem]]:
+    """A linear function over the sets of the kit."""
+    return _problems(attack, seed, linear_function(attack.example_shape, seed), few=few)
+
+
+def _refuses(attack: Attack, problem: InnerProblem) -> bool:
+    """Whether the attack says that it cannot be used over such a set."""
+    try:
+        attack.maximize(problem, _generator(0))
+    except UsageError:
+        return True
+    return False
+
+
+def _within_range(x: Tensor) -> Region:
+    return Cube().at(x).within(0 - x, 1 - x)
+
+
 def check_feasible(attack: Attack, seed: int) -> None:
     """violation(δ) ≤ tolerance, with the region's shape and type, on linear, curved and constant objectives."""
-    for linear, _ in _linear(seed):
-        for forward in (linear.forward, _curved, _constant, _without_gradient):
-            problem = attrs.evolve(linear, forward=forward)
-            _require_member(problem, attack.maximize(problem, _generator(seed)), "")
+    for name, linear in _linear_problems(attack, seed):
+        for function in (linear.forward, curved, constant, without_gradient):
+            problem = attrs.evolve(linear, forward=function)
+            _require_member(attack, problem, attack.maximize(problem, _generator(seed)), f" ({name})")
 
 
-def _require_member(problem: InnerProblem, delta: Tensor, when: str) -> None:
-    require(delta.shape == problem.x.shape, f"δ has shape {tuple(delta.shape)}{when}")
-    require(delta.dtype == problem.x.dtype, f"δ has type {delta.dtype}{when}")
-    outside = problem.region.violation(delta)
-    require((outside <= 1e-9) & outside.isfinite(), f"outside by {{}}{when}", outside, delta=delta)
+def _require_member(attack: Attack, problem: InnerProblem, delta: Tensor, when: str, slack: float = 1e-9) -> None:
+    """Shape, type and finite numbers; and membership, unless the attack says that it goes outside."""
+    like = problem.region.like
+    require(delta.shape == like.shape, f"δ has shape {tuple(delta.shape)} instead of {tuple(like.shape)}{when}")
+    require(delta.dtype == like.dtype, f"δ has type {delta.dtype} instead of {like.dtype}{when}")
+    require(delta.isfinite().flatten(1).all(1), f"δ has entries that are no finite numbers{when}", delta=delta)
+    if attack.stays_inside:
+        outside = problem.region.violation(delta)
+        require(outside <= slack, f"outside by {{}}{when}", outside, delta=delta)
 
 
 def check_linear(attack: Attack, seed: int) -> None:
     """On a linear objective it gains at least ``linear_share`` of what the support gains (0 promises nothing)."""
     if attack.linear_share == 0:
         return
-    for problem, best in _linear(seed):
+    for name, problem in _linear_problems(attack, seed):
+        if not problem.region.convex:
+            continue  # a step leads out of one part of the set into another: nobody promises to cross the gap
+        best = linear_gain(problem)
         delta = attack.maximize(problem, _generator(seed))
         share = (problem.value(delta) - problem.value(problem.region.zero())) / best
-        holds = share >= attack.linear_share - 1e-9
         require(
-            holds, f"gains {{}} of the maximum, promised is {attack.linear_share:g}", share, x=problem.x, delta=delta
+            share >= attack.linear_share - 1e-9,
+            f"gains {{}} of the maximum, promised is {attack.linear_share:g} ({name})",
+            share,
+            x=problem.x,
+            delta=delta,
         )
 
 
 def check_generator(attack: Attack, seed: int) -> None:
     """The generator alone decides δ: same generator, same δ, whatever torch's global one does."""
-    for problem, _ in _linear(seed):
+    for name, problem in _linear_problems(attack, seed, few=True):
         with torch.random.fork_rng(devices=[]):
-            first = attack.maximize(problem, _generator(seed))
+            first = copy.deepcopy(attack).maximize(problem, _generator(seed))
             torch.manual_seed(seed + 1)
-            second = attack.maximize(problem, _generator(seed))
-        require(bool(torch.equal(first, second)), "the same generator gives another δ")
+            second = copy.deepcopy(attack).maximize(problem, _generator(seed))
+        require(bool(torch.equal(first, second)), f"the same generator gives another δ ({name})")
 
 
 def check_rows(attack: Attack, seed: int) -> None:
     """Rows are independent: an attack that draws nothing gives each row what it gives the row alone."""
-    for problem, _ in _linear(seed):
+    if attack.couples_rows:
+        return
+    for name, problem in _problems(attack, seed, curved, few=True):
         whole = attack.maximize(problem, _generator(seed))
         if not torch.equal(whole, attack.maximize(problem, _generator(seed + 1))):
             return  # it draws: what a row draws depends on the rows before it
-        for i in range(len(problem)):
+        for i in (0, ROWS // 2, ROWS - 1):
             apart = (attack.maximize(problem[i : i + 1], _generator(seed)) - whole[i : i + 1]).abs().max()
-            require(bool(apart <= 1e-9), f"row {i} depends on the rest of the batch, by {apart:.3g}")
+            require(bool(apart <= 1e-9), f"row {i} depends on the rest of the batch, by {apart:.3g} ({name})")
+
+
+def check_no_rows(attack: Attack, seed: int) -> None:
+    """A batch without rows gives a δ without rows, of the region's shape and type, and the net is not asked."""
+
+    def refuse(moved: Tensor) -> Tensor:
+        require(len(moved) > 0, "the net was asked for the outputs of no examples: most nets cannot say")
+        return curved(moved)
+
+    for name, problem in _problems(attack, seed, curved):
+        empty = attrs.evolve(problem, forward=refuse)[:0]
+        _require_member(attack, empty, attack.maximize(empty, _generator(seed)), f" for a batch without rows ({name})")
+    classifier = classifier_problem(attack.example_shape, seed, _within_range)
+    plain = classifier.forward
+
+    def classify(moved: Tensor) -> Tensor:
+        refuse(moved)
+        return plain(moved)
+
+    for goal in (None, losses.misclassified):
+        empty = attrs.evolve(classifier, forward=classify, goal=goal)[:0]
+        _require_member(attack, empty, attack.maximize(empty, _generator(seed)), " for no labelled rows")
 
 
 def check_solved(attack: Attack, seed: int) -> None:
     """Rows that reach the goal may be dropped, and the rest still comes back in its place, feasible."""
-    for linear, _ in _linear(seed):
-        number = torch.arange(ROWS, dtype=torch.float64)
+    number = torch.arange(ROWS, dtype=torch.float64)
+    for name, linear in _linear_problems(attack, seed, few=True):
         some = attrs.evolve(linear, y=number, goal=lambda values, y: y % 3 == 0)
-        _require_member(linear, attack.maximize(some, _generator(seed)), " when some rows are solved")
+        delta = attack.maximize(some, _generator(seed))
+        _require_member(attack, linear, delta, f" when some rows are solved ({name})")
         everything = attrs.evolve(linear, y=number, goal=lambda values, y: y >= 0)
-        _require_member(linear, attack.maximize(everything, _generator(seed)), " when all rows are solved")
+        delta = attack.maximize(everything, _generator(seed))
+        _require_member(attack, linear, delta, f" when all rows are solved ({name})")
+
+
+def check_scale_free(attack: Attack, seed: int) -> None:
+    """J and 1e-30·J have the same δ: no gradient is too small to follow, down to where its square vanishes."""
+    for name, problem in _problems(attack, seed, curved, torch.float32, few=True):
+        faint = attrs.evolve(problem, forward=_scaled(problem.forward))
+        plain = copy.deepcopy(attack).maximize(problem, _generator(seed))
+        apart = norms(copy.deepcopy(attack).maximize(faint, _generator(seed)) - plain)
+        require(
+            apart <= 1e-3 * (1e-3 + norms(plain)),
+            f"δ is {{}} away from that of the same objective, 2^100 times as large ({name})",
+            apart,
+            delta=plain,
+        )
+
+
+def _scaled(function: Function) -> Function:
+    return lambda moved: SMALL * function(moved)
+
+
+def check_masked_classes(attack: Attack, seed: int) -> None:
+    """A class whose logit is −∞ changes δ no more than one whose logit is −10,000."""
+    problem = classifier_problem(attack.example_shape, seed, _within_range)
+    problem = attrs.evolve(problem, y=problem.y + 1)
+    for goal in (None, losses.misclassified):
+        found = []
+        for value in (-torch.inf, MASKED):
+            masked = attrs.evolve(problem, forward=_masked(problem.forward, value), goal=goal)
+            found.append(copy.deepcopy(attack).maximize(masked, _generator(seed)))
+            _require_member(attack, masked, found[-1], f" where a class has the logit {value:g}")
+        apart = norms(found[0] - found[1])
+        require(apart <= 1e-6, "δ is {} away from that with −10,000 instead of −∞", apart, delta=found[0])
+
+
+def _masked(forward: Function, value: float) -> Function:
+    """The logits with a class before and one behind them that no example can be of."""
+    return lambda moved: torch.nn.functional.pad(forward(moved), (1, 1), value=value)
+
+
+def check_half_precision(attack: Attack, seed: int) -> None:
+    """In float16, bfloat16 and float32 every δ is a finite member, of that type."""
+    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+        for name, problem in _problems(attack, seed, curved, dtype, few=True):
+            delta = attack.maximize(problem, _generator(seed))
+            _require_member(attack, problem, delta, f" ({name}, {dtype})", HALF_PRECISION_SLACK)
 
 
 def check_targets(attack: Attack, seed: int) -> None:
     """On its way to a target it lowers J(θ, x + δ, target) of every row of a linear classifier (0 promises nothing)."""
     if attack.linear_share == 0:
         return
-    generator = _generator(seed)
-    x = torch.rand(ROWS, 1, 3, 3, generator=generator, dtype=torch.float64)
-    w = 0.3 * torch.randn(9, 5, generator=generator, dtype=torch.float64)
-
-    def classifier(moved: Tensor) -> Tensor:
-        return (moved - 0.5).flatten(1) @ w
-
-    y = classifier(x).argmax(1)
-    plain = InnerProblem(classifier, losses.cross_entropy, x, y, Cube().at(x).within(0 - x, 1 - x))
+    plain = classifier_problem(attack.example_shape, seed, _within_range)
     for k in range(1, 5):
-        problem = plain.towards((y + k) % 5)
+        problem = plain.towards((plain.y + k) % 5)
         delta = attack.maximize(problem, _generator(seed))
-        _require_member(problem, delta, " with a target")
+        _require_member(attack, problem, delta, " with a target")
         gain = problem.value(delta) - problem.value(problem.region.zero())
-        require(gain > 0, "lowers the target's loss by {}", gain, x=x, delta=delta)
-
-
-class _Delicate(nn.Module):
-    """Batch norm, dropout and a frozen parameter: everything that an attack could leave changed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(36, 3)
-        )
-        self.body[0].bias.requires_grad_(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(x)
+        require(gain > 0, "lowers the target's loss by {}", gain, x=problem.x, delta=delta)
 
 
 def check_model_untouched(attack: Attack, seed: int) -> None:
     """Parameters, their .grad, buffers, training and requires_grad flags are bit-equal before and after."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _Delicate().train()
-        x, y = torch.rand(ROWS, 1, 3, 3), torch.arange(ROWS) % 3
+        x, y = torch.rand(ROWS, *attack.example_shape), torch.arange(ROWS) % 3
+        model = Delicate(x[0].numel()).train()
         losses.cross_entropy(model(x), y).sum().backward()
         model.body[1].eval()
         modes: tuple[AscentMode, ...] = ("eval", "train")
@@ -196,7 +270,11 @@ LAWS = (
     Law("linear objective", check_linear),
     Law("generator decides", check_generator),
     Law("rows are independent", check_rows),
+    Law("no rows", check_no_rows),
     Law("solved rows", check_solved),
+    Law("scale-free", check_scale_free),
+    Law("masked classes", check_masked_classes),
+    Law("half precision", check_half_precision),
     Law("targets", check_targets),
     Law("model untouched", check_model_untouched),
 )

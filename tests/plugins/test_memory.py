@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import json
+
 import attrs
 import pytest
+import safetensors.torch
 import torch
 
 import robustfw
-from robustfw import Attack, losses
+from robustfw import Attack, UsageError, losses
 from robustfw.problem import InnerProblem
 from robustfw_attacks.memory import Memory
 
@@ -132,3 +136,65 @@ def test_any_type(dtype):
     memory, p = Memory(), problem(X.to(dtype), lambda moved: moved.float().sum(1))
     for _ in range(2):
         assert run(memory, p).dtype == dtype
+
+
+def stored(state, folder):
+    """A state's way through a checkpoint: tensors to safetensors, the rest to JSON, and back."""
+    tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    plain = {name: value for name, value in state.items() if name not in tensors}
+    safetensors.torch.save_file(tensors, folder / "memory.safetensors")
+    return json.loads(json.dumps(plain)) | safetensors.torch.load_file(folder / "memory.safetensors")
+
+
+def test_a_memory_goes_on_in_another_process_from_its_state(tmp_path):
+    first, images = Memory(keep=2), torch.rand(3, 1, 2, 2)
+    for x in (X, images):
+        run(first, problem(x, lambda moved: moved.flatten(1).sum(1)))
+    second = Memory(Told([0.1, 0.2], starts := []), keep=2)
+    second.load_state_dict(stored(first.state_dict(), tmp_path))
+    for x in (X, images):
+        p = problem(x, lambda moved: moved.flatten(1).sum(1))
+        before = run(copy.deepcopy(first), p)
+        run(second, p)
+        torch.testing.assert_close(starts[-1], before)
+    assert str(first.state_dict()["forms"]) == str(second.state_dict()["forms"])
+
+
+def test_a_state_is_what_was_seen_and_no_more():
+    memory = Memory(Told([0.3], []), keep=2)
+    run(memory, problem(X))
+    state = memory.state_dict()
+    assert (state["keys.0"].shape, state["keys.0"].dtype) == ((3, 16), torch.uint8)
+    assert (state["table.0"][:, 0] == 0.3).all()
+    assert state["table.0"][:, 1].isnan().all()
+    assert Memory().state_dict() == {"forms": []}
+
+
+def test_loading_a_state_forgets_what_was_there_and_a_copy_has_a_memory_of_its_own():
+    memory = Memory(Told([0.3, 0.1, 0.2], starts := []))
+    empty = memory.state_dict()
+    run(memory, problem(X))
+    twin = copy.deepcopy(memory)
+    memory.load_state_dict(empty)
+    assert not memory._past
+    assert len(twin.state_dict()["keys.0"]) == 3
+    run(memory, problem(X))
+    assert starts[-1] is None
+
+
+@pytest.mark.parametrize("other", [{"keep": 2}, {"examples": 2}])
+def test_a_state_of_other_options_is_refused(other):
+    memory = Memory()
+    run(memory, problem(X))
+    with pytest.raises(UsageError, match="resume with the options of the run"):
+        Memory(**other).load_state_dict(memory.state_dict())
+
+
+@pytest.mark.parametrize("wrong", [{"dtype": "nn"}, {"delta_dtype": "float17"}, {"delta_shape": [7]}])
+def test_a_file_that_is_no_state_is_refused(wrong):
+    memory = Memory()
+    run(memory, problem(X))
+    state = memory.state_dict()
+    state["forms"][0] |= wrong
+    with pytest.raises(UsageError, match="this is no state of a memory"):
+        memory.load_state_dict(state)

@@ -1,0 +1,215 @@
+"""Inner problems for the laws of attacks: regions of several kinds, written here so that no plugin is needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import final
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from robustfw import losses
+from robustfw.problem import InnerProblem
+from robustfw.regions import (
+    Box,
+    Region,
+    Scaled,
+    Union,
+    inner_products,
+    normal_like,
+    norms,
+    per_row,
+    toward_zero,
+    uniform_like,
+    wide,
+)
+from robustfw.uncertainty import UncertaintySet
+
+ROWS = 12
+CLASSES = 5
+Function = Callable[[Tensor], Tensor]
+"""x̃ (batch, *shape) to values (batch,)."""
+
+
+@attrs.frozen
+class Cube(UncertaintySet):
+    """{|δ_j| ≤ r}."""
+
+    radius: float = 0.25
+
+    def at(self, x: Tensor) -> Region:
+        """The same cube everywhere."""
+        return Box.around(x.detach(), -self.radius, self.radius)
+
+
+@final
+@attrs.frozen(eq=False)
+class Ball(Region):
+    """{‖δ‖₂ ≤ r}, r per row: a set without corners, without bounds, and without a range of its own."""
+
+    like: Tensor
+    radius: Tensor
+    """(batch,)."""
+
+    @classmethod
+    def at(cls, x: Tensor, radius: float) -> Ball:
+        """One radius for all rows."""
+        return cls(x.detach(), torch.full((len(x),), radius, dtype=wide(x.dtype), device=x.device))
+
+    def violation(self, delta: Tensor) -> Tensor:
+        """‖δ‖₂ − r, where positive."""
+        return (norms(delta.to(self.radius)) - self.radius).clamp(min=0)
+
+    def project(self, point: Tensor) -> Tensor:
+        """δ·min(1, r/‖δ‖₂)."""
+        exact = point.to(self.radius)
+        outside = (norms(exact) > self.radius).reshape(-1, *[1] * (exact.dim() - 1))
+        return toward_zero(self._sphere(exact).where(outside, exact), point.dtype)
+
+    def support(self, direction: Tensor) -> Tensor:
+        """r·g/‖g‖₂, for g of any size; 0 where it vanishes."""
+        return toward_zero(self._sphere(direction.to(self.radius)), direction.dtype)
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """Uniform on a sphere of random radius."""
+        length = uniform_like(self.radius, generator).to(self.radius)
+        direction = normal_like(self.like, generator).to(self.radius)
+        return toward_zero(per_row(length, direction) * self._sphere(direction), self.like.dtype)
+
+    def _sphere(self, direction: Tensor) -> Tensor:
+        """The direction, as long as the radius: scaled first, so that its squares are numbers."""
+        largest = per_row(direction.flatten(1).abs().amax(1), direction)
+        unit = (direction / largest).masked_fill(largest == 0, 0)
+        return per_row(self.radius / norms(unit).clamp(min=1), unit) * unit
+
+
+@final
+@attrs.frozen(eq=False)
+class Blend(Region):
+    """{(a, b) : |a| ≤ 0.5, |b| ≤ 0.2} with x̃ = (1 − a)·x + a·mirror(x) + b: δ is (batch, 2), whatever x is."""
+
+    box: Box
+
+    @classmethod
+    def at(cls, x: Tensor) -> Blend:
+        """The same two numbers everywhere."""
+        high = torch.tensor([0.5, 0.2], dtype=x.dtype, device=x.device).expand(len(x), 2)
+        return cls(Box(-high, high))
+
+    @property
+    def like(self) -> Tensor:
+        return self.box.like
+
+    def apply(self, x: Tensor, delta: Tensor) -> Tensor:
+        """Some of the mirror image, and a shift of brightness."""
+        share, shift = (per_row(column, x) for column in delta.unbind(1))
+        mirror = x.flatten(1).flip(1).reshape(x.shape)
+        return (1 - share) * x + share * mirror + shift
+
+    def within(self, lower: Tensor | float, upper: Tensor | float) -> Blend:
+        """The same set: its range is its own affair."""
+        return self
+
+    def violation(self, delta: Tensor) -> Tensor:
+        return self.box.violation(delta)
+
+    def project(self, point: Tensor) -> Tensor:
+        return self.box.project(point)
+
+    def support(self, direction: Tensor) -> Tensor:
+        return self.box.support(direction)
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        return self.box.sample(generator)
+
+
+def example_batch(shape: tuple[int, ...], seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """x in [0, 1], (12, *shape); every entry of the first four is at an end of the range."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(ROWS, *shape, generator=generator, dtype=torch.float64)
+    x[:4] = x[:4].round()
+    return x.to(dtype)
+
+
+def regions_at(x: Tensor) -> Iterator[tuple[str, Region]]:
+    """Boxes, a ball, a ball of another size at each row, a set of two numbers, and a set that is not convex."""
+    cube = Cube().at(x)
+    ball = Ball.at(x, 0.4)
+    factors = torch.linspace(0.25, 2, len(x), dtype=wide(x.dtype)).to(x)
+    yield "a cube", cube
+    yield "a cube within [0, 1]", cube.within(0 - x, 1 - x)
+    yield "a ball", ball
+    if x.dtype == wide(x.dtype):  # a factor times a member, rounded to half precision, may be outside
+        yield "scaled balls", Scaled(ball, per_row(factors, x))
+    yield "two numbers", Blend.at(x)
+    yield "a cube or a ball", Union((Cube(0.1).at(x), ball))
+
+
+FEW = ("a cube within [0, 1]", "a ball", "two numbers")
+"""Of these regions one of each kind, for laws that run an attack many times."""
+
+
+def linear_function(shape: tuple[int, ...], seed: int) -> Function:
+    """x̃ ↦ ⟨w, x̃⟩, one entry of w being 0."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    w = torch.randn(math.prod(shape), generator=generator, dtype=torch.float64)
+    w[0] = 0
+
+    def linear(moved: Tensor) -> Tensor:
+        return (moved.reshape(len(moved), -1) * w.to(moved)).sum(1)
+
+    return linear
+
+
+def curved(moved: Tensor) -> Tensor:
+    """Lowest in the middle: the gradient vanishes nowhere that matters, and changes everywhere."""
+    return (moved.reshape(len(moved), -1) - 0.4).square().sum(1)
+
+
+def constant(moved: Tensor) -> Tensor:
+    """The same everywhere, with a gradient of zeros."""
+    return 0 * moved.reshape(len(moved), -1).sum(1)
+
+
+def without_gradient(moved: Tensor) -> Tensor:
+    """The same everywhere, without a graph."""
+    return torch.ones(len(moved), dtype=moved.dtype)
+
+
+def linear_gain(problem: InnerProblem) -> Tensor:
+    """max_{δ ∈ region} J(δ) − J(0) of a J that is linear in δ, (batch,)."""
+    _, gradient = problem.value_and_grad(problem.region.zero())
+    return inner_products(gradient, problem.region.support(gradient))
+
+
+def classifier_problem(shape: tuple[int, ...], seed: int, region: Callable[[Tensor], Region]) -> InnerProblem:
+    """Cross-entropy of a linear net of five classes, each row labelled as the net has it."""
+    generator = torch.Generator().manual_seed(seed + 2)
+    x = torch.rand(ROWS, *shape, generator=generator, dtype=torch.float64)
+    w = 0.3 * torch.randn(math.prod(shape), CLASSES, generator=generator, dtype=torch.float64)
+
+    def classifier(moved: Tensor) -> Tensor:
+        return (moved - 0.5).reshape(len(moved), -1) @ w.to(moved)
+
+    return InnerProblem(classifier, losses.cross_entropy, x, classifier(x).argmax(1), region(x))
+
+
+class Delicate(nn.Module):
+    """Batch norm, dropout and a frozen parameter: everything that an attack could leave changed."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv1d(1, 4, 3, padding=1),
+            nn.BatchNorm1d(4),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Flatten(),
+            nn.Linear(4 * features, 3),
+        )
+        self.body[0].bias.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x.reshape(len(x), 1, -1))
