@@ -88,7 +88,7 @@ TABLE = {
         "adversary attrs bounds errors evaluation inner losses problem recipe records registry runs session splits "
         "task threat torch"
     ),
-    "report": ("robustfw attrs errors files jinja2 markupsafe matplotlib numpy options report results safetensors"),
+    "report": "robustfw attrs errors files jinja2 markupsafe matplotlib numpy options report results safetensors",
     "reproduction": "attrs errors hardware options reproduction results seeds",
     "__main__": "cli",
     "console": "attrs errors files records results rich",
