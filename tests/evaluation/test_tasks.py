@@ -10,7 +10,9 @@ from torch import nn
 
 import robustfw
 from robustfw import DataError, RobustfwWarning, TensorSplit, UsageError
-from robustfw.evaluation import Examples, craft
+from robustfw.evaluation import Examples, craft, sweep
+from robustfw.evaluation.audit import Attacks, audit
+from robustfw.evaluation.transfer import correct
 from robustfw.threat import Threat
 
 SMALL = {"uncertainty": "linf:radius=0.05", "attack": "pgd:steps=5,random_start=false"}
@@ -170,8 +172,17 @@ def test_what_does_not_fit_is_refused(change, words):
 
 def test_without_classes_labels_are_held_against_the_nets_width():
     x, y = blobs()
-    with pytest.raises(DataError, match="labels run from"):
-        evaluated(OneLogit(two=True), x, y + 1)
+    net, threat = OneLogit(two=True), Threat(robustfw.make("uncertainty", "linf"))
+    split, attack = TensorSplit(x, y + 1), robustfw.make("attack", "single-step")
+    for measure in (
+        lambda: evaluated(net, x, y + 1),
+        lambda: list(sweep(net, split, threat=threat, attack=attack, factors=[1.0])),
+        lambda: list(craft(net, split, threats=[threat], attack=attack)),
+        lambda: audit(net, split, threat=threat, attacks=Attacks(attack)),
+        lambda: correct(net, x, y + 1),
+    ):
+        with pytest.raises(DataError, match="labels run from 1 to 2, outside 0 … 1"):
+            measure()
 
 
 @pytest.mark.parametrize("attack", ["single-step", "pgd", "frank-wolfe", "cw", "lbfgs", "deepfool", "random", "memory"])
@@ -270,10 +281,9 @@ def test_a_net_that_changes_its_input_in_place_is_its_twin(attack):
 def test_what_is_crafted_against_it_is_made_of_the_examples():
     in_place, twin, x, y = pair()
     threat = Threat(robustfw.make("uncertainty", "linf:radius=0.04"))
+    attack = robustfw.make("attack", "single-step")
     found = [
-        Examples.joined(
-            craft(net, TensorSplit(x, y), threats=[threat], attack=robustfw.make("attack", "single-step"), seed=0)
-        )
+        Examples.joined(list(craft(net, TensorSplit(x, y), threats=[threat], attack=attack)))
         for net in (in_place, twin)
     ]
     assert len(found[0]) > 0
@@ -286,7 +296,7 @@ def test_nothing_right_is_nothing_to_craft_from():
     x, y = blobs(20)
     net, threat = Constant(), Threat(robustfw.make("uncertainty", "linf:radius=0.04"))
     made = craft(net, TensorSplit(x, y), threats=[threat], attack=robustfw.make("attack", "pgd"))
-    assert len(Examples.joined(made)) == 0
+    assert len(Examples.joined(list(made))) == 0
 
 
 def test_within_inference_mode_attacks_find_what_they_find_outside():
@@ -299,11 +309,3 @@ def test_within_inference_mode_attacks_find_what_they_find_outside():
         without = evaluated(net, x, y)
     assert counts(inside) == counts(outside) == counts(without)
     assert outside.robust < outside.correct
-
-
-def test_a_net_made_within_inference_mode_is_attacked_too():
-    x, y = blobs()
-    with torch.inference_mode():
-        net = OneLogit(two=True)
-        found = evaluated(net, x, y)
-    assert found.robust < found.correct
