@@ -396,7 +396,7 @@ def checked_targets(task: Task, x: Tensor, y: Tensor, classes: int | None) -> Te
 
 
 def check_outputs(task: Task, outputs: Tensor, targets: Tensor, classes: int | None) -> None:
-    """Raise a `DataError` unless outputs are for so many classes; where nobody says how many, unless labels fit them."""
+    """Raise a `DataError` unless outputs are for so many classes; None: for as many as labels need."""
     if classes is not None:
         check_width(outputs, classes)
     elif not targets.is_floating_point():
