@@ -34,12 +34,17 @@ TABLE = {
     "splits": "attrs dataspec errors losses torch",
     "problem": "attrs errors losses regions torch",
     "inner": "attack errors losses modes problem regions torch uncertainty",
-    "parallel": "torch",
+    "torchrun": "attrs errors",
+    "failures": "errors",
+    "locks": "attrs errors",
+    "manifests": "errors files",
+    "checkpoints": "errors files safetensors torch",
+    "parallel": "errors torch torchrun",
     "records": "attrs",
     "hardware": "torch",
     "state": "attrs problem recipe torch",
     "overfitting": "attack attrs inner losses problem regions torch uncertainty",
-    "collection": "attrs errors evaluation files inner registry safetensors splits torch uncertainty",
+    "collection": "attrs errors evaluation files inner locks registry safetensors splits torch uncertainty",
     "results": "robustfw attrs errors files safetensors",
     "evaluation": f"attrs errors evaluation inner losses problem regions splits torch {INTERFACES}",
     "analysis": "analysis attrs dataspec errors files inner regions safetensors splits torch",
@@ -50,9 +55,9 @@ TABLE = {
     "tuning": "attrs engine inner parallel recipe splits state torch",
     "files": "",
     "seeds": "attrs",
-    "runs": "attrs errors files records safetensors state torch",
+    "runs": "attrs checkpoints errors files locks manifests records state torch",
     "session": (
-        "robustfw attrs dataset dataspec engine errors hardware model options parallel recipe records "
+        "robustfw attrs checkpoints dataset dataspec engine errors failures hardware locks model options parallel recipe records "
         "registry runs splits state torch tuning"
     ),
     "api": "evaluation inner losses problem recipe records registry runs session splits torch",
@@ -63,8 +68,8 @@ TABLE = {
     "__main__": "cli",
     "console": "records rich",
     "cli": (
-        "robustfw analysis attrs cli click collection console engine errors evaluation files hardware losses options "
-        "parallel recipe registry report reproduction results runs session testing"
+        "robustfw analysis attrs cli click collection console engine errors evaluation failures files hardware locks losses "
+        "options parallel recipe registry report reproduction results runs session testing"
     ),
     "testing": (
         "attrs dataspec errors hypothesis inner interface losses optim problem pytest regions registry "

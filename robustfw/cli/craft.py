@@ -37,7 +37,7 @@ def craft(run: Path, specs: tuple[str, ...], attack: str, out: Path | None, **ch
     from robustfw.collection import Collection
     from robustfw.evaluation import Examples
     from robustfw.evaluation import craft as crafted
-    from robustfw.runs import unused_path
+    from robustfw.locks import NewDirectory
 
     chosen = Choices(**choices)
     with alone_on_stdout(chosen.as_json):
@@ -56,8 +56,9 @@ def craft(run: Path, specs: tuple[str, ...], attack: str, out: Path | None, **ch
         batches = math.ceil(len(subject.split) / chosen.batch_size) * len(uncertainties)
         examples = Examples.joined(list(console.counted(parts, batches, "crafting", quiet=chosen.as_json)))
         facts = _facts(subject, uncertainties, made, examples)
-        path = out or unused_path(Path("transfer"), subject.run.path.name)
-        manifest = Collection.create(path, examples, facts).manifest
+        place = out or NewDirectory(Path("transfer"), subject.run.path.resolve().name)
+        collection = Collection.create(place, examples, facts)
+        path, manifest = collection.path, collection.manifest
     if chosen.as_json:
         print_json({"collection": str(path)} | manifest)
     else:

@@ -86,12 +86,12 @@ def _shown(subject: Subject, path: Path) -> dict[str, Any]:
 
     collection = Collection.open(path)
     uncertainties = collection.uncertainties(subject.known, subject.splits.train)
-    verify(collection.examples, getattr(subject.splits, collection.split), uncertainties, collection.bounds)
+    verify(collection.examples, collection.originals(subject.splits), uncertainties, collection.bounds)
     specs = [subject.known.spell(each) for each in uncertainties]
     transfer = Transfer.of(subject.model, collection.examples, specs, collection.bounds)
     if not subject.choices.as_json:
-        console.transfer(transfer, str(path), str(collection.manifest["source"]["run"]))
-    facts = {"collection": str(path), "source": collection.manifest["source"]["run"]}
+        console.transfer(transfer, str(path), collection.source)
+    facts = {"collection": str(path), "source": collection.source}
     circumstances = {"run": str(subject.run.path), "weights": subject.choices.weights} | facts
     circumstances["collection_sha256"] = collection.manifest["sha256"]
     return subject.keep("transfer", circumstances, attrs.asdict(transfer))

@@ -20,6 +20,7 @@ from robustfw.errors import UsageError
 from robustfw.recipe import DEFAULTS, Recipe, TrainOptions
 
 if TYPE_CHECKING:
+    from robustfw.locks import NewDirectory
     from robustfw.runs import Run
     from robustfw.session import Session
 
@@ -138,11 +139,11 @@ def _recorded(out: Path) -> dict[str, Any]:
     return session.named_parts(Run.open(out), *KINDS)
 
 
-def _new_run(known: registry.Registry, recipe: Recipe) -> Path:
-    from robustfw.runs import unused_path
+def _new_run(known: registry.Registry, recipe: Recipe) -> NewDirectory:
+    from robustfw.locks import NewDirectory
 
     parts = (recipe.dataset, recipe.model, recipe.uncertainty)
-    return unused_path(Path("runs"), "-".join(known.name_of(part) for part in parts))
+    return NewDirectory(Path("runs"), "-".join(known.name_of(part) for part in parts))
 
 
 def _carried_out(started: Session, *, quiet: bool) -> dict[str, Any] | None:
@@ -156,6 +157,8 @@ def _carried_out(started: Session, *, quiet: bool) -> dict[str, Any] | None:
         return _finish(started, started.run, quiet=quiet)
     except KeyboardInterrupt:
         raise stopping.Stopped(f"stopped at once; {go_on}") from None
+    finally:
+        started.run.release()
 
 
 def _follow(started: Session) -> None:
