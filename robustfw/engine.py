@@ -91,7 +91,7 @@ def _steps(recipe: Recipe, splits: Splits, state: State, forward: nn.Module, net
         with global_randomness(device, derived_seed(options.seed, "layers", *here)):
             loss = update(recipe, state, net, x, y, ask)
         state.batch += 1
-        state.total_loss += loss
+        state.total_loss += parallel.mean(loss)
         if _looks(device, state.batch) or state.batch == batches:
             _check_finite(state, batches)
         yield Step(state.epoch + 1, state.batch, batches, loss, state.learning_rate)
@@ -117,6 +117,7 @@ def update(recipe: Recipe, state: State, net: nn.Module, x: Tensor, y: Tensor, a
         nn.utils.clip_grad_norm_(state.model.parameters(), options.clip)
     state.optimizer.step()
     state.scheduler.step()
+    parallel.share_buffers(state.model)
     if state.average is not None:
         state.average.update_parameters(state.model)
     return loss.detach()
@@ -140,7 +141,7 @@ def _check_finite(state: State, batches: int) -> None:
 def _finish_epoch(recipe: Recipe, splits: Splits, state: State, start: float) -> Epoch:
     """Validate, look for overfitting, count the epoch."""
     batches, passes, ignored = state.batch, state.passes, recipe.train.on_overfitting == "ignore"
-    loss = float(parallel.summed(state.total_loss / batches / parallel.world()))
+    loss = float(state.total_loss / batches)
     found = _validate(recipe, splits, state, attacked=passes.forward > 0)
     best = not found.robust_accuracy <= state.best_accuracy and (ignored or not found.diagnosis.overfitted)
     if best:
@@ -159,12 +160,18 @@ def _finish_epoch(recipe: Recipe, splits: Splits, state: State, start: float) ->
         attacked=found.attacked,
         gradient_alignment=found.symptoms.gradient_alignment,
         learning_rate=state.learning_rate,
-        passes_per_example=(passes.forward + passes.backward) / (batches * recipe.train.batch_size),
+        passes_per_example=_total(passes, state.total_loss.device) / (batches * recipe.train.batch_size),
         seconds=time.perf_counter() - start,
         best=best,
         warnings=warnings,
         model=state.evaluated,
     )
+
+
+def _total(passes: Passes, device: torch.device) -> float:
+    """Forward and backward passes of examples through the net, over all processes."""
+    own = torch.tensor([passes.forward + passes.backward], dtype=torch.float64, device=device)
+    return float(parallel.summed(own))
 
 
 @attrs.frozen

@@ -93,11 +93,12 @@ def wrapped(model: nn.Module) -> nn.Module:
         return model
     together = DistributedDataParallel(model)
     if world() >= SUM_IN_ORDER:
-        together.register_comm_hook(None, _mean_in_order)
+        # a lambda has no annotations, which torch compares as objects and finds to be texts
+        together.register_comm_hook(None, lambda _, bucket: _mean_in_order(bucket))
     return together
 
 
-def _mean_in_order(_: object, bucket: distributed.GradBucket) -> torch.futures.Future[Tensor]:
+def _mean_in_order(bucket: distributed.GradBucket) -> torch.futures.Future[Tensor]:
     """The mean over the processes of a message of gradients, summed in their order whatever the place in it.
 
     Each process sums one part of the message for all; as many numbers are sent as in a ring.
@@ -112,7 +113,7 @@ def _mean_in_order(_: object, bucket: distributed.GradBucket) -> torch.futures.F
     for number in range(1, count):
         own += parts[number * width : (number + 1) * width]
     own /= count
-    distributed.all_gather_into_tensor(padded, own.clone())
+    distributed.all_gather(list(padded.chunk(count)), own)
     gradients.copy_(padded[: len(gradients)])
     future: torch.futures.Future[Tensor] = torch.futures.Future()
     future.set_result(gradients)
@@ -124,6 +125,11 @@ def summed(values: Tensor) -> Tensor:
     if world() > 1:
         distributed.all_reduce(values, group=_Sums.group)
     return values
+
+
+def mean(values: Tensor) -> Tensor:
+    """The mean over the processes, known to all of them."""
+    return values if world() == 1 else summed(values.clone()) / world()
 
 
 def agreed(value: Value) -> Value:
@@ -156,13 +162,21 @@ def on_first(action: Callable[[], Value]) -> Value | None:
     return result
 
 
-def share_buffers(*models: nn.Module | None) -> None:
-    """Give all processes the first one's buffers, such as the statistics of batch norm, which each measures anew."""
+def share_buffers(model: nn.Module) -> None:
+    """Give all processes the first one's buffers, such as the statistics of batch norm, which each measures for itself.
+
+    After each update: the next ascent, and what is averaged, saved and measured, then is the same on all processes.
+    """
     if world() == 1:
         return
-    for model in models:
-        for buffer in () if model is None else model.buffers():
-            distributed.broadcast(buffer.detach(), src=0, group=_Sums.group)
+    by_type: dict[torch.dtype, list[Tensor]] = {}
+    for buffer in model.buffers():
+        by_type.setdefault(buffer.dtype, []).append(buffer.detach())
+    for buffers in by_type.values():
+        message = torch.cat([buffer.reshape(-1) for buffer in buffers])  # one message for all of a type
+        distributed.broadcast(message, src=0, group=_Sums.group)
+        for buffer, part in zip(buffers, message.split([buffer.numel() for buffer in buffers]), strict=True):
+            buffer.copy_(part.reshape(buffer.shape))
 
 
 def check_equal(model: nn.Module) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 import robustfw
-from robustfw.errors import RunError
-from robustfw.files import json_bytes, plain, write_whole
+from robustfw.errors import RobustfwWarning, RunError
+from robustfw.files import advice, json_bytes, plain, read_json, remove_leftovers, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,31 +33,46 @@ class Pictures:
     """Whether they are changes: drawn blue below 0, white at 0, red above."""
 
 
-def keep(run: Path, kind: str, circumstances: Mapping[str, Any], measured: Mapping[str, Any], command: str) -> Path:
+def keep(
+    run: Path, kind: str, circumstances: Mapping[str, Any], measured: Mapping[str, Any], command: str
+) -> Path | None:
     """Write a result; the same measurement, taken again, takes the place of the earlier one.
+
+    Numbers that were measured are worth more than the file: where it cannot be written (a full disk, a run that may
+    only be read) a `RobustfwWarning` says so, and the caller goes on to show them.
 
     Args:
         run: the run directory that was measured.
         circumstances: what was measured, how, and on what; a file's name is made from them.
         measured: the numbers.
         command: what to type to get them again.
+
+    Returns:
+        The file; None where it could not be written.
     """
     facts = {"kind": kind, "command": command, "robustfw": robustfw.__version__} | dict(circumstances)
-    return _write(path_of(run, kind, circumstances), json_bytes(facts | dict(measured)))
+    return _write(run, path_of(run, kind, circumstances), json_bytes(facts | dict(measured)))
 
 
-def _write(path: Path, content: bytes) -> Path:
+def _write(run: Path, path: Path, content: bytes) -> Path | None:
     try:
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, content)
+        remove_leftovers(path.parent)
+        write_whole(path, content, within=run)
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}; make room, then try again") from error
+        warnings.warn(
+            f"the result could not be kept in {path} ({error.strerror}): {advice(error)}, and measure again to have it "
+            "in the report",
+            RobustfwWarning,
+            stacklevel=3,
+        )
+        return None
     return path
 
 
 def keep_pictures(
     run: Path, circumstances: Mapping[str, Any], said: Mapping[str, str], rows: Sequence[Pictures], command: str
-) -> Path:
+) -> Path | None:
     """Leave rows of pictures, which `robustfw report` draws as a figure, one picture in each of five columns.
 
     Args:
@@ -65,6 +81,9 @@ def keep_pictures(
         said: ``title``, ``caption``, and ``alt`` for those who do not see them.
         rows: from top to bottom; all pictures have one shape.
         command: what to type to get them again.
+
+    Returns:
+        The file that describes them; None where it could not be written.
     """
     from safetensors.torch import save
 
@@ -72,7 +91,7 @@ def keep_pictures(
         raise ValueError("the pictures are not of one shape")
     images = path_of(run, "pictures", circumstances).with_suffix(".safetensors")
     told = [{"name": row.name, "words": list(row.words), "diverging": row.diverging} for row in rows]
-    _write(images, save({str(i): row.pictures.float().cpu().contiguous() for i, row in enumerate(rows)}))
+    _write(run, images, save({str(i): row.pictures.float().cpu().contiguous() for i, row in enumerate(rows)}))
     facts = {**said, "shape": list(rows[0].pictures.shape[1:]), "images": images.name, "rows": told}
     return keep(run, "pictures", circumstances, facts, command)
 
@@ -88,7 +107,7 @@ def kept(run: Path, kinds: Sequence[str] = ()) -> list[dict[str, Any]]:
     listed = []
     for path in sorted((run / FOLDER).glob("*.json")):
         try:
-            result = json.loads(path.read_bytes())
+            result = read_json(path)
             kind = result["kind"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path} is no result of robustfw ({type(error).__name__}): move it away") from error

@@ -192,7 +192,7 @@ def _run(out: Path, lock: DirectoryLock | None, manifest: dict[str, Any], state:
         _check_same(run.manifest(), manifest, out)
         run.restore(state)
         return run
-    return Run.create(out, manifest, lock) if parallel.rank() == 0 else Run(out)
+    return parallel.on_first(lambda: Run.create(out, manifest, lock)) or Run(out)
 
 
 def _check_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:

@@ -69,7 +69,7 @@ TABLE = {
     "console": "records rich",
     "cli": (
         "robustfw analysis attrs cli click collection console engine errors evaluation failures files hardware locks losses "
-        "options parallel recipe registry report reproduction results runs session testing"
+        "options parallel recipe registry report reproduction results runs session testing torchrun"
     ),
     "testing": (
         "attrs dataspec errors hypothesis inner interface losses optim problem pytest regions registry "

@@ -13,7 +13,7 @@ import click
 from click.exceptions import Abort, ClickException, Exit
 
 import robustfw
-from robustfw import registry
+from robustfw import failures, registry, torchrun
 from robustfw.cli.analyze import analyze
 from robustfw.cli.audit import audit
 from robustfw.cli.check import check
@@ -27,6 +27,7 @@ from robustfw.cli.stopping import Stopped
 from robustfw.cli.sweep import sweep
 from robustfw.cli.train import train
 from robustfw.errors import RobustfwError, RobustfwWarning
+from robustfw.files import printable
 
 
 class _Commands(click.Group):
@@ -51,25 +52,30 @@ def _report(error: Exception, *, debug: bool) -> int:
     """Say in one line what went wrong; the exit status."""
     if debug:
         traceback.print_exception(error)
-    message = str(error)
-    if isinstance(error, OSError):
+    known, message = failures.sentence(error), str(error)
+    if known is not None:
+        message = known
+    elif isinstance(error, OSError):
         message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or message
     elif not isinstance(error, RobustfwError):  # a bug, here or in a plugin
         first = (message.splitlines() or [""])[0]
         message = f"{type(error).__name__}: {first} (unexpected: see robustfw --debug …)"
-    click.echo(f"Error: {' '.join(message.splitlines())}", err=True)
+    click.echo(f"Error: {printable(' '.join(message.splitlines()))}", err=True)
     return error.exit_status if isinstance(error, RobustfwError) else 1
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(robustfw.__version__, prog_name="robustfw")
 @click.option("--debug", is_flag=True, help="Show a traceback with errors.")
-def cli(debug: bool) -> None:
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
     """Train neural nets by robust optimization, and measure honestly what that bought.
 
     min over θ of Σ max over δ ∈ 𝒰(x) of J(θ, x + δ, y): data set, model, uncertainty set, attack and objective are
     plugins with names (robustfw plugins) and options (robustfw show KIND NAME), written name:key=value,key=value.
     """
+    if ctx.invoked_subcommand != "train" and torchrun.follows():
+        ctx.exit()  # the first of torchrun's processes measures and prints for all of them
 
 
 PARTS = train, evaluate, audit, analyze, sweep, compare, craft, report, reproduce, recipes, plugins, show, check
