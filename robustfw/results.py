@@ -91,7 +91,9 @@ def keep_pictures(
         raise ValueError("the pictures are not of one shape")
     images = path_of(run, "pictures", circumstances).with_suffix(".safetensors")
     told = [{"name": row.name, "words": list(row.words), "diverging": row.diverging} for row in rows]
-    _write(run, images, save({str(i): row.pictures.float().cpu().contiguous() for i, row in enumerate(rows)}))
+    content = save({str(i): row.pictures.float().cpu().contiguous() for i, row in enumerate(rows)})
+    if _write(run, images, content) is None:
+        return None
     facts = {**said, "shape": list(rows[0].pictures.shape[1:]), "images": images.name, "rows": told}
     return keep(run, "pictures", circumstances, facts, command)
 

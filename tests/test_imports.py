@@ -52,7 +52,7 @@ TABLE = {
         "attrs errors evaluation inner losses modes objective overfitting parallel problem recipe records "
         "splits state torch uncertainty"
     ),
-    "tuning": "attrs engine inner parallel recipe splits state torch",
+    "tuning": "attrs engine errors hardware inner parallel recipe splits state torch",
     "files": "",
     "seeds": "attrs",
     "runs": "attrs checkpoints errors files locks manifests records state torch",
