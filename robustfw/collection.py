@@ -151,7 +151,7 @@ def _fault(manifest: dict[str, Any]) -> str | None:
     specs = [part.get("uncertainty") if isinstance(part, dict) else None for part in sets or []] if _list(sets) else []
     if not specs or not all(isinstance(spec, str | dict) for spec in specs):
         return "sets is no list of uncertainty sets"
-    if bounds is not None and not (_list(bounds) and len(bounds) == 2 and all(map(_finite, bounds))):
+    if "bounds" not in manifest or bounds is not None and not (_list(bounds) and len(bounds) == 2 and all(map(_finite, bounds))):
         return "bounds are no pair of numbers"
     return None
 

@@ -98,7 +98,7 @@ def wrapped(model: nn.Module) -> nn.Module:
     return together
 
 
-def _mean_in_order(bucket: distributed.GradBucket) -> torch.futures.Future[Tensor]:
+def _mean_in_order(bucket: Any) -> torch.futures.Future[Tensor]:
     """The mean over the processes of a message of gradients, summed in their order whatever the place in it.
 
     Each process sums one part of the message for all; as many numbers are sent as in a ring.

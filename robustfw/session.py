@@ -139,8 +139,7 @@ def _begin(
     if not len(splits.train):
         raise DataError("there is not one training example: take a smaller share for validation, or other data")
     updates = options.epochs * engine.updates_per_epoch(len(splits.train), options.batch_size)
-    state = State.fresh(lambda: recipe.model.fitted(splits.train).build(splits.spec), options, device, updates)
-    check_storable(state.model.state_dict())
+    state = State.fresh(lambda: _built_to_be_saved(recipe, splits), options, device, updates)
     fitted = _fitted(recipe, splits)
     tuned = _tuned_before(path) if resumed and path is not None else None
     tuned = tuned or tuning.settled(fitted, splits, state)
@@ -150,6 +149,13 @@ def _begin(
         manifest = _manifest(recipe, registry, splits, device) | {"tuning": attrs.asdict(tuned)}
         run = _run(path, lock, manifest, state, resume=resumed)
     return Session(settled, splits, state, run if parallel.rank() == 0 else None, registry)
+
+
+def _built_to_be_saved(recipe: Recipe, splits: Splits) -> nn.Module:
+    """The net of a recipe, made sure that a checkpoint can hold it."""
+    model = recipe.model.fitted(splits.train).build(splits.spec)
+    check_storable(model.state_dict())
+    return model
 
 
 def _tuned_before(out: Path) -> tuning.Tuning | None:

@@ -57,8 +57,8 @@ TABLE = {
     "seeds": "attrs",
     "runs": "attrs checkpoints errors files locks manifests records state torch",
     "session": (
-        "robustfw attrs checkpoints dataset dataspec engine errors failures hardware locks model options parallel recipe records "
-        "registry runs splits state torch tuning"
+        "robustfw attrs checkpoints dataset dataspec engine errors failures hardware locks model options parallel "
+        "recipe records registry runs splits state torch tuning"
     ),
     "api": "evaluation inner losses problem recipe records registry runs session splits torch",
     "report": (
@@ -68,8 +68,8 @@ TABLE = {
     "__main__": "cli",
     "console": "records rich",
     "cli": (
-        "robustfw analysis attrs cli click collection console engine errors evaluation failures files hardware locks losses "
-        "options parallel recipe registry report reproduction results runs session testing torchrun"
+        "robustfw analysis attrs cli click collection console engine errors evaluation failures files hardware locks "
+        "losses options parallel recipe registry report reproduction results runs session testing torchrun"
     ),
     "testing": (
         "attrs dataspec errors hypothesis inner interface losses optim problem pytest regions registry "

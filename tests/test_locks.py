@@ -143,7 +143,7 @@ def test_a_run_that_is_renamed_does_not_write_into_its_successor(tmp_path):
     other = small(tmp_path / "run", seed=1)
     next(other)
     successor = (tmp_path / "run" / "checkpoints" / "last.safetensors").read_bytes()
-    with pytest.raises(RunError, match=r"run was renamed or removed while it was trained: .* --resume --out with its n"):
+    with pytest.raises(RunError, match=r"run was renamed or removed while it was trained: .* --resume --out with"):
         list(records)
     assert (tmp_path / "run" / "checkpoints" / "last.safetensors").read_bytes() == successor
     other.close()

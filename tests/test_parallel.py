@@ -143,7 +143,7 @@ records.close()
 
 @pytest.mark.parametrize("processes", [2, 3])
 def test_a_resumed_training_is_the_uninterrupted_one(processes, tmp_path):
-    """Bit for bit, also of three, where the order of a sum matters, and with statistics of batch norm and an average."""
+    """Bit for bit, also of three, where the order of a sum matters, with batch norm and an average."""
     for name, stop in (("whole", 0), ("run", 5), ("run", 0)):
         together(processes, ["-W", "ignore", "-c", RESUMED, str(tmp_path / name), str(processes), str(stop)])
     whole, run = (tmp_path / name / "checkpoints" / "last.safetensors" for name in ("whole", "run"))

@@ -60,9 +60,8 @@ def requests(*, quiet: bool) -> Iterator[Callable[[], int]]:
 
 
 def _is_terminal(name: str) -> bool:
-    stream = getattr(sys, name, None)
     try:
-        return bool(stream.isatty())
+        return bool(getattr(sys, name).isatty())
     except (AttributeError, ValueError):  # there is none, or it is closed
         return False
 
