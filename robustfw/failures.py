@@ -23,6 +23,7 @@ NO_MEMORY = (
 """What torch and Python say where something is larger than memory, or than numbers of 64 bits can count."""
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Socket closed", "recv, got 0 bytes")
 """What gloo and torch's store say where another process is gone."""
+GONE = "the working directory is gone: change to one that is there"
 DISTRIBUTED = ("DistBackendError", "DistNetworkError", "DistStoreError", "DistError")
 
 
@@ -39,8 +40,8 @@ def sentence(error: BaseException) -> str | None:
             "another process of this training has ended, so that this one cannot go on: see what that one said; "
             "robustfw train --resume goes on from the last checkpoint, with as many processes"
         )
-    if isinstance(error, FileNotFoundError) and error.filename is None and not _has_directory():
-        return "the working directory is gone: change to one that is there"
+    if isinstance(error, FileNotFoundError) and not has_directory():
+        return GONE
     return None
 
 
@@ -49,7 +50,8 @@ def _says(error: BaseException, texts: tuple[str, ...]) -> bool:
     return isinstance(error, kinds) and any(each in str(error) for each in texts)
 
 
-def _has_directory() -> bool:
+def has_directory() -> bool:
+    """Whether the working directory is still there; without it not even torch can be loaded."""
     try:
         os.getcwd()
     except OSError:

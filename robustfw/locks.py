@@ -191,9 +191,7 @@ def claim(place: Path | NewDirectory, what: str, patience: float | None = None) 
     try:
         return DirectoryLock.take(place, patience)
     except BlockingIOError:
-        raise RunError(
-            f"{place} is being {what} already, by another process or by records that were not closed: end that, or "
-            "choose another --out"
-        ) from None
+        owner = "another process or by records that were not closed" if what == "trained" else "another process"
+        raise RunError(f"{place} is being {what} already, by {owner}: end that, or choose another --out") from None
     except OSError as error:
         raise RunError(f"cannot make the directory {place}: {error.strerror}; choose another --out") from error

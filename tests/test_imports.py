@@ -64,7 +64,7 @@ TABLE = {
     "report": (
         "robustfw attrs cattrs errors jinja2 markupsafe matplotlib numpy options registry report safetensors seeds"
     ),
-    "reproduction": "attrs errors hardware options reproduction results seeds",
+    "reproduction": "attrs errors files hardware options reproduction results seeds",
     "__main__": "cli",
     "console": "records rich",
     "cli": (

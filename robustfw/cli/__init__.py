@@ -26,7 +26,7 @@ from robustfw.cli.reproduce import recipes, reproduce
 from robustfw.cli.stopping import Stopped
 from robustfw.cli.sweep import sweep
 from robustfw.cli.train import train
-from robustfw.errors import RobustfwError, RobustfwWarning
+from robustfw.errors import RobustfwError, RobustfwWarning, UsageError
 from robustfw.files import printable
 
 
@@ -91,6 +91,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without δ shows ? instead of an error
     try:
+        if not failures.has_directory():
+            raise UsageError(failures.GONE)
         _add_plugin_commands()
     except RobustfwError as error:
         sys.exit(_report(error, debug="--debug" in arguments))
