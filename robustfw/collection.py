@@ -148,16 +148,14 @@ def _fault(manifest: dict[str, Any]) -> str | None:
         return f"data.split is none of {', '.join(SPLITS)}"
     if source is not None and not (isinstance(source, dict) and isinstance(source.get("run"), str)):
         return "source.run is no text"
-    specs = [part.get("uncertainty") if isinstance(part, dict) else None for part in sets or []] if _list(sets) else []
+    parts = sets if isinstance(sets, list) else []
+    specs = [part.get("uncertainty") if isinstance(part, dict) else None for part in parts]
     if not specs or not all(isinstance(spec, str | dict) for spec in specs):
         return "sets is no list of uncertainty sets"
-    if "bounds" not in manifest or bounds is not None and not (_list(bounds) and len(bounds) == 2 and all(map(_finite, bounds))):
+    pair = isinstance(bounds, list) and len(bounds) == 2 and all(map(_finite, bounds))
+    if "bounds" not in manifest or not (bounds is None or pair):
         return "bounds are no pair of numbers"
     return None
-
-
-def _list(value: object) -> bool:
-    return isinstance(value, list)
 
 
 def _finite(value: object) -> bool:
@@ -171,7 +169,7 @@ def _mismatch(examples: Examples, sets: int) -> str | None:
     short = [name for name, tensor in tensors.items() if not tensor.ndim or len(tensor) != n]
     if short:
         return f"{short[0]} has not {n} rows"
-    if not examples.original.shape == examples.adversarial.shape:
+    if examples.original.shape != examples.adversarial.shape:
         return "original and adversarial are of different shapes"
     floats = ("original", "adversarial", "delta", "confidence")
     odd = [name for name, tensor in tensors.items() if tensor.is_floating_point() != (name in floats)]

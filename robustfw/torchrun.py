@@ -28,12 +28,13 @@ def launch() -> Launch | None:
     if os.environ.get("WORLD_SIZE", "1").strip() in ("", "1"):
         return None
     missing = [name for name in NEEDED if not os.environ.get(name)]
-    advice = "start all processes by torchrun --nproc-per-node N -m robustfw train …, or unset WORLD_SIZE to train alone"
+    advice = (
+        "start all processes by torchrun --nproc-per-node N -m robustfw train …, or unset WORLD_SIZE to train alone"
+    )
     if missing:
-        raise UsageError(
-            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} "
-            f"not set: {advice}"
-        )
+        are = "is" if len(missing) == 1 else "are"
+        world_size = os.environ["WORLD_SIZE"]
+        raise UsageError(f"WORLD_SIZE is {world_size}, but {' and '.join(missing)} {are} not set: {advice}")
     told = {name: os.environ[name] for name in ("RANK", "WORLD_SIZE", "MASTER_PORT")}
     if not all(value.strip().isdecimal() for value in told.values()):
         raise UsageError(f"{', '.join(f'{k}={v}' for k, v in told.items())} are not all whole numbers: {advice}")

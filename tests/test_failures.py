@@ -104,7 +104,9 @@ def test_numbers_that_cannot_be_kept_are_not_lost(tmp_path, monkeypatch):
         kept = results.keep(tmp_path, "evaluation", {"n": 3}, {"correct": 2}, "robustfw evaluate")
     assert json.loads(kept.read_text())["correct"] == 2
     monkeypatch.setattr(results, "write_whole", full)
-    with pytest.warns(RobustfwWarning, match=r"could not be kept in .*No space left on device\): make room, and measure"):
+    with pytest.warns(
+        RobustfwWarning, match=r"could not be kept in .*No space left on device\): make room, and measure"
+    ):
         assert results.keep(tmp_path, "evaluation", {"n": 4}, {"correct": 2}, "robustfw evaluate") is None
 
 

@@ -9,7 +9,16 @@ import os
 import pytest
 
 from robustfw import files
-from robustfw.files import append_line, json_bytes, parse_json, printable, read_bytes, read_json, safe_child, write_whole
+from robustfw.files import (
+    append_line,
+    json_bytes,
+    parse_json,
+    printable,
+    read_bytes,
+    read_json,
+    safe_child,
+    write_whole,
+)
 
 
 def names(folder):

@@ -86,7 +86,8 @@ def train(
     resumed run needs neither: it keeps its own.
 
     Ctrl-C (or SIGTERM, or a closed terminal) saves the state after the step under way and ends with exit status 130
-    (143, 129); a second one stops at once. A run that was killed loses a minute at most: --resume goes on from the last checkpoint.
+    (143, 129); a second one stops at once. A run that was killed loses a minute at most: --resume goes on from the last
+    checkpoint.
     """
     from robustfw import hardware, session
 

@@ -17,9 +17,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from robustfw import RunError, results
+from robustfw import RunError, locks, results
 from robustfw.cli import cli
-from robustfw.locks import claim
 from robustfw.reproduction.experiment import Experiment
 from robustfw.reproduction.findings import Findings
 from robustfw.reproduction.plan import Plan
@@ -173,7 +172,7 @@ def test_a_folder_of_another_recipe_is_left_alone(tmp_path):
 
 def test_a_second_one_in_the_folder_is_refused_and_the_first_goes_on(tmp_path):
     pytest.importorskip("fcntl")
-    lock = claim(tmp_path / "it", "reproduced")
+    lock = locks.claim(tmp_path / "it", "reproduced")
     (tmp_path / "it" / "log-1.txt").write_text("$ robustfw train, under way")
     answer = reproduce(tmp_path)
     assert answer.exit_code == 1
