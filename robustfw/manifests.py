@@ -45,7 +45,8 @@ def is_manifest(value: object) -> bool:
     objectives = objective if isinstance(objective, list) and objective else [objective]
     parts = [recipe.get(part) for part in PARTS if part != "objective"] + objectives
     known = isinstance(data.get("hash"), str) and isinstance(data.get("spec"), dict)
-    counted = type(value.get("processes", 1)) is int and isinstance(value.get("tuning") or {}, dict)
+    tuned = value.get("tuning", {})
+    counted = type(value.get("processes", 1)) is int and (tuned is None or isinstance(tuned, dict))
     return known and counted and all(isinstance(part, dict) for part in parts)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import pwd
 import subprocess
 import sys
 import warnings
@@ -62,11 +61,12 @@ def test_without_a_home_data_that_need_no_files_are_loaded(monkeypatch):
     def nobody(_):
         raise KeyError
 
+    pwd = pytest.importorskip("pwd")
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.delenv("ROBUSTFW_DATA", raising=False)
     monkeypatch.setattr(pwd, "getpwuid", nobody)
     assert list(robustfw.train(model="linear", attack="single-step", epochs=1, batch_size=400))
-    with pytest.raises(robustfw.DataError, match="mnist|MNIST"):
+    with pytest.raises(robustfw.DataError, match=r"mnist|MNIST"):
         robustfw.train(dataset="mnist", model="linear")
     monkeypatch.setenv("ROBUSTFW_DATA", "~nouser/data")
     with pytest.raises(UsageError, match="the home directory in '~nouser/data' is not known: give the whole path"):

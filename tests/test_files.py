@@ -48,7 +48,7 @@ def test_a_line_for_which_there_is_no_room_is_not_there(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
     try:
-        with pytest.raises(OSError, match="File too large|No space left"):
+        with pytest.raises(OSError, match=r"File too large|No space left"):
             append_line(path, b"second")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
