@@ -194,4 +194,5 @@ def claim(place: Path | NewDirectory, what: str, patience: float | None = None) 
         owner = "another process or by records that were not closed" if what == "trained" else "another process"
         raise RunError(f"{place} is being {what} already, by {owner}: end that, or choose another --out") from None
     except OSError as error:
-        raise RunError(f"cannot make the directory {place}: {error.strerror}; choose another --out") from error
+        kind = "run directory" if what == "trained" else "directory"
+        raise RunError(f"cannot make the {kind} {place}: {error.strerror}; choose another --out") from error

@@ -243,7 +243,7 @@ class Run:
     def _load_tensors(self, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         path, other = self.checkpoint_path(name), "last" if name == "best" else "best"
         command = shlex.join(["robustfw", "evaluate", str(self.path), "--weights", other])
-        instead = f"the {other} weights are there: {command}"
+        instead = f"the {other} weights may be there: {command}"
         if not self.checkpoint_path(other).exists():
             instead = "put the folder checkpoints back, or train again with another --out"
         try:
