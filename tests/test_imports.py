@@ -94,7 +94,7 @@ TABLE = {
     "console": "attrs errors files records results rich",
     "cli": (
         "robustfw analysis attrs cli click collection console errors evaluation files hardware names options partial "
-        "recipe registry report reproduction results runs safetensors session testing threat"
+        "recipe registry report reproduction results runs safetensors session splits testing threat"
     ),
     "testing": (
         "adversary arrays attrs averaging batch bounds dataspec engine errors hypothesis inner interface loss losses "
@@ -102,8 +102,8 @@ TABLE = {
         f"task testing threat torch update {INTERFACES}"
     ),
     "": (
-        "attack averaging dataset dataspec errors hookspecs interface loss model objective options records sampler "
-        "stateful task uncertainty update"
+        "attack averaging dataset dataspec errors hookspecs interface loss model objective optim options records "
+        "sampler stateful task uncertainty update"
     ),
 }
 ALLOWED = {module: {"" if word == "robustfw" else word for word in words.split()} for module, words in TABLE.items()}
