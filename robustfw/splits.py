@@ -333,7 +333,7 @@ def _check_values(name: str, x: Tensor, scale: int, spec: DataSpec) -> None:
         try:
             check_range(x, spec.bounds)
         except DataError as error:
-            raise DataError(f"{name}: {error}: radii would be in the wrong unit") from error
+            raise DataError(f"{name}: {error}") from error
         return
     low, high = (float(extreme) / scale for extreme in x.aminmax())
     bounds = spec.bounds

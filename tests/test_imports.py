@@ -55,7 +55,7 @@ TABLE = {
     "bounds": "errors torch",
     "regions": "attrs errors regions torch",
     "splits": "attrs bounds dataspec errors losses task torch",
-    "threat": "attrs bounds regions torch uncertainty",
+    "threat": "attrs bounds errors regions torch uncertainty",
     "problem": "attrs errors losses regions torch",
     "adversary": "attack attrs errors losses problem regions task threat torch",
     "inner": "adversary errors modes problem torch",
@@ -63,7 +63,7 @@ TABLE = {
     "overfitting": "adversary attrs inner regions task torch",
     "evaluation": (
         "adversary attack attrs bounds errors evaluation inner losses problem randomness regions splits task "
-        "threat torch"
+        "threat torch uncertainty"
     ),
     "records": "attrs",
     "state": "attrs errors problem randomness recipe stateful torch",
@@ -82,13 +82,13 @@ TABLE = {
     "analysis": "analysis attrs dataspec errors files inner regions safetensors splits torch",
     "session": (
         "robustfw adversary attrs dataset dataspec engine errors evaluation hardware inner loggers model modes options "
-        "parallel recipe records registry runs splits state stateful torch tuning"
+        "parallel recipe records registry runs splits state stateful threat torch tuning"
     ),
     "api": (
         "adversary attrs bounds errors evaluation inner losses problem recipe records registry runs session splits "
         "task threat torch"
     ),
-    "report": ("robustfw attrs errors files jinja2 markupsafe matplotlib numpy options report results safetensors"),
+    "report": "robustfw attrs errors files jinja2 markupsafe matplotlib numpy options report results safetensors",
     "reproduction": "attrs errors hardware options reproduction results seeds",
     "__main__": "cli",
     "console": "attrs errors files records results rich",

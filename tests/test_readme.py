@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from torch import nn
 
-from robustfw import options
+from robustfw import RobustfwWarning, options
 from robustfw.analysis.lipschitz import How
 from robustfw.cli import _add_plugin_commands, cli
 from robustfw.cli.analyze import ANALYSES as NAMES
@@ -214,7 +214,7 @@ def test_the_page_on_numbers_prints_what_it_says(tmp_path, monkeypatch):
         assert answer.exit_code == 0
         assert_prints(said, answer.output)
     (code,), said = blocks(NUMBERS, "python"), blocks(NUMBERS, "text")[0]
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
+    with contextlib.redirect_stdout(io.StringIO()) as printed, pytest.warns(RobustfwWarning, match="no gradient"):
         exec(compile(code, "robustness-numbers.md", "exec"), {"__name__": "page"})
     assert words(printed.getvalue()) == words(said)
 

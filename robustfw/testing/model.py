@@ -65,7 +65,10 @@ def check_logits(model: Model, seed: int) -> None:
 
 
 def check_tasks(model: Model, seed: int) -> None:
-    """Of the same shape, for every task: outputs that the task reads, as many as it needs; or a `UsageError`."""
+    """Of the same shape, for every task: outputs that the task reads, as many as it needs; or a `UsageError`.
+
+    Outputs for each pixel are not asked for: whoever trains is told that a net gives none.
+    """
     _, accepted = _built(model, seed)
     for task, classes in TASKS:
         spec = attrs.evolve(accepted, classes=classes, task=task)
@@ -81,6 +84,8 @@ def check_tasks(model: Model, seed: int) -> None:
         try:
             outputs = task.read(given, 4)
         except DataError as error:
+            if isinstance(task, Segmentation):
+                continue
             raise LawBroken(f"{name}: {error}") from error
         width = given.shape[1] if given.dim() > 1 else 1
         require(width == spec.outputs, f"{name}: {width} outputs where the spec says {spec.outputs}")

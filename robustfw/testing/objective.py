@@ -17,8 +17,8 @@ from robustfw.objective import Objective, Penalty
 from robustfw.problem import InnerProblem
 from robustfw.splits import Split, TensorSplit
 from robustfw.stateful import stateful_parts
-from robustfw.testing.attack import Cube
 from robustfw.testing.laws import Law, require
+from robustfw.testing.problems import Cube
 
 RADIUS = 0.05
 """Of the set that the kit's batches attack in: worst cases differ from x, and losses are still much the same."""

@@ -75,6 +75,7 @@ def test_as_json(robustfw, run):
         "split": "test",
         "weights": "best",
         "bounds": [0, 1],
+        "loss": "cross-entropy",
     }
     assert [line["name"] for line in result["lines"]] == list(ADVICE)
 

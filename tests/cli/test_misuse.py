@@ -105,7 +105,7 @@ def test_a_device_that_is_not_there(robustfw, run):
         ("epochs = = 3", ["recipe.toml is not TOML", "line 1"]),
         ("\xff\xfe", ["recipe.toml is not TOML"]),
         ("[atack]\nuse = 'pgd'", ["a recipe has no part 'atack'; did you mean attack?"]),
-        ("[train]\nepoch = 3", ["train has no option 'epoch'; did you mean epochs?"]),
+        ("[train]\nepoch = 3", ["train in recipe.toml has no option 'epoch'; did you mean epochs?"]),
         ("[train]\nepochs = '3'", ["train: epochs must be a whole number, not '3'"]),
         ("train = 3", ["recipe.toml", "make it a table [train]"]),
         ("attack = 3", ["cannot make a plugin of kind 'attack' from 3"]),
@@ -132,7 +132,7 @@ def test_a_recipe_that_is_not_there(robustfw, tmp_path):
     [
         (torch.zeros(4, 1, 2, 2, dtype=torch.uint8), "x is uint8: give floats"),
         (torch.full((4, 1, 2, 2), 255.0), r"x ranges over \[255, 255\], outside its bounds \[0, 1\]"),
-        (torch.full((4, 1, 2, 2), torch.nan), "outside its bounds"),
+        (torch.full((4, 1, 2, 2), torch.nan), "not finite numbers, in 4 of 4 examples"),
     ],
 )
 def test_examples_of_the_wrong_type_or_range(x, words):
@@ -144,11 +144,12 @@ def test_examples_of_the_wrong_type_or_range(x, words):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"x": torch.full((8, 1, 2, 2), 255.0)}, r"range over \[255, 255\], outside the declared bounds \[0, 1\]"),
-        ({"x": torch.full((8, 1, 2, 2), torch.nan)}, "outside the declared bounds"),
+        ({"x": torch.full((8, 1, 2, 2), 255.0)}, r"ranges over \[255, 255\], outside its bounds \[0, 1\]"),
+        ({"x": torch.full((8, 1, 2, 2), torch.nan)}, "train: x has values that are not finite numbers, in 8 of 8"),
         ({"x": torch.zeros(8, 4)}, "the data set declares"),
         ({"y": torch.full((8,), 2)}, "labels run from 2 to 2, outside 0 … 1"),
-        ({"y": torch.zeros(8, dtype=torch.int32)}, r"train labels are int32: give int64 \(y.long\(\)\)"),
+        ({"y": torch.zeros(8)}, r"train: labels are float32: give int64 \(y.long\(\)\)"),
+        ({"y": torch.zeros(8, 3)}, "train: targets are several numbers per example"),
         ({"x": torch.zeros(0, 1, 2, 2), "y": torch.zeros(0).long()}, "there is not one training example"),
     ],
 )
@@ -158,6 +159,13 @@ def test_splits_that_do_not_fit_their_spec(change, words, tmp_path):
     with pytest.raises(DataError, match=words):
         package.train(dataset=Splits(wrong, good, good, DataSpec((1, 2, 2), 2)), model="linear", out=tmp_path / "run")
     assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("y", [torch.arange(8).int() % 2, torch.arange(8)[:, None] % 2, torch.eye(2).repeat(4, 1)])
+def test_labels_of_other_forms_are_read(y):
+    split = TensorSplit(torch.rand(8, 1, 2, 2), y)
+    splits = Splits(split, split, split, DataSpec((1, 2, 2), 2))
+    assert len(list(package.train(dataset=splits, model="linear", epochs=1))) == 1
 
 
 def test_bytes_are_read_as_shares_of_255():
@@ -294,7 +302,7 @@ def test_a_run_of_objects_belongs_to_its_program(robustfw, tmp_path):
     splits = Splits(split, split, split, DataSpec((3,), 2))
     list(package.train(dataset=splits, model=nn.Linear(3, 2), epochs=1, out=tmp_path / "run"))
     for arguments in (("evaluate", "run"), ("train", "--resume", "--out", "run")):
-        robustfw(*arguments).refused(1, "the dataset and the model of the run in run were given as objects")
+        robustfw(*arguments).refused(1, "the dataset of the run in run was given as an object, which only the program")
 
 
 # Evaluation

@@ -53,7 +53,7 @@ def test_one_that_another_thread_was_given_is_kept_for_the_training():
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         signal.pthread_kill(thread.ident, signal.SIGINT)
-        for _ in range(1000):  # Python runs the handler between two steps of the main thread
+        for _ in range(10**6):  # Python runs the handler between two steps of the main thread
             if signal.SIGINT in signal.sigpending():
                 break
         with requests(quiet=True) as asked:
