@@ -28,7 +28,7 @@ for name, options in {
     # an ℓ2 set: the sign steps of ℓ∞ make much of rounding where a gradient is almost 0
     records = robustfw.train(
         dataset="digits", model="mlp:hidden=[12]", uncertainty="l2:radius=0.5", attack="pgd:steps=2,random_start=false",
-        epochs=1, batch_size=64, seed=3, validation_examples=60, device="cpu", **options,
+        epochs=1, batch_size=64, seed=3, validation_examples=20, device="cpu", **options,
     )
     model = list(records)[-1].model
     if parallel.rank() == 0:
@@ -37,30 +37,32 @@ for name, options in {
 NAMES = "mart", "groups", "awp", "free", "sam"
 
 
+def started(environment, folder, processes):
+    """A training by so many processes, under way."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    given = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(folder)],
+            env=environment | given | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(processes)
+    ]
+
+
 @pytest.fixture(scope="module")
 def weights(environment, tmp_path_factory):
     """By one process and by two, the weights by name."""
-    found = []
-    for processes in (1, 2):
-        folder = tmp_path_factory.mktemp(f"by{processes}")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = str(probe.getsockname()[1])
-        given = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        running = [
-            subprocess.Popen(
-                [sys.executable, "-c", SCRIPT, str(folder)],
-                env=environment | given | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            for rank in range(processes)
-        ]
-        said = [process.communicate(timeout=300)[0] for process in running]
-        assert [process.returncode for process in running] == [0] * processes, said
-        found.append({file.stem: load_file(file) for file in folder.glob("*.safetensors")})
-    return found
+    folders = [tmp_path_factory.mktemp(f"by{processes}") for processes in (1, 2)]
+    running = [each for processes in (1, 2) for each in started(environment, folders[processes - 1], processes)]
+    said = [process.communicate(timeout=300)[0] for process in running]
+    assert [process.returncode for process in running] == [0] * 3, said
+    return [{file.stem: load_file(file) for file in folder.glob("*.safetensors")} for folder in folders]
 
 
 @pytest.mark.parametrize("name", NAMES)
