@@ -19,6 +19,7 @@ from robustfw.recipe import Recipe, TrainOptions
 from robustfw.registry import Registry
 from robustfw.session import GivenDataset, GivenModel, begin
 from robustfw.state import State
+from robustfw.task import Regression
 from robustfw.testing.objective import given_batch
 from robustfw.threat import Threat
 
@@ -75,6 +76,50 @@ def test_linear_model_matches_dual_norm_penalty(norm, dual):
             scheduler.step()
     torch.testing.assert_close(model.weight, twin.weight, rtol=0, atol=1e-10)
     torch.testing.assert_close(model.bias, twin.bias, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("norm", "dual"), [("linf", 1), ("l2", 2), ("l1", math.inf)])
+def test_linear_regression_matches_the_dual_norm_penalty(norm, dual):
+    """Robust least squares is training with (|⟨w, x⟩ + b − t| + r‖w‖_q)², weight for weight.
+
+    max over ‖δ‖ₚ ≤ r of (⟨w, x + δ⟩ + b − t)² moves x so that the residual grows by r‖w‖_q, 1/p + 1/q = 1; one support
+    call attains it. The uncertainty is per example, so that the maximum stands within the mean.
+    """
+    radius = 0.2
+    generator = torch.Generator().manual_seed(7)
+    x = torch.randn(80, 6, generator=generator, dtype=torch.float64)
+    t = x @ torch.arange(1, 7, dtype=torch.float64) / 3 + torch.randn(80, generator=generator, dtype=torch.float64)
+    whole = TensorSplit(x, t)
+    train, validation = whole.subset(torch.arange(64)), whole.subset(torch.arange(64, 80))
+    spec = DataSpec((6,), 1, bounds=None, task=Regression(tolerance=1.0))
+    torch.manual_seed(0)
+    model = nn.Linear(6, 1).double()
+    twin = nn.Linear(6, 1).double()
+    twin.load_state_dict(model.state_dict())
+    options = {"epochs": 6, "batch_size": 16, "learning_rate": 0.02, "optimizer": "sgd:momentum=0.9", "seed": 3}
+    options["validation_attack"] = "single-step"  # a random start may end in the lower of the two maxima
+    splits = Splits(train, validation, whole.first(8), spec)
+    last = records(model, splits, uncertainty=f"{norm}:radius={radius}", attack="single-step", train=options)[-1]
+
+    def errors(x, t):
+        residual = (x @ twin.weight[0] + twin.bias - t).abs()
+        return residual + radius * torch.linalg.vector_norm(twin.weight, dual)
+
+    optimizer = torch.optim.SGD(twin.parameters(), 0.02, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    one_cycle = torch.optim.lr_scheduler.OneCycleLR
+    scheduler = one_cycle(optimizer, 0.02, total_steps=25, pct_start=0.25, cycle_momentum=False)
+    for epoch in range(6):
+        order = torch.randperm(64, generator=generator_for(3, "order", epoch))
+        for rows in order.split(16):
+            loss = errors(train.x[rows], train.y[rows]).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+    torch.testing.assert_close(model.weight, twin.weight, rtol=0, atol=1e-10)
+    torch.testing.assert_close(model.bias, twin.bias, rtol=0, atol=1e-10)
+    expected = float((errors(validation.x, validation.y) <= 1).double().mean())
+    assert last.robust_accuracy == expected, "and its validation is the closed form's, of the same weights"
 
 
 def test_clean_training_is_training_with_radius_zero():

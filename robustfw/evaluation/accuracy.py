@@ -340,8 +340,7 @@ class _Measurement:
     def _outputs(self) -> Tensor:
         with torch.no_grad():
             outputs = self.task.read(self.model(self.x.clone()), len(self.x))  # a net may change its input in place
-        if self.classes is not None:
-            check_width(outputs, self.classes)
+        check_outputs(self.task, outputs, self.y, self.classes)
         return outputs
 
     def _ties(self, outputs: Tensor) -> int:
@@ -394,6 +393,14 @@ def checked_targets(task: Task, x: Tensor, y: Tensor, classes: int | None) -> Te
     if classes is not None:
         task.check(targets, classes)
     return targets
+
+
+def check_outputs(task: Task, outputs: Tensor, targets: Tensor, classes: int | None) -> None:
+    """Raise a `DataError` unless outputs are for so many classes; None: for as many as labels need."""
+    if classes is not None:
+        check_width(outputs, classes)
+    elif not targets.is_floating_point():
+        task.check(targets, outputs.shape[1])
 
 
 def check_width(outputs: Tensor, classes: int) -> None:

@@ -15,7 +15,7 @@ from robustfw.adversary import Adversary, Attempt
 from robustfw.attack import Attack
 from robustfw.bounds import check_range
 from robustfw.errors import RobustfwWarning, UsageError
-from robustfw.evaluation.accuracy import check_measurable, check_width, checked_targets, device_of
+from robustfw.evaluation.accuracy import check_measurable, check_outputs, checked_targets, device_of
 from robustfw.evaluation.intervals import wilson
 from robustfw.inner import check_type, frozen, ordinary
 from robustfw.problem import InnerProblem
@@ -143,8 +143,7 @@ class _Batch:
     def wrong(self) -> Tensor:
         with torch.no_grad():
             outputs = self.task.read(self.model(self.x.clone()), len(self.x))
-        if self.classes is not None:
-            check_width(outputs, self.classes)
+        check_outputs(self.task, outputs, self.y, self.classes)
         if bool(outputs.isnan().any()):
             warnings.warn(
                 "some of the net's outputs are not numbers, and count as wrong: its weights are broken, or something "

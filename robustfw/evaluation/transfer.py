@@ -13,7 +13,7 @@ from robustfw.adversary import TOLERANCE, Adversary
 from robustfw.attack import Attack
 from robustfw.bounds import Bounds, check_range, ends
 from robustfw.errors import DataError
-from robustfw.evaluation.accuracy import check_measurable, check_width, checked_targets, device_of
+from robustfw.evaluation.accuracy import check_measurable, check_outputs, checked_targets, device_of
 from robustfw.evaluation.intervals import wilson
 from robustfw.inner import check_type, frozen, ordinary
 from robustfw.problem import InnerProblem
@@ -103,8 +103,7 @@ def craft(
             targets = checked_targets(task, x, ordinary(y), classes)
             with torch.no_grad():
                 outputs = task.read(model(x.clone()), len(x))
-            if classes is not None:
-                check_width(outputs, classes)
+            check_outputs(task, outputs, targets, classes)
             right = ~task.wrong(outputs, targets)
             index = numbers[number].to(x.device)[right]
             problem: InnerProblem | None = None
@@ -217,6 +216,7 @@ def correct(model: nn.Module, x: Tensor, y: Tensor, task: Task | None = None, ba
         for some, targets in zip(x.split(batch_size), y.split(batch_size), strict=True):
             if len(some):
                 outputs = task.read(model(some.to(device).clone()), len(some))
+                check_outputs(task, outputs, targets, None)
                 parts.append(~task.wrong(outputs, targets.to(device)).cpu())
     return torch.cat(parts)
 

@@ -115,7 +115,7 @@ def test_rivals_are_made_of_the_attack_as_far_as_it_has_options(spec, missing):
     ("arguments", "status", "words"),
     [
         ("nothing", 1, ["there is no run in nothing: name a directory that robustfw train made"]),
-        ("run --attack pgdd", 2, ["no attack named 'pgdd'; did you mean pgd or apgd?"]),
+        ("run --attack pgdd", 2, ["no attack named 'pgdd'; did you mean pgd?"]),
         ("run --attack pgd:stepz=3", 2, ["attack pgd has no option 'stepz'"]),
         ("run --uncertainty linff", 2, ["no uncertainty named 'linff'"]),
         ("run --uncertainty l0 --attack frank-wolfe", 2, ["frank-wolfe needs a convex set"]),

@@ -76,7 +76,7 @@ def test_a_broken_plugin_is_reported_and_all_others_work(source, reason, program
     listed = json.loads(program("plugins", "--json", environment=environment).out)
     assert [(broken["plugin"], broken["distribution"]) for broken in listed["broken"]] == [("broken", "broken 1.0")]
     unknown = program("show", "attack", "pgdd", environment=environment)
-    said = ["no attack named 'pgdd'; did you mean pgd or apgd?", "failed to load: broken (broken 1.0): ", reason]
+    said = ["no attack named 'pgdd'; did you mean pgd?", "failed to load: broken (broken 1.0): ", reason]
     unknown.refused(2, *said)
     assert program("show", "attack", "pgd", environment=environment).status == 0
 

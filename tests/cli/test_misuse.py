@@ -29,7 +29,7 @@ RADIUS = "uncertainty linf: radius must be"
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("--attack pgdd", ["no attack named 'pgdd'; did you mean pgd or apgd?"]),
+        ("--attack pgdd", ["no attack named 'pgdd'; did you mean pgd?"]),
         ("--attack nothing-like-it", ["known: apgd, cw, deepfool, frank-wolfe, ", "targeted"]),
         ("--attack=", ["no attack named ''; known: "]),
         ("--dataset digit", ["no dataset named 'digit'; did you mean digits"]),
@@ -40,7 +40,7 @@ RADIUS = "uncertainty linf: radius must be"
         ("--attack pgd:steps=2.7", ["attack pgd: steps must be a whole number, not 2.7"]),
         ("--attack pgd:steps=0", ["attack pgd: 'steps' must be >= 1: 0"]),
         ("--attack pgd:random_start=1", ["attack pgd: random_start must be true or false, not 1"]),
-        ("--attack restarts:attack=(pgdd)", ["no attack named 'pgdd'; did you mean pgd or apgd?"]),
+        ("--attack restarts:attack=(pgdd)", ["no attack named 'pgdd'; did you mean pgd?"]),
         ("--attack restarts:attack=(pgd", ["a bracket or a quote is not closed"]),
         ("--uncertainty linf:radius=eight", [RADIUS, "a number or a ratio like 8/255", "not 'eight'"]),
         ("--uncertainty linf:radius=8/0", [RADIUS, "not '8/0'"]),
@@ -348,7 +348,7 @@ def test_debug_shows_where_an_error_comes_from(robustfw):
     answer = robustfw("--debug", "train", "--attack", "pgdd")
     assert answer.status == 2
     assert answer.err.startswith("Traceback")
-    assert answer.err.splitlines()[-1] == "Error: no attack named 'pgdd'; did you mean pgd or apgd?"
+    assert answer.err.splitlines()[-1] == "Error: no attack named 'pgdd'; did you mean pgd?"
 
 
 def test_a_file_that_cannot_be_opened_is_named(robustfw, run, monkeypatch):

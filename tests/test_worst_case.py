@@ -1,0 +1,315 @@
+"""`robustfw.worst_case`: nets within functions, threads, seeds, goals and details."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import robustfw
+from robustfw import DataError, RobustfwWarning, UsageError, losses
+from robustfw.inner import frozen, nets_within
+
+ASKED = {"uncertainty": "linf:radius=0.1", "attack": "single-step"}
+
+
+@pytest.fixture
+def statistics(net):
+    """What batch norm knows before."""
+    return {name: buffer.clone() for name, buffer in net.named_buffers()}
+
+
+def unchanged(net, statistics):
+    return net.training and all(torch.equal(buffer, statistics[name]) for name, buffer in net.named_buffers())
+
+
+# Nets within functions
+
+
+class Holder:
+    """A callable object with a net."""
+
+    def __init__(self, net):
+        self.parts = {"net": [net]}
+
+    def __call__(self, x):
+        return self.parts["net"][0](x)
+
+    def method(self, x):
+        return self(x)
+
+
+def called_with(net, x):
+    return net(x)
+
+
+FUNCTIONS = {
+    "a closure": lambda net: lambda x: net(x),
+    "a partial": lambda net: functools.partial(called_with, net),
+    "a keyword of a partial": lambda net: functools.partial(lambda x, net: net(x), net=net),
+    "a default": lambda net: lambda x, net=net: net(x),
+    "a closure of a closure": lambda net: (lambda inner: lambda x: inner(x))(lambda x: net(x)),
+    "an attribute": Holder,
+    "a method": lambda net: Holder(net).method,
+    "a method of the net": lambda net: net.forward,
+}
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_a_net_within_a_function_is_frozen_as_a_net_itself_is(kind, net, batch, statistics):
+    x, y = batch
+    function = FUNCTIONS[kind](net)
+    assert nets_within(function) == [net]
+    moved = robustfw.worst_case(function, x, y, **ASKED)
+    torch.testing.assert_close(moved, robustfw.worst_case(net, x, y, **ASKED))
+    assert unchanged(net, statistics)
+    assert all(p.requires_grad and p.grad is None for p in net.parameters())
+
+
+def hiding(net):
+    """A function whose net is nowhere to be found: in a dictionary that a C function looks into."""
+    found = {"it": net}.__getitem__
+    return lambda x: found("it")(x)
+
+
+def test_a_net_that_hides_is_said_loudly_and_frozen_when_it_is_named(net, batch, statistics):
+    x, y = batch
+    function = hiding(net)
+    assert nets_within(function) == []
+    with pytest.warns(RobustfwWarning, match=r"holds a net that was not found.*modules=\[net\]"):
+        robustfw.worst_case(function, x, y, **ASKED)
+    net.load_state_dict(net.state_dict() | statistics)
+    moved = robustfw.worst_case(function, x, y, **ASKED, modules=[net])
+    assert unchanged(net, statistics)
+    torch.testing.assert_close(moved, robustfw.worst_case(net, x, y, **ASKED))
+
+
+def test_a_function_without_a_net_is_no_reason_to_warn(batch):
+    x, y = batch
+    weight = torch.randn(16, 3, generator=torch.Generator().manual_seed(0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        robustfw.worst_case(lambda z: z.flatten(1) @ weight, x, y, **ASKED)
+
+
+def test_a_function_that_cuts_the_graph_has_no_direction_to_go(net, batch):
+    x, y = batch
+    for function in (lambda z: net(z).detach(), lambda z: torch.zeros(len(z), 3)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RobustfwWarning)
+            assert torch.equal(robustfw.worst_case(function, x, y, **ASKED), x)
+
+
+# Threads
+
+
+def test_threads_that_share_a_net_get_what_one_thread_gets(net, batch):
+    """Each freezes the net, and would wake it under the feet of the others."""
+    x, y = batch
+    asked = ASKED | {"attack": "pgd:steps=10,random_start=false"}
+    expected = robustfw.worst_case(net, x, y, **asked)
+    found: dict[int, torch.Tensor] = {}
+    start = threading.Barrier(4)
+
+    def attack(number):
+        start.wait()
+        for _ in range(5):
+            found[number] = robustfw.worst_case(net, x, y, **asked)
+
+    threads = [threading.Thread(target=attack, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    for moved in found.values():
+        torch.testing.assert_close(moved, expected)
+    assert net.training
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_a_thread_waits_for_a_net_that_another_has_frozen(net):
+    order, waiting = [], threading.Event()
+
+    def other():
+        waiting.set()
+        with frozen(net):
+            order.append("second")
+
+    with frozen(net):
+        thread = threading.Thread(target=other)
+        thread.start()
+        waiting.wait()
+        with frozen(net):  # this thread need not wait for itself
+            order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+    assert net.training
+
+
+# Seeds
+
+
+def test_each_call_has_a_start_of_its_own_and_torchs_seed_decides_them(net, batch):
+    x, y = batch
+    net.eval()
+    asked = ASKED | {"attack": "random:samples=1"}
+    torch.manual_seed(5)
+    first, second = (robustfw.worst_case(net, x, y, **asked) for _ in range(2))
+    assert not torch.equal(first, second)
+    torch.manual_seed(5)
+    again = [robustfw.worst_case(net, x, y, **asked) for _ in range(2)]
+    assert torch.equal(again[0], first)
+    assert torch.equal(again[1], second)
+
+
+def test_with_a_generator_torchs_own_stays_where_it_is(net, batch):
+    x, y = batch
+    net.eval()
+    before = torch.get_rng_state()
+    robustfw.worst_case(net, x, y, **ASKED, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# Goals and details
+
+
+def linear(rows=40, d=6, classes=3):
+    torch.manual_seed(0)
+    net = nn.Linear(d, classes)
+    x = torch.rand(rows, d)
+    return net, x, net(x).argmax(1)
+
+
+def distances(net, x, y):
+    """The ℓ2 distance from each x to the nearest point at which another class is as large."""
+    z, w = net(x).detach(), net.weight.detach()
+    gaps = z.gather(1, y[:, None]) - z
+    lengths = (w[y][:, None] - w[None]).norm(dim=2)
+    return (
+        (gaps / lengths.clamp(min=1e-9))
+        .masked_fill(torch.nn.functional.one_hot(y, z.shape[1]).bool(), torch.inf)
+        .amin(1)
+    )
+
+
+@pytest.mark.parametrize(("attack", "slack"), [("cw", 1.1), ("deepfool", 1.1), ("lbfgs", 1.35)])
+def test_an_attack_for_the_nearest_example_has_a_goal_by_default(attack, slack):
+    """In a ball of radius 20 that reaches everywhere the median of ‖δ‖ is about the distance of the boundary."""
+    net, x, y = linear()
+    found = robustfw.worst_case(net, x, y, uncertainty="l2:radius=20", attack=attack, bounds=None, details=True)
+    assert found.wrong.all()
+    lengths, nearest = found.delta.norm(dim=1), distances(net, x, y)
+    assert bool((lengths >= nearest - 1e-4).all())
+    assert float(lengths.median()) <= slack * float(nearest.median())
+    assert bool((net(found.x).argmax(1) != y).all())
+
+
+def test_details_by_hand():
+    """One number, class 0 above 1/2: a set of radius 0.2 fools 0.6, and not 0.9."""
+
+    class OneNumber(nn.Module):
+        def forward(self, x):
+            return torch.cat([x - 0.5, torch.zeros_like(x)], 1)
+
+    x, y = torch.tensor([[0.6], [0.9]]), torch.zeros(2).long()
+    found = robustfw.worst_case(
+        OneNumber(), x, y, uncertainty="linf:radius=0.2", attack="single-step", loss="margin", details=True
+    )
+    torch.testing.assert_close(found.x, torch.tensor([[0.4], [0.7]]))
+    torch.testing.assert_close(found.delta, torch.tensor([[-0.2], [-0.2]]))
+    torch.testing.assert_close(found.outputs, torch.tensor([[-0.1, 0.0], [0.2, 0.0]]))
+    torch.testing.assert_close(found.loss, torch.tensor([0.1, -0.2]))
+    assert found.wrong.tolist() == [True, False]
+
+
+def test_a_goal_of_ones_own_stops_a_row_there():
+    """Class 2 is wanted, and nothing else counts."""
+    net, x, y = linear()
+
+    def second(outputs, targets):
+        return outputs.argmax(1) == 2
+
+    found = robustfw.worst_case(
+        net, x, y, uncertainty="l2:radius=20", attack="pgd:steps=20", bounds=None, goal=second, details=True
+    )
+    assert torch.equal(found.wrong, net(found.x).argmax(1) == 2)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"goal": "right"}, r'goal is a function of outputs and y, "wrong", or None'),
+        ({"goal": "wrong", "task": None, "y": torch.rand(40, 3), "loss": "squared"}, 'goal="wrong" needs to know'),
+    ],
+)
+def test_goals_are_checked(more, words):
+    net, x, y = linear()
+    y = more.pop("y", y)
+    with pytest.raises(UsageError, match=words):
+        robustfw.worst_case(net, x, y, **ASKED, **more)
+
+
+# What is handed over
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"x": lambda x: x.numpy()}, "x and y must be tensors"),
+        ({"y": lambda y: y[:-1]}, "there are 40 examples and 39 targets"),
+        ({"y": lambda y: torch.rand(40, 2)}, "no class labels: say by task= what they are"),
+        ({"y": lambda y: torch.rand(40)}, "no class labels: say by task= what they are"),
+        ({"x": lambda x: x.double()}, r"x is float64 and the net is float32: give x.to\(torch.float32\)"),
+        ({"x": lambda x: x[:, 0]}, "give a batch of examples"),
+    ],
+)
+def test_what_has_no_right_form_is_refused(change, words):
+    net, x, y = linear()
+    x, y = change.get("x", lambda x: x)(x), change.get("y", lambda y: y)(y)
+    with pytest.raises(DataError, match=words):
+        robustfw.worst_case(net, x, y, **ASKED)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_it_works_where_no_gradients_are_recorded(context):
+    net, x, y = linear()
+    expected = robustfw.worst_case(net, x, y, **ASKED)
+    with context():
+        found = robustfw.worst_case(net, x.clone(), y.clone(), **ASKED)
+    assert torch.equal(found, expected)
+    assert not torch.equal(found, x)
+
+
+def test_numbers_as_targets():
+    """Linear regression: the worst x̃ is a corner of the cube, on the side of the error."""
+    torch.manual_seed(0)
+    net, x = nn.Linear(5, 1), torch.rand(30, 5)
+    t = net(x).detach() + torch.randn(30, 1)
+    found = robustfw.worst_case(net, x, t, **ASKED, bounds=None, task="regression")
+    sign = (net(x) - t).sign() * net.weight.sign()
+    torch.testing.assert_close(found, x + 0.1 * sign.detach())
+
+
+def test_a_loss_by_name_or_by_function():
+    net, x, y = linear()
+    by_name, by_function = (robustfw.worst_case(net, x, y, **ASKED, loss=loss) for loss in ("margin", losses.margin))
+    assert torch.equal(by_name, by_function)
+
+
+def test_soft_labels_go_with_a_loss():
+    net, x, _ = linear()
+    soft = torch.rand(40, 3).softmax(1)
+    moved = robustfw.worst_case(net, x, soft, **ASKED, loss="kl")
+    assert not torch.equal(moved, x)
+
+
+def test_a_batch_of_none():
+    net, x, y = linear()
+    for attack in ("single-step", "pgd", "cw", "deepfool", "random"):
+        moved = robustfw.worst_case(net, x[:0], y[:0], uncertainty="linf", attack=attack)
+        assert moved.shape == (0, 6)
