@@ -27,7 +27,7 @@ import attrs
 
 import robustfw
 from benchmarks.circumstances import circumstances
-from benchmarks.tables import add_flags, asked, leave, markdown, say
+from benchmarks.tables import add_flags, asked, bf16_pays, leave, markdown, say
 from robustfw import Splits
 from robustfw.seeds import Mean, minus
 from robustfw.session import data_root
@@ -167,8 +167,11 @@ def main() -> int:
     parser.add_argument("--examples", type=int, help="training images [all]")
     parser.add_argument("--tested", type=int, help="test images [all]")
     parser.add_argument("--attacked", type=int, default=1000, help="test images for PGD-20 [1000]")
+    parser.add_argument("--slow", action="store_true", help="train in bf16 even where the processor cannot")
     add_flags(parser)
     options = parser.parse_args()
+    if not options.slow and not bf16_pays("--slow trains in it"):
+        return 0
     table = []
     for net in options.only or NETS:
         training = attrs.evolve(NETS[net], epochs=options.epochs or NETS[net].epochs)

@@ -37,7 +37,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import robustfw
 from benchmarks.circumstances import circumstances
-from benchmarks.tables import add_flags, leave, markdown
+from benchmarks.tables import add_flags, bf16_pays, leave, say, stream
 from benchmarks.turns import Spread, Way, in_turns, ratios
 from robustfw import Batch, Splits, engine, hardware
 from robustfw.recipe import Recipe
@@ -184,8 +184,8 @@ def peak(precision: str) -> float:
     return max(counted[name] / Spread.of(seconds[name]).median for name in ways)
 
 
-def rows(net: Net, precisions: list[str], rounds: int, splits: Splits) -> list[dict[str, Any]]:
-    """A row for each step and precision, all timed in turns."""
+def rows(net: Net, precisions: list[str], rounds: int, splits: Splits) -> Iterator[dict[str, Any]]:
+    """A row for each step and precision, all timed in turns; then one for the engine in each precision."""
     x, y = next(splits.train.in_order(net.batch))
     ways: dict[str, Way] = {}
     for precision in precisions:
@@ -195,7 +195,6 @@ def rows(net: Net, precisions: list[str], rounds: int, splits: Splits) -> list[d
         ways[PLAIN] = plain(x, y)
     seconds = in_turns(ways, rounds * net.often, net.times)
     peaks = {precision: peak(precision) for precision in precisions}
-    table = []
     for name in ways:
         step, _, precision = name.rpartition(", ") if name != PLAIN else (PLAIN, "", "fp32")
         taken = Spread.of(seconds[name])
@@ -210,8 +209,9 @@ def rows(net: Net, precisions: list[str], rounds: int, splits: Splits) -> list[d
                 row[key] = ratios(seconds, name, other).spelled()
         if step != PLAIN:
             row["share of peak"] = f"{100 * operations(ways[name]) / taken.median / peaks[precision]:.0f} %"
-        table.append(row)
-    return table + [engine_row(net, precision, rounds, splits) for precision in precisions]
+        yield row
+    for precision in precisions:
+        yield engine_row(net, precision, rounds, splits)
 
 
 def engine_row(net: Net, precision: str, rounds: int, splits: Splits) -> dict[str, Any]:
@@ -252,11 +252,22 @@ COLUMNS = {
 }
 
 
+def measured(options: argparse.Namespace, precisions: list[str]) -> Iterator[dict[str, Any]]:
+    """The rows of all nets that are asked for."""
+    for name in options.net or NETS:
+        net = attrs.evolve(NETS[name], batch=options.batch or NETS[name].batch)
+        splits = robustfw.make("dataset", net.dataset).load(data_root(options.data_dir))
+        say(f"{name}: {' and '.join(precisions)}, {options.rounds * net.often} rounds")
+        yield from rows(net, precisions, options.rounds, splits)
+
+
 def main() -> int:
     """Print and keep the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.step_cost", description=__doc__.splitlines()[0])
     parser.add_argument("--net", action="append", choices=list(NETS), help="may be repeated [all]")
-    parser.add_argument("--precision", action="append", choices=["fp32", "bf16"], help="may be repeated [both]")
+    parser.add_argument(
+        "--precision", action="append", choices=["fp32", "bf16"], help="may be repeated [both, if both pay]"
+    )
     parser.add_argument("--batch", type=int, help="examples in a step [the net's own: 100, 128, 500]")
     parser.add_argument("--rounds", type=int, default=7, help="[7]")
     parser.add_argument("--threads", type=int, help="[torch's choice]")
@@ -264,17 +275,14 @@ def main() -> int:
     options = parser.parse_args()
     hardware.use_threads(options.threads)
     hardware.keep_freed_memory()
-    precisions, table = options.precision or ["fp32", "bf16"], []
+    precisions = options.precision or ["fp32", *(["bf16"] if bf16_pays("--precision bf16 measures it") else [])]
     try:
-        for name in options.net or NETS:
-            net = attrs.evolve(NETS[name], batch=options.batch or NETS[name].batch)
-            splits = robustfw.make("dataset", net.dataset).load(data_root(options.data_dir))
-            table += rows(net, precisions, options.rounds, splits)
+        table = stream(options, measured(options, precisions), COLUMNS)
     except robustfw.RobustfwError as error:
         parser.error(str(error))
     peaks = {f"peak {precision}": f"{peak(precision) / 1e9:.0f} GF/s" for precision in precisions}
     facts = circumstances([], rounds=options.rounds, batch=options.batch or "the net's own", **peaks)
-    leave(options, "step_cost", [markdown(table, COLUMNS)], table, facts)
+    leave(options, "step_cost", [], table, facts)
     return 0 if holds(table) else 1
 
 

@@ -31,7 +31,7 @@ from robustfw.update import Update
 if TYPE_CHECKING:
     from robustfw.adversary import Adversary
     from robustfw.api import WorstCases, evaluate, load, make, train, worst_case
-    from robustfw.batch import Batch
+    from robustfw.batch import Batch, Wrapper
     from robustfw.problem import InnerProblem
     from robustfw.regions import Region
     from robustfw.splits import Split, Splits, StreamedSplit, TensorSplit
@@ -43,6 +43,7 @@ _LAZY = {
     "Adversary": "robustfw.adversary",
     "Batch": "robustfw.batch",
     "WorstCases": "robustfw.api",
+    "Wrapper": "robustfw.batch",
     "evaluate": "robustfw.api",
     "load": "robustfw.api",
     "make": "robustfw.api",
@@ -95,6 +96,7 @@ __all__ = [
     "Update",
     "UsageError",
     "WorstCases",
+    "Wrapper",
     "evaluate",
     "hookimpl",
     "knowing",

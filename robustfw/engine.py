@@ -148,7 +148,7 @@ def _steps(recipe: Recipe, splits: Splits, state: State, net: nn.Module) -> Iter
         with global_randomness(device, derived_seed(options.seed, "layers", *here)):
             loss = update(recipe, state, batch)
         state.batch += 1
-        state.total_loss += loss
+        state.total_loss += parallel.mean(loss)
         if _looks(device, state.batch) or state.batch == batches:
             _check_finite(state, batches)
         yield Step(state.epoch + 1, state.batch, batches, loss, state.learning_rate)
@@ -242,6 +242,7 @@ def update(recipe: Recipe, state: State, batch: Batch) -> Tensor:
             "tensor of one number"
         )
     state.scheduler.step()
+    parallel.share_buffers(state.model)
     averages = recipe.train.averages
     if averages is not None and state.average is not None:
         averages.update(state.average, state.model, batch.progress)
@@ -270,11 +271,10 @@ def _check_finite(state: State, batches: int) -> None:
 def _finish_epoch(recipe: Recipe, splits: Splits, state: State, start: float) -> Epoch:
     """Validate, look for overfitting, count the epoch."""
     batches, ignored = state.batch, recipe.train.on_overfitting == "ignore"
+    passes = _total(state.passes, state.total_loss.device)
+    parallel.check_equal(state.model)
     _finish_average(recipe, splits, state)
-    device = state.total_loss.device
-    counted = torch.tensor([state.passes.forward, state.passes.backward], dtype=torch.float64).to(device)
-    passes = float(parallel.summed(counted).sum())
-    loss = float(parallel.summed(state.total_loss / batches / parallel.world()))
+    loss = float(state.total_loss / batches)
     found = _validate(recipe, splits, state)
     better = state.is_best(found.robust_accuracy, found.clean_accuracy, loss)
     best = better and (ignored or not found.diagnosis.overfitted)
@@ -316,6 +316,12 @@ def _finish_average(recipe: Recipe, splits: Splits, state: State) -> None:
     else:
         batches = (x for x, _ in split.in_order(size, device))
     averages.finish(state.average, batches)
+
+
+def _total(passes: Passes, device: torch.device) -> float:
+    """Forward and backward passes of examples through the net, over all processes."""
+    own = torch.tensor([passes.forward + passes.backward], dtype=torch.float64, device=device)
+    return float(parallel.summed(own))
 
 
 @attrs.frozen

@@ -1,34 +1,225 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and read with care: they may be damaged, or come from a stranger."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import math
 import os
-from pathlib import Path
-from typing import Any
+import secrets
+import stat
+import time
+from pathlib import Path, PurePath
+from typing import Any, NoReturn
+
+LARGEST = 1 << 28
+"""Bytes of the largest JSON file that is read."""
+DEEPEST = 64
+"""Lists and objects within each other in a JSON file that is read; those of robustfw have fewer than ten."""
+LONGEST = 300
+"""Digits of the longest whole number that is read: a longer one has no float."""
+STALE = 3600.0
+"""Seconds after which a temporary file is what a killed process left: a write takes less than a minute."""
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """A temporary file beside it, flushed to the disk, then renamed.
+def write_whole(path: Path, content: bytes, *, within: Path | None = None) -> None:
+    """Write a file by a temporary one beside it, flushed to the disk, then renamed.
+
+    Args:
+        path: the file; it may exist.
+        content: all that it shall hold.
+        within: a folder that may be a stranger's; below it no link is followed or replaced.
 
     Raises:
         OSError: it cannot be written; what was there before is still there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if within is not None:
+        refuse_links(path, within)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("wb") as file:
+        # O_EXCL: a link that somebody has put there is an error, and not followed.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK | getattr(os, "O_BINARY", 0), 0o666)
+        with open(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder may be gone, or read-only by now
+            temporary.unlink(missing_ok=True)
+
+
+def append_line(path: Path, line: bytes, *, within: Path | None = None) -> None:
+    """Add a line to a file; where there is no room for all of it, the file is left as it was.
+
+    Args:
+        path: the file; made if there is none.
+        line: without its end.
+        within: a folder that may be a stranger's; below it no link is followed.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if within is not None:
+        refuse_links(path, within)
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_LINK | getattr(os, "O_BINARY", 0), 0o666)
+    with open(handle, "ab", buffering=0) as file:
+        before, whole = os.fstat(handle).st_size, line + b"\n"
+        try:
+            written = file.write(whole)
+            if written != len(whole):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(handle, before)
+            raise
+
+
+def refuse_links(path: Path, within: Path) -> None:
+    """Make sure that neither ``path`` nor a folder between it and ``within`` is a symbolic link.
+
+    Raises:
+        OSError: one is a link, or ``path`` is not below ``within``.
+    """
+    below = path.relative_to(within).parts
+    if ".." in below:
+        raise OSError(errno.EINVAL, f"it is not in {within}", str(path))
+    for count in range(1, len(below) + 1):
+        part = within.joinpath(*below[:count])
+        if part.is_symlink():
+            raise OSError(errno.ELOOP, f"{part} is a link, and none is followed there", str(part))
+
+
+def safe_child(root: Path, name: object) -> Path:
+    """``root/name``, for a name that a file holds and a stranger may have chosen.
+
+    Raises:
+        ValueError: it is no text, or leads out of ``root``: an absolute path, one with ``..``, or a link.
+    """
+    if not isinstance(name, str) or not name or "\0" in name or "\\" in name:
+        raise ValueError(f"{name!r} is no name of a file")
+    parts = PurePath(name).parts
+    if PurePath(name).is_absolute() or ".." in parts or not parts or ":" in parts[0]:
+        raise ValueError(f"{name!r} leads out of {root}")
+    child = root / name
+    try:
+        refuse_links(child, root)
+    except OSError as error:
+        raise ValueError(f"{name!r} is, or lies behind, a link") from error
+    return child
+
+
+def remove_leftovers(folder: Path, name: str = "*", *, older: float = STALE) -> None:
+    """Remove temporary files that killed processes left in a folder.
+
+    Args:
+        folder: where; it need not exist.
+        name: of the files that were to be written, as a pattern.
+        older: seconds since they were touched; 0 where nobody else can be writing.
+    """
+    now = time.time()
+    for leftover in folder.glob(f".{name}.*.tmp"):
+        with contextlib.suppress(OSError):  # another process may remove it at the same time
+            if now - leftover.lstat().st_mtime >= older:
+                leftover.unlink()
+
+
+def advice(error: OSError) -> str:
+    """What helps against a failure to write, as an order: "make room"."""
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None), errno.EFBIG):
+        return "make room"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "make it writable for you"
+    if error.errno == errno.ELOOP:
+        return "put what it points to in its place"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return "put the folder back"
+    return "mend that"
+
+
+def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
+    """The content of a regular file: anything else, such as a pipe, could keep the reader waiting for ever.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is larger than ``largest`` bytes.
+    """
+    found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    if found.st_size > largest:
+        raise ValueError(f"it has {found.st_size} bytes, more than the {largest} that are read")
+    return path.read_bytes()
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file, read as `parse_json` does.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not JSON, or too large.
+    """
+    return parse_json(read_bytes(path))
+
+
+def parse_json(text: bytes | str, *, nan: bool = False) -> Any:
+    """The value that JSON stands for; whole numbers have a float, and nesting is such that functions may recurse.
+
+    Args:
+        text: UTF-8 where it is bytes.
+        nan: whether NaN and Infinity are taken, which are no JSON.
+
+    Raises:
+        ValueError: it is not JSON, too deeply nested, or a number in it is too large.
+    """
+    try:
+        value = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=float if nan else _no_number)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    _check_depth(value)
+    return value
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > LONGEST:
+        raise ValueError(f"a number in it has {len(digits)} digits")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError("a number in it is too large")
+    return value
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(DEEPEST):
+        containers = [part for part in level if isinstance(part, dict | list)]
+        if not containers:
+            return
+        level = [part for each in containers for part in (each.values() if isinstance(each, dict) else each)]
+    raise ValueError("it is nested too deeply")
 
 
 def json_bytes(value: dict[str, Any]) -> bytes:
-    """JSON to be read by people as well."""
-    return (json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    """JSON to be read by people as well; a name that is not UTF-8 comes back as it was."""
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode(errors="backslashreplace")
+
+
+def json_line(value: dict[str, Any]) -> bytes:
+    """JSON without a line break."""
+    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False).encode(errors="backslashreplace")
 
 
 def plain(value: Any) -> Any:
@@ -38,3 +229,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def printable(text: str) -> str:
+    """Text without control characters, direction marks and halves of characters, which a file may hold to mislead."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)

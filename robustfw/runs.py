@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-import os
 import shlex
-import sys
 import time
+import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, final
 
 import attrs
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from robustfw.errors import RunError, UsageError
-from robustfw.files import json_bytes, plain, write_whole
+from robustfw import checkpoints
+from robustfw.errors import RobustfwWarning, RunError, UsageError
+from robustfw.files import advice, append_line, json_bytes, json_line, remove_leftovers, write_whole
+from robustfw.locks import DirectoryLock, claim
+from robustfw.manifests import read_manifest, read_metrics
 from robustfw.records import Epoch, Record
 from robustfw.state import State, evaluated_weights
 
 SAVE_EVERY = 60.0
 """Seconds between two checkpoints within an epoch."""
-PATIENCE = 10.0
-"""Seconds to wait for a run that is in use: workers that read data outlive a killed training by about five."""
-PARTS = ("dataset", "model", "uncertainty", "attack", "objective", "train")
-"""What the recipe in a manifest is made of."""
 
 
 @final
@@ -37,26 +32,45 @@ class Run:
     """``manifest.json``, ``metrics.jsonl``, ``checkpoints/last.safetensors`` and ``checkpoints/best.safetensors``."""
 
     path: Path
+    lock: DirectoryLock | None = attrs.field(default=None, eq=False, repr=False)
+    """The right to train it, where this object has it."""
 
     @classmethod
-    def create(cls, path: Path, manifest: dict[str, Any]) -> Run:
-        """A new directory, or one without a run; what holds anything of a run already is left alone."""
-        run = cls(path)
+    def create(cls, path: Path, manifest: dict[str, Any], lock: DirectoryLock | None = None) -> Run:
+        """Make a run in a new directory, or in one that holds nothing of a run.
+
+        Args:
+            path: the directory.
+            manifest: the record of the run.
+            lock: the right to write there (see `claim`); whoever has none must be alone.
+
+        Raises:
+            RunError: there is a run, or a part of one, or the directory cannot be written.
+        """
+        run = cls(path, lock)
         try:
-            if any(file.exists() for file in run._files()):
+            left = [file for file in run._files() if file.exists()]
+            if run.manifest_path in left:
                 raise RunError(f"{path} holds a run already: go on with it by --resume, or choose another --out")
+            if left:
+                raise run._without_manifest()
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"cannot make the run directory {path}: {error.strerror}; choose another --out") from error
-        run._write(run.manifest_path, json_bytes(manifest), "make room or choose another --out, then start again")
+        run._write(run.manifest_path, json_bytes(manifest), new=True)
         return run
 
     @classmethod
-    def open(cls, path: Path) -> Run:
+    def open(cls, path: Path, lock: DirectoryLock | None = None) -> Run:
         """An existing run; its manifest is read to make sure of it."""
-        run = cls(path)
+        run = cls(path, lock)
         run.manifest()
         return run
+
+    def release(self) -> None:
+        """Give up the right to train the run; training does so by itself at its end."""
+        if self.lock is not None:
+            self.lock.release()
 
     @property
     def manifest_path(self) -> Path:
@@ -81,51 +95,45 @@ class Run:
 
     def manifest(self) -> dict[str, Any]:
         """The run's record."""
-        path, advice = self.manifest_path, "without it the run cannot be used: train again with another --out"
-        try:
-            manifest = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            raise RunError(f"there is no run in {self.path}: name a directory that robustfw train made") from None
-        except NotADirectoryError:
-            raise RunError(f"{self.path} is a file: name a directory that robustfw train made") from None
-        except OSError as error:
-            raise RunError(f"cannot read {path}: {error.strerror}; mend that, and try again") from error
-        except ValueError as error:
-            raise RunError(f"{path} is not JSON ({error}); {advice}") from error
-        if not _is_manifest(manifest):
-            raise RunError(f"{path} is not the manifest of a run: its recipe or its data are missing; {advice}")
-        return dict(manifest)
+        if not self.manifest_path.exists() and any(file.exists() for file in self._files()):
+            raise self._without_manifest()
+        return read_manifest(self.manifest_path)
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest."""
         self._write(self.manifest_path, json_bytes(manifest))
 
+    def _without_manifest(self) -> RunError:
+        return RunError(
+            f"{self.path} holds parts of a run, but {self.manifest_path} is missing, which says what was trained: put "
+            "it back, or choose another --out"
+        )
+
     def metrics(self) -> list[dict[str, Any]]:
         """The finished epochs; a last line that was cut off by a kill or a full disk is none."""
-        if not self.metrics_path.exists():
-            return []
-        *whole, _ = self.metrics_path.read_bytes().split(b"\n")
-        try:
-            lines = [json.loads(line) for line in whole]
-        except ValueError:
-            lines = [None]
-        if not all(isinstance(line, dict) and "epoch" in line for line in lines):
-            raise RunError(f"{self.metrics_path} is damaged: move it away to go on without the record of past epochs")
-        return lines
+        return read_metrics(self.metrics_path)
 
     def keep(self, records: Iterator[Record], state: State) -> Generator[Record, None, None]:
         """Pass records on, and keep what they say: a line per epoch, the best weights, the state to resume from.
 
         The state is saved before the first record, after each epoch, now and then within one, and when the consumer
         stops early. At each of these moments it is whole, and a crash between two of them loses only the work between.
+        The run's lock is used up; without one a new one is taken.
 
         Raises:
             RunError: another process (or another generator in this one) is training the run, or it cannot be written.
         """
-        with self._reserved():
-            self._keep_metrics_until(state.epoch)
-            self.save(state)
-            yield from self._kept(records, state)
+        held = self.lock is not None and self.lock.held
+        lock = self.lock.hand_over() if held and self.lock is not None else claim(self.path, "trained")
+        run = attrs.evolve(self, lock=lock)
+        try:
+            for file in run._files():
+                remove_leftovers(file.parent, file.name, older=0)
+            run._keep_metrics_until(state.epoch)
+            run.save(state)
+            yield from run._kept(records, state)
+        finally:
+            lock.release()
 
     def _kept(self, records: Iterator[Record], state: State) -> Generator[Record, None, None]:
         saved = time.monotonic()
@@ -151,22 +159,10 @@ class Run:
         """Take back a run whose recipe cannot make even a first step, so that the name is free for a better one."""
         for file in self._files():
             file.unlink(missing_ok=True)
-
-    @contextlib.contextmanager
-    def _reserved(self) -> Iterator[None]:
-        """The directory for this training alone, and without what a killed one left half written."""
-        if sys.platform == "win32":  # directories cannot be locked there
-            yield
-            return
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            _lock(handle, self.path)
-            for file in self._files():
-                for leftover in file.parent.glob(f".{file.name}.*.tmp"):
-                    leftover.unlink()
-            yield
-        finally:
-            os.close(handle)
+        if self.lock is not None:
+            with contextlib.suppress(OSError):  # something else may be in it
+                (self.path / "checkpoints").rmdir()
+            self.lock.abandon()
 
     def save(self, state: State) -> None:
         """Write the whole state, unless its loss has stopped being finite: then the previous one is worth more."""
@@ -174,96 +170,111 @@ class Run:
             self._save_tensors("last", state.tensors(), state.facts())
 
     def restore(self, state: State) -> None:
-        """Put a fresh state where the last checkpoint stands; without one, training starts from the beginning."""
-        if not self.checkpoint_path("last").exists():
+        """Put a fresh state where the last checkpoint stands; before the first one, training starts from the beginning.
+
+        Raises:
+            RunError: the checkpoint is lost, damaged, or of another training.
+        """
+        path = self.checkpoint_path("last")
+        if not path.exists():
+            trained = len(self.metrics())
+            if trained or self.checkpoint_path("best").exists():
+                raise RunError(
+                    f"{path} is missing, though {trained} epochs were trained: put it back, or train again with "
+                    "another --out"
+                )
             return
         tensors, facts = self._load_tensors("last")
+        reason = checkpoints.misfit(facts, state.facts())
         try:
-            state.restore(tensors, facts)
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise RunError(
-                f"{self.checkpoint_path('last')} does not fit this recipe ({str(error).splitlines()[-1].strip()}): it "
-                "belongs to another run, or to another version of a plugin; train again with another --out"
-            ) from error
+            if reason is None:
+                state.restore(tensors, facts)
+        except Exception as error:  # whatever torch raises at what it was not given by itself
+            reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
+            raise self._foreign(path, reason) from error
+        if reason is None and not all(type(n) is int and n >= 0 for n in (state.epoch, state.batch)):
+            reason = f"it stands at epoch {state.epoch}, batch {state.batch}"
+        if reason is not None:
+            raise self._foreign(path, reason)
 
-    def weights(self, name: str = "best") -> dict[str, Tensor]:
-        """Weights to evaluate: ``best``, of highest robust validation accuracy, or those of the ``last`` checkpoint."""
-        tensors, _ = self._load_tensors(name)
-        return evaluated_weights(tensors) if name == "last" else tensors
+    @staticmethod
+    def _foreign(path: Path, reason: str) -> RunError:
+        return RunError(
+            f"{path} does not fit this recipe ({reason}): it belongs to another run, or to another version of a "
+            "plugin; train again with another --out"
+        )
+
+    def weights(self, name: str = "best") -> dict[str, Any]:
+        """Weights to evaluate: ``best``, of highest robust validation accuracy, or those of the ``last`` checkpoint.
+
+        A module's extra state is among them where it has one.
+
+        Raises:
+            RunError: the checkpoint is missing or damaged.
+        """
+        named, _ = self._load_tensors(name)
+        weights = evaluated_weights(named) if name == "last" else named
+        broken = [key for key, value in weights.items() if isinstance(value, Tensor) and bool(value.isnan().any())]
+        if broken:
+            warnings.warn(
+                f"{len(broken)} of the {name} weights in {self.path} are not numbers (NaN), the first of them "
+                f"{broken[0]}: what is measured with them says nothing",
+                RobustfwWarning,
+                stacklevel=2,
+            )
+        return weights
 
     def _append(self, record: Epoch) -> None:
         values = attrs.asdict(record, filter=attrs.filters.exclude("model", "best_weights"))
+        self._check_place()
         try:
-            with self.metrics_path.open("ab") as file:
-                file.write(json.dumps(plain(values), ensure_ascii=False).encode() + b"\n")
+            append_line(self.metrics_path, json_line(values), within=self.path)
         except OSError as error:
             raise self._unwritable(self.metrics_path, error) from error
 
     def _keep_metrics_until(self, epoch: int) -> None:
         """Drop the lines of epochs that a resumed training will go through again."""
-        lines = [json.dumps(line, ensure_ascii=False) for line in self.metrics() if line["epoch"] <= epoch]
-        self._write(self.metrics_path, "".join(line + "\n" for line in lines).encode())
+        lines = [json_line(line) + b"\n" for line in self.metrics() if line["epoch"] <= epoch]
+        self._write(self.metrics_path, b"".join(lines))
 
-    def _save_tensors(self, name: str, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        copies = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-        self._write(self.checkpoint_path(name), save(copies, {"facts": json.dumps(facts)}))
+    def _save_tensors(self, name: str, tensors: dict[str, Any], facts: dict[str, Any]) -> None:
+        self._write(self.checkpoint_path(name), checkpoints.encode(tensors, facts))
 
-    def _load_tensors(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def _load_tensors(self, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         path, other = self.checkpoint_path(name), "last" if name == "best" else "best"
         command = shlex.join(["robustfw", "evaluate", str(self.path), "--weights", other])
-        advice = f"the {other} weights may be there: {command}"
+        instead = f"the {other} weights may be there: {command}"
+        if not self.checkpoint_path(other).exists():
+            instead = "put the folder checkpoints back, or train again with another --out"
         try:
-            with safe_open(path, framework="pt") as file:
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a mapping
-                return tensors, json.loads(file.metadata()["facts"])
+            return checkpoints.decode(path)
         except FileNotFoundError:
-            raise RunError(f"{self.path} has no {name} checkpoint ({path} is missing); {advice}") from None
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise RunError(f"the checkpoint {path} is damaged, or none of robustfw ({error}); {advice}") from error
-
-    def _write(self, path: Path, content: bytes, advice: str | None = None) -> None:
-        try:
-            write_whole(path, content)
+            raise RunError(f"{self.path} has no {name} checkpoint ({path} is missing); {instead}") from None
         except OSError as error:
-            raise self._unwritable(path, error, advice) from error
+            raise RunError(f"cannot read {path}: {error.strerror}; mend that, or {instead}") from error
+        except checkpoints.DAMAGED as error:
+            raise RunError(f"the checkpoint {path} is damaged, or none of robustfw ({error}); {instead}") from error
 
-    def _unwritable(self, path: Path, error: OSError, advice: str | None = None) -> RunError:
-        go_on = f"what was saved before is whole: make room, then go on with: {self.resume_command()}"
-        return RunError(f"cannot write {path}: {error.strerror}; {advice or go_on}")
-
-
-def _lock(handle: int, path: Path) -> None:
-    """Lock an open directory; the system takes the lock back however the process ends."""
-    import fcntl
-
-    deadline = time.monotonic() + PATIENCE
-    while True:
+    def _write(self, path: Path, content: bytes, *, new: bool = False) -> None:
+        """Write a file of this run, or of a ``new`` one, of which nothing has been saved yet."""
+        self._check_place()
         try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise RunError(
-                    f"{path} is being trained already, by another process or by records that were not closed: end "
-                    "that, or choose another --out"
-                ) from None
-            time.sleep(0.1)
-        except OSError:  # a file system that has no locks
-            return None
+            if path.parent != self.path:
+                path.parent.mkdir(exist_ok=True)
+            write_whole(path, content, within=self.path)
+        except OSError as error:
+            raise self._unwritable(path, error, new=new) from error
 
+    def _check_place(self) -> None:
+        """Make sure that nothing is written into another run, which may have taken the name of this one meanwhile."""
+        if self.lock is not None and not self.lock.is_at(self.path):
+            raise RunError(
+                f"{self.path} was renamed or removed while it was trained: what was saved is in it, and robustfw train "
+                "--resume --out with its new name goes on"
+            )
 
-def _is_manifest(value: object) -> bool:
-    """Whether all is there that a run is taken up again from."""
-    if not (isinstance(value, dict) and isinstance(value.get("recipe"), dict) and isinstance(value.get("data"), dict)):
-        return False
-    recipe, data = value["recipe"], value["data"]
-    parts = all(isinstance(recipe.get(part), dict) for part in PARTS if part != "objective")
-    objective = recipe.get("objective")  # a sum of several is a list
-    listed = objective if isinstance(objective, list) and objective else [objective]
-    parts = parts and all(isinstance(part, dict) for part in listed)
-    return parts and isinstance(data.get("hash"), str) and isinstance(data.get("spec"), dict)
-
-
-def unused_path(parent: Path, name: str) -> Path:
-    """``parent/name``, or ``parent/name-2``, … : the first that is free."""
-    candidates = (parent / (name if i == 1 else f"{name}-{i}") for i in range(1, 100_000))
-    return next(path for path in candidates if not path.exists())
+    def _unwritable(self, path: Path, error: OSError, *, new: bool = False) -> RunError:
+        help_ = f"{advice(error)} or choose another --out, then start again"
+        if not new:
+            help_ = f"what was saved before is whole: {advice(error)}, then go on with: {self.resume_command()}"
+        return RunError(f"cannot write {path}: {error.strerror}; {help_}")

@@ -16,14 +16,16 @@ import torch
 from torch import nn
 
 import robustfw
-from robustfw import engine, hardware, parallel, tuning
+from robustfw import engine, failures, hardware, parallel, tuning
 from robustfw import registry as registry_
 from robustfw.adversary import Adversary
+from robustfw.checkpoints import check_storable
 from robustfw.dataset import Dataset
 from robustfw.dataspec import DataSpec
 from robustfw.errors import DataError, RobustfwWarning, RunError, UsageError
 from robustfw.evaluation import check_width
 from robustfw.inner import check_type
+from robustfw.locks import DirectoryLock, NewDirectory, claim
 from robustfw.loggers import Loggers
 from robustfw.model import Model
 from robustfw.modes import evaluating
@@ -39,6 +41,9 @@ from robustfw.threat import Threat
 
 MACHINE = ("threads", "device")
 """Options of a training that say where it runs: a run may be gone on with elsewhere."""
+
+CACHE = "~/.cache/robustfw"
+"""Where data files are, if nobody says otherwise."""
 
 
 @final
@@ -77,26 +82,34 @@ class Session:
 
     def records(self) -> Generator[Record, None, None]:
         """Train; each record goes to the run directory and to the plugins that want to see it."""
+        if self.state.epoch >= self.recipe.train.epochs:  # the first process may have gone on to measure the net
+            if self.run is not None:
+                self.run.release()
+            return
         records = engine.train(self.recipe, self.splits, self.state)
         if self.run is not None:
             records = self.run.keep(records, self.state)
         path = None if self.run is None else self.run.path
         loggers = Loggers(self.registry, path, first_process=parallel.rank() == 0)
-        with (
-            contextlib.closing(records),
-            loggers.training(_described(self.registry.record(self.recipe), self.registry)),
-        ):
+        recorded = _described(self.registry.record(self.recipe), self.registry)
+        with failures.explained(), contextlib.closing(records), loggers.training(recorded):
             for record in records:
                 loggers.record(record)
                 yield record
 
 
 def begin(
-    recipe: Recipe, registry: Registry, *, data_dir: Path | None = None, out: Path | None = None, resume: bool = False
+    recipe: Recipe,
+    registry: Registry,
+    *,
+    data_dir: Path | None = None,
+    out: Path | NewDirectory | None = None,
+    resume: bool = False,
 ) -> Session:
     """Load, build, and make or reopen the run directory; nothing is written where ``out`` is None.
 
     Args:
+        out: the run directory, or where to make a new one; this training alone has it until its records have ended.
         resume: go on where the run in ``out`` stopped; where there is none yet, start it.
 
     Raises:
@@ -108,7 +121,35 @@ def begin(
     parallel.start(device)
     if options.batch_size % parallel.world():
         raise UsageError(f"a batch of {options.batch_size} cannot be shared by {parallel.world()} processes alike")
-    before = Run.open(out).manifest() if resume and out is not None and (out / "manifest.json").exists() else None
+    with failures.explained(), _claimed(out) as lock:
+        return _begin(recipe, registry, data_dir, device, out if lock is None else lock.path, lock, resume=resume)
+
+
+@contextlib.contextmanager
+def _claimed(out: Path | NewDirectory | None) -> Iterator[DirectoryLock | None]:
+    """The right to write in the run directory, on the first process; given back where the training cannot begin."""
+    lock = None if out is None else parallel.on_first(lambda: claim(out, "trained"))
+    try:
+        yield lock
+    except BaseException:
+        if lock is not None:
+            lock.abandon()
+        raise
+
+
+def _begin(
+    recipe: Recipe,
+    registry: Registry,
+    data_dir: Path | None,
+    device: torch.device,
+    out: Path | NewDirectory | None,
+    lock: DirectoryLock | None,
+    *,
+    resume: bool,
+) -> Session:
+    options, path = recipe.train, out if isinstance(out, Path) else None
+    resumed = parallel.agreed(resume and path is not None and (path / "manifest.json").exists())
+    before = Run.open(path).manifest() if resumed and path is not None else None
     root = data_root(data_dir, before)
     splits = recipe.dataset.load(root)
     splits.check()
@@ -116,30 +157,28 @@ def begin(
         raise DataError("there is not one training example: take a smaller share for validation, or other data")
     _check_measuring(recipe)
     updates = options.epochs * engine.updates_per_epoch(len(splits.train), options.batch_size)
-    goes_on = resume and out is not None and Run(out).checkpoint_path("last").exists()
+    goes_on = resumed and path is not None and Run(path).checkpoint_path("last").exists()
     state = State.fresh(lambda: _built_for(recipe.model, splits, goes_on=goes_on), options, device, updates)
     check_net(state.model, splits, device)
     fitted = _fitted(recipe, splits)
     Threat(fitted.uncertainty, splits.spec.bounds).warn_of_unit(splits.first_examples(8)[0])
-    tuned = _tuned_before(out) if resume and out is not None else None
+    tuned = _tuned_before(path) if resumed and path is not None else None
     tuned = tuned or tuning.settled(fitted, splits, state)
     settled = tuning.applied(tuned, fitted, state.model)
     state.parts = dict(stateful_parts(settled))
     run = None
-    if out is not None:
+    if path is not None:
         manifest = _manifest(recipe, registry, splits, device) | {"tuning": attrs.asdict(tuned)}
         if data_dir is not None:
             manifest["data"]["folder"] = str(root.resolve())
-        run = _run(out, manifest, state, resume=resume)
-        if resume and state.epoch + state.batch:
+        run = _run(path, lock, manifest, state, resume=resumed)
+        if resumed and state.epoch + state.batch:
             _warn_of_what_is_forgotten(settled)
     return Session(settled, splits, state, run if parallel.rank() == 0 else None, registry)
 
 
 def _tuned_before(out: Path) -> tuning.Tuning | None:
-    """What was chosen when the run in ``out`` began; None where there is none, or one that says nothing of it."""
-    if not (out / "manifest.json").exists():
-        return None
+    """What was chosen when the run in ``out`` began; None where its manifest says nothing of it."""
     facts = Run.open(out).manifest().get("tuning")
     return None if facts is None else tuning.recalled(facts)
 
@@ -155,6 +194,7 @@ def _built_for(model: Model, splits: Splits, *, goes_on: bool) -> nn.Module:
         x, _ = splits.first_examples(2)
         with evaluating(net), torch.no_grad():
             net(x)
+    check_storable(net.state_dict())
     return net
 
 
@@ -210,18 +250,24 @@ def data_root(given: Path | None, manifest: Mapping[str, Any] | None = None) -> 
     remembered = (manifest or {}).get("data", {}).get("folder")
     if given is None and isinstance(remembered, str) and Path(remembered).is_dir():
         return Path(remembered)
-    return (given or Path(os.environ.get("ROBUSTFW_DATA") or "~/.cache/robustfw")).expanduser()
+    named = given or Path(os.environ.get("ROBUSTFW_DATA") or CACHE)
+    try:
+        return named.expanduser()
+    except RuntimeError as error:  # no home directory, of this user or of the one that is named
+        if named == Path(CACHE):
+            return named  # data sets that need no files shall work
+        raise UsageError(f"the home directory in {str(named)!r} is not known: give the whole path") from error
 
 
-def _run(out: Path, manifest: dict[str, Any], state: State, *, resume: bool) -> Run:
-    if resume and (out / "manifest.json").exists():
-        run = Run.open(out)
+def _run(out: Path, lock: DirectoryLock | None, manifest: dict[str, Any], state: State, *, resume: bool) -> Run:
+    if resume:
+        run = Run.open(out, lock)
         _check_same(run.manifest(), manifest, out)
         run.restore(state)
         if run.checkpoint_path("best").exists():
             state.best = run.weights("best")
         return run
-    return Run.create(out, manifest) if parallel.rank() == 0 else Run(out)
+    return parallel.on_first(lambda: Run.create(out, manifest, lock)) or Run(out)
 
 
 def _warn_of_what_is_forgotten(recipe: Recipe) -> None:
@@ -246,9 +292,9 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
             f"the run in {out} has another recipe ({changed}): leave that option out to go on with it, or choose "
             "another --out"
         )
-    if before["processes"] != now["processes"]:
+    if before.get("processes") != now["processes"]:
         raise RunError(
-            f"the run in {out} was trained by {before['processes']} processes, not {now['processes']}, each with "
+            f"the run in {out} was trained by {before.get('processes')} processes, not {now['processes']}, each with "
             "random numbers of its own: go on with as many, or choose another --out"
         )
     if before["data"]["hash"] != now["data"]["hash"]:
@@ -340,9 +386,11 @@ def _commit() -> str | None:
     folder = Path(robustfw.__file__).parents[1]
     if not (folder / ".git").exists():
         return None
-    answer = subprocess.run(
-        ["git", "-C", str(folder), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    )
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # no git on this machine
+        return None
     return answer.stdout.strip() or None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import statistics
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -12,9 +13,10 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from robustfw import engine, parallel
+from robustfw import engine, hardware, parallel
 from robustfw.adversary import Adversary
 from robustfw.batch import Batch
+from robustfw.errors import RobustfwWarning, RunError
 from robustfw.randomness import generator_for, global_randomness
 from robustfw.recipe import Recipe
 from robustfw.splits import Splits, StreamedSplit
@@ -52,11 +54,13 @@ def settled(recipe: Recipe, splits: Splits, state: State) -> Tuning:
     Training must be worth it: candidates get a copy of the net, the training's first batch, and its own objective and
     attack. Where several processes train, all of them choose by the mean of their times.
     """
-    options = recipe.train
+    options, bf16_may_pay = recipe.train, _bf16_may_pay(state)
     precision: Precision = "bf16" if options.precision == "bf16" else "fp32"
     tuning = Tuning(precision, None, compiled=options.compile == "on")
+    if options.precision == "bf16" and not bf16_may_pay:
+        tuning = _warned(recipe, splits, state, tuning)
     if options.precision == "auto":
-        tuning = _precision_and_layout(recipe, splits, state)
+        tuning = _precision_and_layout(recipe, splits, state, bf16=bf16_may_pay)
     if options.compile == "auto":
         tuning = _compilation(recipe, splits, state, tuning)
     return tuning
@@ -79,19 +83,45 @@ def lay_out(model: nn.Module, layout: Layout | None) -> None:
             module.memory_format = FORMATS[layout]  # type: ignore[assignment]  # torch knows tensors and modules only
 
 
-def _precision_and_layout(recipe: Recipe, splits: Splits, state: State) -> Tuning:
+def _bf16_may_pay(state: State) -> bool:
+    """Whether bf16 is worth a measurement: not on a CPU that is known to have no instructions for it."""
+    on_cpu = state.total_loss.device.type == "cpu"
+    return parallel.agreed(not on_cpu or hardware.bf16_units() is not False)
+
+
+def _warned(recipe: Recipe, splits: Splits, state: State, tuning: Tuning) -> Tuning:
+    """bf16 as asked for, with a warning of what it costs here."""
+    full = attrs.evolve(tuning, precision="fp32", compiled=False)
+    half = attrs.evolve(tuning, compiled=False)
+    seconds = dict(zip(("fp32", "bf16"), _timed(recipe, splits, state, [full, half]), strict=True))
+    factor = seconds["bf16"] / seconds["fp32"]
+    if factor > 1 and parallel.rank() == 0:
+        warnings.warn(
+            f"this processor has no instructions for bf16: an update takes {factor:.1f} times one in fp32 "
+            "(--precision auto takes what is faster)",
+            RobustfwWarning,
+            stacklevel=2,
+        )
+    return attrs.evolve(tuning, seconds=seconds)
+
+
+def _precision_and_layout(recipe: Recipe, splits: Splits, state: State, *, bf16: bool) -> Tuning:
+    """The fastest precision, and memory layout of convolutions, by measurement; bf16 if it may pay."""
+    precisions: tuple[Precision, ...] = ("fp32", "bf16") if bf16 else ("fp32",)
     layouts: list[Layout | None] = [None]
     if any(isinstance(module, nn.Conv2d) for module in state.model.modules()):
         layouts = ["channels_last", "contiguous"]
-    candidates = [Tuning(precision, layout, compiled=False) for precision in ("fp32", "bf16") for layout in layouts]
+    candidates = [Tuning(precision, layout, compiled=False) for precision in precisions for layout in layouts]
     names = [_name(each) for each in candidates]
     seconds = dict(zip(names, _timed(recipe, splits, state, candidates), strict=True))
-    full, half = (
+    full, *half = (
         min((t for t in candidates if t.precision == precision), key=lambda t: seconds[_name(t)])
-        for precision in ("fp32", "bf16")
+        for precision in precisions
     )
-    share = seconds[_name(half)] / seconds[_name(full)]
-    chosen = half if share < GAIN else full
+    if not half:
+        return attrs.evolve(full, seconds=seconds, why="this processor has no instructions for bf16")
+    share = seconds[_name(half[0])] / seconds[_name(full)]
+    chosen = half[0] if share < GAIN else full
     why = f"an update in bf16 takes {share:.2f} of one in fp32, each in its better layout"
     return attrs.evolve(chosen, seconds=seconds, why=why)
 
@@ -184,5 +214,14 @@ def _wait(device: torch.device) -> None:
 
 
 def recalled(facts: Mapping[str, Any]) -> Tuning:
-    """What a run's manifest says, for whoever goes on with it."""
-    return Tuning(**facts)
+    """What a run's manifest says, for whoever goes on with it.
+
+    Raises:
+        RunError: it says something else.
+    """
+    precision, layout, compiled = (facts.get(key) for key in ("precision", "layout", "compiled"))
+    known = precision in ("fp32", "bf16") and layout in (None, *FORMATS) and isinstance(compiled, bool)
+    seconds, why = facts.get("seconds", {}), facts.get("why", "")
+    if not (known and isinstance(seconds, dict) and isinstance(why, str)):
+        raise RunError("the manifest's table 'tuning' is damaged: train again with another --out")
+    return Tuning(precision, layout, compiled, seconds, why)  # type: ignore[arg-type]  # just looked at

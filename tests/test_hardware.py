@@ -17,17 +17,19 @@ def test_matrix_units_are_those_that_torch_finds():
 
 
 @pytest.mark.parametrize(
-    ("said", "there"),
+    ("said", "there", "instructions"),
     [
-        ("model name\t: one\nflags\t\t: fpu avx512_bf16 amx_bf16\n", True),
-        ("model name\t: one\nflags\t\t: fpu avx512_bf16\n", False),
-        ("processor\t: 0\n", False),
-        (None, False),
+        ("model name\t: one\nflags\t\t: fpu avx512_bf16 amx_bf16\n", True, True),
+        ("model name\t: one\nflags\t\t: fpu avx512_bf16\n", False, True),
+        ("model name\t: one\nflags\t\t: fpu avx2\n", False, False),
+        ("processor\t: 0\n", False, None),
+        (None, False, None),
     ],
 )
-def test_without_a_word_there_are_none(said, there, tmp_path, monkeypatch):
+def test_without_a_word_there_are_none(said, there, instructions, tmp_path, monkeypatch):
     if said is not None:
         (tmp_path / "cpuinfo").write_text(said)
     monkeypatch.setattr(hardware, "CPUINFO", tmp_path / "cpuinfo")
     assert hardware.matrix_units.__wrapped__() == there
+    assert hardware.bf16_units.__wrapped__() is instructions
     assert hardware.describe(torch.device("cpu"))["processor"]

@@ -19,6 +19,11 @@ TABLE = {
     "interface": "",
     "names": "",
     "ratios": "",
+    "torchrun": "attrs errors",
+    "failures": "errors",
+    "locks": "attrs errors",
+    "manifests": "errors files",
+    "checkpoints": "errors files safetensors torch",
     "files": "",
     "hookspecs": "pluggy",
     "attack": "",
@@ -48,7 +53,7 @@ TABLE = {
     ),
     "recipe": f"attrs averaging errors loss optim options sampler update {INTERFACES}",
     "modes": "torch",
-    "parallel": "torch",
+    "parallel": "errors torch torchrun",
     "hardware": "torch",
     "randomness": "torch",
     "seeds": "attrs",
@@ -71,30 +76,31 @@ TABLE = {
         "adversary attrs batch errors evaluation modes overfitting parallel problem randomness recipe records splits "
         "state threat torch"
     ),
-    "tuning": "adversary attrs batch engine parallel randomness recipe splits state threat torch",
-    "runs": "attrs errors files records safetensors state torch",
+    "tuning": "adversary attrs batch engine errors hardware parallel randomness recipe splits state threat torch",
+    "runs": "attrs checkpoints errors files locks manifests records state torch",
     "results": (
         "robustfw attrs cattrs errors files hookspecs interface matplotlib numpy options registry results safetensors "
         "seeds testing"
     ),
-    "collection": "attrs bounds errors evaluation files registry safetensors splits threat torch",
+    "collection": "attrs bounds errors evaluation files locks registry safetensors splits threat torch",
     "partial": "attrs evaluation files problem safetensors torch",
     "analysis": "analysis attrs dataspec errors files inner regions safetensors splits torch",
     "session": (
-        "robustfw adversary attrs dataset dataspec engine errors evaluation hardware inner loggers model modes options "
-        "parallel recipe records registry runs splits state stateful threat torch tuning"
+        "robustfw adversary attrs checkpoints dataset dataspec engine errors evaluation failures hardware inner locks "
+        "loggers model modes options parallel recipe records registry runs splits state stateful threat torch tuning"
     ),
     "api": (
         "adversary attrs bounds errors evaluation inner losses problem recipe records registry runs session splits "
         "task threat torch"
     ),
     "report": "robustfw attrs errors files jinja2 markupsafe matplotlib numpy options report results safetensors",
-    "reproduction": "attrs errors hardware options reproduction results seeds",
+    "reproduction": "attrs errors files hardware options reproduction results seeds",
     "__main__": "cli",
     "console": "attrs errors files records results rich",
     "cli": (
-        "robustfw analysis attrs cli click collection console errors evaluation files hardware names options partial "
-        "recipe registry report reproduction results runs safetensors session splits testing threat"
+        "robustfw analysis attrs cli click collection console errors evaluation failures files hardware locks names "
+        "options partial recipe registry report reproduction results runs safetensors session splits testing threat "
+        "torchrun"
     ),
     "testing": (
         "adversary arrays attrs averaging batch bounds dataspec engine errors hypothesis inner interface loss losses "

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+
+from robustfw import UsageError, torchrun
+from robustfw.runs import Run
+
+RECIPE = {part: {"use": part} for part in ("dataset", "model", "uncertainty", "attack", "objective", "train")}
+MANIFEST = {"recipe": RECIPE, "data": {"hash": "abc", "spec": {}}}
 
 
 def free_port() -> int:
@@ -20,10 +28,10 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def together(processes, arguments):
-    """What Python says in so many processes, with the environment that torchrun gives them."""
+def begun(processes, arguments):
+    """Python in so many processes, with the environment that torchrun gives them."""
     port = free_port()
-    running = [
+    return [
         subprocess.Popen(
             [sys.executable, *arguments],
             env=os.environ
@@ -35,6 +43,11 @@ def together(processes, arguments):
         )
         for rank in range(processes)
     ]
+
+
+def together(processes, arguments):
+    """What Python says in so many processes that are started together, and end well."""
+    running = begun(processes, arguments)
     answers = [process.communicate(timeout=120) for process in running]
     assert [process.returncode for process in running] == [0] * processes, answers
     return answers
@@ -104,3 +117,151 @@ def test_fewer_validation_examples_than_processes(tmp_path):
     """A process without one could not take part, so that nothing is validated."""
     _, answers = train(tmp_path, "few", 2, [*OPTIONS, "--validation-examples", "1"])
     assert "validation: no examples" in answers[0][0]
+
+
+# Gone on with
+
+RESUMED = """
+import sys
+import robustfw
+import torch
+from torch import nn
+
+out, processes, stop = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+torch.manual_seed(0)
+layers = nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), nn.Flatten(), nn.Linear(256, 10)
+options = {"attack": "pgd:steps=2", "epochs": 2, "batch_size": 32 * processes, "validation_examples": 60, "ema": 0.9}
+records = robustfw.train(
+    model=nn.Sequential(*layers), out=out, steps=True, resume=True, threads=1, device="cpu", **options
+)
+for number, _ in enumerate(records, 1):
+    if number == stop:
+        break
+records.close()
+"""
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_a_resumed_training_is_the_uninterrupted_one(processes, tmp_path):
+    """Bit for bit, also of three, where the order of a sum matters, with batch norm and an average."""
+    for name, stop in (("whole", 0), ("run", 5), ("run", 0)):
+        together(processes, ["-W", "ignore", "-c", RESUMED, str(tmp_path / name), str(processes), str(stop)])
+    whole, run = (tmp_path / name / "checkpoints" / "last.safetensors" for name in ("whole", "run"))
+    assert whole.read_bytes() == run.read_bytes()
+    lines = [
+        [json.loads(line) | {"seconds": 0} for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("whole", "run")
+    ]
+    assert lines[0] == lines[1]
+    assert [line["passes_per_example"] for line in lines[0]] == [5.0, 5.0], "of all processes: two steps and the start"
+
+
+def test_a_finished_training_is_gone_on_with_and_measured_by_the_first(tmp_path):
+    out, _ = train(tmp_path, "run", 2, [*OPTIONS, "--epochs", "1"])
+    weights = (out / "checkpoints" / "last.safetensors").read_bytes()
+    answers = together(2, ["-m", "robustfw", "train", "--resume", "--out", str(out)])
+    assert answers[0][0].startswith(f"the training in {out} is finished")
+    assert answers[1] == ("", "")
+    assert (out / "checkpoints" / "last.safetensors").read_bytes() == weights
+    answers = together(2, ["-m", "robustfw", "evaluate", str(out), "--examples", "20", "--json"])
+    assert json.loads(answers[0][0])["n"] == 20
+    assert answers[1] == ("", "")
+
+
+# What goes wrong
+
+
+def test_one_that_is_left_alone_says_so(tmp_path):
+    out = tmp_path / "run"
+    running = begun(2, ["-m", "robustfw", "train", *OPTIONS, "--epochs", "500", "--out", str(out)])
+    while not (out / "metrics.jsonl").exists() or not (out / "metrics.jsonl").stat().st_size:
+        assert running[0].poll() is None, running[0].communicate()
+        time.sleep(0.05)
+    running[1].kill()
+    _, said = running[0].communicate(timeout=60)
+    running[1].communicate()
+    assert running[0].returncode == 1
+    (line,) = [line for line in said.splitlines() if line.startswith("Error")]
+    assert line.startswith("Error: another process of this training has ended, so that this one cannot go on")
+    assert Run.open(out).weights("last")
+
+
+def test_a_run_that_is_there_is_refused_by_all(tmp_path):
+    Run.create(tmp_path / "run", MANIFEST)
+    running = begun(2, ["-m", "robustfw", "train", *OPTIONS, "--out", str(tmp_path / "run")])
+    said = [process.communicate(timeout=60)[1] for process in running]
+    assert [process.returncode for process in running] == [1, 1]
+    assert all("holds a run already: go on with it by --resume" in each for each in said)
+
+
+TOGETHER = """
+import torch
+from robustfw import RunError, TrainingError, parallel
+from torch import nn
+
+parallel.start(torch.device("cpu"))
+torch.manual_seed(0)
+net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2, dtype=torch.complex64))
+parallel.check_equal(net)
+assert parallel.agreed(parallel.rank()) == 0
+assert parallel.on_first(lambda: "done") == ("done" if parallel.rank() == 0 else None)
+assert float(parallel.mean(torch.tensor(float(parallel.rank())))) == 0.5
+net[1].running_mean += parallel.rank()
+net[1].num_batches_tracked += parallel.rank()
+parallel.share_buffers(net)
+assert not net[1].running_mean.any() and not net[1].num_batches_tracked
+
+
+def fail():
+    raise RunError("no room")
+
+
+try:
+    parallel.on_first(fail)
+except RunError as error:
+    print(error)
+if parallel.rank() == 1:
+    with torch.no_grad():  # two swapped values: a sum of them would be the same
+        net[0].weight[0, :2] = net[0].weight[0, :2].flip(0)
+try:
+    parallel.check_equal(net)
+except TrainingError as error:
+    print(error)
+"""
+
+
+def test_processes_agree_and_find_out_where_they_do_not():
+    for answer, _ in together(2, ["-W", "ignore", "-c", TOGETHER]):
+        failed, apart = answer.splitlines()
+        assert failed == "no room"
+        assert apart.startswith("the processes have come to different parameters (1 of 6, the first is 0.weight): ")
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE is 2, but RANK and MASTER_ADDR and MASTER_PORT are not set: start all"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost"}, "but MASTER_PORT is not set: start all"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is two, but RANK"),
+        ({"WORLD_SIZE": "2", "RANK": "x", "MASTER_ADDR": "h", "MASTER_PORT": "1"}, "are not all whole numbers: start"),
+        ({"WORLD_SIZE": "2", "RANK": "2", "MASTER_ADDR": "h", "MASTER_PORT": "1"}, "RANK is 2, and WORLD_SIZE 2"),
+    ],
+)
+def test_half_of_what_torchrun_says_is_a_sentence(environment, words, monkeypatch):
+    for name in torchrun.NEEDED:
+        monkeypatch.delenv(name, raising=False)
+    assert torchrun.launch() is None
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=words):
+        torchrun.launch()
+    assert not torchrun.follows()
+
+
+def test_only_those_after_the_first_follow(monkeypatch):
+    told = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    for rank in (0, 1):
+        for name, value in (told | {"RANK": str(rank)}).items():
+            monkeypatch.setenv(name, value)
+        assert torchrun.launch() == torchrun.Launch(rank, 2)
+        assert torchrun.follows() == (rank == 1)

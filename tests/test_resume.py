@@ -178,8 +178,9 @@ def test_stopped_and_resumed_equals_uninterrupted(batch, robustfw, watchers, who
     assert_equal_runs("run", whole)
 
 
-def test_a_termination_is_a_request_as_well(robustfw, watchers, whole):
-    interrupted(robustfw, watchers, "run", USUAL, number=signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_termination_is_a_request_as_well(number, robustfw, watchers, whole):
+    interrupted(robustfw, watchers, "run", USUAL, number=number)
     assert robustfw("train", *USUAL, "--resume", "--out", "run").status == 0
     assert_equal_runs("run", whole)
 

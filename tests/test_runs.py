@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import attrs
@@ -12,11 +14,11 @@ import pytest
 import torch
 from torch import nn
 
-from robustfw import RunError, UsageError, runs
+from robustfw import RunError, UsageError, locks, runs
 from robustfw.files import plain
 from robustfw.recipe import TrainOptions
 from robustfw.records import Epoch, Step
-from robustfw.runs import Run, unused_path
+from robustfw.runs import Run
 from robustfw.state import State
 
 RECIPE = {"dataset": {"use": "digits"}, "model": {"use": "linear"}, "uncertainty": {"use": "l2"}} | {
@@ -56,13 +58,23 @@ def test_a_run_is_made_and_opened(run):
     assert run.metrics() == []
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "metrics.jsonl", "checkpoints/last.safetensors"])
-def test_what_is_left_of_a_run_is_left_alone(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("manifest.json", "holds a run already: go on with it by --resume, or choose another --out"),
+        ("metrics.jsonl", r"manifest.json is missing, .*: put it back, or choose another --out"),
+        ("checkpoints/last.safetensors", r"manifest.json is missing, .*: put it back, or choose another --out"),
+    ],
+)
+def test_what_is_left_of_a_run_is_left_alone(name, reason, tmp_path):
     file = tmp_path / "run" / name
     file.parent.mkdir(parents=True)
     file.write_text("precious")
-    with pytest.raises(RunError, match="holds a run already: go on with it by --resume, or choose another --out"):
+    with pytest.raises(RunError, match=reason):
         Run.create(tmp_path / "run", MANIFEST)
+    if name != "manifest.json":
+        with pytest.raises(RunError, match=reason):
+            Run.open(tmp_path / "run")
     assert contents(tmp_path) == {file.relative_to(tmp_path): b"precious"}
 
 
@@ -128,13 +140,6 @@ def test_what_is_no_run(tmp_path):
     ):
         with pytest.raises(RunError, match=reason):
             Run.open(tmp_path / name)
-
-
-def test_names_are_not_used_twice(tmp_path):
-    for expected in ("run", "run-2", "run-3"):
-        path = unused_path(tmp_path, "run")
-        assert path.name == expected
-        path.mkdir()
 
 
 # Metrics
@@ -261,8 +266,55 @@ def test_a_checkpoint_of_another_net(run, state):
 def test_a_missing_checkpoint(run, state):
     run.restore(state)  # nothing to restore: from the beginning
     assert state.epoch == 0
-    with pytest.raises(RunError, match=r"has no best checkpoint \(.* is missing\); the last weights may be there"):
+    with pytest.raises(RunError, match=r"has no best checkpoint \(.* is missing\); put the folder checkpoints back"):
         run.weights("best")
+    list(run.keep(iter(()), state))
+    with pytest.raises(RunError, match=r"has no best checkpoint .*; the last weights may be there: robustfw evaluate"):
+        run.weights("best")
+
+
+@pytest.mark.parametrize("lost", ["checkpoints", "checkpoints/last.safetensors"])
+def test_a_lost_checkpoint_does_not_begin_the_training_anew(lost, run, state):
+    list(run.keep(iter([epoch(1, best=True)]), state))
+    path = run.path / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    before = contents(run.path)
+    with pytest.raises(RunError, match=r"last.safetensors is missing, though 1 epochs were trained: put it back"):
+        run.restore(state)
+    assert contents(run.path) == before
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_called_missing(run, state, monkeypatch):
+    list(run.keep(iter(()), state))
+    real = Path.open
+
+    def refuse(path, *args, **more):
+        if path.name == "last.safetensors":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, *args, **more)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(RunError, match=r"cannot read .*last.safetensors: Permission denied; mend that, or"):
+        run.weights("last")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSPC, "is whole: make room, then go on with: robustfw train --resume"),
+        (errno.EDQUOT, "is whole: make room, then"),
+        (errno.EACCES, "is whole: make it writable for you, then"),
+        (errno.EROFS, "is whole: make it writable for you, then"),
+        (errno.EIO, "is whole: mend that, then"),
+    ],
+)
+def test_the_advice_is_that_of_the_error(code, words, run, state, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(runs, "write_whole", fail)
+    with pytest.raises(RunError, match=words):
+        run.save(state)
 
 
 # Failures, and others
@@ -300,7 +352,7 @@ def test_a_usage_error_after_that_keeps_what_there_is(run, state):
 
 def test_one_training_at_a_time(run, state, monkeypatch):
     pytest.importorskip("fcntl")
-    monkeypatch.setattr(runs, "PATIENCE", 0.2)
+    monkeypatch.setattr(locks, "PATIENCE", 0.2)
     first = run.keep(iter([step(1), step(2)]), state)
     next(first)
     before = contents(run.path)

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 import robustfw
-from robustfw import session, tuning
+from robustfw import RunError, hardware, session, tuning
+from robustfw.errors import RobustfwWarning
 from robustfw.recipe import Recipe
 from robustfw.registry import installed
 from robustfw.tuning import Tuning
@@ -22,6 +23,13 @@ TRAIN = {"epochs": 1, "batch_size": 400, "validation_examples": 10, "validation_
 
 def begun(train, **more):
     return session.begin(Recipe.read(SMALL | {"train": TRAIN | train} | more, installed()), installed())
+
+
+@pytest.fixture(autouse=True)
+def units(monkeypatch):
+    """Whatever processor the tests run on, it has instructions for bf16; a test may say that it has none."""
+    monkeypatch.setattr(hardware, "bf16_units", lambda: True)
+    return lambda: monkeypatch.setattr(hardware, "bf16_units", lambda: False)
 
 
 @pytest.fixture
@@ -79,6 +87,26 @@ def test_what_is_said_is_not_measured(monkeypatch):
     monkeypatch.setattr(tuning, "_timed", lambda *_: pytest.fail("it measured"))
     assert begun({"precision": "bf16"}).recipe.train.precision == "bf16"
     assert begun({}).recipe.train.precision == "fp32"
+
+
+def test_where_bf16_cannot_pay_it_is_not_tried_and_who_asks_for_it_is_told_the_factor(clock, units):
+    units()
+    clock |= {"fp32 channels_last": 2.0, "fp32 contiguous": 1.0}
+    begun_ = begun({"precision": "auto"})
+    assert begun_.recipe.train.precision == "fp32"
+    clock |= {"fp32": 2.0, "bf16": 25.0}
+    with pytest.warns(RobustfwWarning, match="no instructions for bf16: an update takes 12.5 times one in fp32"):
+        assert begun({"precision": "bf16"}).recipe.train.precision == "bf16"
+
+
+@pytest.mark.parametrize(
+    "damage", [{"precision": "int8"}, {"layout": []}, {"compiled": "no"}, {"seconds": 3}, {"why": None}]
+)
+def test_a_damaged_record_is_refused(damage):
+    facts = attrs.asdict(Tuning("fp32", None, compiled=False))
+    assert tuning.recalled(facts) == Tuning("fp32", None, compiled=False)
+    with pytest.raises(RunError, match="'tuning' is damaged"):
+        tuning.recalled(facts | damage)
 
 
 def test_it_is_in_the_record_and_a_resumed_run_measures_nothing(clock, monkeypatch, tmp_path):

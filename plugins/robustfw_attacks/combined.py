@@ -38,6 +38,11 @@ class Restarts(Attack):
         """Where the attack itself does."""
         return self.attack.couples_rows
 
+    @property
+    def minimal(self) -> bool:
+        """Where the attack itself is."""
+        return self.attack.minimal
+
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """Runs on the rows that are not solved yet."""
         return _worst(problem, [self.attack] * self.n, generator)
@@ -61,6 +66,11 @@ class Strongest(Attack):
     def couples_rows(self) -> bool:
         """Where one of them does."""
         return any(attack.couples_rows for attack in self.attacks)
+
+    @property
+    def minimal(self) -> bool:
+        """Where one of them is: the others do not mind a goal."""
+        return any(attack.minimal for attack in self.attacks)
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """Runs on the rows that are not solved yet."""

@@ -133,6 +133,11 @@ class Memory(Attack):
         """Where the attack itself does."""
         return self.attack.couples_rows
 
+    @property
+    def minimal(self) -> bool:
+        """Where the attack itself is."""
+        return self.attack.minimal
+
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """The passes of the attack, and ``keep + 1`` forward passes of examples that are remembered."""
         import torch

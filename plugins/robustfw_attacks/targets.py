@@ -99,6 +99,11 @@ class Targeted(Attack):
         """Where the attack itself does."""
         return self.attack.couples_rows
 
+    @property
+    def minimal(self) -> bool:
+        """Where the attack itself is."""
+        return self.attack.minimal
+
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """One run for each target, on the rows that are not solved yet, and two forward passes."""
         zero = problem.region.zero()

@@ -13,7 +13,7 @@ import click
 from click.exceptions import Abort, ClickException, Exit, NoSuchOption, UsageError
 
 import robustfw
-from robustfw import registry
+from robustfw import failures, registry, torchrun
 from robustfw.cli.analyze import analyze
 from robustfw.cli.audit import audit
 from robustfw.cli.check import check
@@ -27,12 +27,8 @@ from robustfw.cli.reproduce import recipes, reproduce
 from robustfw.cli.stopping import Stopped
 from robustfw.cli.sweep import sweep
 from robustfw.cli.train import train
-from robustfw.errors import RobustfwError, RobustfwWarning
-
-NO_MEMORY = (
-    "there is not enough memory for this: take a smaller --batch-size, a smaller net or smaller examples, or another "
-    "--device"
-)
+from robustfw.errors import RobustfwError, RobustfwWarning, RunError
+from robustfw.files import printable
 
 
 class _Commands(click.Group):
@@ -60,17 +56,17 @@ def _report(error: Exception, *, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     message, status = _sentence(error)
-    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    click.echo(f"Error: {printable(' '.join(message.split()))}", err=True)
     return status
 
 
 def _sentence(error: Exception) -> tuple[str, int]:
     """What went wrong, for people, and the exit status."""
-    message = str(error)
+    message, known = str(error), failures.sentence(error)
     if isinstance(error, RobustfwError):
         return message, error.exit_status
-    if _is_shortage(error):
-        return NO_MEMORY, 1
+    if known is not None:
+        return known, 1
     if isinstance(error, OverflowError):
         return f"a number is too large: {message} (give a smaller one; robustfw --debug … says where)", 2
     if isinstance(error, OSError):
@@ -92,23 +88,18 @@ def _where(error: Exception) -> str:
     return next((plugins[package] for package in packages if package in plugins), "")
 
 
-def _is_shortage(error: Exception) -> bool:
-    """Whether memory could not be had; torch says so by a RuntimeError in various words."""
-    words = ("out of memory", "not enough memory", "allocate memory", "Storage size calculation overflowed")
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-    )
-
-
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(robustfw.__version__, prog_name="robustfw")
 @click.option("--debug", is_flag=True, help="Show a traceback with errors.")
-def cli(debug: bool) -> None:
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
     """Train neural nets by robust optimization, and measure honestly what that bought.
 
     min over θ of Σ max over δ ∈ 𝒰(x) of J(θ, x + δ, y): data set, model, uncertainty set, attack and objective are
     plugins with names (robustfw plugins) and options (robustfw show KIND NAME), written name:key=value,key=value.
     """
+    if ctx.invoked_subcommand != "train" and torchrun.follows():
+        ctx.exit()  # the first of torchrun's processes measures and prints for all of them
 
 
 PARTS = train, evaluate, audit, analyze, sweep, compare, craft, report, reproduce, recipes, plugins, show, check
@@ -127,6 +118,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without δ shows ? instead of an error
     try:
+        if not failures.has_directory():
+            raise RunError(failures.GONE)
         _add_plugin_commands()
     except RobustfwError as error:
         sys.exit(_report(error, debug="--debug" in arguments))

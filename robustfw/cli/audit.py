@@ -100,7 +100,7 @@ def _transferred(subject: Subject, path: Path, uncertainty: UncertaintySet) -> T
     sets = [threat.uncertainty for threat in threats]
     if collection.split != subject.choices.split:
         raise UsageError(f"{path} is made from {collection.split} examples: give --split {collection.split}")
-    verify(examples, getattr(subject.splits, collection.split), threats, subject.task)
+    verify(examples, collection.originals(subject.splits), threats, subject.task)
     same = [number for number, each in enumerate(sets) if each == uncertainty]
     if not same:
         held = ", ".join(subject.known.spell(each) for each in sets)

@@ -38,7 +38,7 @@ def craft(run: Path, specs: tuple[str, ...], attack: str, loss: str | None, out:
     from robustfw.collection import Collection
     from robustfw.evaluation import Examples
     from robustfw.evaluation import craft as crafted
-    from robustfw.runs import unused_path
+    from robustfw.locks import NewDirectory
 
     chosen = Choices(**choices)
     with alone_on_stdout(chosen.as_json):
@@ -59,8 +59,9 @@ def craft(run: Path, specs: tuple[str, ...], attack: str, loss: str | None, out:
         batches = math.ceil(len(subject.split) / chosen.batch_size) * len(threats)
         examples = Examples.joined(list(console.counted(parts, batches, "crafting", quiet=chosen.as_json)))
         facts = _facts(subject, threats, made, examples) | subject.about_loss(raised)
-        path = out or unused_path(Path("transfer"), subject.home.name)
-        manifest = Collection.create(path, examples, facts).manifest
+        place = out or NewDirectory(Path("transfer"), subject.home.resolve().name)
+        collection = Collection.create(place, examples, facts)
+        path, manifest = collection.path, collection.manifest
     if chosen.as_json:
         print_json({"collection": str(path)} | manifest)
     else:

@@ -166,12 +166,12 @@ def _shown(subject: Subject, path: Path) -> dict[str, Any]:
 
     collection = Collection.open(path)
     threats = collection.threats(subject.known, subject.splits)
-    verify(collection.examples, getattr(subject.splits, collection.split), threats, subject.task)
+    verify(collection.examples, collection.originals(subject.splits), threats, subject.task)
     specs = [subject.known.spell(each.uncertainty) for each in threats]
     transfer = Transfer.of(subject.model, collection.examples, specs, collection.bounds, subject.task)
     if not subject.choices.as_json:
-        console.transfer(transfer, str(path), str(collection.manifest["source"]["run"]))
-    facts = {"collection": str(path), "source": collection.manifest["source"]["run"]}
+        console.transfer(transfer, str(path), collection.source)
+    facts = {"collection": str(path), "source": collection.source}
     circumstances = {"run": subject.name, "weights": subject.choices.weights} | facts
     circumstances["collection_sha256"] = collection.manifest["sha256"]
     return subject.keep("transfer", circumstances, attrs.asdict(transfer))

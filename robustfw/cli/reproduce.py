@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,16 +70,16 @@ def reproduce(
     data = None if data_dir is None else str(data_dir.resolve())
     plan = Plan(experiment, experiment.modes_of(budget, modes), budget, seeds, data)
     jobs = plan.jobs()
-    _prepare(folder, text)
-    console.line(f"{experiment.title}: {len(jobs)} commands in {folder}")
-    try:
-        for _ in console.progress(
-            Runner(main, folder, at_a_time, threads).carry_out(jobs), f"all of it is in {folder}"
-        ):
-            pass
-    except KeyboardInterrupt:
-        raise Stopped(f"stopped, nothing is lost; to go on: {command_line()}") from None
-    _finish(plan, folder)
+    with contextlib.closing(_Folder(folder, text)):
+        console.line(f"{experiment.title}: {len(jobs)} commands in {folder}")
+        try:
+            for _ in console.progress(
+                Runner(main, folder, at_a_time, threads).carry_out(jobs), f"all of it is in {folder}"
+            ):
+                pass
+        except KeyboardInterrupt:
+            raise Stopped(f"stopped, nothing is lost; to go on: {command_line()}") from None
+        _finish(plan, folder)
 
 
 def _text(recipe: str) -> tuple[str, str]:
@@ -92,16 +93,30 @@ def _text(recipe: str) -> tuple[str, str]:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror}") from error
 
 
-def _prepare(folder: Path, text: str) -> None:
-    """The folder, with the recipe; one that was begun by another recipe is left alone."""
-    kept = folder / RECIPE
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if kept.exists() and kept.read_text(encoding="utf-8") != text:
-            raise RunError(f"{folder} was begun with another recipe: choose another --out")
-        kept.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"cannot write {folder}: {error.strerror}; choose another --out") from error
+class _Folder:
+    """The folder of an experiment, with its recipe, for one process at a time, until it is closed."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        from robustfw.files import advice, write_whole
+        from robustfw.locks import claim
+
+        self.lock = claim(path, "reproduced", patience=0)
+        kept, content = path / RECIPE, text.encode()
+        try:
+            if kept.exists() and kept.read_bytes() != content:
+                raise RunError(f"{path} was begun with another recipe: choose another --out")
+            write_whole(kept, content)
+        except OSError as error:
+            self.close()
+            help_ = f"{advice(error)}, or choose another --out"
+            raise RunError(f"cannot write {path}: {error.strerror}; {help_}") from error
+        except RunError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give the folder free."""
+        self.lock.release()
 
 
 def _finish(plan: Plan, folder: Path) -> None:

@@ -1,10 +1,11 @@
-"""Ctrl-C and SIGTERM: the first one asks, the second one stops at once."""
+"""Ctrl-C, SIGTERM and a closed terminal (SIGHUP): the first one asks, the second one stops at once."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -12,6 +13,10 @@ import click
 
 ECHO = 0.5
 """Seconds within which a second signal is the first one again: torchrun passes on what the terminal sends to all."""
+
+
+SIGHUP = getattr(signal, "SIGHUP", None)  # Windows has none
+ASKING = tuple(number for number in (signal.SIGINT, signal.SIGTERM, SIGHUP) if number is not None)
 
 
 class Stopped(Exception):
@@ -26,6 +31,7 @@ class Stopped(Exception):
 def requests(*, quiet: bool) -> Iterator[Callable[[], int]]:
     """While inside, a function that tells which signal has asked to stop, or 0; a second one is a KeyboardInterrupt."""
     asked, since, process = 0, 0.0, os.getpid()
+    terminals = [name for name in ("stdout", "stderr") if _is_terminal(name)]
 
     def ask(signum: int, _: object) -> None:
         nonlocal asked, since
@@ -36,16 +42,35 @@ def requests(*, quiet: bool) -> Iterator[Callable[[], int]]:
                 raise KeyboardInterrupt
             return
         asked, since = signum, time.monotonic()
+        if signum == SIGHUP:
+            _silence(terminals)
         if not quiet:
-            click.echo("stopping after this step …", err=True)
+            with contextlib.suppress(OSError):  # nobody may be left to be told, and the state is to be saved
+                click.echo("stopping after this step …", err=True)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    # One that is ignored stays so: nohup ignores SIGHUP for a training that shall outlive its terminal.
+    heard = [number for number in ASKING if number != SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in heard}
     try:
         with _unblocked(signal.SIGINT):
             yield lambda: asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_terminal(name: str) -> bool:
+    try:
+        return bool(getattr(sys, name).isatty())
+    except (AttributeError, ValueError):  # there is none, or it is closed
+        return False
+
+
+def _silence(terminals: list[str]) -> None:
+    """Let what is printed go nowhere from now on where the terminal is gone: a write would raise."""
+    for name in terminals:
+        if not _is_terminal(name):
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # for the rest of the process
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from robustfw.errors import RunError, UsageError
 from robustfw.recipe import DEFAULTS, Recipe, TrainOptions
 
 if TYPE_CHECKING:
+    from robustfw.locks import NewDirectory
     from robustfw.runs import Run
     from robustfw.session import Session
 
@@ -83,8 +84,9 @@ def train(
     use = "name"; objective may be a list of them, a loss and penalties) and a table [train]; flags win over it. A
     resumed run needs neither: it keeps its own.
 
-    Ctrl-C (or SIGTERM) saves the state after the step under way and ends with exit status 130 (143); a second one
-    stops at once. A run that was killed loses a minute at most: --resume goes on from the last checkpoint.
+    Ctrl-C (or SIGTERM, or a closed terminal) saves the state after the step under way and ends with exit status 130
+    (143, 129); a second one stops at once. A run that was killed loses a minute at most: --resume goes on from the last
+    checkpoint.
     """
     from robustfw import hardware, session
 
@@ -144,11 +146,11 @@ def _recorded(out: Path) -> dict[str, Any]:
     return session.named_parts(Run.open(out), *KINDS)
 
 
-def _new_run(known: registry.Registry, recipe: Recipe) -> Path:
-    from robustfw.runs import unused_path
+def _new_run(known: registry.Registry, recipe: Recipe) -> NewDirectory:
+    from robustfw.locks import NewDirectory
 
     parts = (recipe.dataset, recipe.model, recipe.uncertainty)
-    return unused_path(Path("runs"), "-".join(known.name_of(part) for part in parts))
+    return NewDirectory(Path("runs"), "-".join(known.name_of(part) for part in parts))
 
 
 def _carried_out(started: Session, *, quiet: bool) -> dict[str, Any] | None:
@@ -162,6 +164,8 @@ def _carried_out(started: Session, *, quiet: bool) -> dict[str, Any] | None:
         return _finish(started, started.run, quiet=quiet)
     except KeyboardInterrupt:
         raise stopping.Stopped(f"stopped at once; {go_on}") from None
+    finally:
+        started.run.release()
 
 
 def _follow(started: Session) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import attrs
 
 from robustfw import results
+from robustfw.files import read_json
 from robustfw.reproduction.experiment import KINDS, Experiment
 
 
@@ -44,9 +44,10 @@ class Job:
 def finished(run: Path) -> bool:
     """Whether a training came to its end and was evaluated."""
     try:
-        return "result" in json.loads((run / "manifest.json").read_bytes())
+        manifest = read_json(run / "manifest.json")
     except (OSError, ValueError):
         return False
+    return isinstance(manifest, dict) and "result" in manifest
 
 
 @attrs.frozen

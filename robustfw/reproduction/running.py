@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import attrs
@@ -82,13 +83,25 @@ class Runner:
             left = sum(job.cost for job in [*waiting, *running.values()])
             yield Progress(total - left, total, tuple(job.command for job in running.values()))
             for future in wait(running, return_when=FIRST_COMPLETED).done:
+                try:
+                    status, error = future.result()
+                except BrokenProcessPool:
+                    raise _killed([job.command for job in running.values()]) from None
                 job = running.pop(future)
-                status, error = future.result()
                 if status or not job.done(self.folder):
                     saying = f" ({error})" if error else ""
                     raise RunError(f"a command failed{saying}: {job.command} (see the end of {self.folder / LOG})")
                 made.add(job.at)
         yield Progress(total, total, ())
+
+
+def _killed(commands: Sequence[str]) -> RunError:
+    """What to say where the system has ended a process of the pool, and the pool with it."""
+    return RunError(
+        "a process was killed, as the system does where memory runs out; the commands under way were "
+        f"{' and '.join(commands)}. Nothing that was saved is lost: the same command goes on, and needs less memory "
+        "with --processes 1"
+    )
 
 
 def _interrupt_all() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 import robustfw
-from robustfw.errors import RunError
-from robustfw.files import json_bytes, plain, write_whole
+from robustfw.errors import RobustfwWarning, RunError
+from robustfw.files import advice, json_bytes, plain, read_json, remove_leftovers, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,8 +35,13 @@ class Pictures:
     """Whether they are changes: drawn blue below 0, white at 0, red above."""
 
 
-def keep(run: Path, kind: str, circumstances: Mapping[str, Any], measured: Mapping[str, Any], command: str) -> Path:
+def keep(
+    run: Path, kind: str, circumstances: Mapping[str, Any], measured: Mapping[str, Any], command: str
+) -> Path | None:
     """Write a result; the same measurement, taken again, takes the place of the earlier one.
+
+    Numbers that were measured are worth more than the file: where it cannot be written (a full disk, a run that may
+    only be read) a `RobustfwWarning` says so, and the caller goes on to show them.
 
     Args:
         run: the run directory that was measured.
@@ -45,29 +50,34 @@ def keep(run: Path, kind: str, circumstances: Mapping[str, Any], measured: Mappi
         measured: the numbers.
         command: what to type to get them again.
 
-    Raises:
-        RunError: it cannot be written.
+    Returns:
+        The file; None where it could not be written.
     """
     facts = {"kind": kind, "command": command, "robustfw": robustfw.__version__} | dict(circumstances)
-    return _write(path_of(run, kind, circumstances), json_bytes(facts | dict(measured)))
+    return _write(run, path_of(run, kind, circumstances), json_bytes(facts | dict(measured)))
 
 
-def _write(path: Path, content: bytes) -> Path:
+def _write(run: Path, path: Path, content: bytes) -> Path | None:
     if path.parent.is_symlink():
         raise RunError(f"cannot write {path}: {path.parent} is a link; put a folder there instead")
     try:
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, content)
+        remove_leftovers(path.parent)
+        write_whole(path, content, within=run)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        mend = "make room, then try again" if full else "let this user write there, or measure a copy of the run"
-        raise RunError(f"cannot write {path}: {error.strerror}; {mend}") from error
+        warnings.warn(
+            f"the result could not be kept in {path} ({error.strerror}): {advice(error)}, and measure again to have it "
+            "in the report",
+            RobustfwWarning,
+            stacklevel=3,
+        )
+        return None
     return path
 
 
 def keep_pictures(
     run: Path, circumstances: Mapping[str, Any], said: Mapping[str, str], rows: Sequence[Pictures], command: str
-) -> Path:
+) -> Path | None:
     """Leave rows of pictures, which `robustfw report` draws as a figure, one picture in each of five columns.
 
     Args:
@@ -76,10 +86,15 @@ def keep_pictures(
         said: ``title``, ``caption``, and ``alt`` for those who do not see them.
         rows: from top to bottom; all pictures have one shape.
         command: what to type to get them again.
+
+    Returns:
+        The file that describes them; None where it could not be written.
     """
     if len({tuple(row.pictures.shape[1:]) for row in rows}) != 1:
         raise ValueError("the pictures are not of one shape")
     images = _keep_tensors(run, "pictures", circumstances, {str(i): row.pictures for i, row in enumerate(rows)})
+    if images is None:
+        return None
     told = [{"name": row.name, "words": list(row.words), "diverging": row.diverging} for row in rows]
     facts = {**said, "shape": list(rows[0].pictures.shape[1:]), "images": images.name, "rows": told}
     return keep(run, "pictures", circumstances, facts, command)
@@ -120,6 +135,8 @@ def keep_worst_cases(
     moved = adversarials[:WORST_CASES].detach().double().cpu()
     change = (moved - x).abs().flatten(1)
     images = _keep_tensors(run, "worst-cases", circumstances, {"original": x, "adversarial": moved})
+    if images is None:
+        return None
     examples = []
     for i, delta in enumerate(change):
         size = {"largest": float(delta.max()), "changed": int(delta.gt(0).sum())}
@@ -129,12 +146,12 @@ def keep_worst_cases(
     return keep(run, "worst-cases", circumstances, facts, command)
 
 
-def _keep_tensors(run: Path, kind: str, circumstances: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Path:
-    """Tensors in float32, in a safetensors file beside the result of the same kind and circumstances."""
+def _keep_tensors(run: Path, kind: str, circumstances: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Path | None:
+    """Tensors in float32, in a safetensors file beside the result of the same kind and circumstances, if it can be."""
     from safetensors.torch import save
 
     path = path_of(run, kind, circumstances).with_suffix(".safetensors")
-    return _write(path, save({name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}))
+    return _write(run, path, save({name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}))
 
 
 def path_of(run: Path, kind: str, circumstances: Mapping[str, Any]) -> Path:
@@ -152,7 +169,7 @@ def kept(run: Path, kinds: Sequence[str] = ()) -> list[dict[str, Any]]:
     listed = []
     for path in sorted((run / FOLDER).glob("*.json")):
         try:
-            result = json.loads(path.read_bytes())
+            result = read_json(path)
             kind = result["kind"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise RunError(f"{path} is no result of robustfw ({type(error).__name__}): move it away") from error

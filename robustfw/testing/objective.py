@@ -261,7 +261,7 @@ def check_batches(objective: Objective, seed: int) -> None:
         for rows in (8, 5):
             values = _ask(going_on, batch_of(model, x[:rows], y[:rows]))
             require(values.shape == (rows,), f"after another batch, one of {rows} has {tuple(values.shape)} losses")
-            values.mean().backward()  # type: ignore[no-untyped-call]
+            values.mean().backward()
             model.zero_grad()
     resumed = _as_new(objective)
     _hand_over(going_on, resumed)

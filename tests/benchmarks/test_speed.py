@@ -157,3 +157,38 @@ def test_an_update_of_each_step_updates():
     assert row["ratio"]["least"] > 1, "there is more to a training than its updates"
     assert row["ratio"]["n"] == 2
     step_cost.plain(torch.rand(3, 1, 28, 28), torch.arange(3))()
+
+
+@pytest.mark.parametrize("name", ["", "file/it.json"])
+def test_where_the_numbers_go_is_looked_at_before_anything_is_measured(name, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    parser = argparse.ArgumentParser()
+    tables.add_flags(parser)
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(["--out", str(tmp_path / name)])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "is a folder: name a file" in said or "is no folder that can be written: name another file" in said
+    assert parser.parse_args(["--out", str(tmp_path / "new" / "it.json")]).out == tmp_path / "new" / "it.json"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_rows_are_printed_as_they_come(as_json, capsys):
+    columns = {"name": "name", "ms": "time"}
+
+    def rows():
+        yield {"name": "a", "ms": "1.0"}
+        assert "| a | 1.0 |" in "".join(capsys.readouterr()), "before the next one is measured"
+        yield {"name": "b"}
+
+    found = tables.stream(argparse.Namespace(json=as_json), rows(), columns)
+    said = capsys.readouterr()
+    assert (said.err if as_json else said.out) == "| b |  |\n"
+    assert found == [{"name": "a", "ms": "1.0"}, {"name": "b"}]
+
+
+def test_bf16_is_left_out_with_a_sentence_where_it_cannot_pay(monkeypatch, capsys):
+    for units, pays in ((True, True), (None, True), (False, False)):
+        monkeypatch.setattr(tables.hardware, "bf16_units", lambda said=units: said)
+        assert tables.bf16_pays("--precision bf16 measures it") == pays
+    assert "no instructions for it" in capsys.readouterr().err

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+import time
 
 import pytest
 
-from robustfw.cli.stopping import requests
+from robustfw.cli.stopping import Stopped, requests
 from robustfw.reproduction import running
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -56,6 +58,7 @@ def test_one_that_another_thread_was_given_is_kept_for_the_training():
         for _ in range(10**6):  # Python runs the handler between two steps of the main thread
             if signal.SIGINT in signal.sigpending():
                 break
+            time.sleep(0.001)  # the other thread must have run to be given the signal
         with requests(quiet=True) as asked:
             assert asked() == signal.SIGINT
     finally:
@@ -63,3 +66,37 @@ def test_one_that_another_thread_was_given_is_kept_for_the_training():
         thread.join()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, handler)
+
+
+def test_a_closed_terminal_is_a_request_as_well():
+    before = signal.getsignal(signal.SIGHUP)
+    with requests(quiet=False) as asked:
+        signal.raise_signal(signal.SIGHUP)
+        assert asked() == signal.SIGHUP
+        assert Stopped("", asked()).exit_status == 129
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with requests(quiet=True) as asked:
+            signal.raise_signal(signal.SIGHUP)
+            assert asked() == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_terminal_that_is_gone_is_not_written_to(monkeypatch):
+    """The state is saved and the exit status is 129, though a write to the terminal would now raise."""
+    first, second = os.openpty()
+    with open(second, "w", encoding="utf-8", buffering=1, closefd=False) as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        with requests(quiet=True) as asked:
+            os.close(first)
+            signal.raise_signal(signal.SIGHUP)
+            print("epoch 1", flush=True)  # noqa: T201  # what the console would say
+            assert asked() == signal.SIGHUP
+        assert sys.stdout is not terminal
+        sys.stdout.close()
+    os.close(second)

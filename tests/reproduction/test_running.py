@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from robustfw import RunError, results
+from robustfw import RunError, locks, results
 from robustfw.cli import cli
 from robustfw.reproduction.experiment import Experiment
 from robustfw.reproduction.findings import Findings
@@ -168,6 +168,36 @@ def test_a_folder_of_another_recipe_is_left_alone(tmp_path):
     assert answer.exit_code == 1
     assert "was begun with another recipe" in answer.output
     assert (tmp_path / "it" / "recipe.toml").read_text() == "# another\n"
+
+
+def test_a_second_one_in_the_folder_is_refused_and_the_first_goes_on(tmp_path):
+    pytest.importorskip("fcntl")
+    lock = locks.claim(tmp_path / "it", "reproduced")
+    (tmp_path / "it" / "log-1.txt").write_text("$ robustfw train, under way")
+    answer = reproduce(tmp_path)
+    assert answer.exit_code == 1
+    assert "it is being reproduced already, by another process: end that, or choose another --out" in answer.output
+    assert [path.name for path in (tmp_path / "it").iterdir()] == ["log-1.txt"]
+    lock.release()
+
+
+KILLED = """
+import os
+import signal
+
+def main(arguments):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_process_that_is_killed_is_told_with_its_command(tmp_path, monkeypatch):
+    (tmp_path / "killed.py").write_text(KILLED)
+    monkeypatch.syspath_prepend(tmp_path)
+    plan = Plan(Experiment.read(TINY.read_text(), "it"), ("exact",), "quick", 1)
+    with pytest.raises(RunError, match=r"memory runs out; .* robustfw train .*: the same command goes on") as caught:
+        list(Runner(importlib.import_module("killed").main, tmp_path, 1, 1).carry_out(plan.jobs()))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_command_that_fails_is_named(tmp_path):

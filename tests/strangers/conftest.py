@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -26,16 +27,23 @@ class Answer(NamedTuple):
     err: str
 
 
-@pytest.fixture(scope="module")
-def plugin(request, tmp_path_factory) -> ModuleType:
-    """The plugin that test_NAME.py is about, installed under the entry point NAME; its module."""
-    name = Path(request.module.__file__).stem.removeprefix("test_")
-    folder, module = tmp_path_factory.mktemp("distribution"), f"stranger_{name}"
+def install(name: str, folder: Path) -> str:
+    """Put the plugin NAME.py into a folder as if it were installed there; its module's name."""
+    module = f"stranger_{name}"
     (folder / f"{module}.py").write_text((HERE / f"{name}.py").read_text())
     info = folder / f"{module}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: stranger-{name.replace('_', '-')}\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[robustfw]\n{name} = {module}\n")
+    return module
+
+
+@pytest.fixture(scope="module")
+def plugin(request, tmp_path_factory) -> ModuleType:
+    """The plugin that test_NAME.py is about, installed under the entry point NAME; its module."""
+    name = Path(request.module.__file__).stem.removeprefix("test_")
+    folder = tmp_path_factory.mktemp("distribution")
+    module = install(name, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         registry.installed.cache_clear()
@@ -43,6 +51,15 @@ def plugin(request, tmp_path_factory) -> ModuleType:
         yield importlib.import_module(module)
         sys.modules.pop(module)
     registry.installed.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory) -> dict[str, str]:
+    """The environment of a process in which those plugins are installed that train in a way of their own."""
+    folder = tmp_path_factory.mktemp("distributions")
+    for name in ("awp", "free", "group_dro", "mart", "sam"):
+        install(name, folder)
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
 
 
 @pytest.fixture

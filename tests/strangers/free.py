@@ -10,7 +10,7 @@ import torch
 from attrs.validators import ge, gt
 from torch import Tensor, nn
 
-from robustfw import Attack, InnerProblem, Region, Stateful, Update, UsageError, hookimpl
+from robustfw import Attack, InnerProblem, Region, Stateful, Update, UsageError, Wrapper, hookimpl
 
 
 @attrs.frozen
@@ -64,18 +64,18 @@ class Held(Attack):
         return self.delta
 
 
-class Listening(nn.Module):
+class Listening(Wrapper):
     """A net that keeps the gradient at one batch of inputs."""
 
     def __init__(self, net: nn.Module, at: Tensor) -> None:
-        super().__init__()
-        self.net, self.at, self.heard = net, at, []
+        super().__init__(net)
+        self.at, self.heard = at, []
 
     def forward(self, x: Tensor) -> Tensor:
         if not x.requires_grad and torch.equal(x, self.at):
             x = x.detach().requires_grad_()
             self.heard.append(x)
-        return self.net(x)
+        return super().forward(x)
 
     def gradient(self, region: Region, x: Tensor, delta: Tensor) -> Tensor:
         """∂ loss/∂δ, after a backward pass."""

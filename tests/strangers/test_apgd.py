@@ -12,7 +12,7 @@ from torch import nn
 import robustfw
 from robustfw.regions import Box, Region
 from robustfw.testing import check
-from robustfw.testing.attack import Cube
+from robustfw.testing.problems import Cube
 
 
 def linear(classes):

@@ -9,8 +9,8 @@ from torch import nn
 import robustfw
 from robustfw import Batch, DataSpec, Splits, TensorSplit, UsageError
 from robustfw.testing import check
-from robustfw.testing.attack import Cube
 from robustfw.testing.objective import Corner
+from robustfw.testing.problems import Cube
 
 LINEAR = {"uncertainty": "linf:radius=0.01", "attack": "single-step", "device": "cpu"}
 

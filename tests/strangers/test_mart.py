@@ -10,8 +10,8 @@ from torch import nn
 
 from robustfw import Batch
 from robustfw.testing import check
-from robustfw.testing.attack import Cube
 from robustfw.testing.objective import Corner
+from robustfw.testing.problems import Cube
 
 
 class Fixed(nn.Module):
