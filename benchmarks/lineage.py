@@ -1,7 +1,7 @@
 """What does each idea of the paper's bibliography buy, and what does it cost?
 
 Question: the same net, trained on MNIST with the same batches for the same epochs, by each objective and on each
-uncertainty set that robustfw has: how often is it right on clean images, under the fast method (single-step, ℓ∞),
+set of the norms and of tangents: how often is it right on clean images, under the fast method (single-step, ℓ∞),
 under PGD-40 (ℓ∞ and ℓ2), on adversarial examples that were made against another net, and under random noise; and how
 long does an update take, relative to the one of `clean`?
 

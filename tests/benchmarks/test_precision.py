@@ -28,6 +28,7 @@ def outcomes(fp32, bf16):
     return {"fp32": alike(fp32), "bf16": alike(bf16)}
 
 
+@pytest.mark.filterwarnings("ignore:at .* the loss has no gradient")
 def test_both_precisions_are_trained_and_differ(training):
     data = training.data(None, None, None)
     found = {each: training.outcome(each, 0, 50, data) for each in precision.PRECISIONS}
