@@ -164,9 +164,7 @@ class State:
     def keep_best(self, robust: float, clean: float, loss: float) -> None:
         """Remember this epoch as the best one so far, with its weights."""
         self.best_accuracy, self.best_clean, self.best_loss = robust, clean, loss
-        self.best = {
-            name: value.detach().clone() for name, value in self.weights().items() if isinstance(value, Tensor)
-        }
+        self.best = _copies(self.weights())
 
     def is_best(self, robust: float, clean: float, loss: float) -> bool:
         """Whether an epoch is better than the best: by robust accuracy, then clean accuracy, then training loss.
