@@ -409,6 +409,7 @@ def test_a_net_that_changes_its_input_in_place_learns_what_its_twin_does(objecti
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's compiler looks at it
 @pytest.mark.parametrize(
     "objective", ["contractive:beta=1,probes=10", "input-gradient", "operator-norm", "[robust,vat]", "trades"]
 )
