@@ -102,7 +102,7 @@ def _shown(session: Session, *, steps: bool) -> Iterator[Record]:
                 yield record
     state = session.state
     if isinstance(session.recipe.model, GivenModel) and state.average is not None:
-        state.model.load_state_dict(state.weights(), strict=False)
+        state.model.load_state_dict(state.weights())
     state.model.eval()
 
 

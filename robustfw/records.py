@@ -62,7 +62,7 @@ class Epoch:
         """
         model = copy.deepcopy(self.model)
         if self.best_weights:
-            model.load_state_dict(dict(self.best_weights), strict=False)
+            model.load_state_dict(dict(self.best_weights))
         return model.eval()
 
 

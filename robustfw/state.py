@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Mapping
@@ -163,9 +164,7 @@ class State:
     def keep_best(self, robust: float, clean: float, loss: float) -> None:
         """Remember this epoch as the best one so far, with its weights."""
         self.best_accuracy, self.best_clean, self.best_loss = robust, clean, loss
-        self.best = {
-            name: value.detach().clone() for name, value in self.weights().items() if isinstance(value, Tensor)
-        }
+        self.best = _copies(self.weights())
 
     def is_best(self, robust: float, clean: float, loss: float) -> bool:
         """Whether an epoch is better than the best: by robust accuracy, then clean accuracy, then training loss.
@@ -178,7 +177,7 @@ class State:
 
     def keep_good(self) -> None:
         """Remember the weights as those to roll back to."""
-        self.good = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        self.good = _copies(self.model.state_dict())
 
     def roll_back(self) -> None:
         """The remembered weights, without the optimizer's memory of what followed them."""
@@ -186,6 +185,11 @@ class State:
         if self.average is not None:  # it would go on spreading what was rolled back
             self.average.module.load_state_dict(self.good)
         self.optimizer.state.clear()
+
+
+def _copies(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state dict of its own; a module's extra state may be something else than a tensor."""
+    return {n: v.detach().clone() if isinstance(v, Tensor) else copy.deepcopy(v) for n, v in state.items()}
 
 
 def evaluated_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from robustfw.dataspec import Bound, DataSpec
 from robustfw.errors import RunError
-from robustfw.files import write_whole
+from robustfw.files import advice, write_whole
 from robustfw.inner import frozen
 from robustfw.regions import norms, per_row, uniform_like
 from robustfw.splits import Split
@@ -184,4 +184,4 @@ def keep(path: Path, **found: Found) -> None:
         path.parent.mkdir(exist_ok=True)
         write_whole(path, save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}))
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}; make room, then try again") from error
+        raise RunError(f"cannot write {path}: {error.strerror}; {advice(error)}, then try again") from error

@@ -222,19 +222,18 @@ def _finish(started: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
     )
     evaluation = joined(parts, split, "test", splits.spec, quiet=quiet)
     facts = {"split": "test", "weights": weights} | task_facts(known, splits.spec.task)
-    result = facts | attacked_by(known, recipe.uncertainty, [attack]) | described(evaluation)
-    run.write_manifest(run.manifest() | {"result": result})
-    keep_worst_cases(
-        run.path,
-        {"run": str(run.path)} | facts | attacked_by(known, recipe.uncertainty, [attack]),
-        gallery,
-        splits.spec,
-    )
+    circumstances = facts | attacked_by(known, recipe.uncertainty, [attack])
+    result = circumstances | described(evaluation)
     if not quiet:
         console.show("evaluation", result | {"attacks": [known.spell(attack, brief=True)]})
         console.line(f"run: {run.path}")
         stronger = shlex.join(["robustfw", "evaluate", str(run.path), "--attack", STRONGER])
         console.line(f"a stronger attack on all test examples: {stronger}")
+    try:
+        run.write_manifest(run.manifest() | {"result": result})
+    except RunError as error:  # the numbers are worth more than their record
+        console.problem(str(error))
+    keep_worst_cases(run.path, {"run": str(run.path)} | circumstances, gallery, splits.spec)
     return {"run": str(run.path)} | result
 
 
