@@ -20,12 +20,12 @@ def advise(error: NoSuchOption) -> str:
     meant = names.find_option(word, dict.fromkeys(there, ()))
     if meant is not None:
         return f"no such option {typed}: did you mean {there[meant]}?"
-    for kind in (kind for kind in registry.installed().kinds if kind in there):
-        owner = _owner(kind, word)
-        if owner is not None:
-            return (
-                f"no such option {typed}: {owner[1]} is an option of {there[kind]}, {there[kind]} {':'.join(owner)}=…"
-            )
+    owners = {kind: _owner(kind, word) for kind in registry.installed().kinds if kind in there}
+    found = [(kind, *owner) for kind, owner in owners.items() if owner is not None]
+    if found:
+        # what a training has by default is more likely meant than another kind's plugin
+        kind, name, option = min(found, key=lambda each: each[1] != _usual(each[0]))
+        return f"no such option {typed}: {option} is an option of {there[kind]}, {there[kind]} {name}:{option}=…"
     close = [there[name] for name in names.find_close(word, there)]
     return f"no such option {typed}" + (f": did you mean {' or '.join(close)}?" if close else "")
 
@@ -37,10 +37,14 @@ def _flags(context: click.Context | None) -> dict[str, str]:
     return {flag.lstrip("-").replace("-", "_"): flag for flag in typed if flag.startswith("--")}
 
 
+def _usual(kind: str) -> str:
+    """The name of the plugin of a kind that a training has by default."""
+    return str(DEFAULTS.get(kind, "")).partition(":")[0]
+
+
 def _owner(kind: str, word: str) -> tuple[str, str] | None:
     """The plugin of a kind that has an option of that name, and the option: the usual plugin, if it has."""
-    known = registry.installed()
-    usual = str(DEFAULTS.get(kind, "")).partition(":")[0]
+    known, usual = registry.installed(), _usual(kind)
     for entry in sorted(known.of_kind(kind), key=lambda entry: (entry.name != usual, entry.name)):
         if entry.loaded is None:
             continue

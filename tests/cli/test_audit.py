@@ -129,6 +129,7 @@ def test_misuse(arguments, status, words, robustfw, run):
     assert answer.out == ""
 
 
+@pytest.mark.filterwarnings("ignore:.* weights in .* are not numbers")
 def test_a_net_that_knows_nothing(robustfw, run):
     path = run / "checkpoints" / "best.safetensors"
     with safe_open(path, "pt") as file:

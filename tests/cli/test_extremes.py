@@ -66,7 +66,7 @@ def test_random_specs_never_end_unexpectedly(robustfw):
 @pytest.mark.parametrize(
     ("error", "words", "status"),
     [
-        (MemoryError(), "not enough memory for this: take a smaller --batch-size, a smaller net", 1),
+        (MemoryError(), "not enough memory for this: take a smaller batch, model or data set", 1),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\n2 GiB"), "not enough memory", 1),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "not enough memory", 1),
         (RuntimeError("Storage size calculation overflowed with sizes=[1, 2]"), "not enough memory", 1),
@@ -87,4 +87,4 @@ def test_what_a_command_may_end_in(error, words, status, robustfw, monkeypatch):
 
 
 def test_a_net_that_no_memory_holds(robustfw):
-    robustfw("train", "--model", "mlp:hidden=[1000000000,1000000000]").refused(1, "there is not enough memory for this")
+    robustfw("train", "--model", "mlp:hidden=[1000000000,1000000000]").refused(2, "of memory here: choose fewer hidden units")
