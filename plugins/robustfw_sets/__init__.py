@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, final
+from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 
 import attrs
 from attrs.validators import ge, in_, optional
 
 from robustfw import Ratio, UncertaintySet, hookimpl
+from robustfw.options import Array
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from robustfw_sets.patches import PatchRegion
     from robustfw_sets.spatial import RigidMotions
     from robustfw_sets.tables import TableRegion
-
-Matrix: TypeAlias = Path | tuple[tuple[Ratio, ...], ...]
-Vector: TypeAlias = Path | tuple[Ratio, ...]
 
 
 def _floats(value: Ratio | tuple[Ratio, ...]) -> float | tuple[float, ...]:
@@ -114,36 +111,39 @@ class PolyhedralSet(UncertaintySet):
     A row of A with one number stands for that number in every coordinate: the default keeps |Σ δ_j| ≤ 1/2.
     """
 
-    a: Annotated[Matrix, "A: rows of numbers, or a .npy or .csv file"] = ((1.0,), (-1.0,))
-    b: Annotated[Vector, "b ≥ 0: a number for each row of A, or a .npy or .csv file"] = (0.5, 0.5)
+    a: Annotated[Array, "A: rows of numbers, or a .npy or .csv file"] = attrs.field(
+        factory=lambda: Array([[1.0], [-1.0]]), converter=Array
+    )
+    b: Annotated[Array, "b ≥ 0: a number for each row of A, or a .npy or .csv file"] = attrs.field(
+        factory=lambda: Array([0.5, 0.5]), converter=Array
+    )
     limit: Annotated[Ratio, "how far one coordinate may move"] = attrs.field(default=0.3, validator=_finite, eq=_floats)
 
     def __attrs_post_init__(self) -> None:
-        if isinstance(self.a, tuple) and len({len(row) for row in self.a}) > 1:
-            raise ValueError("the rows of a must have the same length")
-        if isinstance(self.b, tuple) and any(float(offset) < 0 for offset in self.b):
+        if len(self.a.shape) != 2 or 0 in self.a.shape:
+            raise ValueError(f"a must be a matrix with rows and columns, not of shape {self.a.shape}")
+        if (self.b.values < 0).any():
             raise ValueError("b must not be negative: δ = 0 is a member")
-        if isinstance(self.a, tuple) and isinstance(self.b, tuple) and len(self.a) != len(self.b):
-            raise ValueError(f"a has {len(self.a)} rows, b has {len(self.b)} numbers")
+        if self.b.values.size != self.a.shape[0]:
+            raise ValueError(f"a has {self.a.shape[0]} rows, b has {self.b.values.size} numbers")
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...] | None:  # type: ignore[override]  # as many as A has columns
-        from robustfw_sets.matrices import read_matrix
-
-        columns = read_matrix(self.a).shape[1]
+        columns = self.a.shape[1]
         return None if columns == 1 else ((columns,),)
 
     def at(self, x: Tensor) -> Polyhedron:
         """The same polyhedron everywhere."""
+        import torch
+
         from robustfw.regions import Polyhedron
-        from robustfw_sets.matrices import read_matrix, read_vector
 
         size = math.prod(x.shape[1:])
-        normals = read_matrix(self.a)
+        normals, offsets = (torch.tensor(each.values) for each in (self.a, self.b))
         if normals.shape[1] == 1:
             normals = normals.expand(-1, size)
         limit = float(self.limit)
-        return Polyhedron.of(x, normals, read_vector(self.b)).within(-limit, limit)
+        return Polyhedron.of(x, normals, offsets.reshape(-1)).within(-limit, limit)
 
 
 @final

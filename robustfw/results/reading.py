@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from robustfw import options
 from robustfw.errors import RunError
 from robustfw.results.words import printable
 
@@ -158,7 +159,9 @@ def _text(value: Any, _: type) -> str:
 
 
 def _number(value: Any, cls: type) -> Any:
-    """A finite number: no text is one, nor is null."""
+    """A finite number: no text is one, but a ratio such as 8/255, nor is null."""
+    if isinstance(value, str) and "/" in value:
+        value = options.number(value)
     if isinstance(value, int | float):
         return cls(value)
     raise TypeError("expected a number")

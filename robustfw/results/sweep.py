@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import attrs
 
+from robustfw.results import words
 from robustfw.results.drawing import Drawing
 from robustfw.results.kind import ResultKind, Said
 from robustfw.results.table import Table
@@ -76,7 +77,7 @@ class SweepKind(ResultKind):
         for i, radius in enumerate(result.radii):
             low, high = result.intervals[i]
             counted = f"{result.correct[i]} of {result.n}"
-            rows.append((f"{radius:.4g}", f"{result.accuracy[i]:.2%}", counted, f"{low:.2%} to {high:.2%}"))
+            rows.append((words.radius(radius), f"{result.accuracy[i]:.2%}", counted, f"{low:.2%} to {high:.2%}"))
         yield Table("radius", ("", "accuracy", "", "95 % interval"), rows)
         minimal = result.minimal_radius
         if minimal is not None:
@@ -102,7 +103,7 @@ def _table(group: Sequence[tuple[Run, SweepFields]]) -> Table:
     """Radii from top to bottom and a column for each run; the other way round where there are more runs than radii."""
     first = group[0][1]
     uncertainty, attack = bare(first.uncertainty), short(first.attack)
-    names = [*map(number, first.radii), "median minimal radius", "quartiles", "beyond", "n"]
+    names = [*map(words.radius, first.radii), "median minimal radius", "quartiles", "beyond", "n"]
     alone = len(group) == 1  # beside others there is no room for intervals, which the figure shows
     columns = [[*_accuracies(sweep, alone), *_minimal(sweep), str(sweep.n)] for _, sweep in group]
     runs = [run.name for run, _ in group]

@@ -83,6 +83,12 @@ def number(value: float | None, beyond: str = "–") -> str:
     return beyond if value is None else f"{value:.4g}"
 
 
+def radius(value: float) -> str:
+    """A radius as people write it: 8/255, or a number in four digits."""
+    written = options.ratio_or_float(value)
+    return written if isinstance(written, str) else number(written)
+
+
 def chance(p: float | None) -> str:
     """A p-value."""
     return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
