@@ -98,19 +98,9 @@ def chance(p: float | None) -> str:
 def bare(uncertainty: str) -> str:
     """A spec without its radius, which a sweep varies: linf:radius=0.1 is linf. Radii of sets within it stay."""
     try:
-        mapping = options.parse(uncertainty)
+        return options.without(uncertainty, "radius")
     except RobustfwError:
         return uncertainty
-    if "radius" not in mapping:
-        return uncertainty
-    return options.spell({key: _bracketed(value) for key, value in mapping.items() if key != "radius"})
-
-
-def _bracketed(value: Any) -> Any:
-    """A parsed value as `robustfw.options.spell` takes it: specs in their brackets again."""
-    if isinstance(value, list):
-        return [_bracketed(part) for part in value]
-    return f"({value})" if isinstance(value, str) and any(mark in value for mark in ":=,") else value
 
 
 @functools.cache

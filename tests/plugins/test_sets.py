@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import robustfw
-from robustfw import DataError, TensorSplit, UsageError
+from robustfw import DataError, TensorSplit, Threat, UsageError
 from robustfw.evaluation.audit import Attacks, audit
 from robustfw.evaluation.sweep import sweep
 from robustfw.regions import inner_products, norms
@@ -353,7 +353,7 @@ def test_a_parametric_set_is_warmed_up_swept_and_audited():
     test = robustfw.make("dataset", "digits").load(Path()).test.first(60)
     uncertainty = robustfw.make("uncertainty", "rotation-translation:angle=15,shift=1")
     attack = robustfw.make("attack", "pgd:steps=3")
-    (fooled,) = sweep(net, test, uncertainty=uncertainty, attack=attack, factors=[0.0, 0.5, 1.0])
+    (fooled,) = sweep(net, test, threat=Threat(uncertainty), attack=attack, factors=[0.0, 0.5, 1.0])
     counts = fooled.at.sum(0).tolist()
     assert counts == sorted(counts)
     assert counts[0] < counts[-1]
@@ -364,7 +364,7 @@ def test_a_parametric_set_is_warmed_up_swept_and_audited():
         restarts=robustfw.make("attack", "restarts:n=2,attack=(pgd:steps=3)"),
         noise=robustfw.make("attack", "random:samples=5"),
     )
-    assert audit(net, test, uncertainty=uncertainty, attacks=attacks).lines
+    assert audit(net, test, threat=Threat(uncertainty), attacks=attacks).lines
 
 
 @pytest.mark.parametrize("spec", ["tabular:integer=[0,5],one_hot=[[2,3,4]]", "corruptions", "patch"])
@@ -373,7 +373,7 @@ def test_sets_of_which_half_a_member_is_none_are_swept(spec):
     split = TensorSplit(x, torch.arange(20) % 3)
     attack, uncertainty = robustfw.make("attack", "pgd:steps=3"), robustfw.make("uncertainty", spec)
     net = small_net(x.shape[1:])
-    (fooled,) = sweep(net, split, uncertainty=uncertainty, attack=attack, factors=[0.2, 0.6, 1.0])
+    (fooled,) = sweep(net, split, threat=Threat(uncertainty), attack=attack, factors=[0.2, 0.6, 1.0])
     counts = fooled.at.sum(0).tolist()
     assert counts == sorted(counts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import attrs
@@ -42,7 +43,7 @@ COMBINATIONS = {
     "sum of ℓ2 and ℓ∞": lambda x: Sum((at("l2:radius=0.5", x), at("linf:radius=0.1", x))),
     "union of ℓ∞ and ℓ1": lambda x: Union((at("linf:radius=0.2", x), at("l1:radius=1", x))),
     "ℓ1 on half of the pixels": lambda x: Masked(
-        at("l1:radius=1", x), (torch.arange(x[0].numel()) % 2).reshape(x.shape[1:]).expand_as(x)
+        at("l1:radius=1", x), (torch.arange(math.prod(x.shape[1:])) % 2).reshape(x.shape[1:]).expand_as(x)
     ),
     "ℓ2 in another basis": lambda x: Transformed(at("l2:radius=1", x), mirrored, mirrored),
     "ℓ∞ scaled": lambda x: Scaled(at("linf:radius=1", x), torch.full((len(x), 1, 1, 1), 0.5, dtype=x.dtype)),

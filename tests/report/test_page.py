@@ -352,7 +352,7 @@ def test_the_report_of_a_real_training(tmp_path, report):
     source = (tmp_path / "real" / "report.html").read_text()
     assert said.endswith(f"report: {tmp_path / 'real' / 'report.html'}\n")
     assert f"{result['robust']} of {result['n']}" in words(source)
-    assert len(Page(source).all("figure")) == 2
+    assert len(Page(source).all("figure")) == 3
 
 
 def test_results_of_the_real_commands(tmp_path, report, monkeypatch, capsys):
