@@ -87,4 +87,5 @@ def test_what_a_command_may_end_in(error, words, status, robustfw, monkeypatch):
 
 
 def test_a_net_that_no_memory_holds(robustfw):
-    robustfw("train", "--model", "mlp:hidden=[1000000000,1000000000]").refused(2, "of memory here: choose fewer hidden units")
+    answer = robustfw("train", "--model", "mlp:hidden=[1000000000,1000000000]")
+    answer.refused(2, "of memory here: choose fewer hidden units")

@@ -57,7 +57,8 @@ def test_an_evaluation_as_json(robustfw, run):
     assert low < result["robust_accuracy"] < high
     assert (result["radius"], result["weights"], result["bounds"]) == (0.1, "best", [0, 1])
     assert result["uncertainty"] == "linf:radius=0.1"
-    assert result["attacks"] == [registry.installed().spell(registry.installed().make("attack", "restarts:n=5,attack=(pgd:steps=40)"))]
+    known = registry.installed()
+    assert result["attacks"] == [known.spell(known.make("attack", "restarts:n=5,attack=(pgd:steps=40)"))]
 
 
 @pytest.mark.parametrize(
