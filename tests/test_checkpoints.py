@@ -93,7 +93,6 @@ class Sparse(nn.Module):
         (Remembers(object()), r"'_extra_state' .* is of the type object; get_extra_state must"),
         (Sparse(torch.eye(2).to_sparse()), r"'odd' .* is no dense tensor \(sparse_coo\): make it dense"),
         (Sparse(torch.empty(2, device="meta")), r"'odd' .* is a tensor without data"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Sequential(nn.LazyLinear(10))), "is a parameter without a"),
     ],
 )
 def test_what_cannot_be_kept_is_refused_before_anything_is_written(net, words, tmp_path):
@@ -102,6 +101,14 @@ def test_what_cannot_be_kept_is_refused_before_anything_is_written(net, words, t
     with pytest.raises(UsageError, match="the model cannot be saved"):
         robustfw.train(model=net, out=tmp_path / "run", epochs=1)
     assert not (tmp_path / "run").exists()
+
+
+def test_layers_that_wait_for_their_first_batch_have_seen_one_before_anything_is_written(tmp_path):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.LazyLinear(10))
+    with pytest.raises(UsageError, match="is a parameter without a"):
+        check_storable(net.state_dict())
+    list(robustfw.train(model=net, attack="single-step", epochs=1, batch_size=400, out=tmp_path / "run"))
+    assert net[2].weight.shape == (10, 10)
 
 
 def test_shared_weights_are_shared_again(tmp_path):

@@ -52,7 +52,7 @@ def test_what_is_not_known_stays_as_it_is(error):
 
 
 def test_a_model_that_does_not_fit_leaves_no_run(tmp_path):
-    with pytest.raises(RobustfwError, match="there is not enough memory"):
+    with pytest.raises(RobustfwError, match=r"more than the .* of memory here"):
         robustfw.train(model="mlp:hidden=[100000000,100000000]", epochs=1, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -88,7 +88,7 @@ def test_a_working_directory_that_is_gone(tmp_path):
     answer = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path / "gone", capture_output=True, text=True, check=False
     )
-    assert answer.returncode == 2
+    assert answer.returncode == 1
     assert answer.stderr == "Error: the working directory is gone: change to one that is there\n"
 
 
@@ -103,7 +103,7 @@ def test_numbers_that_cannot_be_kept_are_not_lost(tmp_path, monkeypatch):
         warnings.simplefilter("error")
         kept = results.keep(tmp_path, "evaluation", {"n": 3}, {"correct": 2}, "robustfw evaluate")
     assert json.loads(kept.read_text())["correct"] == 2
-    monkeypatch.setattr(results, "write_whole", full)
+    monkeypatch.setattr(results.store, "write_whole", full)
     with pytest.warns(
         RobustfwWarning, match=r"could not be kept in .*No space left on device\): make room, and measure"
     ):

@@ -75,7 +75,7 @@ def read_collection(path):
     assert found.split in ("train", "validation", "test")
     assert found.bounds is None or found.bounds[0] <= found.bounds[0]
     assert isinstance(found.source, str)
-    found.uncertainties(known, None)
+    found.threats(known, robustfw.make("dataset", "digits").load(Path()))
 
 
 def altered_bytes(content, chance):

@@ -13,7 +13,7 @@ import attrs
 
 import robustfw
 from robustfw.errors import RobustfwWarning, RunError
-from robustfw.files import advice, json_bytes, plain, read_json, remove_leftovers, write_whole
+from robustfw.files import advice, json_bytes, plain, read_json, refuse_links, remove_leftovers, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,9 +58,8 @@ def keep(
 
 
 def _write(run: Path, path: Path, content: bytes) -> Path | None:
-    if path.parent.is_symlink():
-        raise RunError(f"cannot write {path}: {path.parent} is a link; put a folder there instead")
     try:
+        refuse_links(path, run)
         path.parent.mkdir(exist_ok=True)
         remove_leftovers(path.parent)
         write_whole(path, content, within=run)
