@@ -20,7 +20,7 @@ from robustfw.registry import Registry
 from robustfw.session import GivenDataset, GivenModel, begin
 from robustfw.state import State
 from robustfw.task import Regression
-from robustfw.testing.objective import given_batch
+from robustfw.testing.batches import given_batch
 from robustfw.threat import Threat
 
 REGISTRY = Registry.installed()

@@ -20,7 +20,7 @@ from robustfw.recipe import Recipe
 from robustfw.registry import Registry
 from robustfw.report import write
 from robustfw.runs import Run
-from robustfw.testing.objective import given_batch
+from robustfw.testing.batches import given_batch
 
 REGISTRY = Registry.installed()
 SUM = ["robust", "vat:beta=0.5", "contractive:beta=0.1"]

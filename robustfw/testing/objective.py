@@ -2,127 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-import json
-from typing import Any, final
-
-import attrs
 import torch
 from torch import Tensor, nn
 
 from robustfw import losses
-from robustfw.attack import Attack
 from robustfw.batch import Batch, Wrapper
 from robustfw.objective import Objective, Penalty
-from robustfw.problem import InnerProblem
-from robustfw.splits import Split, TensorSplit
+from robustfw.splits import Split
 from robustfw.stateful import stateful_parts
+from robustfw.testing.asking import as_new, ask, ask_as_new, ask_from_seed, losses_of, small_net
+from robustfw.testing.batches import batch_of, saved
 from robustfw.testing.laws import Law, require
-from robustfw.testing.problems import Cube
-
-RADIUS = 0.05
-"""Of the set that the kit's batches attack in: worst cases differ from x, and losses are still much the same."""
-
-
-@final
-@attrs.frozen
-class Corner(Attack):
-    """The member that goes farthest along the gradient at x: an attack of the kit's own, which draws nothing."""
-
-    def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
-        """One forward and one backward pass."""
-        _, gradient = problem.linearized()
-        return problem.region.support(gradient)
-
-
-def batch_of(net: nn.Module, x: Tensor, y: Tensor, **more: Any) -> Batch:
-    """A batch such as the engine makes, attacked by `Corner` in a small cube within [0, 1].
-
-    Args:
-        net: outputs of x.
-        x: examples (batch, *shape).
-        y: targets.
-        more: other fields of the batch; ``index`` is there as in a training.
-    """
-    given = {"meta": {"index": torch.arange(len(x))}} | more
-    return Batch.of(net, x, y, uncertainty=Cube(RADIUS), attack=Corner(), **given)
-
-
-@attrs.frozen(eq=False)
-class GivenBatch(Batch):
-    """A batch whose worst case is given, for known values of objectives."""
-
-    moved: Tensor | None = None
-    """x̃; None: whoever asks for it is told that there is none."""
-
-    def worst_case(self, **asked: Any) -> Tensor:
-        """What was given."""
-        if self.moved is None:
-            raise AssertionError("it asked for a worst case")
-        return self.moved
-
-
-def given_batch(net: nn.Module, x: Tensor, y: Tensor, moved: Tensor | None = None, **more: Any) -> GivenBatch:
-    """A batch outside a training, whose worst case is ``moved``; ``more``: other fields, or arguments of `Batch.of`."""
-    return GivenBatch.of(net, x, y, uncertainty=Cube(RADIUS), attack=Corner(), moved=moved, **more)
-
-
-def _setting(seed: int, rows: int = 8) -> tuple[nn.Module, Tensor, Tensor]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3))
-        return model, torch.rand(rows, 3, 2, 2), torch.arange(rows) % 3
-
-
-def _losses(objective: Objective, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Losses from a fixed state of torch's global generator, which the caller gets back as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return _asked(objective, batch_of(model, x, y))
-
-
-def _asked(objective: Objective, batch: Batch) -> Tensor:
-    """The losses of a batch, by an objective that has seen no batch before, if it remembers any."""
-    return _ask(_as_new(objective), batch)
-
-
-def _ask(objective: Objective, batch: Batch) -> Tensor:
-    return objective(batch.net, batch.x, batch.y, batch)  # type: ignore[arg-type]  # a module here
-
-
-def _as_new(objective: Objective) -> Objective:
-    """The objective fitted; a copy, where it has a state that laws before this one may have changed."""
-    if any(True for _ in stateful_parts(objective)):
-        objective = copy.deepcopy(objective)
-    return objective.fitted(_seen())
-
-
-def _seen() -> TensorSplit:
-    """What an objective that learns from data learns from: always the same."""
-    return TensorSplit(torch.rand(64, 3, 2, 2, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 3)
-
-
-@attrs.frozen(eq=False)
-class _Seeded:
-    """Losses from a known state of every generator."""
-
-    values: Tensor
-    """Detached."""
-    draws: bool
-    """Whether something was drawn, from whichever generator."""
-    draws_from_all: bool
-    """Whether something was drawn from torch's global generator, which each of several processes has its own of."""
-
-
-def _seeded(objective: Objective, model: nn.Module, x: Tensor, y: Tensor, seed: int) -> _Seeded:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        batch = batch_of(model, x, y, noise=torch.Generator().manual_seed(seed))
-        generators = torch.default_generator, batch.noise, batch.generator
-        before = [generator.get_state() for generator in generators]
-        values = _asked(objective, batch).detach()
-        drawn = [not torch.equal(a, b.get_state()) for a, b in zip(before, generators, strict=True)]
-        return _Seeded(values, any(drawn), drawn[0])
 
 
 def _close(values: Tensor, others: Tensor) -> Tensor:
@@ -132,17 +22,17 @@ def _close(values: Tensor, others: Tensor) -> Tensor:
 def check_form(objective: Objective, seed: int) -> None:
     """Losses have shape (batch,), are finite, and do for a batch of one."""
     for rows in (8, 1):
-        model, x, y = _setting(seed, rows)
-        values = _losses(objective, model, x, y)
+        model, x, y = small_net(seed, rows)
+        values = losses_of(objective, model, x, y)
         require(values.shape == (rows,), f"losses have shape {tuple(values.shape)} for a batch of {rows}")
         require(bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}")
 
 
 def check_gradient(objective: Objective, seed: int) -> None:
     """The gradient in θ is finite and not zero, and neither x nor any .grad is changed by asking for losses."""
-    model, x, y = _setting(seed)
+    model, x, y = small_net(seed)
     before = x.clone()
-    values = _losses(objective, model, x, y)
+    values = losses_of(objective, model, x, y)
     require(all(p.grad is None for p in model.parameters()), "the objective filled in parameters' .grad by itself")
     require(bool(torch.equal(x, before)), "the objective changed x")
     gradients = torch.autograd.grad(values.mean(), list(model.parameters()), allow_unused=True)
@@ -153,13 +43,13 @@ def check_gradient(objective: Objective, seed: int) -> None:
 
 def check_certain(objective: Objective, seed: int) -> None:
     """Where predictions are so certain that gradients vanish, losses and the gradient in θ are finite."""
-    model, x, y = _setting(seed)
+    model, x, y = small_net(seed)
     last = model.get_submodule("3")
     with torch.no_grad():
         for parameter in last.parameters():
             parameter.mul_(1e4)
     for labels in (y, model(x).argmax(1)):
-        values = _losses(objective, model, x, labels)
+        values = losses_of(objective, model, x, labels)
         require(bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}")
         gradients = torch.autograd.grad(values.mean(), list(model.parameters()), allow_unused=True)
         require(all(g is None or bool(g.isfinite().all()) for g in gradients), "the gradient is not finite")
@@ -170,12 +60,12 @@ def check_passes(objective: Objective, seed: int) -> None:
 
     Worst cases that an objective makes by itself are counted by ``batch.count``.
     """
-    model, x, y = _setting(seed)
+    model, x, y = small_net(seed)
     batches = [batch_of(model, x, y, progress=progress) for progress in (0.0, 0.5, 1.0)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for batch in batches:
-            _asked(objective, batch)
+            ask_as_new(objective, batch)
     counted = sum(batch.passes.forward + batch.passes.backward for batch in batches)
     if objective.attacks:
         said = "no pass for a worst case is counted: count your own by batch.count, or let `attacks` be False"
@@ -192,19 +82,19 @@ def check_rows(objective: Objective, seed: int) -> None:
     """
     if objective.couples_rows:
         return
-    model, x, y = _setting(seed)
-    seeded = _seeded(objective, model, x, y, seed)
-    values = seeded.values
+    model, x, y = small_net(seed)
+    found = ask_from_seed(objective, model, x, y, seed)
+    values = found.values
     others, labels = x.flip(0).contiguous(), (y + 1) % 3
     for row in range(0, len(x), 3):
         others[row], labels[row] = x[row], y[row]
-    mixed = _seeded(objective, model, others, labels, seed).values
+    mixed = ask_from_seed(objective, model, others, labels, seed).values
     kept = torch.arange(0, len(x), 3)
     require(_close(mixed[kept], values[kept]), "the loss of a row depends on other rows", was=values[kept])
     order = torch.arange(len(x)).roll(3)
-    permuted = _seeded(objective, model, x[order], y[order], seed).values
+    permuted = ask_from_seed(objective, model, x[order], y[order], seed).values
     require(
-        _close(permuted, values[order]) | seeded.draws,
+        _close(permuted, values[order]) | found.draws,
         "the loss of a row depends on its place in the batch",
         was=permuted,
     )
@@ -216,8 +106,8 @@ def check_halves(objective: Objective, seed: int) -> None:
     Asked of objectives that neither couple rows nor draw from torch's global generator; draws of the batch
     (``batch.normal_like``) are the same numbers for the same rows.
     """
-    model, x, y = _setting(seed)
-    if objective.couples_rows or _seeded(objective, model, x, y, seed).draws_from_all:
+    model, x, y = small_net(seed)
+    if objective.couples_rows or ask_from_seed(objective, model, x, y, seed).draws_from_all:
         return
     whole = _gradient(objective, batch_of(model, x, y))
     parts = [batch_of(model, x[rank::2], y[rank::2], share=(rank, 2)) for rank in range(2)]
@@ -230,7 +120,7 @@ def check_halves(objective: Objective, seed: int) -> None:
 def _gradient(objective: Objective, batch: Batch) -> Tensor:
     """∂ mean loss/∂θ, all of it in one row."""
     parameters = list(batch.plain.parameters())
-    values = _asked(objective, batch)
+    values = ask_as_new(objective, batch)
     gradients = torch.autograd.grad(values.mean(), parameters, allow_unused=True)
     pairs = zip(gradients, parameters, strict=True)
     return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in pairs])
@@ -241,10 +131,10 @@ def check_reproducible(objective: Objective, seed: int) -> None:
 
     What an objective remembers by `robustfw.Stateful` is a part of its state ("several batches").
     """
-    model, x, y = _setting(seed)
-    first = _seeded(objective, model, x, y, seed)
-    _seeded(objective, model, x.flip(0), y, seed + 1)
-    second = _seeded(objective, model, x, y, seed)
+    model, x, y = small_net(seed)
+    first = ask_from_seed(objective, model, x, y, seed)
+    ask_from_seed(objective, model, x.flip(0), y, seed + 1)
+    second = ask_from_seed(objective, model, x, y, seed)
     require(
         bool(torch.equal(first.values, second.values)),
         "the same call gives other losses: a resumed training would differ (what must be remembered is the state of a "
@@ -254,22 +144,22 @@ def check_reproducible(objective: Objective, seed: int) -> None:
 
 def check_batches(objective: Objective, seed: int) -> None:
     """One batch after another, of other sizes; with its state saved and given back, the next losses are the same."""
-    model, x, y = _setting(seed)
-    going_on = _as_new(objective)
+    model, x, y = small_net(seed)
+    going_on = as_new(objective)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for rows in (8, 5):
-            values = _ask(going_on, batch_of(model, x[:rows], y[:rows]))
+            values = ask(going_on, batch_of(model, x[:rows], y[:rows]))
             require(values.shape == (rows,), f"after another batch, one of {rows} has {tuple(values.shape)} losses")
             values.mean().backward()
             model.zero_grad()
-    resumed = _as_new(objective)
+    resumed = as_new(objective)
     _hand_over(going_on, resumed)
     found = []
     for each in (going_on, resumed):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + 1)
-            found.append(_ask(each, batch_of(model, x[2:], y[2:])).detach())
+            found.append(ask(each, batch_of(model, x[2:], y[2:])).detach())
     require(bool(torch.equal(*found)), "with its state given back it has other losses: a resumed training would differ")
 
 
@@ -281,17 +171,12 @@ def _hand_over(from_one: Objective, to_other: Objective) -> None:
         receivers[way].load_state_dict(state)
 
 
-def saved(value: Any) -> Any:
-    """A value as it comes back from a checkpoint: tensors as copies, everything else by JSON."""
-    return value.detach().clone() if isinstance(value, Tensor) else json.loads(json.dumps(value))
-
-
 def check_unlabelled(objective: Objective, seed: int) -> None:
     """An example without a label (y = −1) has no cross-entropy: its loss is less by that; others keep theirs."""
-    model, x, y = _setting(seed)
-    whole = _seeded(objective, model, x, y, seed).values
+    model, x, y = small_net(seed)
+    whole = ask_from_seed(objective, model, x, y, seed).values
     without = torch.arange(len(y)) % 2 == 0
-    values = _seeded(objective, model, x, y.masked_fill(without, losses.UNLABELLED), seed).values
+    values = ask_from_seed(objective, model, x, y.masked_fill(without, losses.UNLABELLED), seed).values
     require(bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}")
     if objective.couples_rows:
         return
@@ -313,12 +198,12 @@ class _Gate(Wrapper):
 
 def check_wrapped(objective: Objective, seed: int) -> None:
     """With the net inside another module, as where several processes train, losses are the same and go through it."""
-    model, x, y = _setting(seed)
-    plain = _seeded(objective, model, x, y, seed).values
+    model, x, y = small_net(seed)
+    plain = ask_from_seed(objective, model, x, y, seed).values
     wrapper = _Gate(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        values = _asked(objective, batch_of(wrapper, x, y, noise=torch.Generator().manual_seed(seed)))
+        values = ask_as_new(objective, batch_of(wrapper, x, y, noise=torch.Generator().manual_seed(seed)))
     require(_close(values.detach(), plain), "the losses of a wrapped net are others", was=plain)
     (through,) = torch.autograd.grad(values.sum(), [wrapper.factor], allow_unused=True)
     require(
@@ -340,7 +225,7 @@ def check_left_alone(objective: Objective, seed: int) -> None:
     watched: dict[str, Tensor] = {**dict(model.named_parameters()), **(dict(model.named_buffers()) if own else {})}
     before = {name: value.detach().clone() for name, value in watched.items()}
     flags = [module.training for module in model.modules()]
-    _losses(_OwnPart(objective) if isinstance(objective, Penalty) else objective, model, x, y)
+    losses_of(_OwnPart(objective) if isinstance(objective, Penalty) else objective, model, x, y)
     changed = [name for name, value in watched.items() if not torch.equal(value, before[name])]
     require(not changed, f"it changed {', '.join(changed)} of the net")
     require([module.training for module in model.modules()] == flags, "it left another training mode behind")

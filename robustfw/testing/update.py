@@ -22,8 +22,8 @@ from robustfw.splits import Splits, TensorSplit
 from robustfw.state import State
 from robustfw.stateful import stateful_parts
 from robustfw.task import Classification
+from robustfw.testing.batches import RADIUS, Corner, saved
 from robustfw.testing.laws import Law, require
-from robustfw.testing.objective import RADIUS, Corner, saved
 from robustfw.testing.problems import Cube
 from robustfw.threat import Threat
 from robustfw.update import Update

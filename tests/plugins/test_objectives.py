@@ -14,7 +14,7 @@ from torch.nn import functional
 
 import robustfw
 from robustfw import DataError, UsageError
-from robustfw.testing.objective import given_batch
+from robustfw.testing.batches import given_batch
 from robustfw_objectives import Contractive, Dropout, InputGradient, Noise, OperatorNorm, Trades, Vat
 from robustfw_objectives.divergence import FromPrediction, kl, virtual
 from robustfw_objectives.spectral import operator_norm

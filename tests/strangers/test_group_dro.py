@@ -9,7 +9,7 @@ from torch import nn
 import robustfw
 from robustfw import Batch, DataSpec, Splits, TensorSplit, UsageError
 from robustfw.testing import check
-from robustfw.testing.objective import Corner
+from robustfw.testing.batches import Corner
 from robustfw.testing.problems import Cube
 
 LINEAR = {"uncertainty": "linf:radius=0.01", "attack": "single-step", "device": "cpu"}

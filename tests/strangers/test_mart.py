@@ -10,7 +10,7 @@ from torch import nn
 
 from robustfw import Batch
 from robustfw.testing import check
-from robustfw.testing.objective import Corner
+from robustfw.testing.batches import Corner
 from robustfw.testing.problems import Cube
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from robustfw import Batch, TensorSplit
 from robustfw.testing import check
-from robustfw.testing.objective import Corner
+from robustfw.testing.batches import Corner
 from robustfw.testing.problems import Cube
 
 X = torch.tensor([[0.2, 0.8], [0.6, 0.4]])

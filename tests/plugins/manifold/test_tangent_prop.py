@@ -8,7 +8,7 @@ from torch import nn
 
 from robustfw import losses
 from robustfw.regions import inner_products, norms
-from robustfw.testing.objective import given_batch
+from robustfw.testing.batches import given_batch
 from robustfw_manifold import Basis, Tangent, TangentProp
 
 
