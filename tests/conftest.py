@@ -25,11 +25,15 @@ def _few_threads():
 
 @pytest.fixture(autouse=True, scope="session")
 def _ctrl_c_is_heard() -> Iterator[None]:
-    """A shell ignores it for what it starts in the background, and so would the tests of Ctrl-C and their processes."""
-    before = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A shell ignores it for what it starts in the background, and so would the tests of Ctrl-C and their processes.
+
+    ``nohup`` does so with SIGHUP.
+    """
+    heard = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in heard.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -106,7 +106,10 @@ class Scaled(Region):
         # in float32 at least: 1 − x rounds in half precision, and a quotient may be too large for it
         like = self.factor.to(wide(self.like.dtype))
         low, high = (torch.as_tensor(b, dtype=like.dtype, device=like.device) for b in (lower, upper))
-        return Scaled(self.region.within(self._unscaled(low, like), self._unscaled(high, like)), self.factor)
+        # where the factor is 0 only 0 is a member, whatever the range
+        low = torch.where(like > 0, self._unscaled(low, like), -torch.inf)
+        high = torch.where(like > 0, self._unscaled(high, like), torch.inf)
+        return Scaled(self.region.within(low, high), self.factor)
 
 
 @final

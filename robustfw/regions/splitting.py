@@ -94,7 +94,8 @@ class _State:
 
     def __init__(self, sets: Sequence[Projectable], drive: Tensor, size: Tensor, accuracy: float) -> None:
         self.sets, self.drive = list(sets), drive
-        self.tolerance = max(accuracy, 16 * torch.finfo(drive.dtype).eps) * size
+        least = torch.finfo(drive.dtype).tiny ** 0.5  # of a set that is one point, whose size is none
+        self.tolerance = (max(accuracy, 16 * torch.finfo(drive.dtype).eps) * size).clamp(min=least)
         self.parts, self.duals = ([torch.zeros_like(drive) for _ in sets] for _ in range(2))
         self.rows = torch.arange(len(drive), device=drive.device)
         self.settled = torch.zeros_like(drive)
