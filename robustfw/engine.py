@@ -27,7 +27,7 @@ from robustfw.problem import Passes
 from robustfw.randomness import derived_seed, generator_for, global_randomness
 from robustfw.recipe import Recipe
 from robustfw.records import Epoch, Record, Step
-from robustfw.splits import Splits, StreamedSplit
+from robustfw.splits import Splits, StreamedSplit, TensorSplit
 from robustfw.state import State
 from robustfw.threat import Threat
 
@@ -120,6 +120,8 @@ def _steps(recipe: Recipe, splits: Splits, state: State, net: nn.Module) -> Iter
     """The updates that are left of the epoch under way."""
     options, device, task = recipe.train, state.total_loss.device, splits.spec.task
     batches = updates_per_epoch(len(splits.train), options.batch_size)
+    # what is in memory was checked as a whole (`Splits.check`), and is as it was
+    unchanged = isinstance(splits.train, TensorSplit) and splits.augment is None
     for x, y, meta in _batches(recipe, splits, state, batches):
         if state.batch == batches:  # a stream may have more
             break
@@ -142,7 +144,7 @@ def _steps(recipe: Recipe, splits: Splits, state: State, net: nn.Module) -> Iter
             mode=options.ascent_mode,
             noise=_noise(device, derived_seed(options.seed, "noise", state.epoch, state.batch)),
             share=(parallel.rank(), parallel.world()),
-            checked=not _looks(device, state.batch),
+            checked=unchanged or not _looks(device, state.batch),
             trusted=state.batch > 0,
         )
         with global_randomness(device, derived_seed(options.seed, "layers", *here)):

@@ -29,8 +29,11 @@ DEPTH = 4
 
 def _lock_of(model: nn.Module) -> Any:
     """One lock per net: its flags are everybody's, so that threads attack it one after the other."""
-    with _LOCKS_LOCK:
-        return _LOCKS.setdefault(model, threading.RLock())
+    lock = _LOCKS.get(model)
+    if lock is None:
+        with _LOCKS_LOCK:
+            lock = _LOCKS.setdefault(model, threading.RLock())
+    return lock
 
 
 @contextlib.contextmanager
@@ -42,8 +45,8 @@ def frozen(model: nn.Module, mode: AscentMode = "eval") -> Iterator[None]:
     thread that freezes the same net waits. Inside, gradients can be taken, also within ``torch.inference_mode``.
     """
     modules = list(model.modules())
-    unsynchronised = model.no_sync() if isinstance(model, DistributedDataParallel) else contextlib.nullcontext()
-    with _lock_of(model), torch.inference_mode(mode=False), unsynchronised:
+    hindered = torch.is_inference_mode_enabled() or isinstance(model, DistributedDataParallel)
+    with _lock_of(model), _unhindered(model) if hindered else contextlib.nullcontext():
         parameters = [p for m in modules for p in m._parameters.values() if p is not None and p.requires_grad]
         kept = [(buffer, buffer.clone()) for buffer in model.buffers()] if mode == "train" else []
         try:
@@ -59,6 +62,14 @@ def frozen(model: nn.Module, mode: AscentMode = "eval") -> Iterator[None]:
             with torch.no_grad():
                 for buffer, before in kept:
                     buffer.copy_(before)
+
+
+@contextlib.contextmanager
+def _unhindered(model: nn.Module) -> Iterator[None]:
+    """Gradients can be taken, within ``torch.inference_mode`` too, and no process waits for another one's."""
+    unsynchronised = model.no_sync() if isinstance(model, DistributedDataParallel) else contextlib.nullcontext()
+    with torch.inference_mode(mode=False), unsynchronised:
+        yield
 
 
 @contextlib.contextmanager

@@ -156,9 +156,11 @@ def finite(outputs: Tensor) -> Tensor:
 
     Attacks subtract and rank logits, and −∞ − (−∞) is not a number.
     """
-    masked = outputs.isneginf()
-    if outputs.device.type == "cpu" and not bool(masked.any()):  # a look is less than a copy
+    if not outputs.numel():
         return outputs
+    if outputs.device.type == "cpu" and outputs.detach().min().item() > -torch.inf:  # a look is less than a copy
+        return outputs
+    masked = outputs.isneginf()
     lowest = outputs.detach().masked_fill(masked, 0).amin(1, keepdim=True).clamp(max=0)
     return torch.where(masked, lowest + MASKED, outputs)
 

@@ -83,7 +83,7 @@ class Threat:
         wide = x.to(torch.promote_types(x.dtype, torch.float32))  # 1 − x rounds in half precision
         lower, upper = ends(self.bounds, x)
         # x may be outside by rounding; a region contains 0 all the same
-        return region.within((lower - wide).clamp(max=0), (upper - wide).clamp(min=0))
+        return region.within((lower - wide).clamp_(max=0), (upper - wide).clamp_(min=0))
 
     def apply(self, region: Region, x: Tensor, delta: Tensor) -> Tensor:
         """x̃; the clamp takes back the last bit that rounding x + δ may add to a member of the region."""
