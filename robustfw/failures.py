@@ -66,7 +66,7 @@ def explained() -> Iterator[None]:
         yield
     except RobustfwError:
         raise
-    except Exception as error:
+    except Exception as error:  # what is not known goes on as it is
         words = sentence(error)
         if words is None:
             raise

@@ -47,7 +47,7 @@ class Loggers:
         self.start(recipe)
         try:
             yield
-        except Exception as error:
+        except Exception as error:  # told to the loggers, and then the caller's
             self.end(error)
             raise
         except BaseException:  # GeneratorExit, KeyboardInterrupt, SystemExit

@@ -79,12 +79,22 @@ class Task(ABC):
         return {}
 
 
-@final
-@attrs.frozen
-class Classification(Task):
-    """One of K classes: K logits, and a label from 0 to K − 1; wrong unless the label's logit is the largest."""
+class Labelled(Task):
+    """One class for each example; wrong unless the label's logit is larger than every other."""
 
     labelled: ClassVar[bool] = True
+
+    def wrong(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """As `robustfw.losses.misclassified`."""
+        from robustfw import losses
+
+        return losses.misclassified(outputs, y)
+
+
+@final
+@attrs.frozen
+class Classification(Labelled):
+    """One of K classes: K logits, and a label from 0 to K − 1; wrong unless the label's logit is the largest."""
 
     @property
     def loss(self) -> Loss:
@@ -117,19 +127,11 @@ class Classification(Task):
         """Labels from 0 to K − 1, or −1 where there is none."""
         _check_labels(y, classes)
 
-    def wrong(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """As `robustfw.losses.misclassified`."""
-        from robustfw import losses
-
-        return losses.misclassified(outputs, y)
-
 
 @final
 @attrs.frozen
-class Binary(Task):
+class Binary(Labelled):
     """One of two classes by one logit z: class 1 where z > 0. It is read as the two logits 0 and z."""
-
-    labelled: ClassVar[bool] = True
 
     @property
     def loss(self) -> Loss:
@@ -166,12 +168,6 @@ class Binary(Task):
         if classes != 2:
             raise DataError(f"the task binary has two classes, not {classes}")
         _check_labels(y, classes)
-
-    def wrong(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """As `robustfw.losses.misclassified`."""
-        from robustfw import losses
-
-        return losses.misclassified(outputs, y)
 
 
 @final

@@ -8,6 +8,7 @@ import attrs
 from attrs.validators import ge, min_len
 
 from robustfw import Attack
+from robustfw_attacks.around import Around
 from robustfw_attacks.best import Best
 from robustfw_attacks.iterated import Pgd
 
@@ -22,26 +23,11 @@ if TYPE_CHECKING:
 
 @final
 @attrs.frozen
-class Restarts(Attack):
+class Restarts(Around):
     """The worst case of each example over n runs of one attack, each with fresh randomness."""
 
     attack: Annotated[Attack, "what is run, in brackets: (pgd:steps=100)"] = attrs.field(factory=Pgd)
     n: Annotated[int, "how often"] = attrs.field(default=10, validator=ge(1))
-
-    @property
-    def stays_inside(self) -> bool:
-        """As far as the attack itself does."""
-        return self.attack.stays_inside
-
-    @property
-    def couples_rows(self) -> bool:
-        """Where the attack itself does."""
-        return self.attack.couples_rows
-
-    @property
-    def minimal(self) -> bool:
-        """Where the attack itself is."""
-        return self.attack.minimal
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """Runs on the rows that are not solved yet."""

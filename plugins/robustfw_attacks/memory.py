@@ -9,6 +9,7 @@ import attrs
 from attrs.validators import ge
 
 from robustfw import Attack, UsageError
+from robustfw_attacks.around import Around
 from robustfw_attacks.best import Best
 from robustfw_attacks.iterated import Pgd
 
@@ -89,7 +90,7 @@ class Scenarios:
 
 @final
 @attrs.frozen
-class Memory(Attack):
+class Memory(Around):
     """Another attack that goes on from each example's worst perturbations so far (cutting sets: Mutapcic & Boyd 2009).
 
     The cutting-set method keeps the scenarios that its pessimizing oracle has found. Here they are kept per example:
@@ -122,21 +123,6 @@ class Memory(Attack):
     def linear_share(self) -> float:
         """What the attack itself promises."""
         return self.attack.linear_share
-
-    @property
-    def stays_inside(self) -> bool:
-        """As far as the attack itself does."""
-        return self.attack.stays_inside
-
-    @property
-    def couples_rows(self) -> bool:
-        """Where the attack itself does."""
-        return self.attack.couples_rows
-
-    @property
-    def minimal(self) -> bool:
-        """Where the attack itself is."""
-        return self.attack.minimal
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """The passes of the attack, and ``keep + 1`` forward passes of examples that are remembered."""

@@ -9,6 +9,7 @@ import attrs
 from attrs.validators import in_
 
 from robustfw import Attack
+from robustfw_attacks.around import Around
 from robustfw_attacks.best import Best
 from robustfw_attacks.iterated import Pgd
 
@@ -74,7 +75,7 @@ def targets(problem: InnerProblem, logits: Tensor, which: Target, generator: tor
 
 @final
 @attrs.frozen
-class Targeted(Attack):
+class Targeted(Around):
     """Another attack on its way to another class: max_{δ ∈ 𝒰} −J(θ, x + δ, target), target chosen at x.
 
     A row counts as solved by the goal of its problem, whichever class it ends in, and of several targets each example
@@ -88,21 +89,6 @@ class Targeted(Attack):
     def linear_share(self) -> float:
         """What the attack itself promises, where there is no class to move to."""
         return self.attack.linear_share
-
-    @property
-    def stays_inside(self) -> bool:
-        """As far as the attack itself does."""
-        return self.attack.stays_inside
-
-    @property
-    def couples_rows(self) -> bool:
-        """Where the attack itself does."""
-        return self.attack.couples_rows
-
-    @property
-    def minimal(self) -> bool:
-        """Where the attack itself is."""
-        return self.attack.minimal
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """One run for each target, on the rows that are not solved yet, and two forward passes."""
