@@ -99,10 +99,11 @@ def read(net: Net, parts: dict[str, str], precision: str) -> Recipe:
 
 
 def update(recipe: Recipe, splits: Splits, x: Tensor, y: Tensor) -> Way:
-    """An update on one batch."""
+    """An update on one batch, of examples in memory, which the engine has checked before the first one."""
     state = State.fresh(lambda: recipe.model.fitted(splits.train).build(splits.spec), recipe.train, x.device, 10**6)
     parts = {"uncertainty": recipe.uncertainty, "attack": recipe.attack, "bounds": splits.spec.bounds}
-    return functools.partial(engine.update, recipe, state, Batch.of(state.model, x, y, **parts))
+    batch = attrs.evolve(Batch.of(state.model, x, y, **parts), checked=True, trusted=True)
+    return functools.partial(engine.update, recipe, state, batch)
 
 
 def trained(net: Net, parts: dict[str, str], precision: str, splits: Splits) -> Way:

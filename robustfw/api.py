@@ -200,6 +200,8 @@ def worst_case(
         _warn_of_hidden_nets(model, x)
     with inner.all_frozen(nets, mode):
         worked = adversary.problem(model, x, targets, goal=wanted)
+        if read_task is not None:
+            worked = attrs.evolve(worked, forward=_checking_targets(worked.forward, read_task, targets))
         delta = adversary.maximize(worked)
         moved = threat.apply(worked.region, x, delta)
         if not details:
@@ -255,6 +257,21 @@ def _readable(model: object, x: Tensor, y: Tensor, task: Task | None) -> tuple[T
         raise DataError(f"there are {len(x)} examples and {len(y)} targets")
     inner.check_type(model, x)
     return x, y if task is None else task.targets(y)
+
+
+def _checking_targets(forward: problem.Forward, task: Task, y: Tensor) -> problem.Forward:
+    """The net, whose first outputs say how many classes or targets there are, and so whether y fits them."""
+    unchecked = True
+
+    def checking(x: Tensor) -> Tensor:
+        nonlocal unchecked
+        outputs = forward(x)
+        if unchecked:
+            task.check(y, outputs.shape[1])
+            unchecked = False
+        return outputs
+
+    return checking
 
 
 def _goal_for(goal: problem.Goal | str | None, attack: Attack, task: Task | None) -> problem.Goal | None:

@@ -104,8 +104,9 @@ def _batches(
     options, device, split = recipe.train, state.total_loss.device, splits.train
     if isinstance(split, StreamedSplit):
         share = parallel.rank(), parallel.world()
-        for x, y in split.epoch(state.epoch, options.seed, options.batch_size, state.batch, share):
-            yield x.to(device), y.to(device), {}
+        for x, y, *more in split.epoch(state.epoch, options.seed, options.batch_size, state.batch, share):
+            meta = dict(more[0]) if more else {}
+            yield x.to(device), y.to(device), {name: values.to(device) for name, values in meta.items()}
         return
     order = options.sampler.order(split, generator_for(options.seed, "order", state.epoch), state.epoch)
     left = [parallel.share(rows) for rows in order.split(options.batch_size)[state.batch : batches]]
@@ -313,7 +314,7 @@ def _finish_average(recipe: Recipe, splits: Splits, state: State) -> None:
     split, size = splits.train, recipe.train.batch_size
     if isinstance(split, StreamedSplit):
         batches: Iterator[Tensor] = (
-            x.to(device) for x, _ in split.epoch(state.epoch, recipe.train.seed, size, 0, (0, 1))
+            x.to(device) for x, *_ in split.epoch(state.epoch, recipe.train.seed, size, 0, (0, 1))
         )
     else:
         batches = (x for x, _ in split.in_order(size, device))

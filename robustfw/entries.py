@@ -53,11 +53,14 @@ class Entry:
 
     @property
     def about(self) -> str:
-        """The first line of the class's docstring; of a class that is not imported yet, what its plugin says of it."""
-        if isinstance(self.target, str) and self.summary:
+        """The plugin's summary of the class, or the first line of the docstring, for which the class is imported."""
+        if self.summary:
             return self.summary
-        found = self.loaded
-        return "imported when it is used" if found is None else inspect.cleandoc(found.__doc__ or "").partition("\n")[0]
+        try:
+            docstring = self.cls.__doc__ or ""
+        except PluginError as error:
+            return str(error)
+        return inspect.cleandoc(docstring).partition("\n")[0]
 
     @property
     def loaded(self) -> type | None:

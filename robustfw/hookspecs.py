@@ -42,7 +42,7 @@ class Add(Protocol):
             kind: the name of the kind; needed with ``"module:Class"``, otherwise the base class says it.
             aliases: other names that find it, such as ``("fgsm",)``; records hold ``name``.
             instead_of: names of things that are not offered, whose users are pointed here.
-            summary: one line for the list of plugins, as long as ``"module:Class"`` is not imported.
+            summary: one line for the list of plugins, which otherwise imports the class and shows its docstring.
         """
 
 

@@ -137,13 +137,23 @@ def hides_parameters(outputs: Tensor) -> bool:
 
 
 def check_type(net: object, x: Tensor) -> None:
-    """Raise a `DataError` where x is of another floating-point type than the parameters of a net.
+    """Raise a `DataError` where the net cannot be differentiated at x.
 
-    A half-precision context (``torch.autocast``) casts by itself.
+    Either x is of another floating-point type than the parameters, or these were made inside
+    ``torch.inference_mode``, which takes gradients from them for good. A half-precision context (``torch.autocast``)
+    casts by itself.
     """
-    if not isinstance(net, nn.Module) or torch.is_autocast_enabled(x.device.type):
+    if not isinstance(net, nn.Module):
         return
-    kind = next((p.dtype for p in net.parameters() if p.is_floating_point()), x.dtype)
+    parameters = list(net.parameters())
+    if any(parameter.is_inference() for parameter in parameters):
+        raise DataError(
+            "the net was made inside torch.inference_mode, and nothing can be differentiated through it: make it "
+            "outside, or copy its weights into one that was (new_net.load_state_dict(net.state_dict()))"
+        )
+    if torch.is_autocast_enabled(x.device.type):
+        return
+    kind = next((p.dtype for p in parameters if p.is_floating_point()), x.dtype)
     if kind != x.dtype and x.is_floating_point():
         given, wanted = (str(dtype).removeprefix("torch.") for dtype in (x.dtype, kind))
         raise DataError(f"x is {given} and the net is {wanted}: give x.to(torch.{wanted}), or net.to(torch.{given})")

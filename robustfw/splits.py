@@ -21,6 +21,8 @@ from robustfw.losses import UNLABELLED
 from robustfw.task import Segmentation
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
+StreamedBatch: TypeAlias = Batch | tuple[Tensor, Tensor, Mapping[str, Tensor]]
+"""x and y, and, where more is known of the examples, their metadata by name, such as ``group``."""
 LABELLED_SHARE = 0.2
 """Of a training epoch, where only some examples have a label and nobody says how often these are repeated."""
 LEARNT_FROM = 5000
@@ -79,8 +81,10 @@ class StreamedSplit(ABC):
         """How many examples are an epoch."""
 
     @abstractmethod
-    def epoch(self, epoch: int, seed: int, batch_size: int, skip: int, share: tuple[int, int]) -> Iterator[Batch]:
-        """The batches of an epoch.
+    def epoch(
+        self, epoch: int, seed: int, batch_size: int, skip: int, share: tuple[int, int]
+    ) -> Iterator[StreamedBatch]:
+        """The batches of an epoch, (x, y) or (x, y, metadata); a row of each belongs to each example.
 
         Args:
             epoch: from 0.
@@ -96,7 +100,8 @@ class StreamedSplit(ABC):
 
     def first_examples(self, n: int) -> Batch:
         """About n examples of the first epoch, for parts that learn from data and for measurements at the start."""
-        return next(self.epoch(0, 0, n, 0, (0, 1)))
+        x, y, *_ = next(self.epoch(0, 0, n, 0, (0, 1)))
+        return x, y
 
 
 def _as_tensor(values: Any) -> Tensor:

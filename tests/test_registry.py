@@ -251,12 +251,12 @@ def test_a_class_given_by_its_place_is_imported_when_it_is_used(lazy):
     assert entry.cls is type(made)
 
 
-def test_without_a_summary_the_list_says_so_until_the_class_is_there(lazy):
+def test_without_a_summary_the_list_imports_the_class_for_its_docstring(lazy):
     registry = lazy()
     (entry,) = registry.of_kind("uncertainty")
-    assert entry.about == "imported when it is used"
-    assert registry.make("uncertainty", "late")
+    assert entry.loaded is None
     assert entry.about == "A set that is imported late."
+    assert entry.loaded is not None
 
 
 @pytest.mark.parametrize(
@@ -275,6 +275,8 @@ def test_an_import_that_fails_names_the_plugin_and_breaks_nothing_else(target, r
     with pytest.raises(PluginError) as refused:
         registry.make("uncertainty", "late")
     assert str(refused.value) == f"the plugin mine (my-package 1.2) could not load the uncertainty late: {reason}"
+    (entry,) = registry.of_kind("uncertainty")
+    assert entry.about == str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -174,8 +174,8 @@ def test_a_split_that_gives_less_than_it_says_is_named(short, words):
 class Stream(StreamedSplit):
     """Examples in an order of the seed and the epoch."""
 
-    def __init__(self, n=80, says=None):
-        self.whole, self.says = examples().subset(torch.arange(n)), says or n
+    def __init__(self, n=80, says=None, places=False):
+        self.whole, self.says, self.places = examples().subset(torch.arange(n)), says or n, places
 
     def __len__(self):
         return self.says
@@ -183,7 +183,9 @@ class Stream(StreamedSplit):
     def epoch(self, epoch, seed, batch_size, skip, share):
         order = torch.randperm(len(self.whole), generator=torch.Generator().manual_seed(1000 * seed + epoch))
         rank, processes = share
-        return self.whole.batches([rows[rank::processes] for rows in order.split(batch_size)[skip:]])
+        rows = [rows[rank::processes] for rows in order.split(batch_size)[skip:]]
+        for own, (x, y) in zip(rows, self.whole.batches(rows), strict=True):
+            yield (x, y, {"place": own}) if self.places else (x, y)
 
     def fingerprint(self):
         return "stream"
@@ -255,6 +257,17 @@ def test_index_and_groups_reach_objective_and_attack():
         assert torch.equal(given["group"], asked[2]["group"])
     assert [epoch for epoch, *_ in objective.seen] == [1] * 5 + [2] * 5
     assert [progress for _, progress, *_ in objective.seen] == pytest.approx([k / 10 for k in range(1, 11)])
+
+
+def test_the_metadata_of_a_stream_reaches_objective_and_attack():
+    stream, objective, attack = Stream(places=True), Watching(), Noting()
+    options = {"objective": objective, "attack": attack, "validation_attack": "single-step", "averaging": "swa:start=0"}
+    trained(splits_of(stream), **options, epochs=1)
+    assert len(objective.seen) == 5
+    for _, _, meta, x, _ in objective.seen:
+        assert torch.equal(x, stream.whole.x[meta["place"]])
+    attacked = [meta["place"].tolist() for meta in attack.seen if meta]
+    assert attacked == [meta["place"].tolist() for _, _, meta, *_ in objective.seen]
 
 
 def test_augmented_examples_are_still_themselves():

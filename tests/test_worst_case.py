@@ -285,6 +285,24 @@ def test_it_works_where_no_gradients_are_recorded(context):
     assert not torch.equal(found, x)
 
 
+@pytest.mark.parametrize("attack", ["single-step", "cw:steps=2", "deepfool", "random"])
+def test_a_label_beyond_the_nets_outputs_is_named(attack):
+    net, x, y = linear()
+    y[3] = 9
+    with pytest.raises(DataError, match="labels run from 0 to 9, outside 0 … "):
+        robustfw.worst_case(net, x, y, **ASKED | {"attack": attack})
+
+
+def test_a_net_that_was_made_in_inference_mode_is_refused():
+    _, x, y = linear()
+    with torch.inference_mode():
+        net, _, _ = linear()
+    with pytest.raises(DataError, match="made inside"):
+        robustfw.worst_case(net, x, y, **ASKED)
+    with pytest.raises(DataError, match="made inside"):
+        robustfw.evaluate(net, robustfw.TensorSplit(x, y), **ASKED)
+
+
 def test_numbers_as_targets():
     """Linear regression: the worst x̃ is a corner of the cube, on the side of the error."""
     torch.manual_seed(0)

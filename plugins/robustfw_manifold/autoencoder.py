@@ -140,8 +140,10 @@ def _learnt(x: Tensor, units: int, plan: Plan, generator: torch.Generator) -> La
     return Layer(*(t.detach() for t in parameters))
 
 
-def cached(x: Tensor, plan: Plan, data: str, folder: Path) -> Autoencoder:
+def cached(x: Tensor, plan: Plan, data: str, folder: Path | None) -> Autoencoder:
     """`trained`, or the file that an equal training left in the folder; ``data`` is the hash of what x is from."""
+    if folder is None:
+        return trained(x, plan)
     facts = f"{FORMAT} {data} {len(x)} {plan}"
     path = folder / f"{hashlib.sha256(facts.encode()).hexdigest()}.safetensors"
     # A file that is damaged is as good as none: it is written anew.
@@ -156,6 +158,10 @@ def cached(x: Tensor, plan: Plan, data: str, folder: Path) -> Autoencoder:
     return found
 
 
-def cache_folder() -> Path:
-    """ROBUSTFW_CACHE, or the user's cache."""
-    return Path(os.environ.get("ROBUSTFW_CACHE") or "~/.cache/robustfw").expanduser() / "autoencoders"
+def cache_folder() -> Path | None:
+    """ROBUSTFW_CACHE, or the user's cache; None where there is no home directory."""
+    named = Path(os.environ.get("ROBUSTFW_CACHE") or "~/.cache/robustfw")
+    try:
+        return named.expanduser() / "autoencoders"
+    except RuntimeError:
+        return None

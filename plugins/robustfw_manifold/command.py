@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,8 +55,9 @@ def tangents(
     from robustfw import make  # which needs torch
 
     if run is None:
-        root = (data_dir or Path(os.environ.get("ROBUSTFW_DATA") or "~/.cache/robustfw")).expanduser()
-        splits, chosen = make("dataset", dataset or "digits").load(root), basis or BASIS
+        from robustfw.session import data_root  # which needs torch
+
+        splits, chosen = make("dataset", dataset or "digits").load(data_root(data_dir)), basis or BASIS
     else:
         if dataset is not None:
             raise UsageError("a run has its own data: leave out --dataset, or RUN")

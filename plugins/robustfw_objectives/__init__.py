@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from robustfw import hookimpl
-from robustfw_objectives.jacobians import Contractive, InputGradient, OperatorNorm
-from robustfw_objectives.random_inputs import Dropout, Noise
-from robustfw_objectives.smoothness import Trades, Vat
-from robustfw_objectives.standard import Clean, Mixed, Robust
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = [
-    "Clean",
-    "Contractive",
-    "Dropout",
-    "InputGradient",
-    "Mixed",
-    "Noise",
-    "OperatorNorm",
-    "Robust",
-    "Trades",
-    "Vat",
-]
+    from robustfw.hookspecs import Add
 
 
 @hookimpl
-def robustfw_register(add: Callable[[str, type], None]) -> None:
-    add("clean", Clean)
-    add("robust", Robust)
-    add("mixed", Mixed)
-    add("trades", Trades)
-    add("noise", Noise)
-    add("dropout", Dropout)
-    add("vat", Vat)
-    add("contractive", Contractive)
-    add("operator-norm", OperatorNorm)
-    add("input-gradient", InputGradient)
+def robustfw_register(add: Add) -> None:
+    objective = functools.partial(add, kind="objective")
+    objective("clean", "robustfw_objectives.standard:Clean")
+    objective("robust", "robustfw_objectives.standard:Robust")
+    objective("mixed", "robustfw_objectives.standard:Mixed")
+    objective("trades", "robustfw_objectives.smoothness:Trades")
+    objective("noise", "robustfw_objectives.random_inputs:Noise")
+    objective("dropout", "robustfw_objectives.random_inputs:Dropout")
+    objective("vat", "robustfw_objectives.smoothness:Vat")
+    objective("contractive", "robustfw_objectives.jacobians:Contractive")
+    objective("operator-norm", "robustfw_objectives.jacobians:OperatorNorm")
+    objective("input-gradient", "robustfw_objectives.jacobians:InputGradient")

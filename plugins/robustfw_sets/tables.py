@@ -23,7 +23,7 @@ from robustfw.regions import (
 )
 
 if TYPE_CHECKING:
-    from robustfw_sets import Tabular
+    from robustfw_sets.sets import Tabular
 
 SLACK = 1e-6
 """Share of a whole step that an integer feature's room may fall short by rounding and still hold the step."""

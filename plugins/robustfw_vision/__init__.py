@@ -2,49 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from robustfw import hookimpl
-from robustfw_vision.datasets import Cifar10, Digits, FashionMnist, FewLabels, ImageFolder, Mnist, TwoMoons
-from robustfw_vision.models import (
-    FastCifar,
-    Fcn,
-    Linear,
-    MadryMnist,
-    Mlp,
-    PaperCifar,
-    PaperMnist,
-    Resnet18Cifar,
-    Scattering,
-    Torchvision,
-)
-from robustfw_vision.tables import BreastCancer, Diabetes, DigitsMultilabel, DigitsSegmentation, Wine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from robustfw.hookspecs import Add
 
 
 @hookimpl
-def robustfw_register(add: Callable[[str, type], None]) -> None:
-    add("linear", Linear)
-    add("mlp", Mlp)
-    add("fcn", Fcn)
-    add("paper-mnist", PaperMnist)
-    add("paper-cifar", PaperCifar)
-    add("fast-cifar", FastCifar)
-    add("madry-mnist", MadryMnist)
-    add("resnet18-cifar", Resnet18Cifar)
-    add("scattering", Scattering)
-    add("torchvision", Torchvision)
-    add("digits", Digits)
-    add("digits-segmentation", DigitsSegmentation)
-    add("digits-multilabel", DigitsMultilabel)
-    add("diabetes", Diabetes)
-    add("breast-cancer", BreastCancer)
-    add("wine", Wine)
-    add("two-moons", TwoMoons)
-    add("mnist", Mnist)
-    add("fashion-mnist", FashionMnist)
-    add("cifar10", Cifar10)
-    add("image-folder", ImageFolder)
-    add("few-labels", FewLabels)
+def robustfw_register(add: Add) -> None:
+    model = functools.partial(add, kind="model")
+    model("linear", "robustfw_vision.models:Linear")
+    model("mlp", "robustfw_vision.models:Mlp")
+    model("fcn", "robustfw_vision.models:Fcn")
+    model("paper-mnist", "robustfw_vision.models:PaperMnist")
+    model("paper-cifar", "robustfw_vision.models:PaperCifar")
+    model("fast-cifar", "robustfw_vision.models:FastCifar")
+    model("madry-mnist", "robustfw_vision.models:MadryMnist")
+    model("resnet18-cifar", "robustfw_vision.models:Resnet18Cifar")
+    model("scattering", "robustfw_vision.models:Scattering")
+    model("torchvision", "robustfw_vision.models:Torchvision")
+
+    dataset = functools.partial(add, kind="dataset")
+    dataset("digits", "robustfw_vision.datasets:Digits")
+    dataset("digits-segmentation", "robustfw_vision.tables:DigitsSegmentation")
+    dataset("digits-multilabel", "robustfw_vision.tables:DigitsMultilabel")
+    dataset("diabetes", "robustfw_vision.tables:Diabetes")
+    dataset("breast-cancer", "robustfw_vision.tables:BreastCancer")
+    dataset("wine", "robustfw_vision.tables:Wine")
+    dataset("two-moons", "robustfw_vision.datasets:TwoMoons")
+    dataset("mnist", "robustfw_vision.datasets:Mnist")
+    dataset("fashion-mnist", "robustfw_vision.datasets:FashionMnist")
+    dataset("cifar10", "robustfw_vision.datasets:Cifar10")
+    dataset("image-folder", "robustfw_vision.datasets:ImageFolder")
+    dataset("few-labels", "robustfw_vision.datasets:FewLabels")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.exceptions import NoSuchOption
 
-from robustfw import names, options, registry
+from robustfw import PluginError, names, options, registry
 from robustfw.recipe import DEFAULTS
 
 
@@ -46,9 +46,11 @@ def _owner(kind: str, word: str) -> tuple[str, str] | None:
     """The plugin of a kind that has an option of that name, and the option: the usual plugin, if it has."""
     known, usual = registry.installed(), _usual(kind)
     for entry in sorted(known.of_kind(kind), key=lambda entry: (entry.name != usual, entry.name)):
-        if entry.loaded is None:
-            continue
-        fields = {options.name_of(field): options.aliases(field) for field in options.fields(entry.loaded)}
+        try:
+            cls = entry.cls
+        except PluginError:
+            continue  # what cannot be imported has no options to offer
+        fields = {options.name_of(field): options.aliases(field) for field in options.fields(cls)}
         option = names.find_option(word, fields)
         if option is not None:
             return entry.name, option

@@ -182,12 +182,13 @@ def _metrics(runs: Sequence[Run]) -> Table | None:
     """The numbers that a task has beside the share of examples that are right."""
     evaluations = [(run, each) for run in runs for each in run.evaluations() if each.metrics]
     moments = list(dict.fromkeys(when for _, e in evaluations for values in e.metrics.values() for when in values))
-    rows = [
-        (run.name, each.task, each.uncertainty, name, *(number(values.get(when)) for when in moments), str(each.n))
-        for run, each in evaluations
-        for name, values in each.metrics.items()
-    ]
-    columns = ("run", "task", "set", "metric", *moments, "n")
+    rows = []
+    for run, each in evaluations:
+        attacks = listed([short(attack) for attack in each.attacks])
+        for name, values in each.metrics.items():
+            figures = [number(values.get(when)) for when in moments]
+            rows.append((run.name, each.task, each.uncertainty, attacks, name, *figures, str(each.n)))
+    columns = ("run", "task", "set", "attacks", "metric", *moments, "n")
     note = "Clean: on the examples as they are. Robust: at the worst cases that the attacks found."
     again = commands(each.command for _, each in evaluations)
     return Table("Metrics of the task", columns, rows, note, again) if rows else None

@@ -12,7 +12,7 @@ from robustfw.bounds import check_range
 from robustfw.dataset import Dataset
 from robustfw.errors import DataError
 from robustfw.session import data_root
-from robustfw.splits import Batch, Split, Splits, StreamedSplit, TensorSplit
+from robustfw.splits import Batch, Split, Splits, StreamedBatch, StreamedSplit, TensorSplit
 from robustfw.testing.laws import Law, LawBroken, require
 
 SPLITS = ("train", "validation", "test")
@@ -115,7 +115,7 @@ def check_stream(dataset: Dataset, seed: int) -> None:
         return
     size = max(2, min(8, len(stream) // 3 // 2 * 2))
     whole = list(stream.epoch(1, seed, size, 0, (0, 1)))
-    count = sum(len(x) for x, _ in whole)
+    count = sum(len(batch[0]) for batch in whole)
     full = len(stream) // size * size
     require(count >= full, f"an epoch has {count} examples, and the length is {len(stream)}")
     _require_batches("the same seed and epoch", list(stream.epoch(1, seed, size, 0, (0, 1))), whole)
@@ -124,25 +124,39 @@ def check_stream(dataset: Dataset, seed: int) -> None:
     shares = [list(stream.epoch(1, seed, size, 0, (rank, 2))) for rank in range(2)]
     for number, batch in enumerate(whole[: len(stream) // size]):
         parts = [share[number] for share in shares]
-        lengths = [len(x) for x, _ in parts]
+        for part in parts:
+            _require_rows(number, part)
+        lengths = [len(part[0]) for part in parts]
         require(abs(lengths[0] - lengths[1]) <= 1, f"the shares of batch {number} have {lengths} examples")
         require(_rows(parts) == _rows([batch]), f"the shares of batch {number} together are not the batch")
 
 
-def _rows(batches: list[Batch]) -> list[bytes]:
-    """The examples with their targets, whatever their order."""
-    return sorted(
-        bytes(a.cpu().numpy().tobytes()) + bytes(b.cpu().numpy().tobytes())
-        for x, y in batches
-        for a, b in zip(x, y, strict=True)
-    )
+def _tensors(batch: StreamedBatch) -> list[Tensor]:
+    """x, y, and the metadata in the order of their names."""
+    x, y, *more = batch
+    metadata = more[0] if more else {}
+    return [x, y, *(metadata[name] for name in sorted(metadata))]
 
 
-def _require_batches(when: str, found: list[Batch], expected: list[Batch]) -> None:
-    require(len(found) == len(expected), f"{when} there are {len(found)} batches, not {len(expected)}")
-    for number, (one, other) in enumerate(zip(found, expected, strict=True)):
-        same = torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
-        require(same, f"{when} batch {number} is another")
+def _require_rows(number: int, batch: StreamedBatch) -> None:
+    lengths = [len(tensor) for tensor in _tensors(batch)]
+    require(len(set(lengths)) == 1, f"x, y and the metadata of batch {number} have {lengths} rows")
+
+
+def _rows(batches: list[StreamedBatch]) -> list[bytes]:
+    """The examples with their targets and metadata, whatever their order."""
+    rows = []
+    for batch in batches:
+        for example in zip(*_tensors(batch), strict=True):
+            rows.append(b"".join(bytes(part.cpu().numpy().tobytes()) for part in example))
+    return sorted(rows)
+
+
+def _require_batches(when: str, batches: list[StreamedBatch], expected: list[StreamedBatch]) -> None:
+    require(len(batches) == len(expected), f"{when} there are {len(batches)} batches, not {len(expected)}")
+    for number, (batch, other) in enumerate(zip(batches, expected, strict=True)):
+        pairs = zip(_tensors(batch), _tensors(other), strict=True)
+        require(all(torch.equal(one, two) for one, two in pairs), f"{when} batch {number} is another")
 
 
 def check_apart(dataset: Dataset, seed: int) -> None:

@@ -91,6 +91,7 @@ def test_an_evaluation_of_a_regression_says_within_tolerance(make, tmp_path, cap
     text = words(source)
     assert "run is within tolerance on 95.5 % of 200 test examples; 52.5 %" in text
     assert "105 of 200 within tolerance" in text
+    assert "run task set attacks metric clean robust n" in text
     assert "worst error 160 – 200" in text
     assert not [alt for alt in (d["aria-label"] for d in Page(source).all("svg")) if alt.startswith("Classes")]
 

@@ -436,8 +436,9 @@ def test_targets_that_the_task_does_not_take_break_the_spec():
 class Stream(StreamedSplit):
     """A stream in an order of the seed and the epoch, with parts replaced."""
 
-    def __init__(self, *, length=21, skips=True, shares=True, seeded=True):
+    def __init__(self, *, length=21, skips=True, shares=True, seeded=True, groups=None):
         self.length, self.skips, self.shares, self.seeded = length, skips, shares, seeded
+        self.groups = groups
 
     def __len__(self):
         return self.length
@@ -447,7 +448,8 @@ class Stream(StreamedSplit):
         order = torch.randperm(21, generator=generator if self.seeded else None)
         rank, processes = share if self.shares else (0, 1)
         for rows in order.split(batch_size)[skip if self.skips else 0 :]:
-            yield next(whole.batches([rows[rank::processes]]))
+            x, y = next(whole.batches([rows[rank::processes]]))
+            yield (x, y) if self.groups is None else (x, y, {"group": self.groups(rows, rows[rank::processes])})
 
     def fingerprint(self):
         return "21"
@@ -458,6 +460,8 @@ STREAMS = {
     "skips nothing": {"skips": False},
     "everything for every process": {"shares": False},
     "another order each time": {"seeded": False},
+    "metadata of the whole batch": {"groups": lambda whole, own: whole % 3},
+    "metadata of other examples": {"groups": lambda whole, own: torch.arange(len(own))},
 }
 
 
@@ -466,8 +470,9 @@ def test_stream_mutants_die(wrong):
     assert "stream" in broken(Given(Stream(**wrong)))
 
 
-def test_a_right_stream_breaks_no_law():
-    assert not broken(Given(Stream()))
+@pytest.mark.parametrize("groups", [None, lambda whole, own: own % 3])
+def test_a_right_stream_breaks_no_law(groups):
+    assert not broken(Given(Stream(groups=groups)))
 
 
 # What a plugin declares

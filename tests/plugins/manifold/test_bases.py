@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import attrs
@@ -13,9 +14,10 @@ import robustfw
 from robustfw import TensorSplit, UsageError
 from robustfw.regions import norms, per_row
 from robustfw.testing import check, findings
-from robustfw_manifold import Basis, Cae, Decoder, GivenDecoder, KnnPca, Tangent, Transform
 from robustfw_manifold.autoencoder import Plan, cached, trained
+from robustfw_manifold.bases import Basis, Cae, Decoder, GivenDecoder, KnnPca, Transform
 from robustfw_manifold.linear import orthonormal
+from robustfw_manifold.tangent import Tangent
 from robustfw_manifold.transforms import tangents
 
 
@@ -125,6 +127,20 @@ def test_the_basis_of_a_fitted_cae_is_kept_in_the_cache_folder(digits, monkeypat
     first, second = basis.fitted(split).at(x), basis.fitted(split).at(x)
     assert len(list((tmp_path / "autoencoders").iterdir())) == 1
     assert torch.equal(first, second)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="home directories are found otherwise there")
+def test_without_a_home_an_autoencoder_is_trained_and_kept_nowhere(digits, monkeypatch, tmp_path):
+    def nobody(_):
+        raise KeyError
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("ROBUSTFW_CACHE", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.chdir(tmp_path)
+    x, _ = examples(digits.test, 10)
+    assert len(Cae(epochs=1, hidden=(10,)).fitted(digits.train.first(100)).at(x)) == 10
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_given_decoder_gives_the_space_that_it_moves_in():

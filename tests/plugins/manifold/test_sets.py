@@ -11,9 +11,9 @@ from scipy.optimize import linprog, minimize
 
 from robustfw.regions import inner_products, norms, per_row
 from robustfw.threat import Threat
-from robustfw_manifold import Tangent
 from robustfw_manifold.linear import leading, orthonormal
 from robustfw_manifold.region import TangentBall
+from robustfw_manifold.tangent import Tangent
 
 
 def generator(seed=0):

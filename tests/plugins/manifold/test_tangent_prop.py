@@ -9,7 +9,9 @@ from torch import nn
 from robustfw import losses
 from robustfw.regions import inner_products, norms
 from robustfw.testing.batches import given_batch
-from robustfw_manifold import Basis, Tangent, TangentProp
+from robustfw_manifold.bases import Basis
+from robustfw_manifold.objective import TangentProp
+from robustfw_manifold.tangent import Tangent
 
 
 def asked(model, x, y):

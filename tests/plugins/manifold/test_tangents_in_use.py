@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 import robustfw
 from robustfw import make, report, results
-from robustfw_manifold import Transform
+from robustfw_manifold.bases import Transform
 from robustfw_manifold.command import drawn
 from robustfw_manifold.command import tangents as tangents_command
 
