@@ -40,8 +40,8 @@ from torch import Tensor, nn
 import robustfw
 from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, leave, markdown, say
+from robustfw.dataset import data_root
 from robustfw.runs import Run
-from robustfw.session import data_root
 
 Attack: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """A batch and its labels to adversarial examples."""

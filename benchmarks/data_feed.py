@@ -30,7 +30,7 @@ from benchmarks.step_cost import NETS, STANDARD, read, steps, update
 from benchmarks.tables import add_flags, leave, markdown
 from benchmarks.turns import Spread, Way, in_turns, ratios
 from robustfw import Splits, hardware
-from robustfw.session import data_root
+from robustfw.dataset import data_root
 
 OURS, LEARNING = "robustfw", "learning from them (fast-cifar, standard step, fp32)"
 FASTER, SHARE = 3.0, 0.1

@@ -31,8 +31,8 @@ import robustfw
 from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, asked, leave, markdown, say
 from robustfw import Splits
-from robustfw.session import data_root
-from robustfw_manifold.bases import Basis
+from robustfw.dataset import data_root
+from robustfw_manifold import Basis
 
 CLEAN, ROBUST, PENALTY = "clean", "robust, tangent set", "tangent-prop"
 STRENGTHS: dict[str, tuple[float, ...]] = {CLEAN: (0.0,), ROBUST: (0.5, 1.0, 2.0, 4.0), PENALTY: (0.001, 0.01, 0.1)}

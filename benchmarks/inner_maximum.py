@@ -34,7 +34,7 @@ from torch import Tensor, nn
 import robustfw
 from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, leave, markdown, say
-from robustfw.session import data_root
+from robustfw.dataset import data_root
 
 Array: TypeAlias = NDArray[np.float64]
 Column: TypeAlias = tuple[str, str]

@@ -43,11 +43,12 @@ from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, asked, leave, markdown, say
 from benchmarks.turns import Spread, in_turns, ratios
 from robustfw import Splits, hardware
+from robustfw.dataset import data_root
 from robustfw.evaluation.transfer import Examples, Transfer, craft
 from robustfw.registry import installed
 from robustfw.runs import Run
 from robustfw.seeds import Mean
-from robustfw.session import data_root, rebuild
+from robustfw.session import rebuild
 from robustfw.threat import Threat
 
 LINF, L2, L1, L0 = "linf:radius=0.1", "l2:radius=1", "l1:radius=4", "l0:radius=10,unit=pixel"

@@ -28,9 +28,9 @@ import robustfw
 from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, asked, leave, markdown
 from robustfw import losses
+from robustfw.dataset import data_root
 from robustfw.inner import frozen
 from robustfw.problem import InnerProblem, Passes
-from robustfw.session import data_root
 from robustfw.threat import Threat
 
 GROUPS = {

@@ -29,8 +29,8 @@ import robustfw
 from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, asked, bf16_pays, leave, markdown, say
 from robustfw import Splits
+from robustfw.dataset import data_root
 from robustfw.seeds import Mean, minus
-from robustfw.session import data_root
 
 PRECISIONS = FP32, BF16 = "fp32", "bf16"
 MEASURES = CLEAN, FAST, PGD = "clean", "fast method", "PGD-20"

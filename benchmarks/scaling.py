@@ -30,7 +30,7 @@ from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, leave, markdown
 from benchmarks.turns import Spread, Way, in_turns
 from robustfw import hardware
-from robustfw.session import data_root
+from robustfw.dataset import data_root
 
 LIMIT = 1.25
 BATCHES, STEPS = (50, 100, 200, 400, 800), (5, 10, 20, 40, 80)

@@ -40,9 +40,9 @@ from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, bf16_pays, leave, say, stream
 from benchmarks.turns import Spread, Way, in_turns, ratios
 from robustfw import Batch, Splits, engine, hardware
+from robustfw.dataset import data_root
 from robustfw.recipe import Recipe
 from robustfw.registry import installed
-from robustfw.session import data_root
 from robustfw.state import State
 
 STANDARD, PLAIN, ENGINE = "standard", "plain", "engine"

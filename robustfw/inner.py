@@ -7,7 +7,7 @@ import functools
 import threading
 import types
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -48,6 +48,7 @@ def frozen(model: nn.Module, mode: AscentMode = "eval") -> Iterator[None]:
     hindered = torch.is_inference_mode_enabled() or isinstance(model, DistributedDataParallel)
     with _lock_of(model), _unhindered(model) if hindered else contextlib.nullcontext():
         parameters = [p for m in modules for p in m._parameters.values() if p is not None and p.requires_grad]
+        _check_differentiable(parameters)
         kept = [(buffer, buffer.clone()) for buffer in model.buffers()] if mode == "train" else []
         try:
             for parameter in parameters:
@@ -136,6 +137,14 @@ def hides_parameters(outputs: Tensor) -> bool:
     return False
 
 
+def _check_differentiable(parameters: Iterable[nn.Parameter]) -> None:
+    if any(parameter.is_inference() for parameter in parameters):
+        raise DataError(
+            "the net was made inside torch.inference_mode, and nothing can be differentiated through it: make it "
+            "outside, or copy its weights into one that was (new_net.load_state_dict(net.state_dict()))"
+        )
+
+
 def check_type(net: object, x: Tensor) -> None:
     """Raise a `DataError` where the net cannot be differentiated at x.
 
@@ -146,11 +155,7 @@ def check_type(net: object, x: Tensor) -> None:
     if not isinstance(net, nn.Module):
         return
     parameters = list(net.parameters())
-    if any(parameter.is_inference() for parameter in parameters):
-        raise DataError(
-            "the net was made inside torch.inference_mode, and nothing can be differentiated through it: make it "
-            "outside, or copy its weights into one that was (new_net.load_state_dict(net.state_dict()))"
-        )
+    _check_differentiable(parameters)
     if torch.is_autocast_enabled(x.device.type):
         return
     kind = next((p.dtype for p in parameters if p.is_floating_point()), x.dtype)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 import subprocess
 import warnings
 from collections.abc import Generator, Iterator, Mapping
@@ -20,7 +19,7 @@ from robustfw import engine, failures, hardware, parallel, tuning
 from robustfw import registry as registry_
 from robustfw.adversary import Adversary
 from robustfw.checkpoints import check_storable
-from robustfw.dataset import Dataset
+from robustfw.dataset import Dataset, data_root
 from robustfw.dataspec import DataSpec
 from robustfw.errors import DataError, RobustfwWarning, RunError, UsageError
 from robustfw.evaluation import check_width
@@ -41,9 +40,6 @@ from robustfw.threat import Threat
 
 MACHINE = ("threads", "device")
 """Options of a training that say where it runs: a run may be gone on with elsewhere."""
-
-CACHE = "~/.cache/robustfw"
-"""Where data files are, if nobody says otherwise."""
 
 
 @final
@@ -238,25 +234,6 @@ def usable_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UsageError(f"the device {name!r} cannot be used here ({reason}): give cpu, or auto") from error
     return device
-
-
-def data_root(given: Path | None, manifest: Mapping[str, Any] | None = None) -> Path:
-    """Where data sets keep their files: as given, as in a run's manifest, or ROBUSTFW_DATA, or the user's cache.
-
-    Args:
-        given: what ``--data-dir`` says.
-        manifest: of a run, which remembers the folder that it was given, as long as that is there.
-    """
-    remembered = (manifest or {}).get("data", {}).get("folder")
-    if given is None and isinstance(remembered, str) and Path(remembered).is_dir():
-        return Path(remembered)
-    named = given or Path(os.environ.get("ROBUSTFW_DATA") or CACHE)
-    try:
-        return named.expanduser()
-    except RuntimeError as error:  # no home directory, of this user or of the one that is named
-        if named == Path(CACHE):
-            return named  # data sets that need no files shall work
-        raise UsageError(f"the home directory in {str(named)!r} is not known: give the whole path") from error
 
 
 def _run(out: Path, lock: DirectoryLock | None, manifest: dict[str, Any], state: State, *, resume: bool) -> Run:

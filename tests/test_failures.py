@@ -16,6 +16,7 @@ import torch
 
 import robustfw
 from robustfw import UsageError, failures, results, session
+from robustfw.dataset import data_root
 from robustfw.errors import RobustfwError, RobustfwWarning
 
 
@@ -70,7 +71,7 @@ def test_without_a_home_data_that_need_no_files_are_loaded(monkeypatch):
         robustfw.train(dataset="mnist", model="linear")
     monkeypatch.setenv("ROBUSTFW_DATA", "~nouser/data")
     with pytest.raises(UsageError, match="the home directory in '~nouser/data' is not known: give the whole path"):
-        session.data_root(None)
+        data_root(None)
 
 
 def test_without_git_there_is_no_commit(monkeypatch):

@@ -289,7 +289,7 @@ def test_it_works_where_no_gradients_are_recorded(context):
 def test_a_label_beyond_the_nets_outputs_is_named(attack):
     net, x, y = linear()
     y[3] = 9
-    with pytest.raises(DataError, match="labels run from 0 to 9, outside 0 … "):
+    with pytest.raises(DataError, match="labels run from 1 to 9, outside 0 … 2"):
         robustfw.worst_case(net, x, y, **ASKED | {"attack": attack})
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robustfw import hookimpl
-from robustfw_manifold.bases import Cae, Decoder, KnnPca, Transform
+from robustfw_manifold.bases import Basis, Cae, Decoder, KnnPca, Transform
 
 if TYPE_CHECKING:
     import click
 
     from robustfw.hookspecs import Add
+
+__all__ = ["Basis"]
 
 
 @hookimpl

@@ -10,6 +10,7 @@ import click
 
 from robustfw import RunError, UsageError
 from robustfw.cli.subject import Choices, Subject, command_line
+from robustfw.dataset import data_root
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,8 +56,6 @@ def tangents(
     from robustfw import make  # which needs torch
 
     if run is None:
-        from robustfw.session import data_root  # which needs torch
-
         splits, chosen = make("dataset", dataset or "digits").load(data_root(data_dir)), basis or BASIS
     else:
         if dataset is not None:

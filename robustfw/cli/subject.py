@@ -14,6 +14,7 @@ import attrs
 import click
 
 from robustfw import options, registry
+from robustfw.dataset import data_root
 from robustfw.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Subject:
         hardware.use_threads(choices.threads)
         hardware.keep_freed_memory()
         if beside is None:
-            splits = known.make("dataset", recipe["dataset"]).load(session.data_root(choices.data_dir, manifest))
+            splits = known.make("dataset", recipe["dataset"]).load(data_root(choices.data_dir, manifest))
             _check_data(splits, data_hash, path)
             split = _first(splits, choices.split, choices.examples)
         else:

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from robustfw.bounds import check_range
-from robustfw.dataset import Dataset
+from robustfw.dataset import Dataset, data_root
 from robustfw.errors import DataError
-from robustfw.session import data_root
 from robustfw.splits import Batch, Split, Splits, StreamedBatch, StreamedSplit, TensorSplit
 from robustfw.testing.laws import Law, LawBroken, require
 

@@ -13,7 +13,7 @@ import robustfw
 sys.path.append(str(Path(__file__).parents[2]))
 
 from benchmarks import few_labels  # found by the line above
-from robustfw_manifold.bases import Basis
+from robustfw_manifold import Basis
 
 
 @pytest.fixture
