@@ -98,7 +98,7 @@ TABLE = {
     "__main__": "cli",
     "console": "attrs errors files records results rich",
     "cli": (
-        "robustfw analysis attrs cli click collection console errors evaluation failures files hardware locks names "
+        "robustfw analysis attrs cli click collection console dataset errors evaluation failures files hardware locks names "
         "options partial recipe registry report reproduction results runs safetensors session splits testing threat "
         "torchrun"
     ),
