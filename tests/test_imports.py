@@ -98,9 +98,9 @@ TABLE = {
     "__main__": "cli",
     "console": "attrs errors files records results rich",
     "cli": (
-        "robustfw analysis attrs cli click collection console dataset errors evaluation failures files hardware locks names "
-        "options partial recipe registry report reproduction results runs safetensors session splits testing threat "
-        "torchrun"
+        "robustfw analysis attrs cli click collection console dataset errors evaluation failures files hardware locks "
+        "names options partial recipe registry report reproduction results runs safetensors session splits testing "
+        "threat torchrun"
     ),
     "testing": (
         "adversary arrays attrs averaging batch bounds dataspec engine errors hypothesis inner interface loss losses "
