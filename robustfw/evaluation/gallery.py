@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from robustfw.evaluation.accuracy import Shown
-from robustfw.task import Task
+from robustfw.task import Regression, Task
 
 MOST = 10
 """Examples that are gathered."""
+FEW = 3
+"""Numbers that can be said in a word."""
 
 
 @final
@@ -40,7 +42,10 @@ class Gallery:
             self.after.append(self._said(shown.outputs[row], shown.y[row]))
 
     def _target(self, y: Tensor) -> str:
-        return self._named(int(y)) if self.task.labelled else _numbers(y)
+        """The label or the numbers; nothing where there are too many to say in a word."""
+        if self.task.labelled:
+            return self._named(int(y))
+        return _numbers(y) if y.numel() <= FEW else ""
 
     def _said(self, outputs: Tensor, y: Tensor) -> str:
         if self.task.labelled:
@@ -49,9 +54,12 @@ class Gallery:
             others[own] = -torch.inf  # at a tie it is the other class that counts
             label = int(others.argmax())
             return f"{self._named(label)}, {100 * float(outputs.double().softmax(0)[label]):.0f} %"
+        regression = isinstance(self.task, Regression)
+        if regression and y.numel() <= FEW:
+            return _numbers(outputs)
         measured = self.task.measure(outputs[None], y[None])
-        wrong = 0.0 if measured is None else float(measured[0, 0])
-        return _numbers(outputs) if y.is_floating_point() and y.numel() <= 3 else f"wrong by {wrong:.3g}"
+        error = 0.0 if measured is None else float(measured[0, 0])
+        return f"off by {error:.3g}" if regression else f"{100 * error:.0f} % wrong"
 
     def _named(self, label: int) -> str:
         return self.labels[label] if self.labels and label < len(self.labels) else str(label)
@@ -66,5 +74,4 @@ class Gallery:
 
 def _numbers(values: Tensor) -> str:
     """A few numbers in a word."""
-    listed = [f"{value:.3g}" for value in values.flatten()[:3].tolist()]
-    return ", ".join(listed) + (" …" if values.numel() > len(listed) else "")
+    return ", ".join(f"{value:.3g}" for value in values.flatten().tolist())

@@ -14,6 +14,7 @@ import robustfw
 from robustfw import Attack, DataError, PluginError, TensorSplit, UncertaintySet, losses
 from robustfw.evaluation.audit import ADVICE, CHECKS, Attacks, Transferred, audit
 from robustfw.regions import Box, Region
+from robustfw.task import Regression
 from robustfw.threat import Threat
 
 SET = "linf:radius=0.1"
@@ -472,3 +473,27 @@ def test_as_json():
         assert line.keys() >= {"name", "verdict", "numbers", "advice"}
         assert line["advice"] == ADVICE[line["name"]]
         assert line["numbers"] or line["verdict"] == "not checked"
+
+
+def of_a_regression(tolerance, many):
+    """The list for the pixel itself as an estimate of 0.65."""
+    split = TensorSplit(PIXELS.reshape(-1, 1), torch.full((10, 1), 0.65))
+    attacks = Attacks(many=many, one=many, double=many, restarts=many, noise=many)
+    threat = Threat(robustfw.make("uncertainty", "linf:radius=0.1"), (0.0, 1.0))
+    return audit(nn.Identity(), split, threat=threat, attacks=attacks, task=Regression(tolerance=tolerance))
+
+
+def test_an_error_that_the_data_range_keeps_within_the_tolerance_is_no_sign_of_masking():
+    found = of_a_regression(0.7, Share(1.0))
+    line = named(found, "large radius")
+    assert line.numbers["robust"] == [10] * len(line.numbers["factors"])
+    assert "large radius" not in failed(found)
+    assert line.numbers["tolerated"] == 3
+
+
+def test_an_attack_on_a_regression_that_gets_lost_when_the_set_is_large_still_fails():
+    found = of_a_regression(0.05, LostWhenFar())
+    line = named(found, "large radius")
+    assert line.numbers["robust"][0] == 0
+    assert line.numbers["largest_rise"] == 10
+    assert "large radius" in failed(found)
