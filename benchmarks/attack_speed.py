@@ -41,7 +41,7 @@ import robustfw
 from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, leave, markdown, say
 from robustfw.dataset import data_root
-from robustfw.runs import Run
+from robustfw.storage.runs import Run
 
 Attack: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """A batch and its labels to adversarial examples."""

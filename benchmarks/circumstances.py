@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from robustfw.hardware import describe
+from robustfw.training.hardware import describe
 
 
 def circumstances(libraries: Sequence[str], **settings: Any) -> dict[str, Any]:

@@ -29,8 +29,9 @@ from benchmarks.circumstances import circumstances
 from benchmarks.step_cost import NETS, STANDARD, read, steps, update
 from benchmarks.tables import add_flags, leave, markdown
 from benchmarks.turns import Spread, Way, in_turns, ratios
-from robustfw import Splits, hardware
+from robustfw import Splits
 from robustfw.dataset import data_root
+from robustfw.training import hardware
 
 OURS, LEARNING = "robustfw", "learning from them (fast-cifar, standard step, fp32)"
 FASTER, SHARE = 3.0, 0.1

@@ -38,9 +38,9 @@ from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, leave, markdown, say
 from robustfw import losses
 from robustfw.dataset import data_root
-from robustfw.problem import InnerProblem
+from robustfw.inner.problem import InnerProblem
 from robustfw.regions import norms
-from robustfw.runs import Run
+from robustfw.storage.runs import Run
 
 Attack: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """A batch and its labels to adversarial examples."""

@@ -42,14 +42,15 @@ import robustfw
 from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, asked, leave, markdown, say
 from benchmarks.turns import Spread, in_turns, ratios
-from robustfw import Splits, hardware
+from robustfw import Splits
 from robustfw.dataset import data_root
-from robustfw.evaluation.transfer import Examples, Transfer, craft
-from robustfw.registry import installed
-from robustfw.runs import Run
-from robustfw.seeds import Mean
-from robustfw.session import rebuild
-from robustfw.threat import Threat
+from robustfw.evaluation._transfer import Examples, Transfer, craft
+from robustfw.inner.threat import Threat
+from robustfw.plugin.registry import installed
+from robustfw.results._seed_means import Mean
+from robustfw.storage.runs import Run
+from robustfw.training import hardware
+from robustfw.training._reopen import rebuild
 
 LINF, L2, L1, L0 = "linf:radius=0.1", "l2:radius=1", "l1:radius=4", "l0:radius=10,unit=pixel"
 RANDOM, PENALTY, WORST = "random inputs", "penalty", "worst case"

@@ -29,9 +29,9 @@ from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, asked, leave, markdown
 from robustfw import losses
 from robustfw.dataset import data_root
-from robustfw.inner import frozen
-from robustfw.problem import InnerProblem, Passes
-from robustfw.threat import Threat
+from robustfw.inner.problem import InnerProblem, Passes
+from robustfw.inner.threat import Threat
+from robustfw.inner.worst_case import frozen
 
 GROUPS = {
     "short": (

@@ -30,7 +30,7 @@ from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, asked, bf16_pays, leave, markdown, say
 from robustfw import Splits
 from robustfw.dataset import data_root
-from robustfw.seeds import Mean, minus
+from robustfw.results._seed_means import Mean, paired_differences
 
 PRECISIONS = FP32, BF16 = "fp32", "bf16"
 MEASURES = CLEAN, FAST, PGD = "clean", "fast method", "PGD-20"
@@ -145,7 +145,7 @@ def rows(net: str, epochs: int, outcomes: Outcomes) -> list[dict[str, Any]]:
             "epochs": epochs,
             "measure": measure,
             **{each: Mean(tuple(values[each][measure])).spelled("") for each in PRECISIONS},
-            "difference": minus(values[BF16][measure], values[FP32][measure]).spelled("", sign=True),
+            "difference": paired_differences(values[BF16][measure], values[FP32][measure]).spelled("", sign=True),
             "values": {each: values[each][measure] for each in PRECISIONS},
         }
         for measure in MEASURES

@@ -30,7 +30,7 @@ import robustfw
 from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, leave, markdown, say
 from benchmarks.turns import Spread, in_turns, ratios
-from robustfw import hardware
+from robustfw.training import hardware
 
 Projection: TypeAlias = Callable[[], Tensor]
 

@@ -29,8 +29,8 @@ import robustfw
 from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, leave, markdown
 from benchmarks.turns import Spread, Way, in_turns
-from robustfw import hardware
 from robustfw.dataset import data_root
+from robustfw.training import hardware
 
 LIMIT = 1.25
 BATCHES, STEPS = (50, 100, 200, 400, 800), (5, 10, 20, 40, 80)

@@ -39,11 +39,13 @@ import robustfw
 from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, bf16_pays, leave, say, stream
 from benchmarks.turns import Spread, Way, in_turns, ratios
-from robustfw import Batch, Splits, engine, hardware
+from robustfw import Batch, Splits
 from robustfw.dataset import data_root
-from robustfw.recipe import Recipe
-from robustfw.registry import installed
-from robustfw.state import State
+from robustfw.plugin.registry import installed
+from robustfw.training import _engine as engine
+from robustfw.training import hardware
+from robustfw.training._state import State
+from robustfw.training.recipe import Recipe
 
 STANDARD, PLAIN, ENGINE = "standard", "plain", "engine"
 SIDE = 2048

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from robustfw import hardware
+from robustfw.training import hardware
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from robustfw.attack import Attack
 from robustfw.averaging import Averaging
+from robustfw.data.spec import DataSpec
 from robustfw.dataset import Dataset
-from robustfw.dataspec import DataSpec
 from robustfw.errors import DataError, PluginError, RobustfwError, RobustfwWarning, RunError, TrainingError, UsageError
 from robustfw.hookspecs import hookimpl
 from robustfw.interface import Interface
@@ -20,42 +20,41 @@ from robustfw.loss import Loss
 from robustfw.model import Model
 from robustfw.objective import Objective, Penalty
 from robustfw.optim import Optimizer, Schedule
-from robustfw.options import Ratio, knowing, learnt
+from robustfw.plugin.options import Ratio, knowing, learnt
 from robustfw.records import Epoch, Record, Step
 from robustfw.sampler import Sampler
 from robustfw.stateful import Stateful
 from robustfw.task import Task
 from robustfw.uncertainty import UncertaintySet
 from robustfw.update import Update
+from robustfw.version import __version__
 
 if TYPE_CHECKING:
-    from robustfw.adversary import Adversary
     from robustfw.api import WorstCases, evaluate, load, make, train, worst_case
-    from robustfw.batch import Batch, Wrapper
-    from robustfw.problem import InnerProblem
+    from robustfw.data.splits import Split, Splits, StreamedSplit, TensorSplit
+    from robustfw.inner.adversary import Adversary
+    from robustfw.inner.problem import InnerProblem
+    from robustfw.inner.threat import Threat
     from robustfw.regions import Region
-    from robustfw.splits import Split, Splits, StreamedSplit, TensorSplit
-    from robustfw.threat import Threat
-
-__version__ = "0.1.0"
+    from robustfw.training.batch import Batch, Wrapper
 
 _LAZY = {
-    "Adversary": "robustfw.adversary",
-    "Batch": "robustfw.batch",
+    "Adversary": "robustfw.inner.adversary",
+    "Batch": "robustfw.training.batch",
     "WorstCases": "robustfw.api",
-    "Wrapper": "robustfw.batch",
+    "Wrapper": "robustfw.training.batch",
     "evaluate": "robustfw.api",
     "load": "robustfw.api",
     "make": "robustfw.api",
     "train": "robustfw.api",
     "worst_case": "robustfw.api",
-    "InnerProblem": "robustfw.problem",
+    "InnerProblem": "robustfw.inner.problem",
     "Region": "robustfw.regions",
-    "Split": "robustfw.splits",
-    "Splits": "robustfw.splits",
-    "StreamedSplit": "robustfw.splits",
-    "TensorSplit": "robustfw.splits",
-    "Threat": "robustfw.threat",
+    "Split": "robustfw.data.splits",
+    "Splits": "robustfw.data.splits",
+    "StreamedSplit": "robustfw.data.splits",
+    "TensorSplit": "robustfw.data.splits",
+    "Threat": "robustfw.inner.threat",
 }
 
 __all__ = [
@@ -97,6 +96,7 @@ __all__ = [
     "UsageError",
     "WorstCases",
     "Wrapper",
+    "__version__",
     "evaluate",
     "hookimpl",
     "knowing",

@@ -13,17 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from robustfw import evaluation as evaluation_
-from robustfw import inner, losses, problem, registry
-from robustfw.adversary import Adversary
-from robustfw.bounds import Bounds
+from robustfw import losses
+from robustfw.data.bounds import Bounds
+from robustfw.data.splits import Split, Splits
 from robustfw.errors import DataError, RobustfwWarning, UsageError
-from robustfw.recipe import Recipe
+from robustfw.inner import problem
+from robustfw.inner import worst_case as inner
+from robustfw.inner.adversary import Adversary
+from robustfw.inner.threat import Threat
+from robustfw.plugin import registry
 from robustfw.records import Epoch, Record
-from robustfw.runs import Run
-from robustfw.session import GivenDataset, GivenModel, Session, begin, rebuild
-from robustfw.splits import Split, Splits
+from robustfw.storage.runs import Run
 from robustfw.task import Classification, Task
-from robustfw.threat import Threat
+from robustfw.training._given import GivenDataset, GivenModel
+from robustfw.training._reopen import rebuild
+from robustfw.training._session import Session, begin
+from robustfw.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from robustfw.attack import Attack
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
     from robustfw.evaluation import Evaluation
     from robustfw.model import Model
     from robustfw.objective import Objective
-    from robustfw.options import Spec
+    from robustfw.plugin.options import Spec
     from robustfw.uncertainty import UncertaintySet
 
 
@@ -73,7 +78,7 @@ def train(
         out: a run directory to write (manifest, metrics, checkpoints); nothing is written without it.
         resume: go on where the run in ``out`` stopped.
         data_dir: where data files are; else ROBUSTFW_DATA, else ~/.cache/robustfw.
-        options: those of `robustfw.recipe.TrainOptions`: epochs, batch_size, learning_rate, seed, …
+        options: those of `robustfw.training.recipe.TrainOptions`: epochs, batch_size, learning_rate, seed, …
     """
     parts = {
         "dataset": GivenDataset(dataset) if isinstance(dataset, Splits) else dataset,

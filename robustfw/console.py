@@ -15,18 +15,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as RichTable
 
 from robustfw.errors import PluginError
-from robustfw.files import plain
 from robustfw.records import Epoch, Record, Step
 from robustfw.results import Caution, Table
-from robustfw.results.words import printable
+from robustfw.results._words import printable
+from robustfw.storage.files import plain
 
 if TYPE_CHECKING:
-    from robustfw.analysis.lipschitz import Layers, Slopes
+    from robustfw.analysis._lipschitz import Layers, Slopes
     from robustfw.evaluation import Comparison, Sweep, Verdicts
-    from robustfw.evaluation.audit import Audit
-    from robustfw.evaluation.transfer import Transfer
-    from robustfw.registry import Registry
-    from robustfw.reproduction.running import Progress as Progress_
+    from robustfw.evaluation._audit import Audit
+    from robustfw.evaluation._transfer import Transfer
+    from robustfw.plugin.registry import Registry
+    from robustfw.reproduction._running import Progress as Progress_
 
 _out = Console(highlight=False)
 _err = Console(highlight=False, stderr=True)
@@ -183,8 +183,8 @@ def show(
     Raises:
         PluginError: there is no such kind, or the result has not its fields.
     """
-    from robustfw.results.kinds import kinds_by_name
-    from robustfw.results.reading import Misfit, structure
+    from robustfw.results._kinds import kinds_by_name
+    from robustfw.results._reading import Misfit, structure
 
     kinds = kinds_by_name(known)
     if kind not in kinds:

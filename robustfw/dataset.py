@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from robustfw.errors import UsageError
 
 if TYPE_CHECKING:
-    from robustfw.splits import Splits
+    from robustfw.data.splits import Splits
 
 CACHE = "~/.cache/robustfw"
 """Where data files are, if nobody says otherwise."""

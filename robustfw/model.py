@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 if TYPE_CHECKING:
     from torch import nn
 
-    from robustfw.dataspec import DataSpec
-    from robustfw.splits import Split
+    from robustfw.data.spec import DataSpec
+    from robustfw.data.splits import Split
 
 
 class Model(ABC):

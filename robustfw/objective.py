@@ -13,8 +13,8 @@ from robustfw.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from robustfw.batch import Batch
-    from robustfw.splits import Split
+    from robustfw.data.splits import Split
+    from robustfw.training.batch import Batch
 
 
 class Objective(ABC):
@@ -47,7 +47,7 @@ class Objective(ABC):
             x: the examples (``batch.x``).
             y: their targets in the form of the task (``batch.y``).
             batch: asked for worst cases by ``batch()``; gives the training's loss by ``batch.loss(model(x))``, and what
-                else `robustfw.batch.Batch` has.
+                else `robustfw.training.batch.Batch` has.
         """
 
     def fitted(self, train: Split) -> Self:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from robustfw.data.splits import Split
     from robustfw.hookspecs import Add
-    from robustfw.splits import Split
 
 
 class Sampler(ABC):

@@ -10,8 +10,8 @@ import attrs
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from robustfw.data.splits import Split
     from robustfw.regions import Region
-    from robustfw.splits import Split
 
 
 class UncertaintySet(ABC):

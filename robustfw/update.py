@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from robustfw.batch import Batch
     from robustfw.hookspecs import Add
+    from robustfw.training.batch import Batch
 
 
 class Turn(Protocol):

@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from robustfw import DataError, RobustfwError, UncertaintySet, UsageError, hookimpl, options
-from robustfw.options import Array
-from robustfw.registry import Registry
+from robustfw import DataError, RobustfwError, UncertaintySet, UsageError, hookimpl
+from robustfw.plugin import options
+from robustfw.plugin.options import Array
+from robustfw.plugin.registry import Registry
 
 
 @attrs.frozen

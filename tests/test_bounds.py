@@ -8,7 +8,7 @@ from torch import nn
 
 import robustfw
 from robustfw import DataError, DataSpec, TensorSplit, Threat, UsageError
-from robustfw.bounds import check_range, ends, spell_bounds
+from robustfw.data.bounds import check_range, ends, spell_bounds
 
 STATISTICS = {
     "ImageNet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),

@@ -8,8 +8,8 @@ from torch import nn
 
 import robustfw
 from robustfw import UsageError
-from robustfw.checkpoints import check_storable, decode, encode, misfit
-from robustfw.runs import Run
+from robustfw.storage._checkpoints import check_storable, decode, encode, misfit
+from robustfw.storage.runs import Run
 
 
 class Remembers(nn.Module):

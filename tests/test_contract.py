@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from robustfw.registry import KINDS, Registry
+from robustfw.plugin.registry import KINDS, Registry
 from robustfw.testing import LAWS, LawBroken, check, findings
 
 REGISTRY = Registry.installed()

@@ -13,15 +13,17 @@ from torch import nn
 from torch.nn import functional
 
 import robustfw
-from robustfw import DataSpec, Epoch, Objective, Splits, Step, TensorSplit, TrainingError, engine
-from robustfw.randomness import derived_seed, generator_for, global_randomness
-from robustfw.recipe import Recipe, TrainOptions
-from robustfw.registry import Registry
-from robustfw.session import GivenDataset, GivenModel, begin
-from robustfw.state import State
+from robustfw import DataSpec, Epoch, Objective, Splits, Step, TensorSplit, TrainingError
+from robustfw.inner._randomness import derived_seed, generator_for, global_randomness
+from robustfw.inner.threat import Threat
+from robustfw.plugin.registry import Registry
 from robustfw.task import Regression
 from robustfw.testing.batches import given_batch
-from robustfw.threat import Threat
+from robustfw.training import _engine as engine
+from robustfw.training._given import GivenDataset, GivenModel
+from robustfw.training._session import begin
+from robustfw.training._state import State
+from robustfw.training.recipe import Recipe, TrainOptions
 
 REGISTRY = Registry.installed()
 

@@ -15,9 +15,11 @@ import pytest
 import torch
 
 import robustfw
-from robustfw import UsageError, failures, results, session
+from robustfw import UsageError, results
 from robustfw.dataset import data_root
 from robustfw.errors import RobustfwError, RobustfwWarning
+from robustfw.training import _failures as failures
+from robustfw.training import _manifest
 
 
 def raised_by(action):
@@ -79,7 +81,7 @@ def test_without_git_there_is_no_commit(monkeypatch):
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", "git")
 
     monkeypatch.setattr(subprocess, "run", missing)
-    assert session._commit() is None
+    assert _manifest.read_commit() is None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a directory in use cannot be removed there")

@@ -8,8 +8,8 @@ import os
 
 import pytest
 
-from robustfw import files
-from robustfw.files import (
+from robustfw.storage import files
+from robustfw.storage.files import (
     append_line,
     json_bytes,
     parse_json,

@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import robustfw
-from robustfw import RobustfwError, UsageError, options
-from robustfw.grammar import numbers, read_toml, same, without
-from robustfw.options import Array, Ratio, Reader
-from robustfw.ratios import Quotient, ratio_or_float, read_ratio
-from robustfw.registry import Registry
+from robustfw import RobustfwError, UsageError
+from robustfw.plugin import options
+from robustfw.plugin._grammar import numbers, read_toml, same, without
+from robustfw.plugin._ratios import Quotient, ratio_or_float, read_ratio
+from robustfw.plugin.options import Array, Ratio, Reader
+from robustfw.plugin.registry import Registry
 
 REGISTRY = Registry.installed()
 

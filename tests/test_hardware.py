@@ -7,7 +7,7 @@ import platform
 import pytest
 import torch
 
-from robustfw import hardware
+from robustfw.training import hardware
 
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="other systems do not say")

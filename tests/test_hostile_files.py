@@ -14,12 +14,12 @@ from torch import nn
 
 import robustfw
 from robustfw import DataError, RunError
-from robustfw.collection import EXAMPLES, MANIFEST, Collection
 from robustfw.errors import RobustfwError, RobustfwWarning
-from robustfw.evaluation.transfer import Examples
-from robustfw.recipe import TrainOptions
-from robustfw.runs import Run
-from robustfw.state import State
+from robustfw.evaluation._transfer import Examples
+from robustfw.storage.collections import EXAMPLES, MANIFEST, Collection
+from robustfw.storage.runs import Run
+from robustfw.training._state import State
+from robustfw.training.recipe import TrainOptions
 
 MUTATIONS = 120
 """Of each kind; each takes a few milliseconds."""
@@ -70,7 +70,7 @@ def read_run(path):
 
 
 def read_collection(path):
-    known = robustfw.registry.installed()
+    known = robustfw.plugin.registry.installed()
     found = Collection.open(path)
     assert found.split in ("train", "validation", "test")
     assert found.bounds is None or found.bounds[0] <= found.bounds[0]

@@ -11,10 +11,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import robustfw
-from robustfw import engine
-from robustfw.recipe import Recipe
-from robustfw.registry import installed
-from robustfw.state import State
+from robustfw.plugin.registry import installed
+from robustfw.training import _engine as engine
+from robustfw.training._state import State
+from robustfw.training.recipe import Recipe
 
 MNIST = robustfw.DataSpec((1, 28, 28), 10, mean=(0.13,), std=(0.31,))
 GRAPHLESS = {"aten.detach.default", "aten.view.default"}

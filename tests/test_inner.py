@@ -11,10 +11,10 @@ from torch import nn
 
 import robustfw
 from robustfw import Attack, DataError, PluginError, losses
-from robustfw.inner import frozen
-from robustfw.problem import InnerProblem, Passes
+from robustfw.inner.problem import InnerProblem, Passes
+from robustfw.inner.worst_case import frozen
+from robustfw.plugin.registry import Registry
 from robustfw.regions import Region
-from robustfw.registry import Registry
 
 REGISTRY = Registry.installed()
 ATTACKS = [entry.name for entry in REGISTRY.of_kind("attack")]

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 import robustfw
-from robustfw import RunError, locks
+from robustfw import RunError
 from robustfw.cli import main
-from robustfw.locks import DirectoryLock, NewDirectory, claim
+from robustfw.storage import _locks as locks
+from robustfw.storage._locks import DirectoryLock, NewDirectory, claim
 
 pytest.importorskip("fcntl")
 SMALL = ("--model", "linear", "--attack", "single-step", "--epochs", "1", "--threads", "1", "--device", "cpu")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from robustfw import RobustfwWarning, hookimpl
-from robustfw.loggers import Loggers
-from robustfw.registry import Registry
+from robustfw.plugin.registry import Registry
+from robustfw.training._loggers import Loggers
 
 RUN = Path("runs/one")
 RECIPE = {"attack": {"use": "pgd"}}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from robustfw.modes import evaluating
+from robustfw.inner.modes import evaluating
 
 
 class Norm(nn.BatchNorm1d):

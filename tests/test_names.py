@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 import robustfw
-from robustfw import UsageError, names
-from robustfw.registry import Registry
+from robustfw import UsageError
+from robustfw.plugin import _names as names
+from robustfw.plugin.registry import Registry
 
 REGISTRY = Registry.installed()
 

@@ -16,11 +16,11 @@ import robustfw
 from robustfw import Objective, Penalty, UsageError, losses
 from robustfw.cli import cli
 from robustfw.objective import Combined, combined
-from robustfw.recipe import Recipe
-from robustfw.registry import Registry
+from robustfw.plugin.registry import Registry
 from robustfw.report import write
-from robustfw.runs import Run
+from robustfw.storage.runs import Run
 from robustfw.testing.batches import given_batch
+from robustfw.training.recipe import Recipe
 
 REGISTRY = Registry.installed()
 SUM = ["robust", "vat:beta=0.5", "contractive:beta=0.1"]
@@ -171,7 +171,7 @@ def test_the_report_spells_the_list(trained, tmp_path):
 
 def test_a_training_with_every_penalty_is_resumed_bit_for_bit(tmp_path, monkeypatch):
     """Their randomness is that of the step, and they remember nothing."""
-    monkeypatch.setattr("robustfw.runs.SAVE_EVERY", -1.0)
+    monkeypatch.setattr("robustfw.storage.runs.SAVE_EVERY", -1.0)
     objective = ["trades", "vat", "contractive", "operator-norm", "input-gradient"]
     options = {
         "objective": objective, "model": "mlp:hidden=[16]", "attack": "pgd:steps=1", "epochs": 2, "batch_size": 400,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from robustfw import make
-from robustfw.orthogonal import orthogonal
+from robustfw_optim.muon import orthogonal
 
 
 @given(st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 12), st.floats(-6, 6))

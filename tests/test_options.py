@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustfw import UsageError, options
-from robustfw.options import Ratio, Reader
+from robustfw import UsageError
+from robustfw.plugin import options
+from robustfw.plugin.options import Ratio, Reader
 
 
 @attrs.frozen

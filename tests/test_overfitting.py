@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 import robustfw
-from robustfw.adversary import Adversary
-from robustfw.overfitting import Symptoms, diagnose, examine
+from robustfw.inner.adversary import Adversary
+from robustfw.inner.threat import Threat
 from robustfw.task import Classification
-from robustfw.threat import Threat
+from robustfw.training._overfitting import Symptoms, diagnose, examine
 
 EPSILON = 0.1
 

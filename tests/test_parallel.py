@@ -15,8 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from robustfw import UsageError, torchrun
-from robustfw.runs import Run
+from robustfw import UsageError
+from robustfw.storage.runs import Run
+from robustfw.training import _torchrun as torchrun
 
 RECIPE = {part: {"use": part} for part in ("dataset", "model", "uncertainty", "attack", "objective", "train")}
 MANIFEST = {"recipe": RECIPE, "data": {"hash": "abc", "spec": {}}}
@@ -83,7 +84,7 @@ def test_no_thread_that_holds_tensors_outlives_python():
     """One that still gave a tensor back while Python ended aborted about one process in twenty."""
     code = textwrap.dedent("""
         import atexit, pathlib, torch
-        from robustfw import parallel
+        from robustfw.training import parallel
         parallel.start(torch.device("cpu"))
         net = parallel.wrapped(torch.nn.Linear(2, 2))
         tasks = pathlib.Path("/proc/self/task")
@@ -103,7 +104,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
     environment = os.environ | {"RANK": "0", "WORLD_SIZE": "1"}
     assert not out.exists()
     code = (
-        "from robustfw import parallel; parallel.world = lambda: 3\n"
+        "from robustfw.training import parallel; parallel.world = lambda: 3\n"
         "from robustfw.cli import main; main(['train', '--batch-size', '64'])"
     )
     answer = subprocess.run(
@@ -196,7 +197,8 @@ def test_a_run_that_is_there_is_refused_by_all(tmp_path):
 
 TOGETHER = """
 import torch
-from robustfw import RunError, TrainingError, parallel
+from robustfw import RunError, TrainingError
+from robustfw.training import parallel
 from torch import nn
 
 parallel.start(torch.device("cpu"))

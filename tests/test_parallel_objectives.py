@@ -14,8 +14,8 @@ import sys
 import torch
 from safetensors.torch import save_file
 import robustfw
-from robustfw import parallel
-from robustfw.registry import Registry
+from robustfw.training import parallel
+from robustfw.plugin.registry import Registry
 
 torch.set_num_threads(1)
 out = sys.argv[1]

@@ -16,14 +16,15 @@ import pytest
 from click.testing import CliRunner
 from torch import nn
 
-from robustfw import RobustfwWarning, options
-from robustfw.analysis.lipschitz import How
+from robustfw import RobustfwWarning
+from robustfw.analysis._lipschitz import How
 from robustfw.cli import _add_plugin_commands, cli
-from robustfw.cli.analyze import ANALYSES as NAMES
-from robustfw.evaluation.audit import ADVICE
-from robustfw.recipe import Recipe
-from robustfw.registry import KINDS, installed
-from robustfw.reproduction.recipes import named
+from robustfw.cli._analyze import ANALYSES as NAMES
+from robustfw.evaluation._audit import ADVICE
+from robustfw.plugin import options
+from robustfw.plugin.registry import KINDS, installed
+from robustfw.reproduction._recipes import named
+from robustfw.training.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/quickstart.md", "docs/robustness-numbers.md", "docs/analyses.md")

@@ -10,7 +10,7 @@ import pytest
 
 import robustfw
 from robustfw import Interface, PluginError, UncertaintySet, UsageError, hookimpl
-from robustfw.registry import KINDS, Registry
+from robustfw.plugin.registry import KINDS, Registry
 
 
 @attrs.frozen

@@ -23,9 +23,10 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from robustfw import registry, runs
 from robustfw.cli import main
+from robustfw.plugin import registry
 from robustfw.records import Step
+from robustfw.storage import runs
 
 PLUGIN = '''
 """A net with what a resumed training could get wrong, and a hook that the tests can look through."""
@@ -58,7 +59,13 @@ def robustfw_record(record):
     for watcher in watchers:
         watcher(record)
 '''
-DRIVER = "import sys; from robustfw import cli, runs; runs.SAVE_EVERY = 0.02; cli.main(sys.argv[1:])"
+DRIVER = """
+import sys
+from robustfw import cli
+from robustfw.storage import runs
+runs.SAVE_EVERY = 0.02
+cli.main(sys.argv[1:])
+"""
 BASE = (
     "--model", "delicate", "--attack", "pgd:steps=2", "--batch-size", "128", "--validation-examples", "60",
     "--threads", "1", "--device", "cpu",

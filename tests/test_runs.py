@@ -14,12 +14,14 @@ import pytest
 import torch
 from torch import nn
 
-from robustfw import RunError, UsageError, locks, runs
-from robustfw.files import plain
-from robustfw.recipe import TrainOptions
+from robustfw import RunError, UsageError
 from robustfw.records import Epoch, Step
-from robustfw.runs import Run
-from robustfw.state import State
+from robustfw.storage import _locks as locks
+from robustfw.storage import runs
+from robustfw.storage.files import plain
+from robustfw.storage.runs import Run
+from robustfw.training._state import State
+from robustfw.training.recipe import TrainOptions
 
 RECIPE = {"dataset": {"use": "digits"}, "model": {"use": "linear"}, "uncertainty": {"use": "l2"}} | {
     "attack": {"use": "pgd"}, "objective": {"use": "robust"}, "train": {"epochs": 2},

@@ -193,7 +193,7 @@ class Stream(StreamedSplit):
 
 def interrupted(path, monkeypatch, after=3, **options):
     """The bytes of the last checkpoint of a training in one go, and in two."""
-    monkeypatch.setattr("robustfw.runs.SAVE_EVERY", -1.0)
+    monkeypatch.setattr("robustfw.storage.runs.SAVE_EVERY", -1.0)
     list(robustfw.train(out=path / "whole", **options))
     started = robustfw.train(out=path / "parts", steps=True, **options)
     for _ in range(after):
@@ -314,7 +314,7 @@ def test_what_a_plugin_remembers_is_in_the_checkpoint(tmp_path, monkeypatch, aft
         made.append(Groups())
         return {"dataset": splits, "model": "mlp:hidden=[8]", "objective": made[-1], **FAST}
 
-    monkeypatch.setattr("robustfw.runs.SAVE_EVERY", -1.0)
+    monkeypatch.setattr("robustfw.storage.runs.SAVE_EVERY", -1.0)
     list(robustfw.train(out=tmp_path / "whole", **options()))
     started = robustfw.train(out=tmp_path / "parts", steps=True, **options())
     for _ in range(after):

@@ -11,11 +11,14 @@ import torch
 from torch import nn
 
 import robustfw
-from robustfw import RunError, hardware, session, tuning
+from robustfw import RunError
 from robustfw.errors import RobustfwWarning
-from robustfw.recipe import Recipe
-from robustfw.registry import installed
-from robustfw.tuning import Tuning
+from robustfw.plugin.registry import installed
+from robustfw.training import _session as session
+from robustfw.training import _tuning as tuning
+from robustfw.training import hardware
+from robustfw.training._tuning import Tuning
+from robustfw.training.recipe import Recipe
 
 SMALL = {"dataset": "digits", "model": "madry-mnist", "attack": "single-step"}
 TRAIN = {"epochs": 1, "batch_size": 400, "validation_examples": 10, "validation_attack": "single-step"}

@@ -21,11 +21,11 @@ import torch
 from click.testing import CliRunner
 
 from robustfw import Epoch, PluginError, UsageError, hookimpl, hookspecs
-from robustfw import registry as registries
 from robustfw.cli import cli
-from robustfw.loggers import Loggers
-from robustfw.recipe import Recipe
-from robustfw.registry import Registry
+from robustfw.plugin import registry as registries
+from robustfw.plugin.registry import Registry
+from robustfw.training._loggers import Loggers
+from robustfw.training.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "plugins.md").read_text()

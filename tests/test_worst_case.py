@@ -12,7 +12,7 @@ from torch import nn
 
 import robustfw
 from robustfw import DataError, RobustfwWarning, UsageError, losses
-from robustfw.inner import frozen, nets_within
+from robustfw.inner.worst_case import frozen, nets_within
 
 ASKED = {"uncertainty": "linf:radius=0.1", "attack": "single-step"}
 

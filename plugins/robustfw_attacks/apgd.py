@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from robustfw.problem import InnerProblem
+    from robustfw.inner.problem import InnerProblem
     from robustfw.regions import Region
 
 FORWARD = 0.75

@@ -9,7 +9,7 @@ import attrs
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from robustfw.problem import InnerProblem
+    from robustfw.inner.problem import InnerProblem
 
 
 @attrs.define(eq=False)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from robustfw.problem import InnerProblem
+    from robustfw.inner.problem import InnerProblem
 
 APART = 10.0
 """The factor between two weights while only one end of the bisection is known, as in the authors' program."""

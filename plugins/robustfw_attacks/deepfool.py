@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from robustfw.problem import InnerProblem
+    from robustfw.inner.problem import InnerProblem
     from robustfw.regions import Region
 
 GROWTH = 4.0

@@ -17,7 +17,7 @@ from robustfw.regions import inner_products, norms, per_row, wide
 from robustfw_attacks.directions import lengths, unit_rows
 
 if TYPE_CHECKING:
-    from robustfw.problem import InnerProblem
+    from robustfw.inner.problem import InnerProblem
 
 PAIRS = 8
 """Of steps and gradient changes that are remembered (Nocedal & Wright 2006, section 7.2: 3 to 20 are usual)."""

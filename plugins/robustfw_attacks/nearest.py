@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from robustfw.problem import InnerProblem
+    from robustfw.inner.problem import InnerProblem
 
 
 def euclidean(delta: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from robustfw.problem import Forward, InnerProblem
+    from robustfw.inner.problem import Forward, InnerProblem
 
 Target: TypeAlias = Literal["second", "least-likely", "random", "best"]
 TARGETS = ("second", "least-likely", "random", "best")

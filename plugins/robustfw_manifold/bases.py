@@ -15,7 +15,7 @@ from robustfw import Interface, UsageError, knowing, learnt
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from robustfw.splits import Split
+    from robustfw.data.splits import Split
     from robustfw.testing.laws import Law
     from robustfw_manifold.autoencoder import Autoencoder
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.functional import one_hot
 
+from robustfw.inner.modes import evaluating, full_precision
 from robustfw.losses import UNLABELLED
-from robustfw.modes import evaluating, full_precision
 from robustfw.regions import wide
 
 Output: TypeAlias = Literal["logits", "label", "loss"]

@@ -7,7 +7,7 @@ import pickle
 import torch
 from torch import Tensor
 
-from robustfw.splits import TensorSplit
+from robustfw.data.splits import TensorSplit
 from robustfw.testing.laws import Law, require
 from robustfw_manifold.bases import Basis
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from robustfw import UsageError
-from robustfw.splits import Split
+from robustfw.data.splits import Split
 from robustfw_manifold.linear import leading
 
 

@@ -13,8 +13,8 @@ from robustfw_manifold.bases import Basis, Transform
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from robustfw.batch import Batch
-    from robustfw.splits import Split
+    from robustfw.data.splits import Split
+    from robustfw.training.batch import Batch
 
 
 @final

@@ -13,7 +13,7 @@ from robustfw_manifold.bases import Basis, Transform
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from robustfw.splits import Split
+    from robustfw.data.splits import Split
     from robustfw_manifold.region import TangentBall
 
 

@@ -14,7 +14,7 @@ from robustfw.regions import norms, per_row
 from robustfw_objectives.passes import evaluating
 
 if TYPE_CHECKING:
-    from robustfw.batch import Batch
+    from robustfw.training.batch import Batch
 
 NOISE = 1e-3
 """Standard deviation, in units of the data, of what keeps a divergence's gradient from vanishing at the start."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from robustfw import modes
+from robustfw.inner import modes
 
 AFFINE = (
     nn.Linear,
@@ -23,7 +23,7 @@ AFFINE = (
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module, x: Tensor, *, full_precision: bool = True) -> Iterator[None]:
-    """The net in evaluation mode (`robustfw.modes.evaluating`); ``full_precision`` turns autocast off, too."""
+    """The net in evaluation mode (`robustfw.inner.modes.evaluating`); ``full_precision`` turns autocast off, too."""
     precision = modes.full_precision(x.device) if full_precision else contextlib.nullcontext()
     with modes.evaluating(model), precision:
         yield

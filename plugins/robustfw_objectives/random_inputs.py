@@ -12,7 +12,7 @@ from robustfw import DataError, Objective
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from robustfw.batch import Batch
+    from robustfw.training.batch import Batch
 
 
 def _check_bounds(_: object, field: attrs.Attribute[Any], value: tuple[float, ...] | None) -> None:

@@ -12,7 +12,7 @@ from robustfw import Objective, Penalty
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from robustfw.batch import Batch
+    from robustfw.training.batch import Batch
 
 
 @final

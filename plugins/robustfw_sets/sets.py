@@ -9,7 +9,7 @@ import attrs
 from attrs.validators import ge, in_, optional
 
 from robustfw import Ratio, UncertaintySet
-from robustfw.options import Array
+from robustfw.plugin.options import Array
 
 if TYPE_CHECKING:
     from torch import Tensor

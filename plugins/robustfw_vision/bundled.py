@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robustfw import DataSpec
-from robustfw.splits import Splits, TensorSplit
+from robustfw.data.splits import Splits, TensorSplit
 from robustfw.task import Binary, Classification, Multilabel, Regression, Segmentation, Task
 
 LOOPS = (0, 6, 8, 9)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustfw import hardware
+from robustfw.training import hardware
 
 Forward = TypeVar("Forward", bound=Callable[..., Any])
 Pair = tuple[int, int]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from robustfw.splits import Augment, Splits
+    from robustfw.data.splits import Augment, Splits
 
 Augmentation: TypeAlias = Literal["none", "crop", "flip-crop"]
 SHARE = "share of the training examples set apart for validation"

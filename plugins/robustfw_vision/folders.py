@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, final
 import attrs
 
 from robustfw import DataError, DataSpec
-from robustfw.splits import Augment, LoadedSplit, Splits
+from robustfw.data.splits import Augment, LoadedSplit, Splits
 from robustfw_vision.decoding import ImageFiles, has_colours
 from robustfw_vision.memory import require_memory
 

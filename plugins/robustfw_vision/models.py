@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from robustfw import DataSpec
-    from robustfw.splits import Split
+    from robustfw.data.splits import Split
 
 
 @final

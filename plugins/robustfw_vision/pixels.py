@@ -40,7 +40,7 @@ class ChannelsLast(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.memory_format = torch.channels_last
-        """What follows is laid out like this; a training may set it (`robustfw.tuning`)."""
+        """What follows is laid out like this; a training may set it (`robustfw.training._tuning`)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.contiguous(memory_format=self.memory_format)

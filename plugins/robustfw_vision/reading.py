@@ -14,7 +14,7 @@ import torch
 import torchvision
 
 from robustfw import DataError, DataSpec
-from robustfw.splits import Augment, Splits, TensorSplit
+from robustfw.data.splits import Augment, Splits, TensorSplit
 
 
 def torchvision_set(name: str, spec: DataSpec, root: Path, validation: float, augment: Augment | None) -> Splits:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robustfw import DataSpec, UsageError
-from robustfw.modes import full_precision
+from robustfw.inner.modes import full_precision
 from robustfw.regions import wide
 from robustfw_vision.nets import perceptron, require_answer_per_example
 from robustfw_vision.pixels import standardize

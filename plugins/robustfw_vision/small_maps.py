@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustfw import hardware
+from robustfw.training import hardware
 from robustfw_vision.convolution import Pair, autocast, even, half, outputs, plain, signed
 
 NARROW, SMALL, WIDE = 4, 8, 80

@@ -13,7 +13,7 @@ from robustfw_vision.datasets import SHARE, check_share
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from robustfw.splits import Splits
+    from robustfw.data.splits import Splits
 
 Scale: TypeAlias = Literal["unit", "raw"]
 SCALE = "unit: each feature from 0 to 1 over its range, so that a radius is a share of it; raw: each in its own unit"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from robustfw.splits import Split
+from robustfw.data.splits import Split
 
 SIDE = 2
 """Of a patch."""

@@ -12,23 +12,25 @@ from typing import Any, NoReturn
 import click
 from click.exceptions import Abort, ClickException, Exit, NoSuchOption, UsageError
 
-import robustfw
-from robustfw import failures, registry, torchrun
-from robustfw.cli.analyze import analyze
-from robustfw.cli.audit import audit
-from robustfw.cli.check import check
-from robustfw.cli.compare import compare
-from robustfw.cli.craft import craft
-from robustfw.cli.evaluate import evaluate
-from robustfw.cli.flags import advise
-from robustfw.cli.plugins import plugins, show
-from robustfw.cli.report import report
-from robustfw.cli.reproduce import recipes, reproduce
-from robustfw.cli.stopping import Stopped
-from robustfw.cli.sweep import sweep
-from robustfw.cli.train import train
+from robustfw.cli._analyze import analyze
+from robustfw.cli._audit import audit
+from robustfw.cli._check import check
+from robustfw.cli._compare import compare
+from robustfw.cli._craft import craft
+from robustfw.cli._evaluate import evaluate
+from robustfw.cli._flags import advise
+from robustfw.cli._plugins import plugins, show
+from robustfw.cli._report import report
+from robustfw.cli._reproduce import recipes, reproduce
+from robustfw.cli._stopping import Stopped
+from robustfw.cli._sweep import sweep
+from robustfw.cli._train import train
 from robustfw.errors import RobustfwError, RobustfwWarning, RunError
-from robustfw.files import printable
+from robustfw.plugin import registry
+from robustfw.storage.files import printable
+from robustfw.training import _failures as failures
+from robustfw.training import _torchrun as torchrun
+from robustfw.version import __version__
 
 
 class _Commands(click.Group):
@@ -89,7 +91,7 @@ def _where(error: Exception) -> str:
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(robustfw.__version__, prog_name="robustfw")
+@click.version_option(__version__, prog_name="robustfw")
 @click.option("--debug", is_flag=True, help="Show a traceback with errors.")
 @click.pass_context
 def cli(ctx: click.Context, debug: bool) -> None:

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import attrs
 import click
 
-from robustfw import options, registry
 from robustfw.dataset import data_root
 from robustfw.errors import DataError, UsageError
+from robustfw.plugin import options, registry
 
 if TYPE_CHECKING:
     from torch import nn
 
     from robustfw.attack import Attack
-    from robustfw.dataspec import DataSpec
-    from robustfw.evaluation.gallery import Gallery
+    from robustfw.data.spec import DataSpec
+    from robustfw.data.splits import Split, Splits
+    from robustfw.evaluation._gallery import Gallery
+    from robustfw.inner.threat import Threat
     from robustfw.loss import Loss
-    from robustfw.splits import Split, Splits
     from robustfw.task import Task
-    from robustfw.threat import Threat
     from robustfw.uncertainty import UncertaintySet
 
 ATTACK = "pgd:steps=40"
@@ -108,14 +108,14 @@ class Subject:
     @classmethod
     def of_run(cls, path: Path, choices: Choices, beside: Subject | None = None) -> Subject:
         """The net of a run directory, with the data that it was trained on."""
-        from robustfw import hardware, session
-        from robustfw.runs import Run
+        from robustfw.storage.runs import Run
+        from robustfw.training import _reopen, hardware, parallel
 
         known, run = registry.installed(), Run.open(path)
         manifest = run.manifest()
-        recipe = session.named_parts(run, "dataset", "model")
+        recipe = _reopen.named_parts(run, "dataset", "model")
         data_hash = str(manifest["data"]["hash"])
-        on = session.usable_device(choices.device)
+        on = parallel.usable_device(choices.device)
         hardware.use_threads(choices.threads)
         hardware.keep_freed_memory()
         if beside is None:
@@ -128,7 +128,7 @@ class Subject:
                 raise DataError(
                     f"{beside.name} and {path} were trained on different data: they have no examples in common"
                 )
-        model = session.rebuild(run, known, weights=choices.weights).to(on)
+        model = _reopen.rebuild(run, known, weights=choices.weights).to(on)
         return cls(known, str(path), path, model, splits, split, recipe, data_hash, choices)
 
     @property
@@ -146,10 +146,10 @@ class Subject:
 
         What the set learns from data, it learns from training examples only.
         """
-        from robustfw import session
-        from robustfw.threat import Threat
+        from robustfw.inner.threat import Threat
+        from robustfw.training import _reopen
 
-        asked = spec or session.named_part(self.recipe, "uncertainty", self.name)
+        asked = spec or _reopen.named_part(self.recipe, "uncertainty", self.name)
         threat = Threat(self.known.make("uncertainty", asked), self.spec.bounds)
         fitted = threat.fitted(self.splits.learnable())
         fitted.warn_of_unit(next(self.split.first(8).in_order(8))[0])
@@ -205,7 +205,7 @@ def _check_data(splits: Splits, data_hash: str, path: Path) -> None:
 
 def _first(splits: Splits, name: str, examples: int | None) -> Split:
     """The first examples of a split; all of them if none are asked for."""
-    from robustfw.splits import StreamedSplit
+    from robustfw.data.splits import StreamedSplit
 
     split: Split | StreamedSplit = getattr(splits, name)
     if isinstance(split, StreamedSplit):
@@ -271,6 +271,6 @@ def alone_on_stdout(as_json: bool) -> contextlib.AbstractContextManager[object]:
 
 def print_json(result: dict[str, Any]) -> None:
     """One object on one line, valid JSON in any encoding."""
-    from robustfw.files import plain
+    from robustfw.storage.files import plain
 
     click.echo(json.dumps(plain(result), allow_nan=False))

@@ -1,6 +1,6 @@
 """Measuring what robust training bought: worst cases per example, with intervals and denominators."""
 
-from robustfw.evaluation.accuracy import (
+from robustfw.evaluation._accuracy import (
     Evaluation,
     Verdicts,
     check_width,
@@ -9,10 +9,10 @@ from robustfw.evaluation.accuracy import (
     evaluate,
     verdicts,
 )
-from robustfw.evaluation.comparison import Comparison
-from robustfw.evaluation.intervals import wilson
-from robustfw.evaluation.sweep import Fooled, Sweep, sweep
-from robustfw.evaluation.transfer import Examples, craft
+from robustfw.evaluation._comparison import Comparison
+from robustfw.evaluation._intervals import wilson
+from robustfw.evaluation._sweep import Fooled, Sweep, sweep
+from robustfw.evaluation._transfer import Examples, craft
 
 __all__ = [
     "Comparison",

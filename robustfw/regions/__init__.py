@@ -1,14 +1,14 @@
 """Regions 𝒰(x): closed sets of perturbations, and how they combine."""
 
-from robustfw.regions.base import Bound, Region, exact_bound
-from robustfw.regions.box import Box
-from robustfw.regions.combinators import Masked, Sum, Transformed, Union
-from robustfw.regions.coverage import coverage
-from robustfw.regions.derived import Clipped, Intersection, Scaled
-from robustfw.regions.finite import Finite
-from robustfw.regions.parametric import Parametric
-from robustfw.regions.polyhedron import Polyhedron
-from robustfw.regions.rows import (
+from robustfw.regions._base import Bound, Region, exact_bound
+from robustfw.regions._box import Box
+from robustfw.regions._combinators import Masked, Sum, Transformed, Union
+from robustfw.regions._coverage import coverage
+from robustfw.regions._derived import Clipped, Intersection, Scaled
+from robustfw.regions._finite import Finite
+from robustfw.regions._parametric import Parametric
+from robustfw.regions._polyhedron import Polyhedron
+from robustfw.regions._rows import (
     exact,
     inner_products,
     normal_like,

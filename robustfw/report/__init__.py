@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robustfw.report.figures import draw
-from robustfw.report.folder import write_page
-from robustfw.report.gather import gather
-from robustfw.report.page import page
+from robustfw.report._figures import draw
+from robustfw.report._folder import write_page
+from robustfw.report._gather import gather
+from robustfw.report._page import page
 
 if TYPE_CHECKING:
-    from robustfw.registry import Registry
+    from robustfw.plugin.registry import Registry
 
 
 def write(paths: Sequence[Path], out: Path | None = None, *, known: Registry | None = None) -> Path:
     """Write the report of runs, transfer collections or a reproduction, and its figures beside it; where it is.
 
     Args:
-        paths: Directories; see `robustfw.report.gather.gather`.
+        paths: Directories; see `robustfw.report._gather.gather`.
         out: The HTML file. Without it, ``report.html`` in the only directory, or here if there are several.
         known: The registry whose kinds of results are shown; the installed plugins' without it.
 

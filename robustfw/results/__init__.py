@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robustfw.hookspecs import hookimpl
-from robustfw.results.drawing import Drawing
-from robustfw.results.kind import Caution, ResultKind, Said
-from robustfw.results.store import (
+from robustfw.results._drawing import Drawing
+from robustfw.results._kind import Caution, ResultKind, Said
+from robustfw.results._store import (
     FOLDER,
     Pictures,
     keep,
@@ -20,7 +20,7 @@ from robustfw.results.store import (
     kept,
     path_of,
 )
-from robustfw.results.table import Table
+from robustfw.results._table import Table
 
 if TYPE_CHECKING:
     from robustfw.hookspecs import Add
@@ -61,8 +61,8 @@ KINDS = {
 @hookimpl
 def robustfw_register(add: Add) -> None:
     """Offer the kinds of results that robustfw brings."""
-    from robustfw.results.pictures import PicturesKind
+    from robustfw.results._pictures import PicturesKind
 
     add("pictures", PicturesKind)  # the class itself, which brings the interface with it
     for name, (place, summary) in KINDS.items():
-        add(name, f"robustfw.results.{place}", kind="result", summary=summary)
+        add(name, f"robustfw.results._{place}", kind="result", summary=summary)

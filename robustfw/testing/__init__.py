@@ -16,20 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from robustfw.errors import UsageError
 from robustfw.interface import Interface
-from robustfw.registry import KINDS
-from robustfw.testing import (
-    attack,
-    averaging,
-    dataset,
-    loss,
-    model,
-    objective,
-    optim,
-    sampler,
-    task,
-    uncertainty,
-    update,
-)
+from robustfw.plugin.registry import KINDS
+from robustfw.testing import _attack as attack
+from robustfw.testing import _averaging as averaging
+from robustfw.testing import _dataset as dataset
+from robustfw.testing import _loss as loss
+from robustfw.testing import _model as model
+from robustfw.testing import _objective as objective
+from robustfw.testing import _optim as optim
+from robustfw.testing import _sampler as sampler
+from robustfw.testing import _task as task
+from robustfw.testing import _uncertainty as uncertainty
+from robustfw.testing import _update as update
 from robustfw.testing.laws import Finding, Law, LawBroken, run
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from robustfw.attack import Attack
-from robustfw.batch import Batch
-from robustfw.problem import InnerProblem
+from robustfw.inner.problem import InnerProblem
 from robustfw.testing.problems import Cube
+from robustfw.training.batch import Batch
 
 RADIUS = 0.05
 """Of the set that the kit's batches attack in: worst cases differ from x, and losses are still much the same."""

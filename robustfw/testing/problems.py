@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robustfw import losses
-from robustfw.problem import InnerProblem
+from robustfw.inner.problem import InnerProblem
 from robustfw.regions import (
     Box,
     Region,

@@ -13,9 +13,9 @@ from hypothesis.extra import numpy as arrays
 from sklearn.datasets import load_digits
 from torch import nn
 
-from robustfw.analysis import distinguishability
-from robustfw.analysis.distinguishability import linear_bound, pairs, quadratic_bound, spaces
-from robustfw.splits import TensorSplit
+from robustfw.analysis import _distinguishability as distinguishability
+from robustfw.analysis._distinguishability import linear_bound, pairs, quadratic_bound, spaces
+from robustfw.data.splits import TensorSplit
 
 NUMBERS = st.floats(-4, 4, width=32)
 

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from robustfw import DataSpec, RunError, TensorSplit
-from robustfw.analysis import fooling
-from robustfw.analysis.fooling import RATE, STRENGTH, Found, Space, ascent, evolution, keep
+from robustfw.analysis import _fooling as fooling
+from robustfw.analysis._fooling import RATE, STRENGTH, Found, Space, ascent, evolution, keep
 
 SPACE = Space(3, (1, 4, 4), 0.0, 1.0)
 LIKE = torch.zeros(1, 1, 4, 4)

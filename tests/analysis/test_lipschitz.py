@@ -12,9 +12,9 @@ from torch import nn
 
 import robustfw
 from robustfw import DataSpec
-from robustfw.analysis.lipschitz import QUANTILES, Slopes, batch_size, bounded, layers, slopes
-from robustfw.analysis.operators import is_affine, spectral_norm, subspace_iteration
-from robustfw.testing.model import SPECS
+from robustfw.analysis._lipschitz import QUANTILES, Slopes, batch_size, bounded, layers, slopes
+from robustfw.analysis._operators import is_affine, spectral_norm, subspace_iteration
+from robustfw.testing._model import SPECS
 from robustfw_vision.convolution import InputConv2d
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import robustfw
-from robustfw.registry import installed
+from robustfw.plugin.registry import installed
 
 sys.path.append(str(Path(__file__).parents[2]))
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
-from robustfw import registry
 from robustfw.cli import main
+from robustfw.plugin import registry
 
 TRAINING = ("--epochs", "1", "--attack", "pgd:steps=1", "--validation-examples", "50")
 

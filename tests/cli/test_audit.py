@@ -10,9 +10,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from robustfw import registry, results
-from robustfw.cli.audit import attacks_of
-from robustfw.evaluation.audit import ADVICE
+from robustfw import results
+from robustfw.cli._audit import attacks_of
+from robustfw.evaluation._audit import ADVICE
+from robustfw.plugin import registry
 
 FEW = ("--examples", 60, "--attack", "pgd:steps=5")
 

@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from robustfw import results
-from robustfw.collection import Collection
+from robustfw.storage.collections import Collection
 
 from .test_output import parsed
 

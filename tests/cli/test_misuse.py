@@ -337,7 +337,7 @@ def test_an_unexpected_error_is_one_line_and_a_traceback_on_request(robustfw, ru
     def burn(*_):
         raise ZeroDivisionError("smoke\nfire")
 
-    monkeypatch.setattr("robustfw.session.rebuild", lambda *_, **__: burn())
+    monkeypatch.setattr("robustfw.training._reopen.rebuild", lambda *_, **__: burn())
     answer = robustfw("evaluate", run)
     assert answer.status == 1
     assert answer.err == "Error: ZeroDivisionError: smoke (unexpected: see robustfw --debug …)\n"
@@ -355,7 +355,7 @@ def test_a_file_that_cannot_be_opened_is_named(robustfw, run, monkeypatch):
     def closed(*_, **__):
         raise PermissionError(13, "Permission denied", "/secret")
 
-    monkeypatch.setattr("robustfw.session.rebuild", closed)
+    monkeypatch.setattr("robustfw.training._reopen.rebuild", closed)
     robustfw("evaluate", run).refused(1, "/secret: Permission denied")
 
 
@@ -363,7 +363,7 @@ def test_ctrl_c_outside_of_a_training(robustfw, run, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("robustfw.session.rebuild", interrupted)
+    monkeypatch.setattr("robustfw.training._reopen.rebuild", interrupted)
     assert robustfw("evaluate", run) == (130, "", "stopped\n")
 
 

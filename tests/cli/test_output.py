@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from robustfw import console, options, registry
+from robustfw import console
 from robustfw.cli import cli
+from robustfw.plugin import options, registry
 
 from .conftest import TRAINING
 

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from robustfw.cli.stopping import Stopped, requests
-from robustfw.reproduction import running
+from robustfw.cli._stopping import Stopped, requests
+from robustfw.reproduction import _running as running
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 

@@ -11,7 +11,7 @@ from torch import nn
 import robustfw
 from robustfw import Attack, DataError, PluginError, TensorSplit
 from robustfw.evaluation import evaluate, wilson
-from robustfw.threat import Threat
+from robustfw.inner.threat import Threat
 
 
 class OneNumber(nn.Module):

@@ -12,10 +12,10 @@ from torch import nn
 
 import robustfw
 from robustfw import Attack, DataError, PluginError, TensorSplit, UncertaintySet, losses
-from robustfw.evaluation.audit import ADVICE, CHECKS, Attacks, Transferred, audit
+from robustfw.evaluation._audit import ADVICE, CHECKS, Attacks, Transferred, audit
+from robustfw.inner.threat import Threat
 from robustfw.regions import Box, Region
 from robustfw.task import Regression
-from robustfw.threat import Threat
 
 SET = "linf:radius=0.1"
 

@@ -7,7 +7,7 @@ import torch
 from scipy.stats import binom, binomtest
 
 from robustfw.evaluation import Comparison
-from robustfw.evaluation.comparison import mcnemar, paired_interval
+from robustfw.evaluation._comparison import mcnemar, paired_interval
 
 
 def test_counts_by_hand():

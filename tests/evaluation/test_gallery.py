@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from robustfw.evaluation.accuracy import Shown
-from robustfw.evaluation.gallery import Gallery
+from robustfw.evaluation._accuracy import Shown
+from robustfw.evaluation._gallery import Gallery
 from robustfw.task import Classification, Multilabel, Regression, Segmentation
 
 

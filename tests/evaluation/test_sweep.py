@@ -11,7 +11,7 @@ from torch import nn
 import robustfw
 from robustfw import TensorSplit, UsageError
 from robustfw.evaluation import Fooled, Sweep, sweep, wilson
-from robustfw.threat import Threat
+from robustfw.inner.threat import Threat
 
 FACTORS = [0.0, 0.5, 1.0, 1.5, 2.0]
 VALUES = [0.4, 0.52, 0.553, 0.61, 0.66, 0.75, 0.99]

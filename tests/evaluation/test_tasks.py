@@ -11,9 +11,9 @@ from torch import nn
 import robustfw
 from robustfw import DataError, RobustfwWarning, TensorSplit, UsageError
 from robustfw.evaluation import Examples, craft, sweep
-from robustfw.evaluation.audit import Attacks, audit
-from robustfw.evaluation.transfer import correct
-from robustfw.threat import Threat
+from robustfw.evaluation._audit import Attacks, audit
+from robustfw.evaluation._transfer import correct
+from robustfw.inner.threat import Threat
 
 SMALL = {"uncertainty": "linf:radius=0.05", "attack": "pgd:steps=5,random_start=false"}
 

@@ -9,10 +9,10 @@ from torch import nn
 
 import robustfw
 from robustfw import DataError, PluginError, RunError, TensorSplit
-from robustfw.collection import Collection, hash_of_weights
 from robustfw.evaluation import Examples, craft
-from robustfw.evaluation.transfer import Transfer, correct, rounded, verify
-from robustfw.threat import Threat
+from robustfw.evaluation._transfer import Transfer, correct, rounded, verify
+from robustfw.inner.threat import Threat
+from robustfw.storage.collections import Collection, hash_of_weights
 
 BOUNDS = (0.0, 1.0)
 THREATS = [Threat(robustfw.make("uncertainty", spec), BOUNDS) for spec in ("linf:radius=0.1", "l2:radius=0.3")]

@@ -7,8 +7,8 @@ import torch
 
 import robustfw
 from robustfw import UsageError, losses
-from robustfw.inner import frozen
-from robustfw.problem import InnerProblem
+from robustfw.inner.problem import InnerProblem
+from robustfw.inner.worst_case import frozen
 from robustfw_attacks.apgd import checkpoints
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 import robustfw
 from robustfw import losses
-from robustfw.problem import InnerProblem
+from robustfw.inner.problem import InnerProblem
 from robustfw.regions import norms
 from robustfw.testing.problems import Blend
 

@@ -7,7 +7,7 @@ import torch
 
 import robustfw
 from robustfw import UsageError
-from robustfw.problem import InnerProblem
+from robustfw.inner.problem import InnerProblem
 
 
 def problem(function, x, spec="linf:radius=0.2", box=True):

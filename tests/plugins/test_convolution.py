@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.autograd.gradcheck import gradcheck, gradgradcheck
 
-from robustfw import DataSpec, hardware, make
+from robustfw import DataSpec, make
+from robustfw.training import hardware
 from robustfw_vision.convolution import InputConv2d
 from robustfw_vision.pooled import PooledInputConv2d
 from robustfw_vision.small_maps import HiddenConv2d

@@ -12,7 +12,7 @@ from torch import nn
 
 import robustfw
 from robustfw import UsageError, losses
-from robustfw.problem import InnerProblem
+from robustfw.inner.problem import InnerProblem
 from robustfw.regions import norms
 
 NEAREST = ["lbfgs", "lbfgs:target=best", "cw", "deepfool"]

@@ -14,7 +14,7 @@ from PIL import Image
 
 import robustfw
 from robustfw import DataError, UsageError
-from robustfw.splits import LoadedSplit
+from robustfw.data.splits import LoadedSplit
 
 RNG = np.random.default_rng(0)
 

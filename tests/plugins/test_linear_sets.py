@@ -11,7 +11,7 @@ import torch
 import robustfw
 from robustfw import UsageError
 from robustfw.regions import inner_products, norms
-from robustfw.testing.uncertainty import CHECKS, Case, sample_points
+from robustfw.testing._uncertainty import CHECKS, Case, sample_points
 from robustfw_linear import Box, Budget, Ellipsoid, Polyhedron, Polytope
 from robustfw_linear.sets import explicit
 

@@ -12,7 +12,7 @@ import torch
 
 import robustfw
 from robustfw import Attack, UsageError, losses
-from robustfw.problem import InnerProblem
+from robustfw.inner.problem import InnerProblem
 from robustfw_attacks.memory import Memory
 
 

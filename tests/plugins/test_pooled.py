@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.autograd.gradcheck import gradcheck, gradgradcheck
 
-from robustfw import DataSpec, hardware, make
+from robustfw import DataSpec, make
+from robustfw.training import hardware
 from robustfw_vision import pooled
 from robustfw_vision.nets import FlattenLast
 from robustfw_vision.pixels import ChannelsLast, Seen, Standardize

@@ -11,7 +11,7 @@ import torchvision
 
 import robustfw
 from robustfw import DataError, DataSpec, UsageError
-from robustfw.splits import Splits, TensorSplit
+from robustfw.data.splits import Splits, TensorSplit
 
 IMAGENET = DataSpec((3, 64, 64), 1000)
 FEW = DataSpec((3, 64, 64), 7, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))

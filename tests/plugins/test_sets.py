@@ -12,8 +12,8 @@ from torch import nn
 
 import robustfw
 from robustfw import DataError, TensorSplit, Threat, UsageError
-from robustfw.evaluation.audit import Attacks, audit
-from robustfw.evaluation.sweep import sweep
+from robustfw.evaluation._audit import Attacks, audit
+from robustfw.evaluation._sweep import sweep
 from robustfw.regions import inner_products, norms
 from robustfw.uncertainty import ScaledSet
 

@@ -8,7 +8,8 @@ from torch import nn
 from torch.autograd.gradcheck import gradcheck, gradgradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from robustfw import DataSpec, hardware, make
+from robustfw import DataSpec, make
+from robustfw.training import hardware
 from robustfw_vision.convolution import InputConv2d
 from robustfw_vision.small_maps import MANY, HiddenConv2d
 

@@ -10,7 +10,7 @@ from sklearn import datasets
 
 import robustfw
 from robustfw import DataError, DataSpec, UsageError
-from robustfw.splits import TensorSplit
+from robustfw.data.splits import TensorSplit
 from robustfw.task import Binary, Classification, Multilabel, Regression, Segmentation
 
 SHIPPED = ["diabetes", "breast-cancer", "wine", "digits-segmentation", "digits-multilabel"]

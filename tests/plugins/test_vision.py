@@ -12,7 +12,7 @@ from PIL import Image
 
 import robustfw
 from robustfw import DataError, DataSpec, UsageError
-from robustfw.splits import LoadedSplit, Splits, TensorSplit
+from robustfw.data.splits import LoadedSplit, Splits, TensorSplit
 from robustfw_vision.pixels import Standardize
 
 MNIST = DataSpec((1, 28, 28), 10, mean=(0.1307,), std=(0.3081,))

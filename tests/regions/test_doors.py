@@ -24,7 +24,7 @@ from robustfw.regions import (
     norms,
     per_row,
 )
-from robustfw.testing.uncertainty import LAWS
+from robustfw.testing._uncertainty import LAWS
 from robustfw_norms.balls import L2Ball
 
 

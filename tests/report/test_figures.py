@@ -11,12 +11,12 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from robustfw.report.drawing import SETTINGS, inline
-from robustfw.report.examples import in_turn
-from robustfw.results.material import Material, Run
-from robustfw.results.plots import factor, shares
-from robustfw.results.sweep import Line, SweepFields, SweepKind
-from robustfw.results.words import bare, chance, listed, number, points
+from robustfw.report._drawing import SETTINGS, inline
+from robustfw.report._examples import in_turn
+from robustfw.results._material import Material, Run
+from robustfw.results._plots import factor, shares
+from robustfw.results._sweep import Line, SweepFields, SweepKind
+from robustfw.results._words import bare, chance, listed, number, points
 
 
 def swept(*accuracy: float) -> SweepFields:

@@ -9,9 +9,9 @@ import torch
 
 import robustfw.results
 from robustfw import PluginError, console, report, results
-from robustfw.files import json_bytes
-from robustfw.registry import Registry, installed
-from robustfw.results.kinds import kinds_by_name
+from robustfw.plugin.registry import Registry, installed
+from robustfw.results._kinds import kinds_by_name
+from robustfw.storage.files import json_bytes
 from robustfw.testing import LawBroken, check
 
 from . import plugin_calibration

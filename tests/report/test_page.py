@@ -301,8 +301,8 @@ def test_long_tables_are_folded(tmp_path, report, make):
 
 def test_the_matrix_is_of_pairs_of_one_seed(reproduction, report):
     """Collections of nets of another seed are told apart from those of the nets that began at the same weights."""
-    from robustfw.report.gather import gather
-    from robustfw.results.transfer import crossed
+    from robustfw.report._gather import gather
+    from robustfw.results._transfer import crossed
 
     material = gather([reproduction])
     found = crossed(material, material.runs)
@@ -345,7 +345,7 @@ def test_the_report_of_a_real_training(tmp_path, report):
     training = ["--epochs", "1", "--attack", "pgd:steps=1", "--validation-examples", "50"]
     with pytest.raises(SystemExit):
         main(["train", *training, "--out", str(tmp_path / "real")])
-    from robustfw.runs import Run
+    from robustfw.storage.runs import Run
 
     result = Run.open(tmp_path / "real").manifest()["result"]
     _, said, _ = report(tmp_path / "real")

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from robustfw import RobustfwWarning, console, results
-from robustfw.report.folder import LISTING
+from robustfw.report._folder import LISTING
 
 from .test_misuse import refused  # noqa: F401  (a fixture)
 from .test_page import Page, words

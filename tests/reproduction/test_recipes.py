@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from robustfw import UsageError, registry
-from robustfw.recipe import Recipe
-from robustfw.reproduction.experiment import KINDS, Experiment, merged
-from robustfw.reproduction.plan import Plan
-from robustfw.reproduction.recipes import named, shipped
+from robustfw import UsageError
+from robustfw.plugin import registry
+from robustfw.reproduction._experiment import KINDS, Experiment, merged
+from robustfw.reproduction._plan import Plan
+from robustfw.reproduction._recipes import named, shipped
+from robustfw.training.recipe import Recipe
 
 TINY = (Path(__file__).parent / "tiny.toml").read_text()
 SHIPPED = shipped(registry.installed().modules())

@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from robustfw import RunError, locks, results
+from robustfw import RunError, results
 from robustfw.cli import cli
-from robustfw.reproduction.experiment import Experiment
-from robustfw.reproduction.findings import Findings
-from robustfw.reproduction.plan import Plan
-from robustfw.reproduction.running import Runner
+from robustfw.reproduction._experiment import Experiment
+from robustfw.reproduction._findings import Findings
+from robustfw.reproduction._plan import Plan
+from robustfw.reproduction._running import Runner
+from robustfw.storage import _locks as locks
 
 TINY = Path(__file__).parent / "tiny.toml"
 

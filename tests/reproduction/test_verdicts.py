@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from robustfw.reproduction.verdicts import above, all_of, within
-from robustfw.seeds import Mean
+from robustfw.reproduction._verdicts import above, all_of, within
+from robustfw.results._seed_means import Mean
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 import robustfw
-from robustfw import Step, registry
+from robustfw import Step
 from robustfw.cli import main
+from robustfw.plugin import registry
 
 HERE = Path(__file__).parent
 

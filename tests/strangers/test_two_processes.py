@@ -15,7 +15,7 @@ import sys
 import torch
 from safetensors.torch import save_file
 import robustfw
-from robustfw import parallel
+from robustfw.training import parallel
 
 torch.set_num_threads(1)
 for name, options in {

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 
+from robustfw.inner.threat import Threat
 from robustfw.regions import inner_products, norms, per_row
-from robustfw.threat import Threat
 from robustfw_manifold.linear import leading, orthonormal
 from robustfw_manifold.region import TangentBall
 from robustfw_manifold.tangent import Tangent

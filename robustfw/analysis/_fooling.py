@@ -1,0 +1,187 @@
+"""Fooling images: from noise to an image that a net is sure to be of a class (Nguyen, Yosinski & Clune 2015).
+
+Whether a person sees that class in it is for people to say: in a robust net's, one often can. There are two searches,
+one by the gradient and one that only asks for outputs. Both begin with uniform noise over the data range, stay within
+it, and search for all classes at once. One that ends below its target says so by its confidence; it proves nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import final
+
+import attrs
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from robustfw.data.spec import Bound, DataSpec
+from robustfw.data.splits import Split
+from robustfw.errors import RunError
+from robustfw.inner.worst_case import frozen
+from robustfw.regions import norms, per_row, uniform_like
+from robustfw.storage.files import advice, write_whole
+
+TARGET = 0.99
+STEP = 0.02
+"""Of a gradient step, in ℓ2, as a share of the diagonal of the data range, (upper − lower)√d."""
+RATE, HALVED_AFTER, STRENGTH = 0.1, 1000, 15.0
+"""Of mutation: the share of values, after how many generations it is halved, and the exponent of the steps' law."""
+
+
+@attrs.frozen(eq=False)
+class Found:
+    """The best image for each class so far."""
+
+    images: Tensor
+    """(classes, *shape)."""
+    confidence: Tensor
+    """The probability that the net gives its class, (classes,)."""
+    rounds: Tensor
+    """Steps or generations until the target was reached, or those spent without, (classes,)."""
+
+    @property
+    def reached(self) -> Tensor:
+        """Which classes' images have the target confidence, (classes,)."""
+        return self.confidence >= TARGET
+
+
+@final
+@attrs.frozen
+class Space:
+    """Where images are searched for: ``classes`` of them, of a shape, with values from ``low`` to ``high``."""
+
+    classes: int
+    shape: tuple[int, ...]
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, spec: DataSpec, split: Split) -> Space:
+        """The range of the data, or that of the examples where the data has none."""
+        if spec.bounds is not None:
+            return cls(spec.classes, spec.shape, *_extremes(spec.bounds))
+        extremes = [x.aminmax() for x, _ in split.in_order(500)]
+        low, high = min(float(e.min) for e in extremes), max(float(e.max) for e in extremes)
+        return cls(spec.classes, spec.shape, low, high)
+
+    def noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
+        """Uniform, one image for each class, of the type and on the device of ``like``."""
+        start = uniform_like(like.new_empty(self.classes, *self.shape), generator)
+        return (self.low + (self.high - self.low) * start).to(like.dtype)
+
+
+def _extremes(bounds: tuple[Bound, Bound]) -> tuple[float, float]:
+    """The lowest and the highest value of a range, over all features."""
+    lower, upper = bounds
+    low = min(lower) if isinstance(lower, tuple) else lower
+    return low, max(upper) if isinstance(upper, tuple) else upper
+
+
+def ascent(model: nn.Module, space: Space, like: Tensor, *, steps: int = 200, seed: int = 0) -> Iterator[Found]:
+    """Gradient ascent on log p(class | x), a step of one length after the other, clamped to the range.
+
+    Yields after each step; ends early when every class has reached `TARGET`. An image that has is left alone. Where
+    there is no gradient nothing moves.
+    """
+    labels = torch.arange(space.classes, device=like.device)
+    length = STEP * (space.high - space.low) * math.prod(space.shape) ** 0.5
+    x = space.noise(like, torch.Generator().manual_seed(seed))
+    rounds = torch.zeros_like(labels)
+    with frozen(model):
+        for _ in range(steps):
+            value, gradient = _ascended(model, x, labels)
+            standing = ~(value.exp() >= TARGET)
+            if not standing.any():
+                break
+            size = norms(gradient)
+            pace = torch.where(standing & (size > 0), length / size.clamp(min=torch.finfo(size.dtype).tiny), 0.0)
+            x = (x + per_row(pace, x) * gradient.nan_to_num()).clamp(space.low, space.high)
+            rounds = rounds + standing
+            yield Found(x, _confidence(model, x), rounds)
+        else:
+            return
+        yield Found(x, _confidence(model, x), rounds)
+
+
+def _ascended(model: nn.Module, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """log p(label | x) and its gradient."""
+    with torch.enable_grad():
+        point = x.detach().requires_grad_()
+        value = model(point).log_softmax(1).gather(1, labels[:, None])[:, 0]
+        if not value.requires_grad:
+            return value, torch.zeros_like(x)
+        (gradient,) = torch.autograd.grad(value.sum(), point)
+    return value.detach(), gradient
+
+
+def _confidence(model: nn.Module, x: Tensor) -> Tensor:
+    """The probability of each image's own class; 0 where the net gives no number, (classes,)."""
+    with torch.no_grad():
+        return model(x).softmax(1).diagonal().nan_to_num()
+
+
+def evolution(
+    model: nn.Module, space: Space, like: Tensor, *, generations: int = 1000, children: int = 4, seed: int = 0
+) -> Iterator[Found]:
+    """MAP-Elites with a direct encoding: one champion for each class, and only the net's outputs are asked for.
+
+    In each generation, each of ``children`` × classes children is a mutated champion of a random class; it replaces the
+    champion of every class that the net is surer to see in it. A mutation changes each value with probability `RATE`,
+    halved after each `HALVED_AFTER` generations, by polynomial mutation of exponent `STRENGTH`, clamped to the range.
+
+    Yields after each generation; ends early when every class has reached `TARGET`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    champions = space.noise(like, generator)
+    log = _log(model, champions)
+    best = log.amax(0)
+    champions = champions[log.argmax(0)]
+    rounds = torch.zeros(space.classes, dtype=torch.int64, device=like.device)
+    with frozen(model):
+        for generation in range(generations):
+            standing = best.exp() < TARGET
+            if not standing.any():
+                break
+            rounds = rounds + standing
+            parents = torch.randint(space.classes, (children * space.classes,), generator=generator).to(like.device)
+            born = _mutated(champions[parents], space, RATE * 0.5 ** (generation // HALVED_AFTER), generator)
+            value, child = _log(model, born).max(0)
+            better = value > best
+            champions = torch.where(per_row(better, champions).bool(), born[child], champions)
+            best = torch.where(better, value, best)
+            yield Found(champions, best.exp(), rounds)
+        else:
+            return
+        yield Found(champions, best.exp(), rounds)
+
+
+def _log(model: nn.Module, x: Tensor) -> Tensor:
+    """Log probabilities, (n, classes); what is not a number counts as impossible."""
+    with frozen(model), torch.no_grad():
+        return model(x).log_softmax(1).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
+
+
+def _mutated(x: Tensor, space: Space, rate: float, generator: torch.Generator) -> Tensor:
+    """Polynomial mutation (Deb & Goyal 1996) of some values: a step in (−1, 1) of the range, most often a small one."""
+    chosen, u = uniform_like(x, generator) < rate, uniform_like(x, generator)
+    power = 1 / (STRENGTH + 1)
+    step = torch.where(u < 0.5, (2 * u) ** power - 1, 1 - (2 * (1 - u)) ** power)
+    return torch.where(chosen, x + (space.high - space.low) * step.to(x.dtype), x).clamp(space.low, space.high)
+
+
+def keep(path: Path, **found: Found) -> None:
+    """Write images and confidences of the searches as safetensors: ``<search>`` and ``<search>_confidence``.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    tensors = {name: each.images for name, each in found.items()}
+    tensors |= {f"{name}_confidence": each.confidence for name, each in found.items()}
+    try:
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}))
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}; {advice(error)}, then try again") from error

@@ -1,0 +1,81 @@
+"""`robustfw compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from robustfw.cli.subject import JUDGE, Choices, Subject, alone_on_stdout, loss_option, print_json
+
+if TYPE_CHECKING:
+    from robustfw.attack import Attack
+    from robustfw.evaluation import Verdicts
+    from robustfw.inner.threat import Threat
+    from robustfw.loss import Loss
+
+
+@click.command(short_help="Compare two nets on the same examples.")
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@click.option("--uncertainty", metavar="SPEC", help="Spec of the uncertainty set. [that of the first training]")
+@click.option("--attack", "attacks", metavar="SPEC", multiple=True, help=f"Spec; may be repeated. [{JUDGE}]")
+@loss_option
+@Choices.flags
+def compare(
+    first: Path,
+    second: Path,
+    uncertainty: str | None,
+    attacks: tuple[str, ...],
+    loss: str | None,
+    **choices: Any,
+) -> None:
+    """Compare the nets of two runs, FIRST and SECOND, on the same examples, by McNemar's exact test.
+
+    What counts is the examples that one net has right and the other has not, on clean examples and at each
+    example's worst case. The interval of the difference is of 95 %.
+    """
+    from robustfw import console
+    from robustfw.evaluation import Comparison
+
+    chosen = Choices(**choices)
+    with alone_on_stdout(chosen.as_json):
+        subject = Subject.open(first, chosen)
+        other = Subject.open(second, chosen, beside=subject)
+        threat, made = subject.threat(uncertainty), [subject.attack(spec) for spec in attacks or (JUDGE,)]
+        raised = subject.loss(loss)
+        ours, theirs = (_verdicts(each, threat, made, raised) for each in (subject, other))
+        clean, robust = Comparison.of(ours.clean, theirs.clean), Comparison.of(ours.robust, theirs.robust)
+        circumstances = subject.circumstances(runs=[str(first), str(second)])
+        circumstances |= subject.measured_with(threat, made, raised)
+        measured = {"n": len(ours.y), "clean": attrs.asdict(clean), "robust": attrs.asdict(robust)}
+        result = subject.keep("comparison", circumstances, measured)
+        if not chosen.as_json:
+            console.comparison({"clean": clean, "robust": robust}, len(ours.y), (str(first), str(second)))
+    if chosen.as_json:
+        print_json(result)
+
+
+def _verdicts(subject: Subject, threat: Threat, attacks: list[Attack], loss: Loss) -> Verdicts:
+    """The verdicts on one of the nets, on the examples that both share."""
+    from robustfw import console
+    from robustfw.evaluation import Evaluation, Verdicts, verdicts
+
+    choices = subject.choices
+    parts = verdicts(
+        subject.model,
+        subject.split,
+        threat=threat,
+        attacks=attacks,
+        classes=subject.spec.classes,
+        task=subject.task,
+        loss=loss,
+        batch_size=choices.batch_size,
+        seed=choices.seed,
+    )
+    whole = Verdicts.joined(console.batches(parts, len(subject.split), choices.split, quiet=choices.as_json))
+    for doubt in Evaluation.of(whole, subject.spec.classes, subject.task).doubts:
+        console.problem(f"{subject.name}: {doubt}")
+    return whole

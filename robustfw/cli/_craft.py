@@ -1,0 +1,94 @@
+"""`robustfw craft`."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from robustfw.cli.subject import Choices, Subject, alone_on_stdout, command_line, loss_option, print_json
+from robustfw.version import __version__
+
+if TYPE_CHECKING:
+    from robustfw.attack import Attack
+    from robustfw.evaluation import Examples
+    from robustfw.inner.threat import Threat
+
+ATTACK = "single-step"
+
+
+@click.command(short_help="Make a collection of adversarial examples against a net.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--uncertainty", "specs", metavar="SPEC", multiple=True, help="Spec; may be repeated. [the training's]")
+@click.option("--attack", metavar="SPEC", default=ATTACK, show_default=True, help="Spec of the attack.")
+@loss_option
+@click.option("--out", type=click.Path(path_type=Path), help="Directory of the collection. [a new one in transfer/]")
+@Choices.flags
+def craft(run: Path, specs: tuple[str, ...], attack: str, loss: str | None, out: Path | None, **choices: Any) -> None:
+    """Make a collection of adversarial examples against the net of RUN, to try other nets on.
+
+    Only examples that the net has right are attacked, once for each uncertainty set, and only those that fool it are
+    kept. They are stored as floats, with everything that is needed to make sure of them later; how many still fool the
+    net after rounding to the 256 values of an image file is said as well.
+    """
+    from robustfw import console
+    from robustfw.evaluation import Examples
+    from robustfw.evaluation import craft as crafted
+    from robustfw.storage._locks import NewDirectory
+    from robustfw.storage.collections import Collection
+
+    chosen = Choices(**choices)
+    with alone_on_stdout(chosen.as_json):
+        subject = Subject.open(run, chosen)
+        threats = [subject.threat(spec) for spec in specs or (None,)]
+        made, raised = subject.attack(attack), subject.loss(loss)
+        parts = crafted(
+            subject.model,
+            subject.split,
+            threats=threats,
+            attack=made,
+            classes=subject.spec.classes,
+            task=subject.task,
+            loss=raised,
+            batch_size=chosen.batch_size,
+            seed=chosen.seed,
+        )
+        batches = math.ceil(len(subject.split) / chosen.batch_size) * len(threats)
+        examples = Examples.joined(list(console.counted(parts, batches, "crafting", quiet=chosen.as_json)))
+        facts = _facts(subject, threats, made, examples) | subject.about_loss(raised)
+        place = out or NewDirectory(Path("transfer"), subject.home.resolve().name)
+        collection = Collection.create(place, examples, facts)
+        path, manifest = collection.path, collection.manifest
+    if chosen.as_json:
+        print_json({"collection": str(path)} | manifest)
+    else:
+        console.collection(manifest, str(path))
+
+
+def _facts(subject: Subject, threats: list[Threat], attack: Attack, examples: Examples) -> dict[str, Any]:
+    from robustfw.evaluation._transfer import correct, rounded
+    from robustfw.storage.collections import hash_of_weights
+
+    known, bounds = subject.known, subject.splits.spec.bounds
+    fooled = ~correct(subject.model, rounded(examples.adversarial, bounds), examples.y, subject.task)
+    weights = {"weights": subject.choices.weights, "sha256": hash_of_weights(subject.model.state_dict())}
+    data = {"hash": subject.data_hash, "split": subject.choices.split}
+    return {
+        "robustfw": __version__,
+        "command": command_line(),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "source": {"run": subject.name, "model": subject.recipe["model"]} | weights,
+        "data": data | {"dataset": subject.recipe["dataset"], "tried": len(subject.split)},
+        "attack": known.spell(attack),
+        "seed": subject.choices.seed,
+        "bounds": bounds,
+        "labels": subject.splits.spec.labels,
+        "sets": [
+            {"uncertainty": known.spell(each.uncertainty), "n": int((examples.set == number).sum())}
+            for number, each in enumerate(threats)
+        ],
+        "fooling_8bit": int(fooled.sum()),
+    }

@@ -1,0 +1,189 @@
+"""`robustfw evaluate`, and what a training does with its best weights at the end."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from robustfw.cli import _stopping as stopping
+from robustfw.cli.subject import JUDGE, Choices, Subject, alone_on_stdout, loss_option, print_json
+from robustfw.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from robustfw.data.spec import DataSpec
+    from robustfw.data.splits import Split
+    from robustfw.evaluation import Evaluation, Verdicts
+    from robustfw.storage._partial import Partial
+
+
+@click.command(short_help="Measure a trained net: clean and robust accuracy.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--uncertainty", metavar="SPEC", help="Spec of the uncertainty set. [that of the training]")
+@click.option("--attack", "attacks", metavar="SPEC", multiple=True, help=f"Spec; may be repeated. [{JUDGE}]")
+@loss_option
+@click.option("--on", "collection", type=click.Path(path_type=Path), help="A collection of adversarial examples.")
+@click.option(
+    "--outcomes", type=click.Path(path_type=Path), help="A file for each example's outcome: .csv or .safetensors."
+)
+@Choices.flags
+def evaluate(
+    run: Path,
+    uncertainty: str | None,
+    attacks: tuple[str, ...],
+    loss: str | None,
+    collection: Path | None,
+    outcomes: Path | None,
+    **choices: Any,
+) -> None:
+    """Measure a trained net: clean and robust accuracy, each example's worst case over all attacks given.
+
+    RUN is the directory of a training. Intervals are Wilson's, 95 %. The result is also kept in RUN/results. What
+    Ctrl-C interrupts is kept there as well: the same command goes on with it.
+
+    With --on, the net is not attacked: it is shown the adversarial examples that robustfw craft made against another
+    one, once it is made sure that each lies in its set, in the data range, and is what was written.
+    """
+    chosen = Choices(**choices)
+    if outcomes is not None:
+        _check_outcomes(outcomes, collection)
+    if collection is not None and (uncertainty or attacks or loss):
+        raise UsageError("a collection has its own sets and attack: leave out --uncertainty, --attack, --loss, or --on")
+    with alone_on_stdout(chosen.as_json):
+        subject = Subject.open(run, chosen)
+        if collection is None:
+            result = _attacked(subject, uncertainty, attacks, loss, outcomes)
+        else:
+            result = _shown(subject, collection)
+    if chosen.as_json:
+        print_json(result)
+
+
+def _attacked(
+    subject: Subject,
+    uncertainty: str | None,
+    specs: tuple[str, ...],
+    loss: str | None,
+    outcomes: Path | None,
+) -> dict[str, Any]:
+    from robustfw import console
+    from robustfw.evaluation import described, verdicts
+    from robustfw.evaluation._gallery import Gallery
+    from robustfw.storage._partial import Partial
+
+    known, choices = subject.known, subject.choices
+    threat, attacks = subject.threat(uncertainty), [subject.attack(spec) for spec in specs or (JUDGE,)]
+    raised = subject.loss(loss)
+    circumstances = subject.circumstances() | subject.measured_with(threat, attacks, raised)
+    gallery = Gallery(subject.task, subject.spec.labels)
+    partial = Partial.open(subject.home / "results", circumstances | _deciding(subject))
+    if partial.verdicts is not None and not choices.as_json:
+        console.line(f"going on after {len(partial.verdicts)} of {len(subject.split)} examples")
+    parts = verdicts(
+        subject.model,
+        subject.split,
+        threat=threat,
+        attacks=attacks,
+        classes=subject.spec.classes,
+        task=subject.task,
+        loss=raised,
+        batch_size=choices.batch_size,
+        seed=choices.seed,
+        skip=partial.batches,
+        see=gallery,
+    )
+    with contextlib.closing(partial.kept(parts)) as kept:
+        try:
+            evaluation = joined(kept, subject.split, choices.split, subject.spec, quiet=choices.as_json)
+        except KeyboardInterrupt:
+            kept.close()
+            raise stopping.Stopped(_interrupted(partial, len(subject.split))) from None
+    if not choices.as_json:
+        spelled = {"attacks": [known.spell(attack, brief=True) for attack in attacks]}
+        console.show("evaluation", circumstances | described(evaluation) | spelled)
+    result = subject.keep("evaluation", circumstances, described(evaluation))
+    subject.keep_worst_cases(circumstances, gallery)
+    if outcomes is not None and evaluation.verdicts is not None:
+        _write_outcomes(outcomes, evaluation.verdicts)
+    return result
+
+
+def _deciding(subject: Subject) -> dict[str, Any]:
+    """What decides the verdicts besides the circumstances: the batches, and the weights themselves."""
+    from robustfw.storage.collections import hash_of_weights
+
+    return {"batch_size": subject.choices.batch_size, "sha256": hash_of_weights(subject.model.state_dict())}
+
+
+def _interrupted(partial: Partial, n: int) -> str:
+    """What is known so far, with its denominator, and how to go on."""
+    if partial.verdicts is None:
+        return "stopped before the first batch was measured"
+    seen, robust = len(partial.verdicts), int(partial.verdicts.robust.sum())
+    return (
+        f"stopped after {seen} of {n} examples, of which {robust} are robust so far ({robust / seen:.1%}); the same "
+        "command goes on"
+    )
+
+
+def _check_outcomes(path: Path, collection: Path | None) -> None:
+    if collection is not None:
+        raise UsageError("--outcomes is of attacked examples: leave it out, or --on")
+    if path.suffix not in (".csv", ".safetensors"):
+        raise UsageError(f"--outcomes {path} must end in .csv or .safetensors")
+    if path.is_dir() or not path.resolve().parent.is_dir():
+        raise UsageError(f"--outcomes {path} cannot be written: name a file in a folder that is there")
+
+
+def _write_outcomes(path: Path, verdicts: Verdicts) -> None:
+    """A row for each example: its place in the split, whether it is right, and whether it stays so under attack."""
+    from robustfw.storage.files import write_whole
+
+    columns = {"index": range(len(verdicts)), "correct": verdicts.clean.tolist(), "robust": verdicts.robust.tolist()}
+    if path.suffix == ".csv":
+        rows = zip(*columns.values(), strict=True)
+        lines = [",".join(columns), *(",".join(str(int(cell)) for cell in row) for row in rows)]
+        content = ("\n".join(lines) + "\n").encode()
+    else:
+        from safetensors.torch import save
+
+        given = {"y": verdicts.y, "correct": verdicts.clean, "robust": verdicts.robust}
+        measured = {"clean_measure": verdicts.clean_measure, "robust_measure": verdicts.robust_measure}
+        present = {name: value for name, value in measured.items() if value is not None}
+        content = save({name: value.contiguous() for name, value in (given | present).items()})
+    write_whole(path, content)
+
+
+def _shown(subject: Subject, path: Path) -> dict[str, Any]:
+    from robustfw import console
+    from robustfw.evaluation._transfer import Transfer, verify
+    from robustfw.storage.collections import Collection
+
+    collection = Collection.open(path)
+    threats = collection.threats(subject.known, subject.splits)
+    verify(collection.examples, collection.originals(subject.splits), threats, subject.task)
+    specs = [subject.known.spell(each.uncertainty) for each in threats]
+    transfer = Transfer.of(subject.model, collection.examples, specs, collection.bounds, subject.task)
+    if not subject.choices.as_json:
+        console.transfer(transfer, str(path), collection.source)
+    facts = {"collection": str(path), "source": collection.source}
+    circumstances = {"run": subject.name, "weights": subject.choices.weights} | facts
+    circumstances["collection_sha256"] = collection.manifest["sha256"]
+    return subject.keep("transfer", circumstances, attrs.asdict(transfer))
+
+
+def joined(parts: Iterable[Verdicts], split: Split, name: str, spec: DataSpec, *, quiet: bool) -> Evaluation:
+    """The evaluation of a split, with a bar while it goes on."""
+    from robustfw import console
+    from robustfw.evaluation import Evaluation, Verdicts
+
+    whole = Verdicts.joined(console.batches(parts, len(split), name, quiet=quiet))
+    evaluation = Evaluation.of(whole, spec.classes, spec.task)
+    for doubt in evaluation.doubts:
+        console.problem(doubt)
+    return evaluation

@@ -1,0 +1,249 @@
+"""`robustfw train`."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from robustfw.cli import _stopping as stopping
+from robustfw.cli._evaluate import joined
+from robustfw.cli.subject import alone_on_stdout, attacked_by, keep_worst_cases, print_json, task_facts
+from robustfw.errors import RunError, UsageError
+from robustfw.plugin import options, registry
+from robustfw.training.recipe import DEFAULTS, Recipe, TrainOptions
+
+if TYPE_CHECKING:
+    from robustfw.storage._locks import NewDirectory
+    from robustfw.storage.runs import Run
+    from robustfw.training._session import Session
+
+KINDS = ("dataset", "model", "uncertainty", "attack", "objective")
+TESTED = 2000
+"""Test examples attacked at the end of a training; `robustfw evaluate` takes all."""
+STRONGER = "restarts:n=10,attack=(pgd:steps=100)"
+
+
+def _part_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--dataset, --model, …: a spec each, and --objective as often as there are parts of a sum."""
+    for kind in reversed(KINDS):
+        several = kind == "objective"
+        more = "; again for a penalty to add" if several else ""
+        text = f"Spec of the {kind}{more}. [{DEFAULTS[kind]}]"
+        callback = _one_or_list if several else None
+        command = click.option(f"--{kind}", metavar="SPEC", help=text, multiple=several, callback=callback)(command)
+    return command
+
+
+def _one_or_list(_: click.Context, __: click.Parameter, specs: tuple[str, ...]) -> str | list[str] | None:
+    """What a recipe would hold: a spec where there is one, a list where there are several."""
+    return None if not specs else specs[0] if len(specs) == 1 else list(specs)
+
+
+@functools.cache
+def _train_flags() -> list[click.Option]:
+    """A flag for each of the engine's own options."""
+    known = registry.installed()
+    flags = []
+    for help_ in options.describe(TrainOptions, functools.partial(known.spell, brief=True)):
+        default = options.spell(DEFAULTS["train"].get(help_.name, help_.default))
+        words = help_.meaning if help_.meaning.startswith(default) else help_.meaning[:1].upper() + help_.meaning[1:]
+        spec = help_.type.startswith("the spec of")
+        text = f"{words}. [{default}]" if spec else f"{words} ({help_.type}). [{default}]"
+        flag = "--" + help_.name.replace("_", "-")
+        flags.append(click.Option([flag, help_.name], metavar="SPEC" if spec else "VALUE", help=text))
+    return flags
+
+
+class _Train(click.Command):
+    """Flags of the engine are made when they are asked for: their defaults are plugins, which may fail to load."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        own = len(self.params)
+        return [*self.params, *_train_flags(), *super().get_params(ctx)[own:]]
+
+
+@click.command(cls=_Train, short_help="Train a net, robustly.")
+@click.argument("recipe", required=False, type=click.Path(path_type=Path))
+@_part_options
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory. [a new one in runs/]")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out; start it if there is none yet.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where data files are. [ROBUSTFW_DATA]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
+def train(
+    recipe: Path | None, out: Path | None, resume: bool, data_dir: Path | None, as_json: bool, **flags: Any
+) -> None:
+    """Train a net, robustly; without any option, on scikit-learn's digits in seconds.
+
+    RECIPE is a TOML file with the keys dataset, model, uncertainty, attack, objective (specs, or tables with
+    use = "name"; objective may be a list of them, a loss and penalties) and a table [train]; flags win over it. A
+    resumed run needs neither: it keeps its own.
+
+    Ctrl-C (or SIGTERM, or a closed terminal) saves the state after the step under way and ends with exit status 130
+    (143, 129); a second one stops at once. A run that was killed loses a minute at most: --resume goes on from the last
+    checkpoint.
+    """
+    from robustfw.training import hardware
+    from robustfw.training._session import begin
+
+    known = registry.installed()
+    given = _given(recipe, flags)
+    if resume and out is None:
+        raise UsageError("--resume needs --out RUN, the directory of the run to go on with")
+    if resume and out is not None:
+        if (out / "manifest.json").exists():
+            given = _merged(_recorded(out), given)
+        elif recipe is None and given == {"train": {}}:
+            raise RunError(
+                f"there is no run in {out} to go on with: check the name, or leave out --resume to start one there"
+            )
+    parsed = Recipe.read(given, known)
+    hardware.keep_freed_memory()
+    with alone_on_stdout(as_json):
+        started = begin(parsed, known, data_dir=data_dir, out=out or _new_run(known, parsed), resume=resume)
+        result = _carried_out(started, quiet=as_json)
+    if as_json and result is not None:
+        print_json(result)
+
+
+def _given(recipe: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
+    """The recipe file's parts, with the flags over them."""
+    parts = {} if recipe is None else _read_toml(recipe)
+    set_flags = {name: value for name, value in flags.items() if value is not None}
+    train = {name: options.value_of(value) for name, value in set_flags.items() if name not in KINDS}
+    return _merged(parts, {k: v for k, v in set_flags.items() if k in KINDS} | {"train": train})
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    return below | above | {"train": below.get("train", {}) | above.get("train", {})}
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        parts = options.read_toml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read the recipe {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the recipe {path} is not TOML, which is text in UTF-8: {error}") from error
+    except UsageError as error:
+        raise UsageError(f"the recipe {path} {str(error).removeprefix('it ')}") from error
+    if not isinstance(parts.get("train", {}), dict):
+        raise UsageError(f"in the recipe {path} train is {parts['train']!r}: make it a table [train]")
+    if "train" in parts:
+        parts["train"] = options.canonical(TrainOptions, parts["train"], f"train in {path}")
+    return parts
+
+
+def _recorded(out: Path) -> dict[str, Any]:
+    """The recipe in a run's manifest."""
+    from robustfw.storage.runs import Run
+    from robustfw.training import _reopen
+
+    return _reopen.named_parts(Run.open(out), *KINDS)
+
+
+def _new_run(known: registry.Registry, recipe: Recipe) -> NewDirectory:
+    from robustfw.storage._locks import NewDirectory
+
+    parts = (recipe.dataset, recipe.model, recipe.uncertainty)
+    return NewDirectory(Path("runs"), "-".join(known.name_of(part) for part in parts))
+
+
+def _carried_out(started: Session, *, quiet: bool) -> dict[str, Any] | None:
+    """Train and evaluate; the result, for the first of several processes."""
+    if started.run is None:
+        _follow(started)
+        return None
+    go_on = f"to go on: {started.run.resume_command()}"
+    try:
+        _train(started, started.run, go_on, quiet=quiet)
+        return _finish(started, started.run, quiet=quiet)
+    except KeyboardInterrupt:
+        raise stopping.Stopped(f"stopped at once; {go_on}") from None
+    finally:
+        started.run.release()
+
+
+def _follow(started: Session) -> None:
+    """Train in another process than the first, which alone decides when to stop and then is gone."""
+    with stopping.requests(quiet=True) as asked:
+        try:
+            for _ in started.records():
+                pass
+        except Exception as error:
+            if asked():
+                raise stopping.Stopped("", asked()) from error
+            raise
+
+
+def _train(started: Session, run: Run, go_on: str, *, quiet: bool) -> None:
+    from robustfw import console
+
+    epochs = started.recipe.train.epochs
+    if started.state.epoch == epochs:
+        if not quiet:
+            console.line(f"the training in {run.path} is finished")
+        return
+    # closing saves the state, also where a stop is asked for in the middle of an epoch
+    with stopping.requests(quiet=quiet) as asked, contextlib.closing(started.records()) as records:
+        for _ in console.training(records, epochs, str(run.path), quiet=quiet):
+            if asked():
+                raise stopping.Stopped(f"stopped, all is saved; {go_on}", asked())
+
+
+def _finish(started: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
+    """Evaluate on test examples, which training never saw, and say where everything is."""
+    from robustfw import console
+    from robustfw.evaluation import described, verdicts
+    from robustfw.evaluation._gallery import Gallery
+    from robustfw.inner.threat import Threat
+    from robustfw.training import _reopen
+
+    recipe, splits, known = started.recipe, started.splits, started.registry
+    if not len(splits.test):
+        console.problem(f"there are no test examples; the net is in {run.path}")
+        return {"run": str(run.path)}
+    split, attack = splits.test.first(TESTED), recipe.train.validation_attack or recipe.attack
+    weights = _which_weights(run)
+    model = _reopen.rebuild(run, known, started.state.model, weights=weights)
+    gallery = Gallery(splits.spec.task, splits.spec.labels)
+    parts = verdicts(
+        model,
+        split,
+        threat=Threat(recipe.uncertainty, splits.spec.bounds),
+        attacks=[attack],
+        classes=splits.spec.classes,
+        task=splits.spec.task,
+        loss=recipe.train.loss,
+        see=gallery,
+    )
+    evaluation = joined(parts, split, "test", splits.spec, quiet=quiet)
+    facts = {"split": "test", "weights": weights} | task_facts(known, splits.spec.task)
+    circumstances = facts | attacked_by(known, recipe.uncertainty, [attack])
+    result = circumstances | described(evaluation)
+    if not quiet:
+        console.show("evaluation", result | {"attacks": [known.spell(attack, brief=True)]})
+        console.line(f"run: {run.path}")
+        stronger = shlex.join(["robustfw", "evaluate", str(run.path), "--attack", STRONGER])
+        console.line(f"a stronger attack on all test examples: {stronger}")
+    try:
+        run.write_manifest(run.manifest() | {"result": result})
+    except RunError as error:  # the numbers are worth more than their record
+        console.problem(str(error))
+    keep_worst_cases(run.path, {"run": str(run.path)} | circumstances, gallery, splits.spec)
+    return {"run": str(run.path)} | result
+
+
+def _which_weights(run: Run) -> str:
+    """The best ones, if there are any."""
+    from robustfw import console
+
+    if run.checkpoint_path("best").exists():
+        return "best"
+    console.problem("no epoch counts as the best, since all were overfitted: the last weights are evaluated")
+    return "last"

@@ -1,0 +1,1 @@
+"""Examples: splits, their declared form and range."""

@@ -1,0 +1,113 @@
+"""The masking checklist (Athalye et al. 2018; Carlini et al. 2019): does a robust accuracy deserve belief?
+
+An attack gives an upper bound of robust accuracy, and a blind attack a useless one. Each line is something that is
+true of a net whose gradients lead somewhere, and false of most that hide them. To pass is no certificate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import attrs
+from torch import nn
+
+from robustfw import losses
+from robustfw.data.splits import Split
+from robustfw.errors import DataError
+from robustfw.evaluation import _contests as contests
+from robustfw.evaluation import _probes as probes
+from robustfw.evaluation._accuracy import Verdicts
+from robustfw.evaluation._checklist import ADVICE, Attacks, Case, Line, Transferred
+from robustfw.inner.threat import Threat
+from robustfw.task import Classification, Task
+
+__all__ = ["ADVICE", "Attacks", "Audit", "Line", "Transferred", "audit", "lines"]
+
+CHECKS: tuple[Callable[[Case, Verdicts], Line], ...] = (
+    contests.one_step,
+    contests.twice_the_steps,
+    contests.restarts,
+    contests.large_radius,
+    contests.noise,
+    contests.transfer,
+    probes.gradients_not_zero,
+    probes.deterministic,
+    probes.logits,
+    probes.true_gradients,
+)
+
+
+@attrs.frozen
+class Audit:
+    """The whole list."""
+
+    n: int
+    """Examples that were tried."""
+    lines: tuple[Line, ...]
+
+    @classmethod
+    def of(cls, n: int, lines: Iterable[Line]) -> Audit:
+        """A list from its lines."""
+        return cls(n, tuple(lines))
+
+    @property
+    def failed(self) -> tuple[Line, ...]:
+        """The lines that speak against the number."""
+        return tuple(line for line in self.lines if line.verdict == "failed")
+
+    @property
+    def verdict(self) -> Literal["sound", "suspicious"]:
+        """Sound if nothing failed; lines that were not checked say nothing."""
+        return "suspicious" if self.failed else "sound"
+
+    def described(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"n": self.n, "verdict": self.verdict, "lines": [line.described() for line in self.lines]}
+
+
+def audit(
+    model: nn.Module,
+    split: Split,
+    *,
+    threat: Threat,
+    attacks: Attacks,
+    transfer: Sequence[Transferred] = (),
+    batch_size: int = 500,
+    seed: int = 0,
+    task: Task | None = None,
+    classes: int | None = None,
+    loss: losses.LossFunction | None = None,
+) -> Audit:
+    """The masking checklist of a model on a split.
+
+    Args:
+        model: outputs of x (batch, *shape).
+        split: the examples.
+        threat: the set and the data range.
+        attacks: the attack in question, and those that are held against it.
+        transfer: examples that were made on other nets, within the same set.
+        batch_size: examples that are attacked together.
+        seed: of the attacks' randomness.
+        task: what the outputs are for; classification by default.
+        classes: how many classes, labels or targets there are; None: as many as the net has outputs.
+        loss: what the attacks raise; None: the task's.
+
+    Raises:
+        DataError: there is no example, the net gets none right, or a transferred example lies outside the set.
+        PluginError: an attack left its set.
+    """
+    kind = task or Classification()
+    case = Case(model, split, threat, attacks, transfer, batch_size, seed, kind, classes, loss)
+    return Audit.of(len(split), lines(case))
+
+
+def lines(case: Case) -> Iterator[Line]:
+    """The lines one after the other, so that a caller can show progress; as many as there are `CHECKS`."""
+    many = case.attacked(case.attacks.many)
+    if not many.clean.any():
+        raise DataError(
+            f"the net gets none of the {len(case)} examples right, so there is nothing to attack: audit a trained net"
+        )
+    for check in CHECKS:
+        yield check(case, many)

@@ -1,0 +1,1 @@
+"""The inner maximum: threat, adversary, problem, and the net frozen meanwhile."""

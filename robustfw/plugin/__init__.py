@@ -1,0 +1,1 @@
+"""What plugins meet: the registry, and how options are written and read."""

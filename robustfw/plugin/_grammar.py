@@ -1,0 +1,269 @@
+"""The grammar of specs: ``name:key=value,key=value`` as text, as a mapping, and back.
+
+Values are TOML literals; a bare word is a string, ``8/255`` an exact ratio, ``(…)`` another spec, ``[…]`` a list.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+from robustfw.errors import UsageError
+from robustfw.plugin._ratios import Quotient, number, read_ratio
+
+Spec: TypeAlias = str | Mapping[str, Any]
+"""What names a plugin and its options: ``"l1:radius=8"`` or ``{"use": "l1", "radius": 8}``."""
+
+DEEPEST = 32
+"""Brackets within brackets that a spec may have."""
+DECIMAL = re.compile(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+"""Decimals that TOML refuses, though every programming language reads them: .1 and 5."""
+
+
+def numbers(text: str) -> list[float | Quotient]:
+    """``"0.1,4/255"`` as numbers; ratios keep their spelling.
+
+    Raises:
+        UsageError: a part is no number, or not a finite one.
+    """
+    found: list[float | Quotient] = []
+    for part in split(text):
+        value = value_of(part.strip())
+        try:
+            read = read_ratio(value) if isinstance(value, str) else value
+        except ValueError:
+            read = None
+        if isinstance(read, bool) or not isinstance(read, int | float | Quotient) or not _is_finite(read):
+            raise UsageError(f"{cut(part.strip())} is no number: write numbers with commas between, like 0.1,4/255")
+        found.append(read if isinstance(read, Quotient) else float(read))
+    return found
+
+
+def _is_finite(value: float | Fraction) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def same(before: Any, now: Any) -> bool:
+    """Whether two recorded values say the same: numbers by their value, however each is written."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        return before.keys() == now.keys() and all(same(before[key], now[key]) for key in before)
+    if isinstance(before, list | tuple) and isinstance(now, list | tuple):
+        return len(before) == len(now) and all(same(*pair) for pair in zip(before, now, strict=True))
+    return bool(_number_or_self(before) == _number_or_self(now))
+
+
+def _number_or_self(value: Any) -> Any:
+    """A ratio as a float; a word with a slash in it, a path say, is itself."""
+    try:
+        return number(value)
+    except ValueError:
+        return value
+
+
+def parse(text: str, *, first: str | None = None, known: tuple[str, ...] = ()) -> dict[str, Any]:
+    """``"pgd:steps=10"`` as ``{"use": "pgd", "steps": 10}``.
+
+    Args:
+        text: the spec.
+        first: the option that a first value without a key is for, as in ``torchvision:resnet50``.
+        known: the options there are, for the message.
+
+    Raises:
+        UsageError: the text is not in this grammar.
+    """
+    check_text(text)
+    name, _, rest = text.strip().partition(":")
+    options: dict[str, Any] = {"use": name.strip()}
+    for position, item in enumerate(split(rest)):
+        key, equals, value = item.partition("=")
+        if not equals and position == 0 and first is not None:
+            key, equals, value = first, "=", item
+        if not equals or not key.strip():
+            raise UsageError(f"cannot read {cut(item.strip())} in {cut(text)}: {_how_to_write(name.strip(), known)}")
+        word = key.strip().replace("-", "_")
+        if word in options:
+            raise UsageError(f"{word} is given twice in {cut(text)}")
+        options[word] = value_of(value.strip())
+    return options
+
+
+def _how_to_write(name: str, known: tuple[str, ...]) -> str:
+    listed = f"; its options are {', '.join(known)}" if known else ""
+    return f"write {name}:key=value,key=value{listed}"
+
+
+def check_text(text: str) -> None:
+    """Refuse what no spec needs and a parser may choke on: a NUL character, and brackets too deep.
+
+    Raises:
+        UsageError: it has either.
+    """
+    if "\0" in text:
+        raise UsageError(f"there is a NUL character in {cut(text)}: no name, number or path has one")
+    depth = 0
+    for char in text:
+        depth += (char in "([{") - (char in ")]}")
+        if depth > DEEPEST:
+            raise UsageError(f"there are more than {DEEPEST} brackets within each other in {cut(text)}")
+
+
+def split(text: str) -> list[str]:
+    """The parts between commas, outside brackets and quotes.
+
+    Raises:
+        UsageError: a bracket or a quote is not closed, or closed without being opened.
+    """
+    parts: list[str] = []
+    depth = start = 0
+    for at, char in _outside_quotes(text):
+        if char in "([{":
+            depth += 1
+        elif char in ")]}":
+            depth -= 1
+        elif char == "," and depth == 0:
+            parts.append(text[start:at])
+            start = at + 1
+        if depth < 0:
+            break
+    if depth:
+        raise UsageError(f"a bracket or a quote is not closed in {cut(text)}")
+    return [part for part in [*parts, text[start:]] if part.strip()]
+
+
+def _outside_quotes(text: str) -> Iterator[tuple[int, str]]:
+    """The characters that no quotes enclose, with their places; in double quotes, a backslash escapes."""
+    quote = ""
+    escaped = False
+    for at, char in enumerate(text):
+        if not quote and char in "\"'":
+            quote = char
+        elif not quote:
+            yield at, char
+        elif escaped:
+            escaped = False
+        elif char == "\\" and quote == '"':
+            escaped = True
+        elif char == quote:
+            quote = ""
+    if quote:
+        raise UsageError(f"a bracket or a quote is not closed in {cut(text)}")
+
+
+def value_of(text: str) -> Any:
+    """A TOML literal, a bare word, a ratio, a bracketed spec or a list, as the value or text it stands for.
+
+    Raises:
+        UsageError: a number is longer or larger than any that a computer holds, or brackets are not closed.
+    """
+    check_text(text)
+    if text.startswith("(") and text.endswith(")"):
+        return text[1:-1]
+    if text.startswith("[") and text.endswith("]"):
+        return [value_of(part.strip()) for part in split(text[1:-1])]
+    value = float(text) if DECIMAL.fullmatch(text) else _toml_literal(text)
+    if isinstance(value, float) and math.isinf(value) and text.strip("+-") != "inf":
+        raise UsageError(f"the number {cut(text)} is larger than any that a float holds; write inf if that is meant")
+    return value
+
+
+def _toml_literal(text: str) -> Any:
+    """The value of a TOML literal; of anything else, dates among it, the text."""
+    import tomllib
+
+    if "\n" in text or "\r" in text:
+        return text
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+    except ValueError as error:  # Python's limit on the digits of an int
+        raise UsageError(f"the number {cut(text)} has {len(text)} digits, which no option takes") from error
+    return value if isinstance(value, int | float | str | list | dict) else text
+
+
+def read_toml(text: str) -> dict[str, Any]:
+    """A TOML document.
+
+    Raises:
+        UsageError: it is not TOML, or holds a number of too many digits, or brackets too deep.
+    """
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"it is not TOML: {error}") from error
+    except ValueError as error:  # Python's limit on the digits of an int
+        raise UsageError("it holds a whole number of more digits than any option takes") from error
+    except RecursionError as error:
+        raise UsageError("it holds more brackets within each other than can be read") from error
+
+
+def as_mapping(spec: Spec) -> dict[str, Any]:
+    """A spec in its long form."""
+    if isinstance(spec, str):
+        return parse(spec)
+    if "use" not in spec:
+        raise UsageError(f'{cut(dict(spec))} names nothing: add use = "…"')
+    return {str(key).replace("-", "_"): value for key, value in spec.items()}
+
+
+def without(spec: str, *names: str) -> str:
+    """A spec without some of its own options: ``without("linf:radius=0.1,inner_radius=3", "radius")``.
+
+    Options of specs within it stay, and so does the spelling of what is left. A list of specs is left as it is.
+    """
+    name, _, rest = spec.strip().partition(":")
+    if name.startswith("["):
+        return spec
+    kept = [item.strip() for item in split(rest) if item.partition("=")[0].strip().replace("-", "_") not in names]
+    return f"{name.strip()}:{','.join(kept)}" if kept else name.strip()
+
+
+def spell(value: Any) -> str:
+    """A recorded value in the grammar of specs; the inverse of `parse` for a mapping."""
+    if isinstance(value, Mapping):
+        items = ",".join(f"{key}={_nested(part)}" for key, part in value.items() if key != "use")
+        return f"{value['use']}:{items}" if items else str(value["use"])
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(_nested(part) for part in value) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else str(value)
+
+
+def _nested(value: Any) -> str:
+    """A value beside others: specs in brackets, words that would be read as something else in quotes."""
+    if isinstance(value, Mapping):
+        return f"({spell(value)})"
+    return quoted(value) if isinstance(value, str) else spell(value)
+
+
+def quoted(word: str) -> str:
+    """A word as `value_of` reads it back: in quotes where it has to be."""
+    import json
+
+    if not re.search(r"[\s,()\[\]{}\"'=#\x00-\x1f\x7f]", word) and word:
+        try:
+            if value_of(word) == word:
+                return word
+        except UsageError:
+            pass
+    return json.dumps(word, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def cut(value: Any, most: int = 60) -> str:
+    """A value for a message: its repr, no longer than a message bears."""
+    try:
+        text = repr(value)
+    except ValueError:  # an int of more digits than Python prints
+        return "a number of thousands of digits"
+    except RecursionError:
+        return "lists within lists"
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -1,0 +1,294 @@
+"""The registry: which plugin classes there are, by kind and name, and where they come from."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import attrs
+import pluggy
+
+from robustfw import hookspecs
+from robustfw.attack import Attack
+from robustfw.averaging import Averaging
+from robustfw.dataset import Dataset
+from robustfw.errors import UsageError
+from robustfw.interface import interface_of
+from robustfw.loss import Loss
+from robustfw.model import Model
+from robustfw.objective import Combined, Objective, combined
+from robustfw.optim import Optimizer, Schedule
+from robustfw.plugin import _names as names
+from robustfw.plugin import options
+from robustfw.plugin._arrays import Array
+from robustfw.plugin._entries import Broken, Entry, Offers
+from robustfw.sampler import Sampler
+from robustfw.task import Task
+from robustfw.uncertainty import UncertaintySet
+from robustfw.update import Update
+
+KINDS: dict[str, type] = {
+    "uncertainty": UncertaintySet,
+    "attack": Attack,
+    "objective": Objective,
+    "model": Model,
+    "dataset": Dataset,
+    "loss": Loss,
+    "task": Task,
+    "optimizer": Optimizer,
+    "schedule": Schedule,
+    "update": Update,
+    "sampler": Sampler,
+    "averaging": Averaging,
+}
+"""The interfaces of the formula, and the engine's own; plugins may bring more (`robustfw.Interface`)."""
+
+
+class Registry:
+    """Plugins by kind and name. `installed` reads the entry points; tests hand modules to the constructor."""
+
+    def __init__(self, plugins: Mapping[str, Any], distributions: Mapping[str, str] | None = None) -> None:
+        """``plugins``: hook-implementing modules by name."""
+        self.entries: dict[tuple[str, str], Entry] = {}
+        self.kinds: dict[str, type] = dict(KINDS)
+        self.broken: list[Broken] = []
+        self._manager = pluggy.PluginManager("robustfw")
+        self._manager.add_hookspecs(hookspecs)
+        self._distributions = dict(distributions or {})
+        for name, module in plugins.items():
+            self._load(name, module)
+        self._drop_unknown_kinds()
+
+    @classmethod
+    def installed(cls) -> Registry:
+        """All plugins that the environment's distributions declare in the group ``robustfw``."""
+        registry = cls({})
+        for point in sorted(metadata.entry_points(group="robustfw"), key=lambda point: point.name):
+            if point.dist is not None:
+                registry._distributions[point.name] = f"{point.dist.name} {point.dist.version}"
+            try:
+                module = point.load()
+            except (Exception, SystemExit) as error:  # a stranger's import must break nothing else
+                registry._report(point.name, error)
+            else:
+                registry._load(point.name, module)
+        registry._drop_unknown_kinds()
+        return registry
+
+    def _drop_unknown_kinds(self) -> None:
+        """Report classes that are given by their place, under a kind that no plugin has brought."""
+        for key, entry in list(self.entries.items()):
+            if entry.kind not in self.kinds:
+                del self.entries[key]
+                reason = f"{entry.name!r} is of a kind {entry.kind!r}; {names.suggest(entry.kind, self.kinds)}"
+                self.broken.append(Broken(entry.plugin, entry.distribution, reason))
+
+    def _load(self, plugin: str, module: Any) -> None:
+        try:
+            self._manager.register(module, plugin)
+            self._check_hooks(module)
+            others = [other for name, other in self._manager.list_name_plugin() if name != plugin]
+            offers = Offers(plugin, self.distribution(plugin), KINDS, self.kinds)
+            self._manager.subset_hook_caller("robustfw_register", others)(add=offers.add)
+        except Exception as error:  # as above: its hooks may raise anything
+            self._manager.unregister(name=plugin)
+            self._report(plugin, error)
+        else:
+            for entry in offers.entries:
+                self._enter(entry)
+
+    def _check_hooks(self, module: Any) -> None:
+        """As pluggy's ``check_pending``, with the right names."""
+        for caller in self._manager.get_hookcallers(module) or ():
+            if not caller.has_spec() and not all(hook.optionalhook for hook in caller.get_hookimpls()):
+                hooks = [name for name in vars(hookspecs) if name.startswith("robustfw_")]
+                raise UsageError(f"no hook is called {caller.name}; {names.suggest(caller.name, hooks)}")
+
+    def _report(self, plugin: str, error: BaseException) -> None:
+        lines = f"{type(error).__name__}: {error}".splitlines()
+        reason = "; ".join(lines) if isinstance(error, pluggy.PluginValidationError) else lines[0]
+        self.broken.append(Broken(plugin, self.distribution(plugin), reason))
+
+    def _enter(self, entry: Entry) -> None:
+        own = interface_of(entry.target) if isinstance(entry.target, type) else None
+        if own is not None and self.kinds.setdefault(entry.kind, own) is not own:
+            raise UsageError(
+                f"{entry.plugin} ({entry.distribution}) brings a kind {entry.kind!r} of its own, and there is another "
+                "of that name: uninstall one of the plugins"
+            )
+        other = self.entries.setdefault((entry.kind, entry.name), entry)
+        if other is not entry:
+            raise UsageError(
+                f"two plugins offer the {entry.kind} {entry.name!r}: {other.plugin} ({other.distribution}) and "
+                f"{entry.plugin} ({entry.distribution}); uninstall one of them"
+            )
+
+    def distribution(self, plugin: str) -> str:
+        """Name and version of the distribution behind a plugin."""
+        return self._distributions.get(plugin, "not installed")
+
+    @property
+    def hooks(self) -> Any:
+        """pluggy's callers: ``registry.hooks.robustfw_record(record=…)``."""
+        return self._manager.hook
+
+    def callers(self, hook: str) -> dict[str, Any]:
+        """A caller for each plugin that implements a hook, by the plugin's name, in the order of pluggy's calls."""
+        implementations = getattr(self._manager.hook, hook).get_hookimpls()
+        callers = {}
+        for implementation in reversed(implementations):
+            others = [plugin for plugin in self._manager.get_plugins() if plugin is not implementation.plugin]
+            callers[implementation.plugin_name] = self._manager.subset_hook_caller(hook, others)
+        return callers
+
+    def modules(self) -> list[object]:
+        """What the entry points name, by name of the entry point."""
+        return [module for _, module in sorted(self._manager.list_name_plugin())]
+
+    def of_kind(self, kind: str) -> list[Entry]:
+        """The entries of a kind, by name."""
+        return [self.entries[key] for key in sorted(self.entries) if key[0] == kind]
+
+    def kind(self, word: str) -> str:
+        """The kind that is meant, or a `UsageError` that lists the kinds."""
+        kind = names.find(word, self.kinds)
+        if kind is None:
+            raise UsageError(f"there is no kind of plugin {options.cut(word)}; {names.suggest(word, self.kinds)}")
+        return kind
+
+    def entry(self, kind: str, name: str) -> Entry:
+        """The entry of that name or alias, without regard to case, ``_`` and ``-``.
+
+        Raises:
+            UsageError: there is none, or more than one; it lists the close names and the plugins that failed to load.
+        """
+        kind = self.kind(kind)
+        entries = self.of_kind(kind)
+        found = names.find(name, [entry.name for entry in entries])
+        if found is not None:
+            return self.entries[kind, found]
+        word = names.plain(name)
+        known_as = [entry for entry in entries if word in map(names.plain, entry.aliases)]
+        if len(known_as) == 1:
+            return known_as[0]
+        if known_as:
+            listed = " and ".join(f"{entry.name} ({entry.plugin})" for entry in known_as)
+            raise UsageError(f"{name!r} is another name of {listed}: write one of these")
+        raise UsageError(f"no {kind} named {options.cut(name)}; {self._advice(entries, name)}{self._failed()}")
+
+    @staticmethod
+    def _advice(entries: Sequence[Entry], name: str) -> str:
+        """What there is in the place of a name that there is not."""
+        nearest = [entry.name for entry in entries if names.plain(name) in map(names.plain, entry.instead_of)]
+        if nearest:
+            return f"what comes nearest here: {', '.join(nearest)}"
+        close = names.find_close(name, {word for entry in entries for word in (entry.name, *entry.aliases)})
+        return names.suggest(name, close or [entry.name for entry in entries])
+
+    def _failed(self) -> str:
+        """The plugins that failed to load, for the end of a message."""
+        failed = "; ".join(f"{b.plugin} ({b.distribution}): {b.reason}" for b in self.broken)
+        return f" (plugins that failed to load: {failed})" if failed else ""
+
+    @overload
+    def make(self, kind: Literal["uncertainty"], spec: UncertaintySet | options.Spec) -> UncertaintySet: ...
+    @overload
+    def make(self, kind: Literal["attack"], spec: Attack | options.Spec) -> Attack: ...
+    @overload
+    def make(self, kind: Literal["objective"], spec: Objective | options.Spec | Sequence[Any]) -> Objective: ...
+    @overload
+    def make(self, kind: Literal["model"], spec: Model | options.Spec) -> Model: ...
+    @overload
+    def make(self, kind: Literal["dataset"], spec: Dataset | options.Spec) -> Dataset: ...
+    @overload
+    def make(self, kind: str, spec: Any) -> Any: ...
+
+    def make(self, kind: str, spec: Any) -> Any:
+        """The plugin object for a spec: ``"l1:radius=8"``, a mapping with ``use``, or the object itself.
+
+        Objectives may be a list of these, or ``"[robust,vat]"``: a loss and penalties (see `combined`).
+        """
+        kind = self.kind(kind)
+        if isinstance(spec, self.kinds[kind]):
+            return spec
+        if kind == "objective" and isinstance(spec, str) and spec.strip().startswith("["):
+            spec = options.value_of(spec.strip())
+        if kind == "objective" and isinstance(spec, list | tuple):
+            return combined([self.make(kind, part) for part in spec])
+        if not isinstance(spec, str | Mapping):
+            raise UsageError(
+                f'cannot make a plugin of kind {kind!r} from {options.cut(spec)}: give a spec like "name:key=value"'
+            )
+        entry, given = self._read(kind, spec)
+        return self.reader.build(entry.cls, given, f"{kind} {entry.name}")
+
+    def _read(self, kind: str, spec: options.Spec) -> tuple[Entry, dict[str, Any]]:
+        """Which plugin a spec names, and the options that it gives."""
+        if isinstance(spec, str):
+            options.check_text(spec)
+            entry = self.entry(kind, spec.partition(":")[0].strip())
+            known = tuple(options.name_of(field) for field in options.fields(entry.cls))
+            given = options.parse(spec, first=options.positional(entry.cls), known=known)
+            return entry, {key: value for key, value in given.items() if key != "use"}
+        given = options.as_mapping(spec)
+        return self.entry(kind, str(given.pop("use"))), given
+
+    @functools.cached_property
+    def reader(self) -> options.Reader:
+        """Reads options; fields that hold a plugin are made by this registry."""
+        names = {base: kind for kind, base in self.kinds.items()}
+        return options.Reader(lambda base, spec: self.make(names[base], spec), names)
+
+    def name_of(self, plugin: object) -> str:
+        """The registered name of an object's class; ``module:class`` for one that nobody registered."""
+        cls = type(plugin)
+        found = [entry.name for entry in self.entries.values() if entry.loaded is cls]
+        return found[0] if found else f"{cls.__module__}:{cls.__qualname__}"
+
+    def record(self, value: Any, *, brief: bool = False) -> Any:
+        """A value in plain terms, for TOML and JSON: a plugin as a mapping that `make` takes back, a sum as a list.
+
+        Equal plugins have equal records: a radius of 8/255 is ``"8/255"``, whether a shell or Python gave it.
+
+        Args:
+            value: a plugin, options, or what an option may hold.
+            brief: leave out the options that are as the class has them anyway.
+        """
+        if isinstance(value, Combined):
+            return self.record(value.parts, brief=brief)
+        if isinstance(value, Array):
+            return value.record()
+        if attrs.has(type(value)):
+            return self._record_options(value, brief=brief)
+        if isinstance(value, list | tuple):
+            return [self.record(part, brief=brief) for part in value]
+        if isinstance(value, Fraction):
+            return options.ratio_or_float(value)
+        return str(value) if isinstance(value, Path) else value
+
+    def _record_options(self, value: Any, *, brief: bool) -> dict[str, Any]:
+        """The options of an attrs object by name, its own name first if it is a plugin."""
+        is_plugin = isinstance(value, tuple(self.kinds.values()))
+        record: dict[str, Any] = {"use": self.name_of(value)} if is_plugin else {}
+        for field in options.fields(type(value)):
+            given = getattr(value, field.name)
+            if brief and is_plugin and given == options.default_of(field):
+                continue
+            if is_plugin:
+                given = options.plain_numbers(given, field.type)
+            record[options.name_of(field)] = self.record(given, brief=brief)
+        return record
+
+    def spell(self, plugin: object, *, brief: bool = False) -> str:
+        """A plugin in the grammar of specs; ``brief``: only the options that are not as the class has them anyway."""
+        return options.spell(self.record(plugin, brief=brief))
+
+
+@functools.cache
+def installed() -> Registry:
+    """The registry of the environment, read once."""
+    return Registry.installed()

@@ -1,0 +1,70 @@
+"""Sets of parameters: δ is an angle, a shift or a gain, and an author's `apply` makes the example of it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import attrs
+import torch
+from torch import Tensor
+
+from robustfw.regions._base import Bound, Region
+from robustfw.regions._derived import Clipped
+
+
+@attrs.frozen(eq=False)
+class Parametric(Region):
+    """{δ ∈ parameters}, with x̃ = apply(x, δ): δ has the shape of the parameters, (batch, *shape of its own).
+
+    A subclass writes `apply`, and nothing else. ``parameters`` is any region: a `Box` around a tensor of the
+    parameters' shape, (batch, 1) for a single one, a norm ball, an intersection. All oracles are its oracles. With a
+    data range the parameters stay as they are and x̃ is clamped to the range, which is the `within` of every set whose
+    x̃ is not x + δ; a subclass that knows which parameters keep the range overrides it.
+    """
+
+    parameters: Region
+
+    @abstractmethod
+    def apply(self, x: Tensor, delta: Tensor) -> Tensor:
+        """x̃ for parameters δ, of the shape and type of x, differentiable in δ; apply(x, 0) = x."""
+
+    @property
+    def like(self) -> Tensor:
+        return self.parameters.like
+
+    @property
+    def convex(self) -> bool:
+        return self.parameters.convex
+
+    @property
+    def additive(self) -> bool:
+        return False
+
+    def violation(self, delta: Tensor) -> Tensor:
+        return self.parameters.violation(delta)
+
+    def project(self, point: Tensor) -> Tensor:
+        return self.parameters.project(point)
+
+    def support(self, direction: Tensor) -> Tensor:
+        return self.parameters.support(direction)
+
+    def support_bound(self, direction: Tensor) -> Tensor:
+        return self.parameters.support_bound(direction)
+
+    def members(self) -> Tensor | None:
+        return self.parameters.members()
+
+    def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
+        return self.parameters.ascent(direction, delta, step)
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        return self.parameters.sample(generator)
+
+    def within(self, lower: Bound, upper: Bound) -> Region:
+        """The same parameters, with x̃ clamped to x + lower ≤ x̃ ≤ x + upper."""
+        return Clipped(self, lower, upper)
+
+    def scaled(self, factor: Tensor | float) -> Region:
+        """The same `apply` over the smaller set of parameters."""
+        return attrs.evolve(self, parameters=self.parameters.scaled(factor))

@@ -1,0 +1,225 @@
+"""An experiment: nets to be trained in several ways, and what is measured on them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import attrs
+
+from robustfw.errors import UsageError
+from robustfw.plugin.options import suggest
+
+KINDS = ("dataset", "model", "uncertainty", "attack", "objective")
+Parts = dict[str, Any]
+
+
+@attrs.frozen
+class Transfer:
+    """The collection of adversarial examples: against which net, within which sets, by which attack."""
+
+    source: str
+    uncertainties: tuple[str, ...]
+    attack: str = "single-step"
+    others: int | None = None
+    """Of how many test examples the collections against the other nets are made, which show who fools whom."""
+
+
+@attrs.frozen
+class Comparison:
+    """The baseline and each robust net, on the same examples."""
+
+    attack: str = "single-step"
+    examples: int | None = None
+
+
+@attrs.frozen
+class Sweep:
+    """Accuracy against the radius: one curve for each net."""
+
+    uncertainty: str
+    attack: str
+    radii: tuple[float, ...]
+    independent: bool = False
+    examples: int | None = None
+    claim: bool = False
+    """Whether the claim that new examples are harder to craft is decided by it."""
+
+
+@attrs.frozen
+class Evaluation:
+    """Clean and robust accuracy of each net."""
+
+    uncertainty: str
+    attacks: tuple[str, ...]
+    examples: int | None = None
+
+
+@attrs.frozen
+class Mode:
+    """A way to do the experiment: parts that it changes for all nets, for some, and nets of its own."""
+
+    about: str
+    common: Parts = attrs.field(factory=dict)
+    nets: dict[str, Parts] = attrs.field(factory=dict)
+    on_demand: bool = False
+    """Whether it is run only where it is asked for."""
+
+
+@attrs.frozen
+class Budget:
+    """How long to train and how much to measure."""
+
+    train: Parts
+    share: float = 1.0
+    """Of the examples that a measurement names; one that names no number takes all that there are."""
+    common: Parts = attrs.field(factory=dict)
+    """Other parts that it changes, for all nets."""
+    modes: tuple[str, ...] = ()
+    """Those that are run where none is asked for; if it names none, all that are not on demand."""
+
+    def examples(self, stated: int | None) -> int | None:
+        """Of how many examples a measurement of the recipe is made."""
+        return None if stated is None else max(1, round(self.share * stated))
+
+
+@attrs.frozen
+class Paper:
+    """What the paper reports, in per cent, by net."""
+
+    source: str
+    clean: dict[str, float]
+    transfer: dict[str, float]
+    best: str
+    """The net that it finds the best."""
+
+
+@attrs.frozen
+class Experiment:
+    """A recipe for ``robustfw reproduce``: tables as its file has them."""
+
+    title: str
+    baseline: str
+    common: Parts
+    nets: dict[str, Parts]
+    labels: dict[str, str]
+    modes: dict[str, Mode]
+    budgets: dict[str, Budget]
+    transfer: Transfer
+    sweeps: tuple[Sweep, ...]
+    evaluations: tuple[Evaluation, ...]
+    paper: Paper
+    comparison: Comparison = Comparison()
+    audit: Parts = attrs.field(factory=dict)
+    """Options of ``robustfw audit``; not run if empty."""
+    weights: str = "best"
+    """Of each net, those that are measured: of highest robust validation accuracy, or of the last epoch."""
+    processes: int = 2
+    """Commands at a time, if there are as many cores: threads that share a net's work wait for the slower one."""
+
+    @classmethod
+    def read(cls, text: str, where: str) -> Experiment:
+        """From TOML.
+
+        Raises:
+            UsageError: it is no TOML, or a table or a key of it is missing, unknown or of another form.
+        """
+        try:
+            tables = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"the recipe {where} is not TOML: {error}") from error
+        if "nets" not in tables:
+            raise UsageError(f"the recipe {where} has no table [nets.…]: it is one for robustfw train")
+        if tables.get("weights", "best") not in ("best", "last"):
+            raise UsageError(f"{where}: weights are best or last, not {tables['weights']!r}")
+        processes = tables.get("processes", 1)
+        if type(processes) is not int or processes < 1:
+            raise UsageError(f"{where}: processes is a whole number from 1 on, not {processes!r}")
+        _check_keys(cls, tables, where)
+        return _build(
+            cls,
+            tables
+            | {
+                "modes": {name: _build(Mode, mode, f"{where}: modes.{name}") for name, mode in _of(tables, "modes")},
+                "budgets": {
+                    name: _build(Budget, each, f"{where}: budgets.{name}") for name, each in _of(tables, "budgets")
+                },
+                "transfer": _build(Transfer, tables.get("transfer", {}), f"{where}: transfer"),
+                "sweeps": tuple(_build(Sweep, each, f"{where}: sweeps") for each in tables.get("sweeps", ())),
+                "evaluations": tuple(
+                    _build(Evaluation, each, f"{where}: evaluations") for each in tables.get("evaluations", ())
+                ),
+                "comparison": _build(Comparison, tables.get("comparison", {}), f"{where}: comparison"),
+                "paper": _build(Paper, tables.get("paper", {}), f"{where}: paper"),
+            },
+            where,
+        )
+
+    def nets_of(self, mode: str) -> list[str]:
+        """The nets of a mode, the common ones first."""
+        own = [name for name in self.modes[mode].nets if name not in self.nets]
+        return [*self.nets, *own]
+
+    def robust_nets(self) -> list[str]:
+        """All nets but the baseline."""
+        return [name for name in self.nets if name != self.baseline]
+
+    def budget(self, name: str) -> Budget:
+        """A budget by name."""
+        if name not in self.budgets:
+            raise UsageError(f"no budget named {name!r}; {suggest(name, self.budgets)}")
+        return self.budgets[name]
+
+    def modes_of(self, budget: str, asked: Collection[str] = ()) -> tuple[str, ...]:
+        """The modes that are run: those asked for, or the budget's own, in the order of the recipe."""
+        wanted = asked or self.budget(budget).modes
+        for mode in wanted:
+            if mode not in self.modes:
+                raise UsageError(f"the recipe has no mode {mode!r}; {suggest(mode, self.modes)}")
+        return tuple(name for name, mode in self.modes.items() if name in wanted or not (wanted or mode.on_demand))
+
+    def parts(self, mode: str, net: str, budget: str) -> Parts:
+        """What a net is trained by; what is said later wins: for all, budget, mode, net, net in the mode."""
+        change, within = self.modes[mode], self.budget(budget)
+        layers = [self.common, within.common, change.common, self.nets.get(net, {}), change.nets.get(net, {})]
+        return merged([*layers, {"train": within.train}])
+
+    def with_model(self, spec: str) -> Experiment:
+        """The same with another model, for nets that do not name one of their own."""
+        budgets = {
+            name: attrs.evolve(each, common={k: v for k, v in each.common.items() if k != "model"})
+            for name, each in self.budgets.items()
+        }
+        return attrs.evolve(self, common=self.common | {"model": spec}, budgets=budgets)
+
+
+def merged(layers: list[Parts]) -> Parts:
+    """Later parts over earlier ones; the tables ``train`` key by key."""
+    whole: Parts = {}
+    for layer in layers:
+        whole |= layer | {"train": whole.get("train", {}) | layer.get("train", {})}
+    return whole
+
+
+def _of(tables: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
+    part = tables.get(name, {})
+    return list(part.items()) if isinstance(part, dict) else []
+
+
+def _build(cls: type, given: Any, where: str) -> Any:
+    """An attrs class from a table, whose lists become tuples."""
+    if not isinstance(given, dict):
+        raise UsageError(f"{where} must be a table, not {given!r}")
+    _check_keys(cls, given, where)
+    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+
+
+def _check_keys(cls: type, given: Mapping[str, Any], where: str) -> None:
+    fields = {field.name: field for field in attrs.fields(cls)}
+    for key in given:
+        if key not in fields:
+            raise UsageError(f"{where} has an unknown key {key!r}; {suggest(key, fields)}")
+    missing = [name for name, field in fields.items() if field.default is attrs.NOTHING and name not in given]
+    if missing:
+        raise UsageError(f"{where} lacks {' and '.join(missing)}")

@@ -1,0 +1,156 @@
+"""From the results beside the runs to the numbers and tables of an experiment."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from robustfw import results
+from robustfw.errors import RunError
+from robustfw.reproduction._plan import Plan
+from robustfw.results._seed_means import Mean
+
+
+@attrs.frozen
+class Findings:
+    """What a plan has measured in one of its modes; shares in per cent, one value for each seed."""
+
+    plan: Plan
+    mode: str
+    folder: Path
+
+    def nets(self) -> list[str]:
+        """Of the mode, the baseline among them."""
+        return self.plan.experiment.nets_of(self.mode)
+
+    def robust_nets(self) -> list[str]:
+        """Those that the claims are about."""
+        return self.plan.experiment.robust_nets()
+
+    def label(self, net: str) -> str:
+        """A net as the tables call it."""
+        return self.plan.experiment.labels.get(net, net)
+
+    def clean(self, net: str) -> list[float]:
+        """Accuracy on the test examples, of the evaluation with the most of them."""
+        found = []
+        for seed in range(self.plan.seeds):
+            evaluations = self._results(net, seed, "evaluation")
+            found.append(100 * max(evaluations, key=lambda each: each["n"])["clean_accuracy"])
+        return found
+
+    def robust(self, net: str) -> list[float]:
+        """Accuracy under the last of the recipe's evaluations."""
+        examples = self.plan.examples(self.plan.experiment.evaluations[-1].examples)
+        return [
+            100 * min(each["robust_accuracy"] for each in self._results(net, seed, "evaluation") if _is(each, examples))
+            for seed in range(self.plan.seeds)
+        ]
+
+    def transfer(self, net: str) -> list[float]:
+        """Accuracy on the collection of each seed's baseline, of the net of another seed; of its own if there is one.
+
+        Nets of one seed begin at the same weights and see the same batches, so that they share more mistakes than
+        nets that were trained apart.
+        """
+        return [100 * self._shown(net, self.plan.another(seed), seed)["accuracy"] for seed in range(self.plan.seeds)]
+
+    def transfer_within_a_seed(self, net: str) -> list[float]:
+        """The same of the net of the collection's own seed."""
+        return [100 * self._shown(net, seed, seed)["accuracy"] for seed in range(self.plan.seeds)]
+
+    def collected(self) -> list[int]:
+        """How many adversarial examples each seed's collection has."""
+        source = self.plan.experiment.transfer.source
+        paths = [self.plan.collection(self.mode, source, seed) for seed in range(self.plan.seeds)]
+        return [json.loads((self.folder / path / "manifest.json").read_bytes())["n"] for path in paths]
+
+    def under_new_attacks(self, net: str) -> list[float]:
+        """The mean accuracy over the radii of the sweep by which the claim is decided."""
+        return [100 * statistics.fmean(self._claimed(net, seed)["accuracy"][1:]) for seed in range(self.plan.seeds)]
+
+    def seconds(self, net: str) -> list[float]:
+        """The median time of an epoch."""
+        times = []
+        for seed in range(self.plan.seeds):
+            lines = (self.folder / self.plan.run(self.mode, net, seed) / "metrics.jsonl").read_text().splitlines()
+            times.append(statistics.median(json.loads(line)["seconds"] for line in lines))
+        return times
+
+    def _claimed(self, net: str, seed: int) -> dict[str, Any]:
+        sweep = next(each for each in self.plan.experiment.sweeps if each.claim)
+        for each in self._results(net, seed, "sweep"):
+            if each["radii"] == list(sweep.radii) and each["independent"] == sweep.independent:
+                return each
+        raise self._missing(net, seed, "sweep")
+
+    def _shown(self, net: str, seed: int, crafted: int) -> dict[str, Any]:
+        source = self.plan.collection(self.mode, self.plan.experiment.transfer.source, crafted)
+        for each in self._results(net, seed, "transfer"):
+            if each["collection"] == source:
+                return each
+        raise self._missing(net, seed, "transfer")
+
+    def _results(self, net: str, seed: int, kind: str) -> list[dict[str, Any]]:
+        found = results.kept(self.folder / self.plan.run(self.mode, net, seed), [kind])
+        if not found:
+            raise self._missing(net, seed, kind)
+        return found
+
+    def _missing(self, net: str, seed: int, kind: str) -> RunError:
+        run = self.folder / self.plan.run(self.mode, net, seed)
+        return RunError(f"there is no {kind} result beside {run}: run robustfw reproduce again to make it")
+
+    def table(self) -> dict[str, Any]:
+        """Table 1: the paper's numbers, and ours as mean ± interval over the seeds."""
+        experiment, paper, several = self.plan.experiment, self.plan.experiment.paper, self.plan.seeds > 1
+        asked = experiment.evaluations[-1]
+        columns = ["net", "clean, paper", "clean, ours", "transfer, paper", "transfer, ours"]
+        columns += ["transfer, same seed"] if several else []
+        columns += [f"under {', '.join(asked.attacks)}, {asked.uncertainty}", "seconds per epoch"]
+        rows = [
+            [
+                self.label(net),
+                _per_cent(paper.clean.get(net)), _mean(self.clean(net)),
+                _per_cent(paper.transfer.get(net)), _mean(self.transfer(net)),
+                *([_mean(self.transfer_within_a_seed(net))] if several else []),
+                _mean(self.robust(net), digits=1), _mean(self.seconds(net), " s", 1),
+            ]
+            for net in self.nets()
+        ]  # fmt: skip
+        return {
+            "title": f"{self.mode}: {experiment.modes[self.mode].about}",
+            "columns": columns,
+            "rows": rows,
+            "note": self._note(),
+        }
+
+    def _note(self) -> str:
+        counts = self.collected()
+        if len(counts) == 1:
+            return (
+                f"One seed, budget {self.plan.budget}. Transfer: accuracy on {counts[0]:,} adversarial examples, of "
+                "nets of the same seed, which began at the same weights as the baseline: ask for more --seeds."
+            )
+        return (
+            f"{len(counts)} seeds, mean ± 95 % interval (Student's t); budget {self.plan.budget}. Transfer: accuracy "
+            f"on {min(counts):,} to {max(counts):,} adversarial examples for each seed, of nets of another seed than "
+            "the baseline that they were crafted against; nets of the same seed, which began at the same weights, on "
+            "their own."
+        )
+
+
+def _mean(values: list[float], unit: str = " %", digits: int = 2) -> str:
+    return Mean(tuple(values)).spelled(unit, digits)
+
+
+def _is(result: dict[str, Any], examples: int | None) -> bool:
+    return examples is None or result["n"] == examples
+
+
+def _per_cent(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f} %"

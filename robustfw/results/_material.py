@@ -1,0 +1,121 @@
+"""What a report is made of: runs with their results, transfer collections, a reproduction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+
+from robustfw.results._evaluation import EvaluationFields
+from robustfw.results._kind import ResultKind
+
+if TYPE_CHECKING:
+    from robustfw.report._schema import CollectionManifest, Epoch, Reproduction
+
+Fields = TypeVar("Fields")
+
+
+@attrs.frozen(eq=False)
+class Run:
+    """A run directory, read."""
+
+    path: Path
+    name: str
+    """As it is called in the report; no two runs have the same."""
+    net: str | None
+    """The label of its net, where a reproduction gives one: the runs of a net differ in their seeds."""
+    mode: str
+    """In which way of doing it the net was trained, where a reproduction has several; each has figures of its own."""
+    seed: int | None
+    """The seed of its net, where a reproduction tells."""
+    manifest: Mapping[str, Any]
+    epochs: tuple[Epoch, ...]
+    results: tuple[Any, ...]
+    """Objects of the classes that the kinds of results have as their ``fields``."""
+    at_the_end: EvaluationFields | None
+    """What the training itself measured when it was done."""
+
+    @property
+    def group(self) -> str:
+        """The name of its net with the mode; its own name where it has no net."""
+        return ", ".join(part for part in (self.line, self.mode) if part)
+
+    @property
+    def line(self) -> str:
+        """The name of its net, which several seeds share in a figure; its own name where it has no net."""
+        return self.net or self.name
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Names of the classes."""
+        labels = self.manifest.get("data", {}).get("spec", {}).get("labels")
+        return tuple(str(label) for label in labels) if isinstance(labels, list) else None
+
+    def label(self, number: int) -> str:
+        """The name of a class; its number where it has no name."""
+        return self.labels[number] if self.labels and 0 <= number < len(self.labels) else str(number)
+
+    def of(self, fields: type[Fields]) -> list[Fields]:
+        """Its results that are objects of a class."""
+        return [result for result in self.results if isinstance(result, fields)]
+
+    def evaluations(self) -> list[EvaluationFields]:
+        """All its evaluations, that of the training first."""
+        measured_at_the_end = [self.at_the_end] if self.at_the_end else []
+        return measured_at_the_end + self.of(EvaluationFields)
+
+
+@attrs.frozen(eq=False)
+class Collection:
+    """A transfer collection; its tensors are read when they are drawn."""
+
+    path: Path
+    name: str
+    manifest: CollectionManifest
+    labels: tuple[str, ...] | None
+
+    @property
+    def tensors(self) -> Path:
+        """The file of its examples."""
+        return self.path / "examples.safetensors"
+
+
+@attrs.frozen(eq=False)
+class Material:
+    """All that a report is made of."""
+
+    runs: tuple[Run, ...]
+    collections: tuple[Collection, ...]
+    reproduction: Reproduction | None
+    notes: tuple[str, ...]
+    """Sentences on what is there and is not shown."""
+    kinds: tuple[ResultKind, ...] = ()
+    """The kinds of results that are known, by their places."""
+
+    def pairs(self, fields: type[Fields]) -> list[tuple[Run, Fields]]:
+        """Each result of a class, with the run that it lies beside."""
+        return [(run, result) for run in self.runs for result in run.of(fields)]
+
+    def by_mode(self) -> dict[str, list[Run]]:
+        """The runs that are drawn together."""
+        modes: dict[str, list[Run]] = {}
+        for run in self.runs:
+            modes.setdefault(run.mode, []).append(run)
+        return modes
+
+    def named(self, path: str) -> str:
+        """The name of the run at a path that a result gives; its last part where it is none of ours."""
+        known = {run.path.resolve(): run for run in self.runs}
+        for base in (Path(), *(base for run in self.runs for base in bases(run.path))):
+            if run := known.get((base / path).resolve()):
+                return run.name
+        last = Path(path).name
+        namesakes = [run for run in self.runs if run.path.name == last]
+        return namesakes[0].name if len(namesakes) == 1 else last or path
+
+
+def bases(run: Path) -> list[Path]:
+    """What a path in a result may be relative to: the results, the run, or what it lies in."""
+    return [run / "results", run, *run.resolve().parents[:2]]

@@ -1,0 +1,87 @@
+"""Kind of result `pictures`: rows of pictures that a command left for a figure of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, final
+
+import attrs
+
+from robustfw.results._drawing import Drawing
+from robustfw.results._kind import ResultKind, Said
+from robustfw.results._table import Table
+from robustfw.results._words import cut, fact, listed, times
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from robustfw.results._material import Material, Run
+
+
+@attrs.frozen
+class PictureRow:
+    """One picture in each column, with words below it."""
+
+    name: str
+    words: tuple[str, ...]
+    diverging: bool = False
+    """Whether they show changes: blue below 0, white at 0, red above."""
+
+
+@attrs.frozen
+class PicturesFields:
+    """Rows of pictures, with a title and words of their maker's."""
+
+    title: str
+    caption: str
+    alt: str
+    shape: tuple[int, int, int]
+    images: str
+    """The name of the file of the pictures, which lies beside the result."""
+    rows: tuple[PictureRow, ...]
+    command: str = ""
+
+
+@final
+@attrs.frozen
+class PicturesKind(ResultKind):
+    """Rows of pictures for a figure of a plugin's own; `robustfw.results.keep_pictures` keeps them."""
+
+    fields = PicturesFields
+    place = 90
+
+    def example(self) -> Mapping[str, Any]:
+        said = {"title": "Tangents", "caption": "Where the data goes on.", "alt": "1 picture."}
+        return said | {"shape": [1, 8, 8], "images": "pictures.safetensors", "rows": [{"name": "a", "words": [""]}]}
+
+    def lines(self, result: PicturesFields, labels: Sequence[str] | None = None) -> Iterator[Said]:
+        counts = [f"{times(len(row.words), 'picture')} ({row.name})" for row in result.rows]
+        yield fact("pictures", f"{result.title}: {listed(counts)}")
+        yield fact("images", result.images)
+
+    def tables(self, material: Material) -> list[Table]:
+        """None: the figure is all."""
+        return []
+
+    def figures(self, material: Material) -> list[Drawing]:
+        """A figure of each result, as its maker calls and describes it."""
+        return [_figure(run, result) for run, result in material.pairs(PicturesFields)]
+
+
+def _figure(run: Run, result: PicturesFields) -> Drawing:
+    title = f"{result.title} of {run.name}"
+    return Drawing("pictures", title, partial(_draw, run, result), result.caption, result.alt, result.command)
+
+
+def _draw(run: Run, result: PicturesFields) -> Figure:
+    from robustfw.results._plots import COLUMNS, Row, grid
+    from robustfw.results._reading import read_tensors
+
+    shapes = {str(i): (len(row.words), *result.shape) for i, row in enumerate(result.rows)}
+    tensors = read_tensors(run.path, result.images, shapes)
+    rows = []
+    for i, row in enumerate(result.rows):
+        words = [cut(word, 16) for word in row.words[:COLUMNS]]
+        rows.append(Row(row.name, list(tensors[str(i)][:COLUMNS]), words, row.diverging))
+    return grid(rows)

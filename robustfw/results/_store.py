@@ -1,0 +1,177 @@
+"""Results that commands leave beside a run, each with the command that gives it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from robustfw.errors import RobustfwWarning, RunError
+from robustfw.storage.files import advice, json_bytes, plain, read_json, refuse_links, remove_leftovers, write_whole
+from robustfw.version import __version__
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FOLDER = "results"
+WORST_CASES = 10
+"""Examples that are kept of an evaluation."""
+
+
+@attrs.frozen(eq=False)
+class Pictures:
+    """A row of pictures (count, channels, height, width), and what stands below each."""
+
+    name: str
+    pictures: Tensor
+    """In [0, 1]; changes, in [−1, 1], where ``diverging``."""
+    words: Sequence[str]
+    diverging: bool = False
+    """Whether they are changes: drawn blue below 0, white at 0, red above."""
+
+
+def keep(
+    run: Path, kind: str, circumstances: Mapping[str, Any], measured: Mapping[str, Any], command: str
+) -> Path | None:
+    """Write a result; the same measurement, taken again, takes the place of the earlier one.
+
+    Numbers that were measured are worth more than the file: where it cannot be written (a full disk, a run that may
+    only be read) a `RobustfwWarning` says so, and the caller goes on to show them.
+
+    Args:
+        run: the run directory that was measured.
+        kind: the name of a registered `ResultKind`, whose ``fields`` name what it reads of the other two.
+        circumstances: what was measured, how, and on what; a file's name is made from them.
+        measured: the numbers.
+        command: what to type to get them again.
+
+    Returns:
+        The file; None where it could not be written.
+    """
+    facts = {"kind": kind, "command": command, "robustfw": __version__} | dict(circumstances)
+    return _write(run, path_of(run, kind, circumstances), json_bytes(facts | dict(measured)))
+
+
+def _write(run: Path, path: Path, content: bytes) -> Path | None:
+    try:
+        refuse_links(path, run)
+        path.parent.mkdir(exist_ok=True)
+        remove_leftovers(path.parent)
+        write_whole(path, content, within=run)
+    except OSError as error:
+        warnings.warn(
+            f"the result could not be kept in {path} ({error.strerror}): {advice(error)}, and measure again to have it "
+            "in the report",
+            RobustfwWarning,
+            stacklevel=3,
+        )
+        return None
+    return path
+
+
+def keep_pictures(
+    run: Path, circumstances: Mapping[str, Any], said: Mapping[str, str], rows: Sequence[Pictures], command: str
+) -> Path | None:
+    """Leave rows of pictures, which `robustfw report` draws as a figure, one picture in each of five columns.
+
+    Args:
+        run: the run directory that they belong to.
+        circumstances: what was drawn, and of what; the files' names are made from them.
+        said: ``title``, ``caption``, and ``alt`` for those who do not see them.
+        rows: from top to bottom; all pictures have one shape.
+        command: what to type to get them again.
+
+    Returns:
+        The file that describes them; None where it could not be written.
+    """
+    if len({tuple(row.pictures.shape[1:]) for row in rows}) != 1:
+        raise ValueError("the pictures are not of one shape")
+    images = _keep_tensors(run, "pictures", circumstances, {str(i): row.pictures for i, row in enumerate(rows)})
+    if images is None:
+        return None
+    told = [{"name": row.name, "words": list(row.words), "diverging": row.diverging} for row in rows]
+    facts = {**said, "shape": list(rows[0].pictures.shape[1:]), "images": images.name, "rows": told}
+    return keep(run, "pictures", circumstances, facts, command)
+
+
+def keep_worst_cases(
+    run: Path,
+    circumstances: Mapping[str, Any],
+    originals: Tensor,
+    adversarials: Tensor,
+    before: Sequence[str],
+    after: Sequence[str],
+    command: str,
+    *,
+    bounds: tuple[float, float] | None = (0.0, 1.0),
+) -> Path | None:
+    """Leave up to ten examples that fool the net, which `robustfw report` draws, or lists where they are no images.
+
+    Args:
+        run: the run directory that was measured.
+        circumstances: what was measured and how, with ``uncertainty``, ``attacks`` and ``split`` among it; the files'
+            names are made from them.
+        originals: examples (n, *shape).
+        adversarials: the same after the attack.
+        before: for each a word or two: its target, or what the net says of it.
+        after: for each what the net says of the adversarial.
+        command: what to type to get them again.
+        bounds: the values that are drawn black and white; without them, the extremes of both tensors.
+
+    Returns:
+        The file that was written; None, and nothing is written, where there is no example.
+    """
+    if not originals.shape == adversarials.shape or not len(originals) == len(before) == len(after):
+        raise ValueError("originals, adversarials and the words about them are not of the same examples")
+    if not len(originals):
+        return None
+    x = originals[:WORST_CASES].detach().double().cpu()
+    moved = adversarials[:WORST_CASES].detach().double().cpu()
+    change = (moved - x).abs().flatten(1)
+    images = _keep_tensors(run, "worst-cases", circumstances, {"original": x, "adversarial": moved})
+    if images is None:
+        return None
+    examples = []
+    for i, delta in enumerate(change):
+        size = {"largest": float(delta.max()), "changed": int(delta.gt(0).sum())}
+        examples.append({"before": before[i], "after": after[i]} | size)
+    low, high = bounds or (min(x.min().item(), moved.min().item()), max(x.max().item(), moved.max().item()))
+    facts = {"shape": list(x.shape[1:]), "range": [low, high], "images": images.name, "examples": examples}
+    return keep(run, "worst-cases", circumstances, facts, command)
+
+
+def _keep_tensors(run: Path, kind: str, circumstances: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Path | None:
+    """Tensors in float32, in a safetensors file beside the result of the same kind and circumstances, if it can be."""
+    from safetensors.torch import save
+
+    path = path_of(run, kind, circumstances).with_suffix(".safetensors")
+    return _write(run, path, save({name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}))
+
+
+def path_of(run: Path, kind: str, circumstances: Mapping[str, Any]) -> Path:
+    """Where a result is kept: its kind, and a hash of its circumstances."""
+    facts = json.dumps(plain(dict(circumstances)), sort_keys=True).encode()
+    return run / FOLDER / f"{kind}-{hashlib.sha256(facts).hexdigest()[:10]}.json"
+
+
+def kept(run: Path, kinds: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The results beside a run, by file name; of these kinds only, if any are given.
+
+    Raises:
+        RunError: a file there is no result.
+    """
+    listed = []
+    for path in sorted((run / FOLDER).glob("*.json")):
+        try:
+            result = read_json(path)
+            kind = result["kind"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise RunError(f"{path} is no result of robustfw ({type(error).__name__}): move it away") from error
+        if not kinds or kind in kinds:
+            listed.append(result)
+    return listed

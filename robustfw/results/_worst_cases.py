@@ -1,0 +1,138 @@
+"""Kind of result `worst-cases`: a few examples of an evaluation, before and after the attack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, final
+
+import attrs
+
+from robustfw.results._drawing import Drawing
+from robustfw.results._kind import ResultKind, Said
+from robustfw.results._table import Table
+from robustfw.results._words import commands, cut, fact, listed, number, short, times
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from robustfw.results._material import Material, Run
+
+TOLD = 5
+"""Examples whose story is told to those who do not see the figure."""
+
+
+@attrs.frozen
+class WorstCase:
+    """One example, and what the attack made of it."""
+
+    before: str
+    """The target, or what the net says of the example, in a word or two."""
+    after: str
+    """What the net says of the adversarial example."""
+    largest: float
+    """The greatest change of one entry, max |δ_j|."""
+    changed: int
+    """Entries that differ."""
+
+
+@attrs.frozen
+class WorstCasesFields:
+    """Examples that an attack fools the net with."""
+
+    uncertainty: str
+    attacks: tuple[str, ...]
+    split: str
+    shape: tuple[int, ...]
+    range: tuple[float, float]
+    """What is black and what is white in a picture."""
+    images: str
+    """The name of the file of the tensors ``original`` and ``adversarial``, which lies beside the result."""
+    examples: tuple[WorstCase, ...]
+    command: str = ""
+
+
+@final
+@attrs.frozen
+class WorstCasesKind(ResultKind):
+    """A few examples that fool the net; robustfw evaluate keeps them."""
+
+    fields = WorstCasesFields
+    place = 0
+
+    def example(self) -> Mapping[str, Any]:
+        case = {"before": "7", "after": "3", "largest": 0.1, "changed": 60}
+        circumstances = {"uncertainty": "linf:radius=0.1", "attacks": ["pgd:steps=40"], "split": "test"}
+        tensors = {"shape": [1, 8, 8], "range": [0.0, 1.0], "images": "worst-cases.safetensors"}
+        return circumstances | tensors | {"examples": [case]}
+
+    def lines(self, result: WorstCasesFields, labels: Sequence[str] | None = None) -> Iterator[Said]:
+        yield fact("worst cases", f"{listed(_stories(result), TOLD)}; robustfw report shows them")
+
+    def tables(self, material: Material) -> list[Table]:
+        """One of all runs whose examples are no images; images are drawn."""
+        results = [pair for pair in material.pairs(WorstCasesFields) if not _are_images(pair[1])]
+        rows = [
+            (run.name, result.uncertainty, case.before, case.after, number(case.largest), str(case.changed))
+            for run, result in results
+            for case in result.examples
+        ]
+        columns = ("run", "set", "before", "after", "largest change", "entries changed")
+        note = "Examples that the attack fools the net with: what it says of them before and after."
+        again = commands(result.command for _, result in results)
+        return [Table("Worst cases", columns, rows, note, again)] if rows else []
+
+    def figures(self, material: Material) -> list[Drawing]:
+        """A figure for each result with images."""
+        results = material.pairs(WorstCasesFields)
+        return [_figure(run, result) for run, result in results if result.examples and _are_images(result)]
+
+
+def _are_images(result: WorstCasesFields) -> bool:
+    return len(result.shape) == 3
+
+
+def _stories(result: WorstCasesFields) -> list[str]:
+    return [f"{case.before} becomes {case.after}" for case in result.examples]
+
+
+def _figure(run: Run, result: WorstCasesFields) -> Drawing:
+    attacks = listed([short(attack) for attack in result.attacks])
+    title = f"Worst cases of {run.name}: {result.uncertainty}"
+    alt = (
+        f"{times(len(result.examples), 'example')} that {attacks} fools {run.name} with, within {result.uncertainty}: "
+        f"{listed(_stories(result), TOLD)}."
+    )
+    colour = " Of colours, the one that changes most is drawn." if result.shape[0] > 1 else ""
+    caption = (
+        f"{result.split.capitalize()} examples that {attacks} fools {run.name} with, within {result.uncertainty}. "
+        "Above: original; in the middle: the perturbation, times the factor beneath it, red where it adds and blue "
+        f"where it takes away; below: adversarial, with what the net takes it for.{colour}"
+    )
+    return Drawing("worst-cases", title, partial(_draw, run, result), caption, alt, result.command)
+
+
+def _draw(run: Run, result: WorstCasesFields) -> Figure:
+    import numpy as np
+
+    from robustfw.results._plots import COLUMNS, Row, factor, grid, strongest_channel
+    from robustfw.results._reading import read_tensors
+
+    shape = (len(result.examples), *result.shape)
+    tensors = read_tensors(run.path, result.images, {"original": shape, "adversarial": shape})
+    low, high = result.range
+    width = (high - low) or 1.0
+    original, adversarial = (((tensors[key] - low) / width).astype(np.float32) for key in ("original", "adversarial"))
+    rows = []
+    for start in range(0, len(result.examples), COLUMNS):
+        block = slice(start, start + COLUMNS)
+        cases = result.examples[block]
+        deltas = adversarial[block] - original[block]
+        factors = [factor(delta) for delta in deltas]
+        magnified = [strongest_channel(delta) * scale for delta, scale in zip(deltas, factors, strict=True)]
+        rows += [
+            Row("original", list(original[block]), [cut(case.before, 16) for case in cases]),
+            Row("change", magnified, [f"×{scale}" for scale in factors], diverging=True, apart=False),
+            Row("adversarial", list(adversarial[block]), [cut(case.after, 16) for case in cases], apart=True),
+        ]
+    return grid(rows)

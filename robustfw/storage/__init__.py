@@ -1,0 +1,1 @@
+"""Files: run directories, checkpoints, collections, and who may write them."""

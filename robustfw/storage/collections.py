@@ -1,0 +1,202 @@
+"""Collections of adversarial examples on disk: tensors, and a manifest that says where each comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+
+import attrs
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from robustfw.data.bounds import Bounds
+from robustfw.data.splits import Split, Splits, StreamedSplit
+from robustfw.errors import DataError, RunError
+from robustfw.evaluation._transfer import Examples
+from robustfw.inner.threat import Threat
+from robustfw.plugin.registry import Registry
+from robustfw.storage._locks import NewDirectory, claim
+from robustfw.storage.files import advice, json_bytes, read_bytes, read_json, write_whole
+
+MANIFEST, EXAMPLES = "manifest.json", "examples.safetensors"
+ALTERED = "the collection was altered: craft it again"
+SPLITS = ("train", "validation", "test")
+LARGEST = 1 << 40
+"""Bytes of the largest file of examples."""
+
+
+@final
+@attrs.frozen(eq=False)
+class Collection:
+    """``manifest.json`` (source, data, sets, attack, seeds, the hash of the rest) and ``examples.safetensors``."""
+
+    path: Path
+    manifest: dict[str, Any]
+    examples: Examples
+
+    @classmethod
+    def create(cls, place: Path | NewDirectory, examples: Examples, facts: Mapping[str, Any]) -> Collection:
+        """Write a new one; a directory that holds one already is left alone.
+
+        Args:
+            place: the directory, or where to make a new one.
+            examples: what is collected.
+            facts: where they come from.
+
+        Raises:
+            RunError: there is one, somebody else is writing there, or it cannot be written.
+        """
+        content = save({name: tensor.contiguous() for name, tensor in examples.tensors().items()})
+        manifest = dict(facts) | {"n": len(examples), "sha256": hashlib.sha256(content).hexdigest()}
+        lock = claim(place, "written")
+        path = lock.path
+        try:
+            if (path / MANIFEST).exists():
+                raise RunError(f"{path} holds a collection already: choose another --out")
+            write_whole(path / EXAMPLES, content, within=path)
+            write_whole(path / MANIFEST, json_bytes(manifest), within=path)
+        except OSError as error:
+            help_ = f"{advice(error)}, or choose another --out"
+            raise RunError(f"cannot write {path}: {error.strerror}; {help_}") from error
+        finally:
+            lock.release()
+        return cls(path, manifest, examples)
+
+    @property
+    def split(self) -> str:
+        """The split that the originals are from."""
+        return str(self.manifest["data"]["split"])
+
+    @property
+    def source(self) -> str:
+        """The directory of the run whose net was attacked."""
+        source = self.manifest.get("source")
+        return "unknown" if source is None else str(source["run"])
+
+    def originals(self, splits: Splits) -> Split:
+        """The split of these data that the originals are from.
+
+        Raises:
+            DataError: the examples belong to other data, or keep another range than the data's.
+        """
+        there, here = self.manifest["data"].get("hash"), splits.fingerprint()
+        if there != here:
+            raise DataError(f"the examples in {self.path} belong to other data (another hash): craft them on this data")
+        bounds = splits.spec.bounds
+        if self.bounds != bounds:
+            raise DataError(
+                f"the examples in {self.path} keep the range {self.bounds}, and the data {bounds}: {ALTERED}"
+            )
+        by_name = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+        split = by_name[self.split]
+        if isinstance(split, StreamedSplit):
+            raise DataError(f"the examples in {self.path} are from a stream, of which none can be found again")
+        return split
+
+    @property
+    def bounds(self) -> Bounds:
+        """The data range that the examples keep."""
+        bounds = self.manifest["bounds"]
+        if bounds is None:
+            return None
+        lower, upper = (tuple(map(float, end)) if isinstance(end, list) else float(end) for end in bounds)
+        return lower, upper
+
+    def threats(self, known: Registry, splits: Splits) -> list[Threat]:
+        """The sets that the examples are from, in their data range; ``splits``: the data that they belong to."""
+        sets = [known.make("uncertainty", part["uncertainty"]) for part in self.manifest["sets"]]
+        train = splits.learnable()
+        return [Threat(each, self.bounds).fitted(train) for each in sets]
+
+    @classmethod
+    def open(cls, path: Path) -> Collection:
+        """Read one, and refuse it if its examples are not those that were written.
+
+        Raises:
+            RunError: there is none, or it cannot be read.
+            DataError: it was altered.
+        """
+        file = path / MANIFEST
+        try:
+            manifest = read_json(file)
+            file = path / EXAMPLES
+            content = read_bytes(file, LARGEST)
+        except (FileNotFoundError, NotADirectoryError):
+            if file.name == EXAMPLES:
+                raise RunError(f"{file} is missing: {ALTERED}") from None
+            raise RunError(f"there is no collection in {path}: name a directory that robustfw craft made") from None
+        except OSError as error:
+            raise RunError(f"cannot read {file}: {error.strerror}; mend that, and try again") from error
+        except ValueError as error:
+            raise RunError(f"{file} is not JSON ({error}); {ALTERED}") from error
+        if not isinstance(manifest, dict) or manifest.get("sha256") != hashlib.sha256(content).hexdigest():
+            raise DataError(f"{path / EXAMPLES} is not what {path / MANIFEST} describes (another hash); {ALTERED}")
+        reason = _fault(manifest)
+        if reason is not None:
+            raise DataError(f"{path / MANIFEST} is not the manifest of a collection ({reason}); {ALTERED}")
+        try:
+            examples = Examples(**load(content))
+            reason = _mismatch(examples, len(manifest["sets"]))
+        except Exception as error:  # safetensors and torch raise whatever the bytes lead them to
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if reason is not None:
+            raise DataError(f"{path / EXAMPLES} does not hold the tensors of a collection ({reason}); {ALTERED}")
+        return cls(path, manifest, examples)
+
+
+def _fault(manifest: dict[str, Any]) -> str | None:
+    """What of a collection's manifest is missing or of the wrong type; None if all is there."""
+    data, source, sets, bounds = (manifest.get(key) for key in ("data", "source", "sets", "bounds"))
+    if not isinstance(data, dict) or data.get("split") not in SPLITS:
+        return f"data.split is none of {', '.join(SPLITS)}"
+    if source is not None and not (isinstance(source, dict) and isinstance(source.get("run"), str)):
+        return "source.run is no text"
+    parts = sets if isinstance(sets, list) else []
+    specs = [part.get("uncertainty") if isinstance(part, dict) else None for part in parts]
+    if not specs or not all(isinstance(spec, str | dict) for spec in specs):
+        return "sets is no list of uncertainty sets"
+    pair = isinstance(bounds, list) and len(bounds) == 2 and all(map(_finite, bounds))
+    if "bounds" not in manifest or not (bounds is None or pair):
+        return "bounds are no pair of numbers"
+    return None
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _mismatch(examples: Examples, sets: int) -> str | None:
+    """Why tensors are not those of a collection, in words; None if they may be."""
+    tensors = examples.tensors()
+    n = len(examples.y)
+    short = [name for name, tensor in tensors.items() if not tensor.ndim or len(tensor) != n]
+    if short:
+        return f"{short[0]} has not {n} rows"
+    if examples.original.shape != examples.adversarial.shape:
+        return "original and adversarial are of different shapes"
+    floats = ("original", "adversarial", "delta", "confidence")
+    odd = [name for name, tensor in tensors.items() if tensor.is_floating_point() != (name in floats)]
+    if odd:
+        return f"{odd[0]} is of the type {tensors[odd[0]].dtype}"
+    if n and not 0 <= int(examples.set.min()) <= int(examples.set.max()) < sets:
+        return f"its examples are from other than {sets} sets"
+    return None
+
+
+def hash_of_weights(weights: Mapping[str, Any]) -> str:
+    """SHA-256 over names, shapes, types and bytes; of what is no tensor, over its JSON."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        value = weights[name]
+        if not isinstance(value, Tensor):
+            digest.update(f"{name} {json.dumps(value, sort_keys=True)}".encode(errors="backslashreplace"))
+            continue
+        tensor = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

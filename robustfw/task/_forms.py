@@ -1,0 +1,52 @@
+"""Checks of outputs and targets, which several tasks share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from robustfw.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def dtype_name(y: Tensor) -> str:
+    return str(y.dtype).removeprefix("torch.")
+
+
+def check_tensor(outputs: object, n: int) -> None:
+    """Raise a `DataError` unless outputs are floating-point numbers, a row for each of n examples."""
+    import torch
+
+    if not isinstance(outputs, torch.Tensor):
+        raise DataError(
+            f"the net gives a {type(outputs).__name__}, not a tensor: wrap it in a module that gives its logits alone"
+        )
+    if not outputs.is_floating_point():
+        raise DataError(f"the net's outputs are {dtype_name(outputs)}: give the logits, not the predicted classes")
+    if not outputs.dim() or len(outputs) != n:
+        raise DataError(f"the net's outputs have shape {tuple(outputs.shape)} for {n} examples: give a row for each")
+
+
+def labels(y: Tensor) -> Tensor:
+    """Class labels (n,), int64, from what says the same."""
+    if y.dim() == 2 and y.shape[1] == 1 and not y.is_floating_point():
+        y = y[:, 0]
+    if y.dim() == 2 and y.shape[1] > 1:
+        ones = bool(((y == 0) | (y == 1)).all()) and bool((y.sum(1) == 1).all())
+        if ones:
+            return y.float().argmax(1)
+        raise DataError("targets are several numbers per example: classification takes one label each (y.argmax(1))")
+    if y.dim() != 1:
+        raise DataError(f"labels have shape {tuple(y.shape)}, and should have one number per example")
+    if y.is_floating_point() or y.is_complex():
+        raise DataError(f"labels are {dtype_name(y)}: give int64 (y.long())")
+    return y.long()
+
+
+def check_labels(y: Tensor, classes: int) -> None:
+    if not y.numel():
+        return
+    lowest, highest = int(y.min()), int(y.max())
+    if lowest < -1 or highest >= classes:
+        raise DataError(f"labels run from {lowest} to {highest}, outside 0 … {classes - 1}")

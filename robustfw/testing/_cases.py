@@ -1,0 +1,120 @@
+"""Where the laws of an uncertainty set ask for points: its regions, at small and at dense random examples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import attrs
+import torch
+from torch import Tensor
+
+from robustfw.data.splits import TensorSplit
+from robustfw.regions import Region, norms, per_row
+from robustfw.testing.laws import require
+from robustfw.uncertainty import UncertaintySet
+
+SHAPES = ((3, 2, 2), (3, 5, 4))
+"""Shapes of one example that sets are tried on, unless they name their own."""
+
+
+def shapes_of(uncertainty: UncertaintySet) -> tuple[tuple[int, ...], ...]:
+    """The shapes of one example that the laws try this set on."""
+    return uncertainty.shapes or SHAPES
+
+
+@attrs.frozen(eq=False)
+class Case:
+    """A region and points to try it at, one for each of its rows."""
+
+    name: str
+    region: Region
+    points: Tensor
+    tolerance: float
+    seed: int
+    x: Tensor | None = None
+    """The examples that the perturbations are of; unknown where a test makes a case of a region alone."""
+    bare: Region | None = None
+    """The set without a range, where ``region`` is the set within [0, 1]."""
+
+    def generator(self) -> torch.Generator:
+        """A generator of this case's own."""
+        return torch.Generator().manual_seed(self.seed)
+
+    def slack(self, *sizes: Tensor) -> Tensor:
+        """The tolerance for numbers of this size, (batch,)."""
+        scale = torch.ones(len(self.points), dtype=self.points.dtype)
+        return self.tolerance * (scale + sum(size.abs() for size in sizes))
+
+    def require(self, holds: Tensor | bool, text: str, value: Tensor | None = None, **shown: Tensor) -> None:
+        """As `laws.require`, with the name of the case in the message."""
+        require(holds, f"{text} ({self.name})", value, **shown)
+
+
+def cases(uncertainty: UncertaintySet, seed: int, dtype: torch.dtype = torch.float64) -> Iterator[Case]:
+    """The set at random and at border points of [0, 1], bare and within that range, small shapes first."""
+    tolerance = 1e-6 if dtype == torch.float64 else 64 * torch.finfo(dtype).eps
+    for shape in shapes_of(uncertainty):
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.rand(64, *shape, generator=generator, dtype=torch.float64)
+        x[:16] = x[:16].round()  # on the border of the data range
+        x = x.to(dtype)
+        bare = fitted(uncertainty, shape, seed).at(x)
+        points = sample_points(bare, generator)
+        yield Case(f"bare, shape {shape}", bare, points, tolerance, seed, x)
+        region = within_unit_range(bare, x)
+        points = sample_points(region, generator)
+        yield Case(f"in [0, 1], shape {shape}", region, points, tolerance, seed, x, bare)
+
+
+def within_unit_range(region: Region, x: Tensor) -> Region:
+    """The members that keep x̃ in [0, 1]."""
+    return region.within(0 - x, 1 - x)
+
+
+def fitted(uncertainty: UncertaintySet, shape: tuple[int, ...], seed: int) -> UncertaintySet:
+    """The set after a look at 64 random examples, which is nothing to a set that does not learn from data."""
+    x = torch.rand(64, *shape, generator=torch.Generator().manual_seed(seed + 1))
+    return uncertainty.fitted(TensorSplit(x, torch.arange(64) % 2))
+
+
+def sample_points(region: Region, generator: torch.Generator) -> Tensor:
+    """A point for each row: zeros, ties, spikes, tiny and huge ones, then dense random ones of the region's size."""
+    like = region.like.to(torch.float64)
+    noise = torch.randn(like.shape, generator=generator, dtype=torch.float64)
+    size = float(norms(region.support(noise.to(region.like.dtype))).double().median().clamp(min=1e-3))
+    dimension = math.prod(like.shape[1:])
+    scales = torch.tensor([0.3, 1.0, 3.0, 30.0], dtype=torch.float64)[torch.arange(len(noise)) % 4]
+    points = noise * per_row(scales * size / math.sqrt(dimension), noise)
+    points[0] = 0
+    points[1] = size
+    points[2] = -size
+    points[3] = 0
+    points[3].view(-1)[0] = 2 * size
+    points[4] = points[4].sign() * size
+    points[5] = 1e-9 * noise[5]
+    points[6] = 1e4 * size * noise[6]
+    points[7:12] = (points[7:12] / size).round() * size  # many ties and zeros
+    points[12:16] *= torch.rand(points[12:16].shape, generator=generator, dtype=torch.float64) < 0.3
+    return points.to(region.like.dtype)
+
+
+def members_of(case: Case) -> list[Tensor]:
+    """Points of the set found in different ways: samples, projections, support points, and halves of them."""
+    found = [
+        case.region.sample(case.generator()),
+        case.region.project(case.points),
+        case.region.support(case.points),
+    ]
+    return [*found, *(0.5 * delta for delta in found)]
+
+
+def at_the_border(case: Case) -> Tensor:
+    """Members stretched along their ray for as long as `violation` allows, by bisection."""
+    start = case.region.sample(case.generator())
+    low, high = torch.zeros(len(start), dtype=start.dtype), torch.full((len(start),), 1e4, dtype=start.dtype)
+    for _ in range(60):
+        middle = (low + high) / 2
+        inside = case.region.violation(start * per_row(middle, start)) <= 0
+        low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
+    return start * per_row(low, start)

@@ -1,0 +1,198 @@
+"""The laws of a data set, on the files that are there (ROBUSTFW_DATA) or that it fetches."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from robustfw.data.bounds import check_range
+from robustfw.data.splits import Batch, Split, Splits, StreamedBatch, StreamedSplit, TensorSplit
+from robustfw.dataset import Dataset, data_root
+from robustfw.errors import DataError
+from robustfw.testing.laws import Law, LawBroken, require
+
+SPLITS = ("train", "validation", "test")
+
+
+def _loaded(dataset: Dataset) -> Splits:
+    return dataset.load(data_root(None))
+
+
+def _indexed(splits: Splits) -> Iterator[tuple[str, Split]]:
+    """The splits that examples can be asked from by index, and that have some, with their names."""
+    for name in SPLITS:
+        split = getattr(splits, name)
+        if isinstance(split, Split) and len(split):
+            yield name, split
+
+
+def check_spec(dataset: Dataset, seed: int) -> None:
+    """Shapes, range and targets of all splits are as the spec declares them."""
+    splits = _loaded(dataset)
+    splits.check()
+    for name in SPLITS:
+        split = getattr(splits, name)
+        if not len(split):
+            continue
+        x, y = split.first_examples(8) if isinstance(split, StreamedSplit) else next(split.in_order(8))
+        require(x.is_floating_point() and tuple(x.shape[1:]) == splits.spec.shape, f"{name}: x is {tuple(x.shape)}")
+        try:
+            check_range(x, splits.spec.bounds)
+            splits.spec.task.check(splits.spec.task.targets(y), splits.spec.classes)
+        except DataError as error:
+            raise LawBroken(f"{name}: {error}") from error
+
+
+def check_repeatable(dataset: Dataset, seed: int) -> None:
+    """Loading twice gives the same bytes in the same order."""
+    require(_loaded(dataset).fingerprint() == _loaded(dataset).fingerprint(), "loading twice gives other examples")
+
+
+def check_batches(dataset: Dataset, seed: int) -> None:
+    """Batches by index are the examples at these indices: several at once, in any order, however often."""
+    for name, split in _indexed(_loaded(dataset)):
+        last = len(split) - 1
+        asked = [torch.tensor([min(row, last) for row in rows]) for rows in ([3, 0, 5], [5, 5], [last], [0, 3, 1, 2])]
+        first, second = list(split.batches(asked)), list(split.batches(iter(asked)))
+        require(len(first) == len(asked), f"{name}: {len(first)} batches for {len(asked)} tensors of indices")
+        for rows, (x, y), (again_x, again_y) in zip(asked, first, second, strict=True):
+            require(len(x) == len(y) == len(rows), f"{name}: {len(x)} examples and {len(y)} targets for {len(rows)}")
+            same = torch.equal(x, again_x) and torch.equal(y, again_y)
+            require(same, f"{name}: examples {rows.tolist()} are others when they are asked for again")
+            for i, row in enumerate(rows.tolist()):
+                alone_x, alone_y = next(split.batches([torch.tensor([row])]))
+                same = torch.equal(x[i], alone_x[0]) and torch.equal(y[i], alone_y[0])
+                require(same, f"{name}: example {row} is another alone")
+
+
+def check_parts(dataset: Dataset, seed: int) -> None:
+    """`subset` and `first` keep the order that is asked for, `in_order` goes through all, and metadata goes along."""
+    for name, split in _indexed(_loaded(dataset)):
+        rows = torch.tensor([min(4, len(split) - 1), 0])
+        part = split.subset(rows)
+        require(len(part) == 2, f"{name}: a subset of 2 examples has {len(part)}")
+        _require_same(f"{name}: a subset", _all(part), next(split.batches([rows])))
+        count = min(5, len(split))
+        _require_same(f"{name}: its first examples", _all(split.first(count)), _all(split.subset(torch.arange(count))))
+        require(len(split.first(None)) == len(split), f"{name}: first(None) is not all of it")
+        lengths = [len(x) for x, _ in itertools.islice(split.in_order(3), 4)]
+        expected = [len(some) for some in torch.arange(len(split)).split(3)][:4]
+        require(lengths == expected, f"{name}: in_order(3) gives batches of {lengths}, not {expected}")
+        _check_metadata(name, split, part, rows)
+
+
+def _check_metadata(name: str, split: Split, part: Split, rows: Tensor) -> None:
+    """Metadata has a row for each index, and a subset has its own."""
+    here, there = split.metadata(rows), part.metadata(torch.arange(len(rows)))
+    require(here.keys() == there.keys(), f"{name}: a subset has metadata {sorted(there)}, not {sorted(here)}")
+    for key, values in here.items():
+        require(len(values) == len(rows), f"{name}: metadata {key} has {len(values)} rows for {len(rows)} indices")
+        require(bool(torch.equal(values, there[key])), f"{name}: metadata {key} of a subset is another")
+
+
+def _all(split: Split) -> Batch:
+    parts = list(split.in_order(2))
+    return torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
+
+
+def _require_same(what: str, found: Batch, expected: Batch) -> None:
+    same = torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+    require(same, f"{what}: these are not the examples at the indices")
+
+
+def check_stream(dataset: Dataset, seed: int) -> None:
+    """A stream is its seed's and its epoch's: skipped batches are the first, shares are the whole, `len` is the count.
+
+    Asked of training examples that are a `StreamedSplit`.
+    """
+    splits = _loaded(dataset)
+    stream = splits.train
+    if not isinstance(stream, StreamedSplit):
+        return
+    size = max(2, min(8, len(stream) // 3 // 2 * 2))
+    whole = list(stream.epoch(1, seed, size, 0, (0, 1)))
+    count = sum(len(batch[0]) for batch in whole)
+    full = len(stream) // size * size
+    require(count >= full, f"an epoch has {count} examples, and the length is {len(stream)}")
+    _require_batches("the same seed and epoch", list(stream.epoch(1, seed, size, 0, (0, 1))), whole)
+    for skip in (1, 2):
+        _require_batches(f"with {skip} batches skipped", list(stream.epoch(1, seed, size, skip, (0, 1))), whole[skip:])
+    shares = [list(stream.epoch(1, seed, size, 0, (rank, 2))) for rank in range(2)]
+    for number, batch in enumerate(whole[: len(stream) // size]):
+        parts = [share[number] for share in shares]
+        for part in parts:
+            _require_rows(number, part)
+        lengths = [len(part[0]) for part in parts]
+        require(abs(lengths[0] - lengths[1]) <= 1, f"the shares of batch {number} have {lengths} examples")
+        require(_rows(parts) == _rows([batch]), f"the shares of batch {number} together are not the batch")
+
+
+def _tensors(batch: StreamedBatch) -> list[Tensor]:
+    """x, y, and the metadata in the order of their names."""
+    x, y, *more = batch
+    metadata = more[0] if more else {}
+    return [x, y, *(metadata[name] for name in sorted(metadata))]
+
+
+def _require_rows(number: int, batch: StreamedBatch) -> None:
+    lengths = [len(tensor) for tensor in _tensors(batch)]
+    require(len(set(lengths)) == 1, f"x, y and the metadata of batch {number} have {lengths} rows")
+
+
+def _rows(batches: list[StreamedBatch]) -> list[bytes]:
+    """The examples with their targets and metadata, whatever their order."""
+    rows = []
+    for batch in batches:
+        for example in zip(*_tensors(batch), strict=True):
+            rows.append(b"".join(bytes(part.cpu().numpy().tobytes()) for part in example))
+    return sorted(rows)
+
+
+def _require_batches(when: str, batches: list[StreamedBatch], expected: list[StreamedBatch]) -> None:
+    require(len(batches) == len(expected), f"{when} there are {len(batches)} batches, not {len(expected)}")
+    for number, (batch, other) in enumerate(zip(batches, expected, strict=True)):
+        pairs = zip(_tensors(batch), _tensors(other), strict=True)
+        require(all(torch.equal(one, two) for one, two in pairs), f"{when} batch {number} is another")
+
+
+def check_apart(dataset: Dataset, seed: int) -> None:
+    """Validation is cut from train, and neither shares its examples with test, but for chance duplicates."""
+    splits = _loaded(dataset)
+    parts = [splits.train, splits.validation, splits.test]
+    if not all(isinstance(part, TensorSplit) for part in parts):
+        return
+    rows = [{bytes(x.numpy().tobytes()) for x in part.x[:2000]} for part in parts if isinstance(part, TensorSplit)]
+    for other, name in ((rows[1], "validation"), (rows[2], "test")):
+        shared = len(rows[0] & other)
+        require(shared <= 0.02 * max(len(other), 1), f"{shared} {name} examples are training examples too")
+
+
+def check_augmentation(dataset: Dataset, seed: int) -> None:
+    """Augmentation keeps shape, type and range, and its generator and the epoch alone decide it."""
+    splits = _loaded(dataset)
+    if splits.augment is None:
+        return
+    train = splits.train
+    x, _ = train.first_examples(8) if isinstance(train, StreamedSplit) else next(train.in_order(8))
+    for epoch in range(2):
+        first, second = (splits.augment(x, torch.Generator().manual_seed(seed), epoch) for _ in range(2))
+        require(first.shape == x.shape and first.dtype == x.dtype, f"augmented x is {tuple(first.shape)} {first.dtype}")
+        try:
+            check_range(first, splits.spec.bounds)
+        except DataError as error:
+            raise LawBroken(f"augmented {error}") from error
+        require(bool(torch.equal(first, second)), "the same generator augments differently")
+
+
+LAWS = (
+    Law("spec", check_spec),
+    Law("repeatable", check_repeatable),
+    Law("batches by index", check_batches),
+    Law("parts of a split", check_parts),
+    Law("stream", check_stream),
+    Law("splits apart", check_apart),
+    Law("augmentation", check_augmentation),
+)

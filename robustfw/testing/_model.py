@@ -1,0 +1,135 @@
+"""The laws of a model, on the first data spec that it accepts; and for every task, on the shape of that."""
+
+from __future__ import annotations
+
+import attrs
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from robustfw.data.spec import DataSpec
+from robustfw.errors import DataError, UsageError
+from robustfw.model import Model
+from robustfw.task import Binary, Multilabel, Regression, Segmentation
+from robustfw.testing.laws import Law, LawBroken, require
+
+SPECS = (
+    DataSpec((1, 28, 28), 10, mean=(0.13,), std=(0.31,)),
+    DataSpec((3, 32, 32), 10, mean=(0.49, 0.48, 0.45), std=(0.25, 0.24, 0.26)),
+    DataSpec((3, 64, 64), 10, mean=(0.49, 0.48, 0.45), std=(0.25, 0.24, 0.26)),
+    DataSpec((1, 8, 8), 10),
+    DataSpec((2,), 2),
+    DataSpec((7,), 3, bounds=None),
+)
+TASKS = (
+    (Binary(), 2),
+    (Multilabel(), 4),
+    (Regression(), 1),
+    (Regression(), 3),
+    (Segmentation(), 5),
+)
+"""Each with a number of classes, labels or targets."""
+
+
+def _specs(model: Model) -> tuple[DataSpec, ...]:
+    """Those of the shapes that the model declares, or the kit's own."""
+    return SPECS if model.shapes is None else tuple(DataSpec(shape, 10) for shape in model.shapes)
+
+
+def _built(model: Model, seed: int) -> tuple[nn.Module, DataSpec]:
+    for spec in _specs(model):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                return model.build(spec), spec
+            except UsageError:
+                continue
+    tried = ", ".join(str(spec.shape) for spec in _specs(model))
+    raise LawBroken(f"it accepts no data spec that the kit tries ({tried}): declare its own as `shapes`")
+
+
+def _batch(spec: DataSpec, seed: int, rows: int = 4) -> Tensor:
+    return torch.rand(rows, *spec.shape, generator=torch.Generator().manual_seed(seed))
+
+
+def check_logits(model: Model, seed: int) -> None:
+    """X ↦ logits of shape (batch, classes), finite, and not probabilities; in training and in evaluation mode."""
+    net, spec = _built(model, seed)
+    for mode in (True, False):
+        logits = net.train(mode)(_batch(spec, seed))
+        require(logits.shape == (4, spec.outputs), f"output has shape {tuple(logits.shape)}")
+        require(bool(logits.isfinite().all()), "output is not finite")
+        summed = logits.sum(1)
+        probable = bool((logits >= 0).all()) and bool(((summed - 1).abs() < 1e-4).all())
+        require(not probable, "outputs are probabilities: a model gives logits")
+
+
+def check_tasks(model: Model, seed: int) -> None:
+    """Of the same shape, for every task: outputs that the task reads, as many as it needs; or a `UsageError`.
+
+    Outputs for each pixel are not asked for: whoever trains is told that a net gives none.
+    """
+    _, accepted = _built(model, seed)
+    for task, classes in TASKS:
+        spec = attrs.evolve(accepted, classes=classes, task=task)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                net = model.build(spec)
+            except UsageError:
+                continue
+        name = type(task).__name__.lower()
+        with torch.no_grad():
+            given = net.eval()(_batch(spec, seed))
+        try:
+            outputs = task.read(given, 4)
+        except DataError as error:
+            if isinstance(task, Segmentation):
+                continue
+            raise LawBroken(f"{name}: {error}") from error
+        width = given.shape[1] if given.dim() > 1 else 1
+        require(width == spec.outputs, f"{name}: {width} outputs where the spec says {spec.outputs}")
+        require(bool(outputs.isfinite().all()), f"{name}: outputs are not finite")
+
+
+def check_rows(model: Model, seed: int) -> None:
+    """In evaluation mode row i of the logits depends on row i of x only; a batch of one will do."""
+    net, spec = _built(model, seed)
+    x = _batch(spec, seed)
+    with torch.no_grad():
+        whole = net.eval()(x)
+        for i in range(len(x)):
+            apart = (net(x[i : i + 1]) - whole[i : i + 1]).abs().max()
+            require(bool(apart <= 1e-4 * (1 + whole.abs().max())), f"row {i} depends on the rest, by {apart:.3g}")
+
+
+def check_input_gradient(model: Model, seed: int) -> None:
+    """The gradient in x is finite and not zero."""
+    net, spec = _built(model, seed)
+    x = _batch(spec, seed).requires_grad_()
+    (gradient,) = torch.autograd.grad(net.eval()(x).square().sum(), x)
+    require(bool(gradient.isfinite().all()), "the input gradient is not finite")
+    require(bool((gradient.flatten(1) != 0).any(1).all()), "the input gradient is zero: an attack would be blind")
+
+
+def check_weights(model: Model, seed: int) -> None:
+    """The seed decides the weights, and a safetensors file brings them back."""
+    first, spec = _built(model, seed)
+    second, _ = _built(model, seed)
+    other, _ = _built(model, seed + 1)
+    state = {name: value.contiguous() for name, value in first.state_dict().items()}
+    same = all(torch.equal(value, second.state_dict()[name]) for name, value in state.items())
+    require(same, "the same seed of torch's global generator gives other weights")
+    other.load_state_dict(load(save(state)))
+    x = _batch(spec, seed)
+    with torch.no_grad():
+        require(bool(torch.equal(first.eval()(x), other.eval()(x))), "weights read back give other logits")
+
+
+LAWS = (
+    Law("logits", check_logits),
+    Law("tasks", check_tasks),
+    Law("rows are independent", check_rows),
+    Law("input gradient", check_input_gradient),
+    Law("weights", check_weights),
+)

@@ -1,0 +1,266 @@
+"""The laws of an objective, on a small net and on batches such as the engine makes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from robustfw import losses
+from robustfw.data.splits import Split
+from robustfw.objective import Objective, Penalty
+from robustfw.stateful import stateful_parts
+from robustfw.testing._asking import as_new, ask, ask_as_new, ask_from_seed, losses_of, small_net
+from robustfw.testing.batches import batch_of, saved
+from robustfw.testing.laws import Law, require
+from robustfw.training.batch import Batch, Wrapper
+
+
+def _close(values: Tensor, others: Tensor) -> Tensor:
+    return (values - others).abs() <= 1e-5 * (1 + others.abs())
+
+
+def check_form(objective: Objective, seed: int) -> None:
+    """Losses have shape (batch,), are finite, and do for a batch of one."""
+    for rows in (8, 1):
+        model, x, y = small_net(seed, rows)
+        values = losses_of(objective, model, x, y)
+        require(values.shape == (rows,), f"losses have shape {tuple(values.shape)} for a batch of {rows}")
+        require(bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}")
+
+
+def check_gradient(objective: Objective, seed: int) -> None:
+    """The gradient in θ is finite and not zero, and neither x nor any .grad is changed by asking for losses."""
+    model, x, y = small_net(seed)
+    before = x.clone()
+    values = losses_of(objective, model, x, y)
+    require(all(p.grad is None for p in model.parameters()), "the objective filled in parameters' .grad by itself")
+    require(bool(torch.equal(x, before)), "the objective changed x")
+    gradients = torch.autograd.grad(values.mean(), list(model.parameters()), allow_unused=True)
+    found = [gradient for gradient in gradients if gradient is not None]
+    require(all(bool(g.isfinite().all()) for g in found), "the gradient is not finite")
+    require(any(bool((g != 0).any()) for g in found), "the gradient is zero: nothing would be learnt")
+
+
+def check_certain(objective: Objective, seed: int) -> None:
+    """Where predictions are so certain that gradients vanish, losses and the gradient in θ are finite."""
+    model, x, y = small_net(seed)
+    last = model.get_submodule("3")
+    with torch.no_grad():
+        for parameter in last.parameters():
+            parameter.mul_(1e4)
+    for labels in (y, model(x).argmax(1)):
+        values = losses_of(objective, model, x, labels)
+        require(bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}")
+        gradients = torch.autograd.grad(values.mean(), list(model.parameters()), allow_unused=True)
+        require(all(g is None or bool(g.isfinite().all()) for g in gradients), "the gradient is not finite")
+
+
+def check_passes(objective: Objective, seed: int) -> None:
+    """`attacks` says whether worst cases are asked for: passes are counted where it is true, and none where it is not.
+
+    Worst cases that an objective makes by itself are counted by ``batch.count``.
+    """
+    model, x, y = small_net(seed)
+    batches = [batch_of(model, x, y, progress=progress) for progress in (0.0, 0.5, 1.0)]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for batch in batches:
+            ask_as_new(objective, batch)
+    counted = sum(batch.passes.forward + batch.passes.backward for batch in batches)
+    if objective.attacks:
+        said = "no pass for a worst case is counted: count your own by batch.count, or let `attacks` be False"
+        require(counted > 0, said)
+    else:
+        require(counted == 0, f"worst cases are asked for ({counted} passes), although `attacks` is False")
+
+
+def check_rows(objective: Objective, seed: int) -> None:
+    """Loss i depends on row i of x and y only (on a net without batch norm); a permuted batch permutes the losses.
+
+    The second is asked of objectives that draw nothing at random: draws go by position. Neither is asked of one that
+    couples rows, as it says.
+    """
+    if objective.couples_rows:
+        return
+    model, x, y = small_net(seed)
+    found = ask_from_seed(objective, model, x, y, seed)
+    values = found.values
+    others, labels = x.flip(0).contiguous(), (y + 1) % 3
+    for row in range(0, len(x), 3):
+        others[row], labels[row] = x[row], y[row]
+    mixed = ask_from_seed(objective, model, others, labels, seed).values
+    kept = torch.arange(0, len(x), 3)
+    require(_close(mixed[kept], values[kept]), "the loss of a row depends on other rows", was=values[kept])
+    order = torch.arange(len(x)).roll(3)
+    permuted = ask_from_seed(objective, model, x[order], y[order], seed).values
+    require(
+        _close(permuted, values[order]) | found.draws,
+        "the loss of a row depends on its place in the batch",
+        was=permuted,
+    )
+
+
+def check_halves(objective: Objective, seed: int) -> None:
+    """The mean gradient of two halves of a batch is that of the whole: two processes train as one does.
+
+    Asked of objectives that neither couple rows nor draw from torch's global generator; draws of the batch
+    (``batch.normal_like``) are the same numbers for the same rows.
+    """
+    model, x, y = small_net(seed)
+    if objective.couples_rows or ask_from_seed(objective, model, x, y, seed).draws_from_all:
+        return
+    whole = _gradient(objective, batch_of(model, x, y))
+    parts = [batch_of(model, x[rank::2], y[rank::2], share=(rank, 2)) for rank in range(2)]
+    halves = [_gradient(objective, part) for part in parts]
+    apart = float(((halves[0] + halves[1]) / 2 - whole).abs().max())
+    limit = 1e-4 * (1 + float(whole.abs().max()))
+    require(apart <= limit, f"the gradients of two halves have another mean than the whole's, by {apart:.3g}")
+
+
+def _gradient(objective: Objective, batch: Batch) -> Tensor:
+    """∂ mean loss/∂θ, all of it in one row."""
+    parameters = list(batch.plain.parameters())
+    values = ask_as_new(objective, batch)
+    gradients = torch.autograd.grad(values.mean(), parameters, allow_unused=True)
+    pairs = zip(gradients, parameters, strict=True)
+    return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in pairs])
+
+
+def check_reproducible(objective: Objective, seed: int) -> None:
+    """The same state of all generators gives the same losses, bit for bit: nothing is remembered.
+
+    What an objective remembers by `robustfw.Stateful` is a part of its state ("several batches").
+    """
+    model, x, y = small_net(seed)
+    first = ask_from_seed(objective, model, x, y, seed)
+    ask_from_seed(objective, model, x.flip(0), y, seed + 1)
+    second = ask_from_seed(objective, model, x, y, seed)
+    require(
+        bool(torch.equal(first.values, second.values)),
+        "the same call gives other losses: a resumed training would differ (what must be remembered is the state of a "
+        "robustfw.Stateful)",
+    )
+
+
+def check_batches(objective: Objective, seed: int) -> None:
+    """One batch after another, of other sizes; with its state saved and given back, the next losses are the same."""
+    model, x, y = small_net(seed)
+    going_on = as_new(objective)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for rows in (8, 5):
+            values = ask(going_on, batch_of(model, x[:rows], y[:rows]))
+            require(values.shape == (rows,), f"after another batch, one of {rows} has {tuple(values.shape)} losses")
+            values.mean().backward()
+            model.zero_grad()
+    resumed = as_new(objective)
+    _hand_over(going_on, resumed)
+    found = []
+    for each in (going_on, resumed):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + 1)
+            found.append(ask(each, batch_of(model, x[2:], y[2:])).detach())
+    require(bool(torch.equal(*found)), "with its state given back it has other losses: a resumed training would differ")
+
+
+def _hand_over(from_one: Objective, to_other: Objective) -> None:
+    """Give the state of each part of an objective to its like in another, by way of a checkpoint."""
+    receivers = dict(stateful_parts(to_other))
+    for way, part in stateful_parts(from_one):
+        state = {name: saved(value) for name, value in part.state_dict().items()}
+        receivers[way].load_state_dict(state)
+
+
+def check_unlabelled(objective: Objective, seed: int) -> None:
+    """An example without a label (y = −1) has no cross-entropy: its loss is less by that; others keep theirs."""
+    model, x, y = small_net(seed)
+    whole = ask_from_seed(objective, model, x, y, seed).values
+    without = torch.arange(len(y)) % 2 == 0
+    values = ask_from_seed(objective, model, x, y.masked_fill(without, losses.UNLABELLED), seed).values
+    require(bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}")
+    if objective.couples_rows:
+        return
+    require(_close(values, whole) | without, "a label that another example lacks changes the loss", was=whole)
+    require((values < whole) | ~without, "the loss without a label is as with one", was=whole)
+
+
+class _Gate(Wrapper):
+    """A net around another one, with a factor of 1 that outputs depend on: whether a loss went through it shows."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__(module)
+        self.factor = torch.ones((), requires_grad=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The module's outputs, unchanged."""
+        return self.factor * super().forward(x)
+
+
+def check_wrapped(objective: Objective, seed: int) -> None:
+    """With the net inside another module, as where several processes train, losses are the same and go through it."""
+    model, x, y = small_net(seed)
+    plain = ask_from_seed(objective, model, x, y, seed).values
+    wrapper = _Gate(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        values = ask_as_new(objective, batch_of(wrapper, x, y, noise=torch.Generator().manual_seed(seed)))
+    require(_close(values.detach(), plain), "the losses of a wrapped net are others", was=plain)
+    (through,) = torch.autograd.grad(values.sum(), [wrapper.factor], allow_unused=True)
+    require(
+        through is not None,
+        "no loss goes through the wrapper's forward: gradients of several processes would not be averaged; call the "
+        "model that is given, and take batch.plain for hooks and names only",
+    )
+
+
+def check_left_alone(objective: Objective, seed: int) -> None:
+    """Parameters, training flags and hooks are as before; after a penalty's own part, batch norm's statistics too."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fixed, live = nn.BatchNorm2d(3).eval(), nn.BatchNorm2d(4)  # a layer that its owner has fixed stays so
+        layers = fixed, nn.Conv2d(3, 4, 1), live, nn.ReLU(), nn.Dropout(0.5)
+        model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16, 3))
+        x, y = torch.rand(8, 3, 2, 2), torch.arange(8) % 3
+    own = isinstance(objective, Penalty)
+    watched: dict[str, Tensor] = {**dict(model.named_parameters()), **(dict(model.named_buffers()) if own else {})}
+    before = {name: value.detach().clone() for name, value in watched.items()}
+    flags = [module.training for module in model.modules()]
+    losses_of(_OwnPart(objective) if isinstance(objective, Penalty) else objective, model, x, y)
+    changed = [name for name, value in watched.items() if not torch.equal(value, before[name])]
+    require(not changed, f"it changed {', '.join(changed)} of the net")
+    require([module.training for module in model.modules()] == flags, "it left another training mode behind")
+    require(all(p.requires_grad for p in model.parameters()), "it left parameters frozen")
+    require(not any(_hooks(module) for module in model.modules()), "it left a hook behind")
+
+
+class _OwnPart(Objective):
+    """A penalty without the cross-entropy that it is added to."""
+
+    def __init__(self, penalty: Penalty) -> None:
+        self._penalty = penalty
+
+    def fitted(self, train: Split) -> _OwnPart:
+        return _OwnPart(self._penalty.fitted(train))
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
+        return self._penalty.penalty(model, x, y, batch)
+
+
+def _hooks(module: nn.Module) -> int:
+    kinds = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+    return sum(len(hooks) for hooks in kinds)
+
+
+LAWS = (
+    Law("form", check_form),
+    Law("gradient", check_gradient),
+    Law("certain predictions", check_certain),
+    Law("passes are counted", check_passes),
+    Law("rows are independent", check_rows),
+    Law("two halves", check_halves),
+    Law("reproducible", check_reproducible),
+    Law("several batches", check_batches),
+    Law("unlabelled", check_unlabelled),
+    Law("wrapped net", check_wrapped),
+    Law("net left alone", check_left_alone),
+)

@@ -1,0 +1,265 @@
+"""The laws of an uncertainty set. `violation` is the definition; the two oracles are held against it and each other.
+
+Where a law asks for points, there are two kinds of them: small ones with ties, zeros, spikes and borders, whose failure
+can be read, and dense random ones of several sizes. Each law is checked on the bare set, and on the set within a
+data range. ``check_…`` functions on a `Case` are the laws; `LAWS` runs them over the cases of a set. The laws of what
+a region does besides its oracles are in `robustfw.testing.perturbations`.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from robustfw.plugin._arrays import Array
+from robustfw.regions import inner_products, norms, per_row
+from robustfw.testing._cases import SHAPES, Case, at_the_border, cases, fitted, members_of, sample_points, shapes_of
+from robustfw.testing._perturbations import (
+    check_apply,
+    check_ascent,
+    check_empty,
+    check_members,
+    check_scale_free,
+    check_scaled,
+    check_smaller_sets,
+    check_support_bound,
+)
+from robustfw.testing.laws import Law, LawBroken, require
+from robustfw.uncertainty import UncertaintySet
+
+__all__ = ["CHECKS", "LAWS", "SHAPES", "Case", "cases", "fitted", "sample_points"]
+
+LENGTHS = (1.0, 10.0, 1e3, 1e5)
+"""t in P(t·g), which comes within R²/2t of the support."""
+
+
+def check_zero(case: Case) -> None:
+    """violation(0) = 0, P(0) = 0, and support(0) is finite: robust loss is at least the clean loss."""
+    zero = case.region.zero()
+    outside = case.region.violation(zero)
+    case.require(outside == 0, "violation(0) is {}", outside)
+    projected, supported = case.region.project(zero), case.region.support(zero)
+    case.require(norms(projected) <= case.slack(), "project(0) is not 0", got=projected)
+    case.require(supported.flatten(1).isfinite().all(1), "support(0) is not finite", got=supported)
+
+
+def check_feasible(case: Case) -> None:
+    """violation(Pz) ≤ tolerance: projections are members."""
+    for point in (case.points, 1e3 * case.points):
+        projected = case.region.project(point)
+        outside = case.region.violation(projected)
+        holds = (outside <= case.slack(norms(projected))) & outside.isfinite()
+        case.require(holds, "P(z) is outside by {}", outside, z=point, Pz=projected)
+
+
+def check_members_fixed(case: Case) -> None:
+    """violation(z) = 0 ⇒ Pz = z: inside, and at the border, reached by stretching until violation turns positive."""
+    for member in (*members_of(case), at_the_border(case), case.points):
+        outside = case.region.violation(member) > 0
+        projected = case.region.project(member)
+        distance = norms(projected - member)
+        holds = outside | (distance <= case.slack(norms(member)))
+        case.require(holds, "a member is moved by {}", distance, z=member, Pz=projected)
+
+
+def check_nearest(case: Case) -> None:
+    """⟨z − Pz, s − Pz⟩ ≤ tolerance for all members s, of which support(z − Pz) is the worst: Pz is the nearest point.
+
+    For feasible Pz the left side bounds the squared distance to the true projection. Where the set is not convex, no
+    member that can be found may be nearer.
+    """
+    if not case.region.convex:
+        _check_none_nearer(case)
+        return
+    z, projected = case.points, case.region.project(case.points)
+    rest = z - projected
+    gap = inner_products(rest, case.region.support(rest) - projected)
+    # Rounding in z alone moves the left side by eps·‖z‖·‖s‖.
+    holds = gap <= case.slack(norms(rest)) * (1 + norms(projected)) + case.tolerance * norms(z)
+    if not holds.all():
+        distance = _distances_to_projection(case, projected)
+        case.require(holds, "P(z) is {} from the true projection", distance, z=z, Pz=projected)
+
+
+def _check_none_nearer(case: Case) -> None:
+    z, projected = case.points, case.region.project(case.points)
+    for member in members_of(case):
+        shuffled = member[torch.randperm(len(member), generator=case.generator())] if _same_rows(case) else member
+        for other in (member, shuffled):
+            nearer = norms(z - projected) - norms(z - other)
+            holds = (case.region.violation(other) > 0) | (nearer <= case.slack(norms(z)))
+            case.require(holds, "a member is nearer by {}", nearer, z=z, member=other)
+
+
+def _same_rows(case: Case) -> bool:
+    """Whether all rows carry one and the same set, so that members may be exchanged between them."""
+    return case.name.startswith("bare")
+
+
+def _distances_to_projection(case: Case, projected: Tensor) -> Tensor:
+    """‖Pz − z*‖, with z* by Frank-Wolfe with exact line search, which needs nothing but `support`."""
+    region, z = case.region, case.points
+    inside = per_row((region.violation(projected) <= 0).to(z.dtype), z) > 0
+    nearest = torch.where(inside, projected, 0)
+    for _ in range(2000):
+        step = region.support(z - nearest) - nearest
+        share = inner_products(z - nearest, step) / inner_products(step, step).clamp(min=1e-300)
+        nearest = nearest + per_row(share.clamp(0, 1), step) * step
+    return norms(nearest - projected)
+
+
+def check_non_expansive(case: Case) -> None:
+    """‖Pz − Pw‖ ≤ ‖z − w‖ for a convex set: evidence on P that does not lean on `support`."""
+    if not case.region.convex:
+        return
+    z, noise = case.points, torch.randn(case.points.shape, generator=case.generator(), dtype=torch.float64)
+    for w in (z + 0.1 * noise.to(z), 0.5 * z, noise.to(z)):
+        before, after = norms(z - w), norms(case.region.project(z) - case.region.project(w))
+        holds = after <= before + case.slack(before, norms(z))
+        case.require(holds, "projecting moves z and w apart by {}", after - before, z=z, w=w)
+
+
+def check_support_feasible(case: Case) -> None:
+    """violation(support(g)) ≤ tolerance: support points are members."""
+    for direction in (case.points, -1e-6 * case.points):
+        found = case.region.support(direction)
+        outside = case.region.violation(found)
+        holds = (outside <= case.slack(norms(found))) & outside.isfinite()
+        case.require(holds, "support(g) is outside by {}", outside, g=direction, support=found)
+
+
+def check_support_maximal(case: Case) -> None:
+    """⟨g, support(g)⟩ ≥ ⟨g, u⟩ for every member u: P(t·g) for t = 1 … 10⁵, samples, points at the border."""
+    g = case.points
+    reached = inner_products(g, case.region.support(g))
+    length = norms(g)
+    unit = g / per_row(length.clamp(min=1e-300), g)
+    rivals = [case.region.project(t * unit) for t in LENGTHS]
+    rivals += [case.region.sample(case.generator()), at_the_border(case), case.region.zero()]
+    for rival in rivals:
+        better = inner_products(g, rival) - reached
+        outside = case.region.violation(rival) > case.slack(norms(rival))
+        holds = outside | (better <= case.slack() * (1 + length * norms(rival)))
+        case.require(holds, "a member does better by {}", better, g=g, member=rival)
+
+
+def check_rows_independent(case: Case) -> None:
+    """f(batch)[i] = f(batch[i]) for violation, project and support, by region[rows]."""
+    region, z = case.region, case.points
+    for name in ("violation", "project", "support"):
+        whole = getattr(region, name)(z)
+        for rows in (slice(3, 4), slice(20, 21), torch.tensor([40, 5])):
+            apart = (getattr(region[rows], name)(z[rows]) - whole[rows]).flatten(1 if whole.dim() > 1 else 0)
+            apart = apart.abs().amax(1) if whole.dim() > 1 else apart.abs()
+            holds = apart <= case.tolerance * (1 + whole[rows].abs().max())
+            case.require(holds, f"{name} of a row depends on the rest of the batch, by {{}}", apart, z=z[rows])
+
+
+def check_samples(case: Case) -> None:
+    """Samples are members, and the generator alone decides them."""
+    first, second = (case.region.sample(case.generator()) for _ in range(2))
+    case.require(bool(torch.equal(first, second)), "the same generator gives two different samples")
+    outside = case.region.violation(first)
+    case.require(outside <= case.slack(norms(first)), "a sample is outside by {}", outside, sample=first)
+
+
+def check_manners(case: Case) -> None:
+    """Shape, type and device are kept, arguments are not changed, no graph is kept, violation is (batch,) and ≥ 0."""
+    region, z = case.region, case.points
+    before = z.clone()
+    for name, result in (
+        ("project", region.project(z)),
+        ("support", region.support(z)),
+        ("sample", region.sample(case.generator())),
+    ):
+        same = result.shape == z.shape and result.dtype == z.dtype and result.device == z.device
+        case.require(same, f"{name} returns {tuple(result.shape)} {result.dtype} for {tuple(z.shape)} {z.dtype}")
+        case.require(not result.requires_grad, f"{name} keeps a graph")
+    case.require(bool(torch.equal(z, before)), "an oracle changed its argument")
+    violation = region.violation(z)
+    case.require(violation.shape == (len(z),), f"violation has shape {tuple(violation.shape)}, not ({len(z)},)")
+    case.require(violation >= 0, "violation is {}", violation, z=z)
+    case.require(len(region) == len(z), f"the region has {len(region)} rows for a batch of {len(z)}")
+
+
+def over_cases(check: Callable[[Case], None]) -> Callable[[UncertaintySet, int], None]:
+    """A law on regions as a law on sets: at all of a set's cases."""
+
+    def checked(uncertainty: UncertaintySet, seed: int) -> None:
+        for case in cases(uncertainty, seed):
+            check(case)
+
+    checked.__doc__ = check.__doc__
+    return checked
+
+
+def check_precisions(uncertainty: UncertaintySet, seed: int) -> None:
+    """In float32, float16 and bfloat16 too, projections and support points are finite members."""
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        for case in cases(uncertainty, seed, dtype):
+            points = case.points.clamp(-1e4, 1e4)
+            for name in ("project", "support"):
+                found = getattr(case.region, name)(points)
+                outside = case.region.violation(found).to(torch.float64)
+                holds = (outside <= case.tolerance * (1 + norms(found).double())) & outside.isfinite()
+                case.require(holds, f"in {dtype} {name} is outside by {{}}", outside, z=points, got=found)
+
+
+def check_plain(uncertainty: UncertaintySet, seed: int) -> None:
+    """The options are picklable, compare equal, repr spells them in Python, and fitting the set changes none."""
+    require(pickle.loads(pickle.dumps(uncertainty)) == uncertainty, "pickling changes it")
+    namespace: dict[str, Any] = {cls.__name__: cls for cls in _classes_in(uncertainty)}
+    namespace |= {"Fraction": Fraction, "Array": Array, "inf": math.inf}
+    try:
+        rebuilt = eval(repr(uncertainty), namespace)
+    except Exception as error:
+        raise LawBroken(f"repr does not evaluate: {uncertainty!r} ({error})") from error
+    require(rebuilt == uncertainty, f"repr spells something else: {uncertainty!r}")
+    shape = shapes_of(uncertainty)[0]
+    learnt = fitted(uncertainty, shape, seed)
+    require(learnt == uncertainty and repr(learnt) == repr(uncertainty), "fitting it to data changes its options")
+    region = learnt.at(torch.rand(2, *shape).requires_grad_())
+    require(not region.support(torch.ones_like(region.like)).requires_grad, "at(x) keeps the graph of x")
+
+
+def _classes_in(value: Any) -> set[type]:
+    """The classes of a plugin and of the plugins among its options."""
+    if not attrs.has(type(value)):
+        return set()
+    return {type(value)}.union(*(_classes_in(getattr(value, field.name)) for field in attrs.fields(type(value))))
+
+
+CHECKS: dict[str, Callable[[Case], None]] = {
+    "zero is a member": check_zero,
+    "project is feasible": check_feasible,
+    "members are fixed": check_members_fixed,
+    "nearest": check_nearest,
+    "non-expansive": check_non_expansive,
+    "support is feasible": check_support_feasible,
+    "support is maximal": check_support_maximal,
+    "rows are independent": check_rows_independent,
+    "scaled": check_scaled,
+    "samples": check_samples,
+    "ascent": check_ascent,
+    "manners": check_manners,
+    "apply": check_apply,
+    "members": check_members,
+    "support is bounded": check_support_bound,
+}
+"""The laws of a region at given points."""
+
+LAWS = (
+    *(Law(name, over_cases(check)) for name, check in CHECKS.items()),
+    Law("precisions", check_precisions),
+    Law("scale-free", check_scale_free),
+    Law("smaller sets", check_smaller_sets),
+    Law("empty batch", check_empty),
+    Law("plain options", check_plain),
+)

@@ -1,0 +1,174 @@
+"""The laws of an update: how a small net is trained by it, in the engine's own hands."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any, final
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from robustfw.data.spec import DataSpec
+from robustfw.data.splits import Splits, TensorSplit
+from robustfw.inner._randomness import generator_for
+from robustfw.inner.adversary import Adversary
+from robustfw.inner.threat import Threat
+from robustfw.objective import Objective
+from robustfw.optim import Optimizer, Schedule
+from robustfw.stateful import stateful_parts
+from robustfw.task import Classification
+from robustfw.testing.batches import RADIUS, Corner, saved
+from robustfw.testing.laws import Law, require
+from robustfw.testing.problems import Cube
+from robustfw.training import _engine as engine
+from robustfw.training._given import GivenDataset, GivenModel
+from robustfw.training._state import State
+from robustfw.training.batch import Batch
+from robustfw.training.recipe import Recipe, TrainOptions
+from robustfw.update import Update
+
+UPDATES = 40
+ROWS = 24
+
+
+@final
+@attrs.frozen
+class _Momentum(Optimizer):
+    """Gradient descent with momentum 1/2."""
+
+    def build(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, learning_rate, momentum=0.5)
+
+
+@final
+@attrs.frozen
+class _Constant(Schedule):
+    """The learning rate as it is."""
+
+    def build(self, optimizer: torch.optim.Optimizer, updates: int) -> torch.optim.lr_scheduler.LRScheduler:
+        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+
+
+@final
+@attrs.frozen
+class _AtWorstCases(Objective):
+    """The loss at worst cases."""
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
+        return batch.loss(model(batch()))
+
+
+class _Training:
+    """A training in the kit's hands: the engine's update of a small net by one batch after the other."""
+
+    def __init__(self, update: Update, seed: int) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = nn.Linear(4, 3)
+            self.x = torch.rand(ROWS, 4)
+            self.y = self.x[:, :3].argmax(1)
+        split = TensorSplit(self.x, self.y)
+        splits = Splits(split, split, split, DataSpec((4,), 3))
+        options = TrainOptions(
+            learning_rate=0.3,
+            optimizer=_Momentum(),
+            schedule=_Constant(),
+            update=update,
+        )
+        self.recipe = Recipe(GivenDataset(splits), GivenModel(net), Cube(RADIUS), Corner(), _AtWorstCases(), options)
+        self.state = State.fresh(lambda: net, options, torch.device("cpu"), UPDATES)
+        self.number = 0
+
+    @property
+    def net(self) -> nn.Module:
+        return self.state.model
+
+    def parameters(self) -> Tensor:
+        return torch.cat([p.detach().flatten() for p in self.net.parameters()])
+
+    def loss(self) -> float:
+        """The mean loss over all examples."""
+        with torch.no_grad():
+            return float(nn.functional.cross_entropy(self.net(self.x), self.y))
+
+    def step(self, rows: int = ROWS) -> Tensor:
+        """One update by the first examples; what it gives back."""
+        task, generator = Classification(), generator_for(0, "attack", self.number)
+        adversary = Adversary(Threat(Cube(RADIUS)), Corner(), generator, task)
+        meta = {"index": torch.arange(rows)}
+        progress = (self.number + 1) / UPDATES
+        batch = Batch(self.net, self.x[:rows], self.y[:rows], adversary, task, progress=progress, meta=meta)
+        self.number += 1
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.number)
+            return engine.update(self.recipe, self.state, batch)
+
+
+def check_loss(update: Update, seed: int) -> None:
+    """It gives the mean loss, one finite number, for a batch of any size, and changes parameters."""
+    for rows in (ROWS, 5, 1):
+        training = _Training(copy.deepcopy(update), seed)
+        before = training.parameters()
+        loss: Any = training.step(rows)
+        require(isinstance(loss, Tensor), f"it gives a {type(loss).__name__}, not a tensor")
+        require(loss.shape == (), f"the loss has shape {tuple(loss.shape)}")
+        require(bool(loss.isfinite()), f"the loss is {float(loss)}")
+        require(bool(training.parameters().isfinite().all()), "parameters are not finite afterwards")
+        require(not torch.equal(training.parameters(), before), f"a batch of {rows} changes no parameter")
+
+
+def check_descends(update: Update, seed: int) -> None:
+    """It lowers the loss of a linear classifier."""
+    training = _Training(copy.deepcopy(update), seed)
+    start = training.loss()
+    for _ in range(UPDATES):
+        training.step()
+    end = training.loss()
+    require(end < 0.9 * start, f"the loss went from {start:.3g} to {end:.3g} in {UPDATES} updates")
+
+
+def check_examples(update: Update, seed: int) -> None:
+    """Examples and targets are as before."""
+    training = _Training(copy.deepcopy(update), seed)
+    x, y = training.x.clone(), training.y.clone()
+    for _ in range(3):
+        training.step()
+    require(bool(torch.equal(training.x, x) and torch.equal(training.y, y)), "it changed the examples")
+
+
+def check_resumed(update: Update, seed: int) -> None:
+    """Taken up again from a checkpoint it goes on as if nothing had happened, bit for bit.
+
+    What it remembers between batches is the state of a `robustfw.Stateful`.
+    """
+    whole = _Training(copy.deepcopy(update), seed)
+    for rows in (8, 5, 8):
+        whole.step(rows)
+    resumed = _Training(copy.deepcopy(update), seed)
+    resumed.state.restore(_copies(whole.state.tensors()), whole.state.facts())
+    receivers = dict(stateful_parts(resumed.recipe.train.update))
+    for way, part in stateful_parts(whole.recipe.train.update):
+        receivers[way].load_state_dict({name: saved(value) for name, value in part.state_dict().items()})
+    resumed.number = whole.number
+    for training in (whole, resumed):
+        for _ in range(2):
+            training.step()
+    require(
+        bool(torch.equal(whole.parameters(), resumed.parameters())),
+        "a training that is taken up again has other weights: what it remembers must be the state of a "
+        "robustfw.Stateful",
+    )
+
+
+def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in tensors.items()}
+
+
+LAWS = (
+    Law("loss", check_loss),
+    Law("descends", check_descends),
+    Law("examples untouched", check_examples),
+    Law("resumed", check_resumed),
+)

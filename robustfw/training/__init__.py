@@ -1,0 +1,1 @@
+"""min over θ: recipe, engine, state, and how a training is set up."""

@@ -1,0 +1,80 @@
+"""What the manifest of a run says of its training."""
+
+from __future__ import annotations
+
+import datetime
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+
+from robustfw.data.splits import Splits
+from robustfw.plugin.registry import Registry
+from robustfw.training import hardware, parallel
+from robustfw.training.recipe import Recipe
+from robustfw.version import __version__
+
+
+def compose_manifest(recipe: Recipe, registry: Registry, splits: Splits, device: torch.device) -> dict[str, Any]:
+    """What a run's manifest says of the training: its recipe, plugins, data, code and machine, as JSON takes it."""
+    record = describe(registry.record(recipe), registry)
+    spec = attrs.asdict(splits.spec, recurse=False) | {"task": registry.record(splits.spec.task)}
+    return {
+        "robustfw": __version__,
+        "commit": read_commit(),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "recipe": record,
+        "plugins": find_origins(record, registry),
+        "data": {
+            "hash": splits.fingerprint(),
+            "train": len(splits.train),
+            "validation": len(splits.validation),
+            "test": len(splits.test),
+            "spec": describe(spec, registry),
+        },
+        "ascent_mode": recipe.train.ascent_mode,
+        "bounds": describe(splits.spec.bounds, registry),
+        "processes": parallel.world(),
+        "hardware": hardware.describe(device),
+    }
+
+
+def describe(value: Any, registry: Registry) -> Any:
+    """A value as it comes back from JSON; of an object that a program has given, the name of its class."""
+    if isinstance(value, Mapping):
+        return {key: describe(part, registry) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [describe(part, registry) for part in value]
+    return value if isinstance(value, str | int | float | None) else {"use": registry.name_of(value)}
+
+
+def find_origins(record: Mapping[str, Any], registry: Registry) -> dict[str, str]:
+    """The distribution behind each part of the recipe."""
+    known = {(entry.kind, entry.name): entry.distribution for entry in registry.entries.values()}
+    origins = {
+        kind: [known.get((kind, name), "given as an object") for name in plugin_names(part)]
+        for kind, part in record.items()
+    }
+    return {kind: ", ".join(dict.fromkeys(found)) for kind, found in origins.items() if found}
+
+
+def plugin_names(part: Any) -> list[str]:
+    """The names of the plugins that a part of a recorded recipe is made of: one, or several where they are a sum."""
+    listed = part if isinstance(part, list) else [part]
+    return [str(each["use"]) for each in listed if isinstance(each, Mapping) and "use" in each]
+
+
+def read_commit() -> str | None:
+    """The commit of the checkout that robustfw is imported from, if it is one."""
+    folder = Path(__file__).parents[2]
+    if not (folder / ".git").exists():
+        return None
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # no git on this machine
+        return None
+    return answer.stdout.strip() or None

@@ -1,0 +1,221 @@
+"""From a recipe to a training under way: data loaded, net built, run directory made or taken up again."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from torch import nn
+
+from robustfw.data.splits import Splits
+from robustfw.dataset import data_root
+from robustfw.errors import DataError, UsageError
+from robustfw.evaluation import check_width
+from robustfw.inner.adversary import Adversary
+from robustfw.inner.modes import evaluating
+from robustfw.inner.threat import Threat
+from robustfw.inner.worst_case import check_type
+from robustfw.model import Model
+from robustfw.plugin.registry import Registry
+from robustfw.records import Record
+from robustfw.stateful import stateful_parts
+from robustfw.storage._checkpoints import check_storable
+from robustfw.storage._locks import DirectoryLock, NewDirectory, claim
+from robustfw.storage.runs import Run
+from robustfw.training import _engine as engine
+from robustfw.training import _failures as failures
+from robustfw.training import _tuning as tuning
+from robustfw.training import hardware, parallel
+from robustfw.training._loggers import Loggers
+from robustfw.training._manifest import compose_manifest, describe
+from robustfw.training._resuming import check_same_training, warn_of_lost_state
+from robustfw.training._state import State
+from robustfw.training.recipe import Recipe
+
+
+@attrs.frozen(eq=False)
+class Session:
+    """All that a training needs; `records` is the training."""
+
+    recipe: Recipe
+    splits: Splits
+    state: State
+    run: Run | None
+    registry: Registry
+
+    def records(self) -> Generator[Record, None, None]:
+        """Train; each record goes to the run directory and to the plugins that want to see it."""
+        if self.state.epoch >= self.recipe.train.epochs:  # the first process may have gone on to measure the net
+            if self.run is not None:
+                self.run.release()
+            return
+        records = engine.train(self.recipe, self.splits, self.state)
+        if self.run is not None:
+            records = self.run.keep(records, self.state)
+        path = None if self.run is None else self.run.path
+        loggers = Loggers(self.registry, path, first_process=parallel.rank() == 0)
+        recorded = describe(self.registry.record(self.recipe), self.registry)
+        with failures.explained(), contextlib.closing(records), loggers.training(recorded):
+            for record in records:
+                loggers.record(record)
+                yield record
+
+
+def begin(
+    recipe: Recipe,
+    registry: Registry,
+    *,
+    data_dir: Path | None = None,
+    out: Path | NewDirectory | None = None,
+    resume: bool = False,
+) -> Session:
+    """Load, build, and make or reopen the run directory; nothing is written where ``out`` is None.
+
+    Args:
+        out: the run directory, or where to make a new one; this training alone has it until its records have ended.
+        resume: go on where the run in ``out`` stopped; where there is none yet, start it.
+
+    Raises:
+        RunError: ``out`` holds a run and ``resume`` is false, or its recipe or its data are others.
+    """
+    options = recipe.train
+    hardware.use_threads(options.threads)
+    device = parallel.usable_device(options.device)
+    parallel.start(device)
+    if options.batch_size % parallel.world():
+        raise UsageError(f"a batch of {options.batch_size} cannot be shared by {parallel.world()} processes alike")
+    with failures.explained(), _claimed(out) as lock:
+        return _begin(recipe, registry, data_dir, device, out if lock is None else lock.path, lock, resume=resume)
+
+
+@contextlib.contextmanager
+def _claimed(out: Path | NewDirectory | None) -> Iterator[DirectoryLock | None]:
+    """The right to write in the run directory, on the first process; given back where the training cannot begin."""
+    lock = None if out is None else parallel.on_first(lambda: claim(out, "trained"))
+    try:
+        yield lock
+    except BaseException:
+        if lock is not None:
+            lock.abandon()
+        raise
+
+
+def _begin(
+    recipe: Recipe,
+    registry: Registry,
+    data_dir: Path | None,
+    device: torch.device,
+    out: Path | NewDirectory | None,
+    lock: DirectoryLock | None,
+    *,
+    resume: bool,
+) -> Session:
+    """As `begin`, with the run directory claimed; ``out`` is None where nothing is written."""
+    options = recipe.train
+    path = out if isinstance(out, Path) else None
+
+    # 1. the run that is gone on with, on which all processes agree
+    earlier = None
+    if parallel.agreed(resume and path is not None and (path / "manifest.json").exists()) and path is not None:
+        earlier = Run.open(path)
+    manifest_before = None if earlier is None else earlier.manifest()
+
+    # 2. the data
+    root = data_root(data_dir, manifest_before)
+    splits = recipe.dataset.load(root)
+    splits.check()
+    if not len(splits.train):
+        raise DataError("there is not one training example: take a smaller share for validation, or other data")
+    _check_measuring(recipe)
+
+    # 3. the net, and all that changes in a training
+    has_weights = earlier is not None and earlier.checkpoint_path("last").exists()
+    updates = options.epochs * engine.updates_per_epoch(len(splits.train), options.batch_size)
+    state = State.fresh(lambda: _build_net(recipe.model, splits, has_weights=has_weights), options, device, updates)
+    check_net(state.model, splits, device)
+
+    # 4. what learns from the data, and what is chosen by measuring
+    fitted = _fit_to_data(recipe, splits)
+    Threat(fitted.uncertainty, splits.spec.bounds).warn_of_unit(splits.first_examples(8)[0])
+    chosen = _read_tuning(manifest_before) or tuning.settled(fitted, splits, state)
+    tuned = tuning.applied(chosen, fitted, state.model)
+    state.parts = dict(stateful_parts(tuned))
+
+    # 5. the run directory
+    run = None
+    if path is not None:
+        manifest = compose_manifest(recipe, registry, splits, device) | {"tuning": attrs.asdict(chosen)}
+        if data_dir is not None:
+            manifest["data"]["folder"] = str(root.resolve())
+        run = _open_run(path, lock, manifest, state, resume=earlier is not None)
+        if earlier is not None and state.epoch + state.batch:
+            warn_of_lost_state(tuned)
+    return Session(tuned, splits, state, run if parallel.rank() == 0 else None, registry)
+
+
+def _read_tuning(manifest: Mapping[str, Any] | None) -> tuning.Tuning | None:
+    """What was chosen when a run began; None where its manifest says nothing of it."""
+    facts = None if manifest is None else manifest.get("tuning")
+    return None if facts is None else tuning.recalled(facts)
+
+
+def _build_net(model: Model, splits: Splits, *, has_weights: bool) -> nn.Module:
+    """The net, with layers that take their sizes from the first batch (``nn.LazyLinear``) given theirs.
+
+    ``has_weights``: a checkpoint has its weights, so that none need be downloaded or learnt from data.
+    """
+    fitted = model.fitted(splits.learnable())
+    net = fitted.build_untrained(splits.spec) if has_weights else fitted.build(splits.spec)
+    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in net.parameters()):
+        x, _ = splits.first_examples(2)
+        with evaluating(net), torch.no_grad():
+            net(x)
+    check_storable(net.state_dict())
+    return net
+
+
+def check_net(model: nn.Module, splits: Splits, device: torch.device) -> None:
+    """Raise a `DataError` where the net does not take the examples, or gives nothing that the task can read.
+
+    Two examples go through it in evaluation mode.
+    """
+    x, _ = splits.first_examples(2)
+    x = x.to(device)
+    check_type(model, x)
+    try:
+        with evaluating(model), torch.no_grad():
+            outputs = model(x.clone())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"the net does not take examples of shape {tuple(x.shape[1:])}: {reason}") from error
+    check_width(splits.spec.task.read(outputs, len(x)), splits.spec.classes)
+
+
+def _check_measuring(recipe: Recipe) -> None:
+    """Raise where the recipe could not be validated, before anything is trained."""
+    options = recipe.train
+    Adversary.check_honest_attack(options.validation_attack or recipe.attack)
+    _ = options.averages
+
+
+def _fit_to_data(recipe: Recipe, splits: Splits) -> Recipe:
+    """The recipe with whatever learns from data having seen the training examples, and no others."""
+    train = splits.learnable()
+    uncertainty, objective = recipe.uncertainty.fitted(train), recipe.objective.fitted(train)
+    return attrs.evolve(recipe, uncertainty=uncertainty, objective=objective)
+
+
+def _open_run(out: Path, lock: DirectoryLock | None, manifest: dict[str, Any], state: State, *, resume: bool) -> Run:
+    """The run directory: made anew, or, to resume, opened with its state restored into ``state``."""
+    if resume:
+        run = Run.open(out, lock)
+        check_same_training(run.manifest(), manifest, out)
+        run.restore(state)
+        if run.checkpoint_path("best").exists():
+            state.best = run.weights("best")
+        return run
+    return parallel.on_first(lambda: Run.create(out, manifest, lock)) or Run(out)
