@@ -1,4 +1,4 @@
-"""The five hooks of robustfw. A plugin is a module that implements one or more of them."""
+"""The six hooks of robustfw. A plugin is a module that implements one or more of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import click
 
     from robustfw.records import Record
+    from robustfw.reproduction import Experiment, Judge
 
 hookspec = pluggy.HookspecMarker("robustfw")
 hookimpl = pluggy.HookimplMarker("robustfw")
@@ -64,6 +65,11 @@ def robustfw_record(run: Path | None, record: Record) -> None:
 @hookspec
 def robustfw_end(run: Path | None, outcome: Outcome) -> None:
     """Hear how a training ended: ``"finished"``, ``"stopped"`` by its user, or the exception that ended it."""
+
+
+@hookspec(firstresult=True)
+def robustfw_judge(experiment: Experiment) -> Judge | None:
+    """Give the judge of an experiment (``robustfw reproduce``) whose ``claims`` are yours; None for any other."""
 
 
 @hookspec

@@ -83,7 +83,7 @@ def test_a_hook_that_resembles_none_lists_all():
         """No such hook."""
 
     registry = Registry({"typo": plugin(at_start=at_start)})
-    hooks = "robustfw_commands, robustfw_end, robustfw_record, robustfw_register, robustfw_start"
+    hooks = "robustfw_commands, robustfw_end, robustfw_judge, robustfw_record, robustfw_register, robustfw_start"
     assert f"known: {hooks}" in registry.broken[0].reason
 
 

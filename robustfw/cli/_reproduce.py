@@ -11,27 +11,70 @@ import click
 
 from robustfw.cli._stopping import Stopped
 from robustfw.cli.subject import command_line
-from robustfw.errors import RunError, UsageError
+from robustfw.errors import PluginError, RobustfwError, RunError, UsageError
 from robustfw.plugin import registry
 from robustfw.reproduction._recipes import named, shipped
 
 if TYPE_CHECKING:
+    from robustfw.reproduction import Experiment, Judge
     from robustfw.reproduction._plan import Plan
 
-RECIPE, FINDINGS = "recipe.toml", "reproduction.json"
+RECIPE = "recipe.toml"
+"""The recipe, in the folder of an experiment."""
+FINDINGS = "reproduction.json"
+"""What the page is made of, in the folder of an experiment."""
+TYPED = "robustfw.reproduce.typed"
+"""Where a context keeps the words that were typed."""
 
 
-@click.command(short_help="Run a whole experiment, and write its page.")
+class RecipeCommand(click.Command):
+    """A command whose flags are its own and, once a recipe is named, the budgets and modes of that recipe."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Look for the recipe first, as its flags must be known before the others are read."""
+        ctx.meta[TYPED] = list(args)
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The command's own parameters and the recipe's flags."""
+        own = super().get_params(ctx)
+        taken = {name for parameter in own for name in parameter.opts}
+        flags = [flag for flag in self._recipe_flags(ctx) if flag.opts[0] not in taken]
+        return [*own[:-1], *flags, own[-1]]  # the last one is --help
+
+    def _recipe_flags(self, ctx: click.Context) -> list[click.Option]:
+        experiment = _named_experiment(ctx.meta.get(TYPED, []))
+        if experiment is None:
+            return []
+        flags = []
+        for budget in experiment.budgets:
+            help_ = f"As --budget {budget}."
+            flags.append(click.Option([f"--{budget}", "budget"], flag_value=budget, help=help_))
+        for mode in experiment.modes:
+            help_ = f"As --mode {mode}."
+            flags.append(click.Option([f"--{mode}", "modes"], flag_value=mode, multiple=True, help=help_))
+        return flags
+
+
+def _named_experiment(typed: list[str]) -> Experiment | None:
+    """The first word of a command line that names a recipe, read; None where there is none that can be read."""
+    from robustfw.reproduction import Experiment
+
+    for word in typed:
+        if word.startswith("-"):
+            continue
+        with contextlib.suppress(RobustfwError):
+            return Experiment.read(_text(word)[1], word)
+    return None
+
+
+@click.command(cls=RecipeCommand, short_help="Run a whole experiment, and write its page.")
 @click.argument("recipe")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How often, each time anew.")
 @click.option("--budget", metavar="NAME", default="full", show_default=True, help="How long to train, by the recipe.")
-@click.option("--quick", "budget", flag_value="quick", help="As --budget quick.")
-@click.option("--paper", "budget", flag_value="paper", help="As --budget paper.")
 @click.option(
     "--mode", "modes", metavar="NAME", multiple=True, help="A mode of the recipe; may be repeated. [the budget's]"
 )
-@click.option("--faithful", "modes", flag_value="faithful", multiple=True, help="As --mode faithful.")
-@click.option("--exact", "modes", flag_value="exact", multiple=True, help="As --mode exact.")
 @click.option("--model", metavar="SPEC", help="Another model than the recipe's, for all nets.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder. [reproductions/RECIPE-BUDGET, and the model's]")
 @click.option("--processes", type=click.IntRange(min=1), help="Commands at a time. [the recipe's]")
@@ -46,30 +89,39 @@ def reproduce(
     processes: int | None,
     data_dir: Path | None,
 ) -> None:
-    """Run a whole experiment: train nets, measure them, and set the numbers beside those of the paper.
+    """Run a whole experiment: train nets, measure them, and set the numbers beside those that were claimed.
 
-    RECIPE is a name that robustfw recipes lists, or a file. Every step is a command of robustfw that you could type;
-    log.txt has them and what they printed, log-*.txt those that are under way. Stopped at any point, the same command
-    goes on there; asked for more seeds, it adds them.
+    RECIPE is a name that robustfw recipes lists, or a file. Its budgets and modes are flags as well, such as --quick;
+    robustfw reproduce RECIPE --help lists them. Every step is a command of robustfw that you could type; log.txt has
+    them and what they printed, log-*.txt those that are under way. Stopped at any point, the same command goes on
+    there; asked for more seeds, it adds them.
     """
     from robustfw import console
     from robustfw.cli import main
-    from robustfw.reproduction._experiment import Experiment
+    from robustfw.reproduction import Experiment
     from robustfw.reproduction._plan import Plan
     from robustfw.reproduction._running import Runner
 
+    # 1. the recipe, and who judges it
     name, text = _text(recipe)
     experiment = Experiment.read(text, recipe)
     folder = out or Path("reproductions") / f"{name}-{budget}"
     if model is not None:
         spec = registry.installed().spell(registry.installed().make("model", model), brief=True)
-        experiment, text = experiment.with_model(spec), f"# by --model {spec}\n{text}"
+        experiment = experiment.with_model(spec)
+        text = f"# by --model {spec}\n{text}"
         folder = out or folder.with_name(f"{folder.name}-{spec.partition(':')[0]}")
-    at_a_time = processes or min(experiment.processes, os.cpu_count() or 1)
-    threads = max(1, (os.cpu_count() or 1) // at_a_time)
+    judge = _judge_of(experiment)
+
+    # 2. the commands, and how many at a time
+    processors = os.cpu_count() or 1
+    at_a_time = processes or min(experiment.processes, processors)
+    threads = max(1, processors // at_a_time)
     data = None if data_dir is None else str(data_dir.resolve())
     plan = Plan(experiment, experiment.modes_of(budget, modes), budget, seeds, data)
     jobs = plan.jobs()
+
+    # 3. run what is not there yet, and write the page
     with contextlib.closing(_Folder(folder, text)):
         console.line(f"{experiment.title}: {len(jobs)} commands in {folder}")
         try:
@@ -79,7 +131,33 @@ def reproduce(
                 pass
         except KeyboardInterrupt:
             raise Stopped(f"stopped, nothing is lost; to go on: {command_line()}") from None
-        _finish(plan, folder)
+        _finish(plan, folder, judge)
+
+
+def _judge_of(experiment: Experiment) -> Judge | None:
+    """The judge of an experiment that makes claims.
+
+    Raises:
+        PluginError: a plugin's hook failed.
+        UsageError: no plugin knows the claims.
+    """
+    if not experiment.claims:
+        return None
+    known = registry.installed()
+    for plugin, judge_of in known.callers("robustfw_judge").items():
+        try:
+            judge: Judge | None = judge_of(experiment=experiment)
+        except RobustfwError:
+            raise
+        except Exception as error:  # a stranger's hook may raise anything
+            raise PluginError(
+                f"the plugin {plugin} ({known.distribution(plugin)}) failed in robustfw_judge: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if judge is not None:
+            return judge
+    claims = experiment.claims.get("use")
+    raise UsageError(f"no plugin judges the claims {claims!r} of this recipe: install it, or leave out [claims]")
 
 
 def _text(recipe: str) -> tuple[str, str]:
@@ -119,18 +197,24 @@ class _Folder:
         self.lock.release()
 
 
-def _finish(plan: Plan, folder: Path) -> None:
-    """The tables and verdicts, on the screen and for the report."""
+def _finish(plan: Plan, folder: Path, judge: Judge | None) -> None:
+    """Write the numbers and the verdicts of all modes, on the screen and for the report."""
     from robustfw import console
     from robustfw.report import write
-    from robustfw.reproduction._claims import claims, summary
-    from robustfw.reproduction._findings import Findings
+    from robustfw.reproduction import Judgement, Measurements
     from robustfw.storage.files import json_bytes, write_whole
 
-    found = [Findings(plan, mode, folder) for mode in plan.modes]
-    tables = [each.table() | {"command": command_line()} for each in found]
-    sentences = [sentence for each in found for sentence in summary(each)]
-    rows = [row for each in found for claim in claims(each) for row in claim.rows(each.mode)]
+    # 1. what was measured in each mode, and what its judge says
+    tables, sentences, rows = [], [], []
+    for mode in plan.modes:
+        measured = Measurements(plan, mode, folder)
+        judgement = Judgement() if judge is None else judge.judge(measured)
+        tables.append(measured.table(judge) | {"command": command_line()})
+        sentences += [*measured.summary(), *judgement.sentences]
+        for claim in judgement.claims:
+            rows += claim.rows(mode)
+
+    # 2. for the report
     experiment = plan.experiment
     page = {
         "title": experiment.title,
@@ -150,15 +234,21 @@ def _finish(plan: Plan, folder: Path) -> None:
         "claims": rows,
     }
     write_whole(folder / FINDINGS, json_bytes(page))
+
+    # 3. for the screen
     for table in tables:
         console.line(table["title"])
         console.table(table["columns"][0], table["columns"], table["rows"])
         console.line(table["note"])
         console.line("")
     for mode in plan.modes:
-        of_mode = [row for row in rows if row["mode"] == mode]
-        shown = [[f"  {r['net']}" if r["net"] else r["claim"], r["paper"], r["ours"], r["verdict"]] for r in of_mode]
-        console.table(f"{mode}: claims", ["", "paper", "ours", "verdict"], shown)
+        shown = []
+        for row in rows:
+            if row["mode"] == mode:
+                first = f"  {row['net']}" if row["net"] else row["claim"]
+                shown.append([first, row["paper"], row["ours"], row["verdict"]])
+        if judge is not None:
+            console.table(f"{mode}: claims", ["", judge.source, "ours", "verdict"], shown)
     for sentence in sentences:
         console.line(sentence)
     console.line(f"report: {write([folder])}")

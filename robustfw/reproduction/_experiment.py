@@ -16,7 +16,7 @@ Parts = dict[str, Any]
 
 
 @attrs.frozen
-class Transfer:
+class TransferPlan:
     """The collection of adversarial examples: against which net, within which sets, by which attack."""
 
     source: str
@@ -27,7 +27,7 @@ class Transfer:
 
 
 @attrs.frozen
-class Comparison:
+class ComparisonPlan:
     """The baseline and each robust net, on the same examples."""
 
     attack: str = "single-step"
@@ -35,7 +35,7 @@ class Comparison:
 
 
 @attrs.frozen
-class Sweep:
+class SweepPlan:
     """Accuracy against the radius: one curve for each net."""
 
     uncertainty: str
@@ -48,7 +48,7 @@ class Sweep:
 
 
 @attrs.frozen
-class Evaluation:
+class EvaluationPlan:
     """Clean and robust accuracy of each net."""
 
     uncertainty: str
@@ -68,7 +68,7 @@ class Mode:
 
 
 @attrs.frozen
-class Budget:
+class TrainingBudget:
     """How long to train and how much to measure."""
 
     train: Parts
@@ -85,17 +85,6 @@ class Budget:
 
 
 @attrs.frozen
-class Paper:
-    """What the paper reports, in per cent, by net."""
-
-    source: str
-    clean: dict[str, float]
-    transfer: dict[str, float]
-    best: str
-    """The net that it finds the best."""
-
-
-@attrs.frozen
 class Experiment:
     """A recipe for ``robustfw reproduce``: tables as its file has them."""
 
@@ -105,12 +94,13 @@ class Experiment:
     nets: dict[str, Parts]
     labels: dict[str, str]
     modes: dict[str, Mode]
-    budgets: dict[str, Budget]
-    transfer: Transfer
-    sweeps: tuple[Sweep, ...]
-    evaluations: tuple[Evaluation, ...]
-    paper: Paper
-    comparison: Comparison = Comparison()
+    budgets: dict[str, TrainingBudget]
+    transfer: TransferPlan
+    sweeps: tuple[SweepPlan, ...]
+    evaluations: tuple[EvaluationPlan, ...]
+    comparison: ComparisonPlan = ComparisonPlan()
+    claims: Parts = attrs.field(factory=dict)
+    """What is claimed of the nets, for the plugin that judges it (`robustfw_judge`): its name, ``use``, and figures."""
     audit: Parts = attrs.field(factory=dict)
     """Options of ``robustfw audit``; not run if empty."""
     weights: str = "best"
@@ -137,24 +127,22 @@ class Experiment:
         if type(processes) is not int or processes < 1:
             raise UsageError(f"{where}: processes is a whole number from 1 on, not {processes!r}")
         _check_keys(cls, tables, where)
-        return _build(
-            cls,
-            tables
-            | {
-                "modes": {name: _build(Mode, mode, f"{where}: modes.{name}") for name, mode in _of(tables, "modes")},
-                "budgets": {
-                    name: _build(Budget, each, f"{where}: budgets.{name}") for name, each in _of(tables, "budgets")
-                },
-                "transfer": _build(Transfer, tables.get("transfer", {}), f"{where}: transfer"),
-                "sweeps": tuple(_build(Sweep, each, f"{where}: sweeps") for each in tables.get("sweeps", ())),
-                "evaluations": tuple(
-                    _build(Evaluation, each, f"{where}: evaluations") for each in tables.get("evaluations", ())
-                ),
-                "comparison": _build(Comparison, tables.get("comparison", {}), f"{where}: comparison"),
-                "paper": _build(Paper, tables.get("paper", {}), f"{where}: paper"),
-            },
-            where,
-        )
+        modes, budgets = {}, {}
+        for name, table in _tables_in(tables, "modes"):
+            modes[name] = _build(Mode, table, f"{where}: modes.{name}")
+        for name, table in _tables_in(tables, "budgets"):
+            budgets[name] = _build(TrainingBudget, table, f"{where}: budgets.{name}")
+        parts = {
+            "modes": modes,
+            "budgets": budgets,
+            "transfer": _build(TransferPlan, tables.get("transfer", {}), f"{where}: transfer"),
+            "sweeps": tuple(_build(SweepPlan, each, f"{where}: sweeps") for each in tables.get("sweeps", ())),
+            "evaluations": tuple(
+                _build(EvaluationPlan, each, f"{where}: evaluations") for each in tables.get("evaluations", ())
+            ),
+            "comparison": _build(ComparisonPlan, tables.get("comparison", {}), f"{where}: comparison"),
+        }
+        return _build(cls, tables | parts, where)
 
     def nets_of(self, mode: str) -> list[str]:
         """The nets of a mode, the common ones first."""
@@ -165,7 +153,7 @@ class Experiment:
         """All nets but the baseline."""
         return [name for name in self.nets if name != self.baseline]
 
-    def budget(self, name: str) -> Budget:
+    def budget(self, name: str) -> TrainingBudget:
         """A budget by name."""
         if name not in self.budgets:
             raise UsageError(f"no budget named {name!r}; {suggest(name, self.budgets)}")
@@ -202,7 +190,7 @@ def merged(layers: list[Parts]) -> Parts:
     return whole
 
 
-def _of(tables: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
+def _tables_in(tables: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
     part = tables.get(name, {})
     return list(part.items()) if isinstance(part, dict) else []
 

@@ -19,8 +19,7 @@ from click.testing import CliRunner
 
 from robustfw import RunError, results
 from robustfw.cli import cli
-from robustfw.reproduction._experiment import Experiment
-from robustfw.reproduction._findings import Findings
+from robustfw.reproduction import Experiment, Measurements
 from robustfw.reproduction._plan import Plan
 from robustfw.reproduction._running import Runner
 from robustfw.storage import _locks as locks
@@ -69,7 +68,7 @@ def test_it_ends_with_tables_and_verdicts(done):
 def test_the_numbers_are_those_of_the_files(done):
     folder, _ = done
     plan = Plan(Experiment.read(TINY.read_text(), "it"), ("exact", "faithful"), "quick", 2)
-    found = Findings(plan, "exact", folder)
+    found = Measurements(plan, "exact", folder)
     for seed in (0, 1):
         shown = results.kept(folder / f"runs/exact-l2-{seed}", ["transfer"])
         by_source = {r["source"]: 100 * r["accuracy"] for r in shown}
@@ -253,7 +252,7 @@ def test_the_error_of_a_command_is_told(tmp_path):
 def test_results_that_are_missing_are_asked_for(tmp_path):
     plan = Plan(Experiment.read(TINY.read_text(), "it"), ("exact",), "quick", 1)
     with pytest.raises(RunError, match=r"no evaluation result beside .*run robustfw reproduce again"):
-        Findings(plan, "exact", tmp_path).clean("l2")
+        Measurements(plan, "exact", tmp_path).clean("l2")
 
 
 # The commands

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from robustfw.results._seed_means import Mean
-
-CONFIRMED, NOT_CONFIRMED, UNDECIDED = "confirmed", "not confirmed", "undecided"
+from robustfw.reproduction import CONFIRMED, NOT_CONFIRMED, UNDECIDED, Mean
 
 
 def above(mean: Mean, limit: float = 0.0) -> str:
@@ -21,10 +17,3 @@ def within(mean: Mean, low: float, high: float) -> str:
     if low <= mean.low and mean.high <= high:
         return CONFIRMED
     return NOT_CONFIRMED if mean.high < low or mean.low > high else UNDECIDED
-
-
-def all_of(verdicts: Sequence[str]) -> str:
-    """Of a claim in several parts: one that fails refutes it, one that is open leaves it open."""
-    if NOT_CONFIRMED in verdicts:
-        return NOT_CONFIRMED
-    return UNDECIDED if UNDECIDED in verdicts else CONFIRMED

@@ -1,4 +1,4 @@
-"""From the results beside the runs to the numbers and tables of an experiment."""
+"""What an experiment has measured, read from the results beside its runs: numbers by net and seed, and a table."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ import attrs
 
 from robustfw import results
 from robustfw.errors import RunError
+from robustfw.reproduction._judge import Judge
 from robustfw.reproduction._plan import Plan
 from robustfw.results._seed_means import Mean
 
 
 @attrs.frozen
-class Findings:
-    """What a plan has measured in one of its modes; shares in per cent, one value for each seed."""
+class Measurements:
+    """What an experiment has measured in one of its modes; shares in per cent, one value for each seed."""
 
     plan: Plan
     mode: str
     folder: Path
 
     def nets(self) -> list[str]:
-        """Of the mode, the baseline among them."""
+        """The nets of this mode, the baseline among them."""
         return self.plan.experiment.nets_of(self.mode)
 
     def robust_nets(self) -> list[str]:
-        """Those that the claims are about."""
+        """The nets that all modes have, without the baseline."""
         return self.plan.experiment.robust_nets()
 
     def label(self, net: str) -> str:
-        """A net as the tables call it."""
+        """The name of a net in tables."""
         return self.plan.experiment.labels.get(net, net)
 
     def clean(self, net: str) -> list[float]:
         """Accuracy on the test examples, of the evaluation with the most of them."""
-        found = []
+        accuracies = []
         for seed in range(self.plan.seeds):
             evaluations = self._results(net, seed, "evaluation")
-            found.append(100 * max(evaluations, key=lambda each: each["n"])["clean_accuracy"])
-        return found
+            accuracies.append(100 * max(evaluations, key=lambda each: each["n"])["clean_accuracy"])
+        return accuracies
 
     def robust(self, net: str) -> list[float]:
         """Accuracy under the last of the recipe's evaluations."""
@@ -60,7 +61,7 @@ class Findings:
         return [100 * self._shown(net, self.plan.another(seed), seed)["accuracy"] for seed in range(self.plan.seeds)]
 
     def transfer_within_a_seed(self, net: str) -> list[float]:
-        """The same of the net of the collection's own seed."""
+        """Accuracy on the collection of each seed's baseline, of the net of the same seed."""
         return [100 * self._shown(net, seed, seed)["accuracy"] for seed in range(self.plan.seeds)]
 
     def collected(self) -> list[int]:
@@ -96,38 +97,62 @@ class Findings:
         raise self._missing(net, seed, "transfer")
 
     def _results(self, net: str, seed: int, kind: str) -> list[dict[str, Any]]:
-        found = results.kept(self.folder / self.plan.run(self.mode, net, seed), [kind])
-        if not found:
+        kept = results.kept(self.folder / self.plan.run(self.mode, net, seed), [kind])
+        if not kept:
             raise self._missing(net, seed, kind)
-        return found
+        return kept
 
     def _missing(self, net: str, seed: int, kind: str) -> RunError:
         run = self.folder / self.plan.run(self.mode, net, seed)
         return RunError(f"there is no {kind} result beside {run}: run robustfw reproduce again to make it")
 
-    def table(self) -> dict[str, Any]:
-        """Table 1: the paper's numbers, and ours as mean ± interval over the seeds."""
-        experiment, paper, several = self.plan.experiment, self.plan.experiment.paper, self.plan.seeds > 1
-        asked = experiment.evaluations[-1]
-        columns = ["net", "clean, paper", "clean, ours", "transfer, paper", "transfer, ours"]
-        columns += ["transfer, same seed"] if several else []
+    def table(self, judge: Judge | None = None) -> dict[str, Any]:
+        """A row for each net: mean ± interval over the seeds, beside what the judge's source reports.
+
+        Args:
+            judge: gives figures that were reported elsewhere; None: there are none.
+
+        Returns:
+            Title, columns, rows and note, as JSON takes them.
+        """
+        experiment, asked = self.plan.experiment, self.plan.experiment.evaluations[-1]
+        several_seeds = self.plan.seeds > 1
+        quantities = {"clean": self.clean, "transfer": self.transfer}
+        columns = ["net"]
+        rows = [[self.label(net)] for net in self.nets()]
+
+        # 1. the quantities that may have been reported elsewhere
+        for quantity, measure in quantities.items():
+            reported = {} if judge is None else judge.reported(quantity)
+            if judge is not None:
+                columns.append(f"{quantity}, {judge.source}")
+            columns.append(f"{quantity}, ours" if judge is not None else quantity)
+            for net, row in zip(self.nets(), rows, strict=True):
+                if judge is not None:
+                    row.append(_per_cent(reported.get(net)))
+                row.append(_mean(measure(net)))
+
+        # 2. what is measured here alone
+        columns += ["transfer, same seed"] if several_seeds else []
         columns += [f"under {', '.join(asked.attacks)}, {asked.uncertainty}", "seconds per epoch"]
-        rows = [
-            [
-                self.label(net),
-                _per_cent(paper.clean.get(net)), _mean(self.clean(net)),
-                _per_cent(paper.transfer.get(net)), _mean(self.transfer(net)),
-                *([_mean(self.transfer_within_a_seed(net))] if several else []),
-                _mean(self.robust(net), digits=1), _mean(self.seconds(net), " s", 1),
-            ]
-            for net in self.nets()
-        ]  # fmt: skip
-        return {
-            "title": f"{self.mode}: {experiment.modes[self.mode].about}",
-            "columns": columns,
-            "rows": rows,
-            "note": self._note(),
-        }
+        for net, row in zip(self.nets(), rows, strict=True):
+            row += [_mean(self.transfer_within_a_seed(net))] if several_seeds else []
+            row += [_mean(self.robust(net), digits=1), _mean(self.seconds(net), " s", 1)]
+
+        title = f"{self.mode}: {experiment.modes[self.mode].about}"
+        return {"title": title, "columns": columns, "rows": rows, "note": self._note()}
+
+    def summary(self) -> list[str]:
+        """Accuracies of all nets of the mode, in two sentences."""
+        whose = "a baseline of another seed" if self.plan.seeds > 1 else "the baseline"
+        sentences = []
+        for where, measure in (
+            ("the test set", self.clean),
+            (f"adversarial examples of {whose}", self.transfer),
+        ):
+            accuracies = [f"{self.label(net)} {_mean(measure(net))}" for net in self.nets()]
+            sentences.append(f"{self.mode}, accuracy on {where}: {', '.join(accuracies)}.")
+        return sentences
 
     def _note(self) -> str:
         counts = self.collected()
