@@ -17,11 +17,11 @@ from torch.nn import functional
 
 from robustfw import DataSpec, UsageError
 from robustfw.task import Segmentation
-from robustfw_vision.convolution import InputConv2d
+from robustfw_kernels import accelerate
+from robustfw_kernels.layers import ChannelsLast
+from robustfw_kernels.pooled import has_hooks
 from robustfw_vision.memory import require_memory
-from robustfw_vision.pixels import ChannelsLast, Seen, Yuv, standardize, standardize_padded
-from robustfw_vision.pooled import PooledInputConv2d, heard
-from robustfw_vision.small_maps import HiddenConv2d
+from robustfw_vision.pixels import Seen, Yuv, standardize, standardize_padded
 
 
 class FlattenLast(nn.Flatten):
@@ -50,8 +50,9 @@ def require_answer_per_example(spec: DataSpec, name: str) -> None:
         )
 
 
-def _channels_last(net: nn.Module) -> nn.Module:
-    return net.to(memory_format=torch.channels_last)
+def _ready(net: nn.Module) -> nn.Module:
+    """The net as it is run: in channels-last memory, and by faster layers where a CPU has them."""
+    return accelerate(net.to(memory_format=torch.channels_last))
 
 
 def mlp(spec: DataSpec, hidden: Sequence[int], *, bias: bool = True) -> nn.Module:
@@ -82,7 +83,7 @@ def fcn(spec: DataSpec, width: int, layers: int) -> nn.Module:
     modules.append(nn.Conv2d(before, spec.outputs, 1))
     if not isinstance(spec.task, Segmentation):
         modules += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return _channels_last(nn.Sequential(*modules))
+    return _ready(nn.Sequential(*modules))
 
 
 def perceptron(inputs: int, hidden: Sequence[int], classes: int, *, bias: bool = True) -> list[nn.Module]:
@@ -118,10 +119,10 @@ def paper_mnist(spec: DataSpec, input_norm: str) -> nn.Module:
     else:
         ends = [n - side - 2 for n, side in zip(seen, (height, width), strict=True)]
         first, before = [], [nn.ZeroPad2d((2, ends[1], 2, ends[0])), standardize_padded(spec, 2), ChannelsLast()]
-    return _channels_last(
+    return _ready(
         nn.Sequential(
             *first,
-            PooledInputConv2d(channels, 32, 5, pool=3, before=before),
+            nn.Sequential(*before, nn.Conv2d(channels, 32, 5), nn.MaxPool2d(3)),
             nn.ReLU(),
             nn.Conv2d(32, 64, 5),
             nn.MaxPool2d(2),
@@ -145,9 +146,8 @@ def paper_cifar(spec: DataSpec, dropout: bool) -> nn.Module:
     before = channels
     for width_of_block, convolutions in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
         for i in range(convolutions):
-            convolution = HiddenConv2d if before > channels else InputConv2d
             layers += [
-                convolution(before, width_of_block, 3, padding=1),
+                nn.Conv2d(before, width_of_block, 3, padding=1),
                 nn.BatchNorm2d(width_of_block, eps=1e-3),
                 nn.ReLU(),
             ]
@@ -158,7 +158,7 @@ def paper_cifar(spec: DataSpec, dropout: bool) -> nn.Module:
     halved = math.ceil(height / 32) * math.ceil(width / 32)
     half = nn.Dropout(0.5) if dropout else nn.Identity()
     layers += [nn.Flatten(), half, _first_dense(512 * halved, 512, "paper-cifar"), nn.BatchNorm1d(512), nn.ReLU(), half]
-    return _channels_last(nn.Sequential(*layers, nn.Linear(512, spec.outputs)))
+    return _ready(nn.Sequential(*layers, nn.Linear(512, spec.outputs)))
 
 
 STEEP = 1.702
@@ -197,19 +197,19 @@ class NormedConv2d(nn.Sequential):
     """
 
     def __init__(self, before: int, after: int, *, pool: int = 1) -> None:
-        convolution, norm = HiddenConv2d(before, after, 3, padding=1, bias=False), ShiftedNorm(after)
+        convolution, norm = nn.Conv2d(before, after, 3, padding=1, bias=False), ShiftedNorm(after)
         nn.init.dirac_(convolution.weight.data[:before])  # the first filters hand their channel on
         super().__init__(convolution, *([nn.MaxPool2d(pool)] if pool > 1 else []), norm)
 
     def forward(self, input: Tensor) -> Tensor:
         convolution, *pools, norm = self
-        if self.training or any(map(heard, self)):
+        if self.training or any(map(has_hooks, self)):
             for layer in self:
                 input = layer(input)
             return input
         scale, shift = cast(ShiftedNorm, norm).fixed()
-        convolution = cast(HiddenConv2d, convolution)
-        x = convolution.applied(input, convolution.weight * scale[:, None, None, None], shift)
+        convolution = cast(nn.Conv2d, convolution)
+        x = convolution._conv_forward(input, convolution.weight * scale[:, None, None, None], shift)
         return cast(Tensor, pools[0](x)) if pools else x
 
 
@@ -241,7 +241,7 @@ def fast_cifar(spec: DataSpec, widths: Sequence[int], whitening: Tensor | None) 
         nn.Linear(before, spec.outputs, bias=False),
         Scale(1 / 9 / STEEP),
     ]
-    return _channels_last(nn.Sequential(*layers, *head))
+    return _ready(nn.Sequential(*layers, *head))
 
 
 def _whitened(channels: int, spec: DataSpec, filters: Tensor | None) -> nn.Module:
@@ -249,7 +249,7 @@ def _whitened(channels: int, spec: DataSpec, filters: Tensor | None) -> nn.Modul
 
     Without filters its weights are what torch draws: a checkpoint has its own.
     """
-    layer = InputConv2d(channels, 2 * 4 * channels, 2, bias=False)
+    layer = nn.Conv2d(channels, 2 * 4 * channels, 2, bias=False)
     if filters is not None:
         std = torch.ones(channels) if spec.std is None else torch.tensor(spec.std)
         own = STEEP * filters * std[:, None, None]  # the layer sees standardised pixels
@@ -262,10 +262,10 @@ def madry_mnist(spec: DataSpec) -> nn.Module:
     """Two padded 5x5 convolutions, each with a 2x2 pool, and 1024 units."""
     _require_images(spec, "madry-mnist", 4)
     channels, height, width = spec.shape
-    return _channels_last(
+    return _ready(
         nn.Sequential(
             ChannelsLast(),
-            PooledInputConv2d(channels, 32, 5, pool=2, padding=2),
+            nn.Sequential(nn.Conv2d(channels, 32, 5, padding=2), nn.MaxPool2d(2)),
             nn.ReLU(),
             nn.Conv2d(32, 64, 5, padding=2),
             nn.MaxPool2d(2),
@@ -303,11 +303,11 @@ def preact_resnet18(spec: DataSpec, width: int) -> nn.Module:
     """Stages of two blocks each, at 1, 2, 4 and 8 times the width, halving the image three times."""
     _require_images(spec, "resnet18-cifar", 8)
     layers: list[nn.Module] = [standardize(spec), ChannelsLast()]
-    layers.append(InputConv2d(spec.shape[0], width, 3, padding=1, bias=False))
+    layers.append(nn.Conv2d(spec.shape[0], width, 3, padding=1, bias=False))
     before = width
     for stage in range(4):
         after = width * 2**stage
         layers += [PreActBlock(before, after, 1 if stage == 0 else 2), PreActBlock(after, after, 1)]
         before = after
     layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return _channels_last(nn.Sequential(*layers, nn.Linear(before, spec.outputs)))
+    return _ready(nn.Sequential(*layers, nn.Linear(before, spec.outputs)))

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from robustfw import DataError, DataSpec, UsageError
+from robustfw_kernels.layers import Standardize
 from robustfw_vision.nets import require_answer_per_example
-from robustfw_vision.pixels import Standardize, standardize
+from robustfw_vision.pixels import standardize
 
 Head: TypeAlias = Literal["auto", "keep", "new"]
 

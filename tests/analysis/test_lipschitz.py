@@ -15,7 +15,7 @@ from robustfw import DataSpec
 from robustfw.analysis._lipschitz import QUANTILES, Slopes, batch_size, bounded, layers, slopes
 from robustfw.analysis._operators import is_affine, spectral_norm, subspace_iteration
 from robustfw.testing._model import SPECS
-from robustfw_vision.convolution import InputConv2d
+from robustfw_kernels.convolution import InputConv2d
 
 
 def generator(seed=0):

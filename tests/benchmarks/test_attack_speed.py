@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import robustfw
-from robustfw_vision.pixels import Standardize
+from robustfw_kernels.layers import Standardize
 
 sys.path.append(str(Path(__file__).parents[2]))
 

@@ -9,9 +9,9 @@ from torch.autograd.gradcheck import gradcheck, gradgradcheck
 
 from robustfw import DataSpec, make
 from robustfw.training import hardware
-from robustfw_vision.convolution import InputConv2d
-from robustfw_vision.pooled import PooledInputConv2d
-from robustfw_vision.small_maps import HiddenConv2d
+from robustfw_kernels.convolution import InputConv2d
+from robustfw_kernels.pooled import PooledInputConv2d
+from robustfw_kernels.small_maps import HiddenConv2d
 
 FORMS = [
     {},
@@ -105,7 +105,12 @@ def test_low_precision_is_as_exact_as_torchs(dtype, units, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "layer", [InputConv2d(1, 4, 3), PooledInputConv2d(1, 4, 3, pool=2).requires_grad_(False), HiddenConv2d(1, 4, 3)]
+    "layer",
+    [
+        InputConv2d(1, 4, 3),
+        PooledInputConv2d(InputConv2d(1, 4, 3), nn.MaxPool2d(2)).requires_grad_(False),
+        HiddenConv2d(1, 4, 3),
+    ],
 )
 def test_types_that_differ_are_an_error_as_with_torch(layer):
     side = 3 if isinstance(layer, HiddenConv2d) else 8

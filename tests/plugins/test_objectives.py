@@ -15,12 +15,12 @@ from torch.nn import functional
 import robustfw
 from robustfw import DataError, UsageError
 from robustfw.testing.batches import given_batch
+from robustfw_kernels.convolution import InputConv2d
 from robustfw_objectives.divergence import FromPrediction, kl, virtual
 from robustfw_objectives.jacobians import Contractive, InputGradient, OperatorNorm
 from robustfw_objectives.random_inputs import Dropout, Noise
 from robustfw_objectives.smoothness import Trades, Vat
 from robustfw_objectives.spectral import operator_norm
-from robustfw_vision.convolution import InputConv2d
 
 SEEDS = st.integers(0, 10_000)
 

@@ -9,10 +9,12 @@ from torch.autograd.gradcheck import gradcheck, gradgradcheck
 
 from robustfw import DataSpec, make
 from robustfw.training import hardware
-from robustfw_vision import pooled
+from robustfw_kernels import accelerate, pooled
+from robustfw_kernels.convolution import InputConv2d
+from robustfw_kernels.layers import ChannelsLast, Standardize
+from robustfw_kernels.pooled import PooledInputConv2d
 from robustfw_vision.nets import FlattenLast
-from robustfw_vision.pixels import ChannelsLast, Seen, Standardize
-from robustfw_vision.pooled import PooledInputConv2d
+from robustfw_vision.pixels import Seen
 
 FORMS = [
     {"pool": 2},
@@ -25,13 +27,22 @@ FORMS = [
 ]
 
 
+def pooled_layers(channels, filters, kernel, *, pool, padding=0, before=()):
+    """What `accelerate` makes of a convolution and a pool, with what comes before them."""
+    layers = accelerate(
+        nn.Sequential(*before, nn.Conv2d(channels, filters, kernel, padding=padding), nn.MaxPool2d(pool))
+    )
+    assert isinstance(layers, PooledInputConv2d)
+    return layers
+
+
 def pair(form, dtype=torch.float64, *, frozen=True):
     """Ours and torch's with the same parameters, and images whose sides the windows do not all divide."""
     torch.manual_seed(0)
     form = form.copy()
     frame = form.pop("frame", None)
     before = [nn.ZeroPad2d(frame), Standardize([0.2, 0.1], [0.5, 3.0]), ChannelsLast()] if frame else []
-    ours = PooledInputConv2d(2, 4, 3, **form, before=before).to(dtype)
+    ours = pooled_layers(2, 4, 3, **form, before=before).to(dtype)
     convolution = nn.Conv2d(2, 4, 3, padding=form.get("padding", 0), dtype=dtype)
     theirs = nn.Sequential(*before, convolution, nn.MaxPool2d(form["pool"]))
     theirs.load_state_dict(ours.state_dict())
@@ -120,7 +131,7 @@ def test_images_are_worked_on_a_few_at_a_time(form, at_a_time, monkeypatch):
 def test_filters_share_lines_of_the_table(filters, kernel, size, pool):
     """However many fit beside each other, and whatever is left over of a line or of the image."""
     torch.manual_seed(0)
-    ours = PooledInputConv2d(3, filters, kernel, pool=pool).double().requires_grad_(False)
+    ours = pooled_layers(3, filters, kernel, pool=pool).double().requires_grad_(False)
     theirs = nn.Sequential(nn.Conv2d(3, filters, kernel), nn.MaxPool2d(pool)).double().requires_grad_(False)
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(4, 3, *size, dtype=torch.float64)
@@ -130,8 +141,9 @@ def test_filters_share_lines_of_the_table(filters, kernel, size, pool):
 
 @pytest.mark.parametrize("before", [[Seen(8, 8)], [nn.BatchNorm2d(2)], [nn.ZeroPad2d(1), nn.ZeroPad2d(1)]])
 def test_what_comes_before_is_what_the_gradient_is_known_of(before):
-    with pytest.raises(TypeError, match=f"may come before, but not {type(before[0]).__name__}"):
-        PooledInputConv2d(2, 4, 3, pool=2, before=before)
+    with pytest.raises(TypeError, match=f"may come before .* but not {type(before[0]).__name__}"):
+        PooledInputConv2d(*before, InputConv2d(2, 4, 3), nn.MaxPool2d(2))
+    assert not isinstance(accelerate(nn.Sequential(*before, nn.Conv2d(2, 4, 3), nn.MaxPool2d(2))), PooledInputConv2d)
 
 
 def test_an_empty_batch():
@@ -145,7 +157,7 @@ def test_an_empty_batch():
 def test_low_precision_is_as_exact_as_torchs(units, cast, monkeypatch):
     torch.manual_seed(0)
     monkeypatch.setattr(hardware, "matrix_units", lambda: units)
-    ours = PooledInputConv2d(1, 32, 5, pool=3).requires_grad_(False)
+    ours = pooled_layers(1, 32, 5, pool=3).requires_grad_(False)
     theirs = nn.Sequential(nn.Conv2d(1, 32, 5), nn.MaxPool2d(3)).requires_grad_(False)
     theirs.load_state_dict(ours.state_dict())
     x = torch.rand(8, 1, 28, 28)

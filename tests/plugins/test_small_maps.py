@@ -10,8 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from robustfw import DataSpec, make
 from robustfw.training import hardware
-from robustfw_vision.convolution import InputConv2d
-from robustfw_vision.small_maps import MANY, HiddenConv2d
+from robustfw_kernels.convolution import InputConv2d
+from robustfw_kernels.small_maps import MANY, HiddenConv2d
 
 
 @pytest.fixture(autouse=True)

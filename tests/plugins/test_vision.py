@@ -13,7 +13,7 @@ from PIL import Image
 import robustfw
 from robustfw import DataError, DataSpec, UsageError
 from robustfw.data.splits import LoadedSplit, Splits, TensorSplit
-from robustfw_vision.pixels import Standardize
+from robustfw_kernels.layers import Standardize
 
 MNIST = DataSpec((1, 28, 28), 10, mean=(0.1307,), std=(0.3081,))
 CIFAR = DataSpec((3, 32, 32), 10, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))

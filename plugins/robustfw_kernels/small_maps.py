@@ -9,10 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustfw.training import hardware
-from robustfw_vision.convolution import Pair, autocast, even, half, outputs, plain, signed
+from robustfw_kernels.convolution import Pair, autocast, even, half, outputs, plain, signed
 
-NARROW, SMALL, WIDE = 4, 8, 80
-"""Columns of maps that are laid side by side, where weights are fixed and where they learn, and of strips at most."""
+NARROW = 4
+"""Most columns of a map that is laid side by side with others where weights are fixed."""
+SMALL = 8
+"""Most columns of such a map where weights learn."""
+WIDE = 80
+"""Most columns of a strip of maps."""
 MANY = 64
 """Images for which it pays to write a filter down as a matrix."""
 
@@ -27,11 +31,8 @@ class HiddenConv2d(nn.Conv2d):
     half precision without such units, on maps as large as the filter.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        return self.applied(input, self.weight, self.bias)
-
-    def applied(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """The layer with other parameters of the same shape."""
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        # torch's own method, which its `forward` calls; the parameters may be others of the same shape
         if plain(self, input) and even(self):
             height, width = input.shape[2:]
             (rows, columns), padding = self.kernel_size, cast(Pair, self.padding)
@@ -41,7 +42,7 @@ class HiddenConv2d(nn.Conv2d):
                 return _product(input, weight, bias, padding)
             if low and units and 2 * padding[1] < columns and width <= self._narrow(weight):
                 return _side_by_side(input, weight, bias, padding)
-        return self._conv_forward(input, weight, bias)
+        return super()._conv_forward(input, weight, bias)
 
     def _narrow(self, weight: Tensor) -> int:
         """Columns of a map at most where strips are faster: torch's gradient for the weights is its slowest."""

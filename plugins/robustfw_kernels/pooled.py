@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustfw_vision.convolution import InputConv2d, Pair, autocast, blocked, dtype_of, outputs, signed
-from robustfw_vision.pixels import ChannelsLast, Standardize
+from robustfw_kernels.convolution import InputConv2d, Pair, autocast, blocked, dtype_of, outputs, signed
+from robustfw_kernels.layers import ChannelsLast, Standardize
 
 Kernel: TypeAlias = tuple[int, int, int, int]
 Frame: TypeAlias = tuple[int, int, int, int]
@@ -30,26 +30,35 @@ class PooledInputConv2d(nn.Sequential):
     gradient, somebody listens to the layers, or they are compiled, they go one by one.
 
     Args:
-        before: what makes the image ready: layers that pad it with zeros, standardise it and lay it out. Their part of
-            the gradient costs nothing: the table is one of filters over std, and their frame is left out of the sums.
+        layers: any of ``ZeroPad2d``, `Standardize` and `ChannelsLast`, then an `InputConv2d`, then a ``MaxPool2d``. The
+            part of the first ones in the gradient costs nothing: the table is one of filters over std, and their
+            frame is left out of the sums.
 
     Raises:
-        TypeError: a layer of another kind comes before.
+        TypeError: the layers are others.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        *,
-        pool: int,
-        padding: int = 0,
-        before: Sequence[nn.Module] = (),
-    ) -> None:
-        convolution = InputConv2d(in_channels, out_channels, kernel_size, padding=padding)
-        super().__init__(*before, convolution, nn.MaxPool2d(pool))
-        self.windows, self.frame = pool, _frame(before)
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        if not self.fits(self):
+            names = ", ".join(type(layer).__name__ for layer in layers)
+            raise TypeError(
+                "one each of ZeroPad2d, Standardize and ChannelsLast may come before an InputConv2d and a MaxPool2d of "
+                f"windows side by side, but not {names}"
+            )
+        *before, _, pool = layers
+        self.windows = _window(cast(nn.MaxPool2d, pool))
+        self.frame: Frame = next((layer.padding for layer in before if isinstance(layer, nn.ZeroPad2d)), (0, 0, 0, 0))
+
+    @staticmethod
+    def fits(layers: nn.Sequential) -> bool:
+        """Whether a sequence is of the layers that this class is for."""
+        if len(layers) < 2:
+            return False
+        *before, convolution, pool = layers
+        kinds = [type(layer) for layer in before if not isinstance(layer, nn.Identity)]
+        known = all(kind in (nn.ZeroPad2d, Standardize, ChannelsLast) and kinds.count(kind) == 1 for kind in kinds)
+        return known and type(convolution) is InputConv2d and type(pool) is nn.MaxPool2d and _window(pool) > 0
 
     def forward(self, input: Tensor) -> Tensor:
         *before, layer, pool = self
@@ -58,7 +67,7 @@ class PooledInputConv2d(nn.Sequential):
         learning = weight.requires_grad or (bias is not None and bias.requires_grad)
         unlike = dtype_of(input) != dtype_of(weight)  # for torch to say that it is an error
         apart = learning or unlike or torch.compiler.is_compiling() or not convolution.slow(input)
-        if apart or any(map(heard, self)):
+        if apart or any(map(has_hooks, self)):
             for layer in before:
                 input = layer(input)
             return cast(Tensor, pool(convolution(input)))
@@ -70,17 +79,15 @@ class PooledInputConv2d(nn.Sequential):
         return largest
 
 
-def _frame(before: Sequence[nn.Module]) -> Frame:
-    """What the layers that come before the convolution put around an image."""
-    kinds = [type(layer) for layer in before if not isinstance(layer, nn.Identity)]
-    if any(kind not in (nn.ZeroPad2d, Standardize, ChannelsLast) or kinds.count(kind) > 1 for kind in kinds):
-        names = ", ".join(kind.__name__ for kind in kinds)
-        raise TypeError(f"one each of ZeroPad2d, Standardize and ChannelsLast may come before, but not {names}")
-    return next((layer.padding for layer in before if isinstance(layer, nn.ZeroPad2d)), (0, 0, 0, 0))
+def _window(pool: nn.MaxPool2d) -> int:
+    """The side of a pool's windows, where these are square and lie side by side; else 0."""
+    side = pool.kernel_size
+    plain_windows = isinstance(side, int) and pool.stride == side and (pool.padding, pool.dilation) == (0, 1)
+    return cast(int, side) if plain_windows and not pool.ceil_mode and not pool.return_indices else 0
 
 
-def heard(layer: nn.Module) -> bool:
-    """Whether a hook waits for the layer's call."""
+def has_hooks(layer: nn.Module) -> bool:
+    """Whether forward hooks are registered on the layer."""
     return bool(layer._forward_hooks or layer._forward_pre_hooks)
 
 
