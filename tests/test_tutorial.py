@@ -99,8 +99,8 @@ def test_every_hook_appears_with_its_signature(hook):
 
 
 def test_there_are_as_many_hooks_as_the_page_says():
-    assert len(HOOKS) == 5
-    assert "## 8. The five hooks" in PAGE
+    assert len(HOOKS) == 6
+    assert "## 8. The six hooks" in PAGE
 
 
 def test_the_links_lead_somewhere():
