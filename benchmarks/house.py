@@ -2,8 +2,9 @@
 
 Question: is the tree easier to read than it was at another commit?
 
-    python -m benchmarks.house                       # this checkout
-    python -m benchmarks.house --of ../other         # and another one beside it
+    python -m benchmarks.house                           # this checkout
+    python -m benchmarks.house --of ../other             # and another one beside it
+    python -m benchmarks.house --peer path/to/optimistix # and how dense a package of somebody else is
 
 Nothing is timed and nothing of the checkout is imported: its files are parsed.
 """
@@ -15,7 +16,7 @@ import ast
 import re
 import subprocess
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[1]
@@ -86,6 +87,18 @@ def code_lines(source: str, tree: ast.Module) -> int:
     return len(left)
 
 
+def density(paths: Iterable[Path]) -> float:
+    """Syntax nodes for each line of code; what says only whether a name is read or written does not count."""
+    context = ast.Load | ast.Store | ast.Del
+    nodes = lines = 0
+    for path in paths:
+        source = path.read_text()
+        tree = ast.parse(source)
+        nodes += sum(1 for node in ast.walk(tree) if not isinstance(node, context))
+        lines += code_lines(source, tree)
+    return nodes / lines
+
+
 def own_line_comments(path: Path) -> int:
     """Comments that have a line of their own."""
     with path.open("rb") as file:
@@ -128,8 +141,6 @@ def measure(root: Path) -> dict[str, str]:
     up = sum("" in targets for targets in arrows.values())
     arrows = {unit: targets - {""} for unit, targets in arrows.items() if unit}
 
-    context = ast.Load | ast.Store | ast.Del
-    nodes = sum(1 for tree in trees.values() for node in ast.walk(tree) if not isinstance(node, context))
     lines = sum(code_lines(path.read_text(), trees[path]) for path in written)
     functions = [function for tree in trees.values() for function in functions_of(tree)]
     many = [function for function in functions if needs_arguments(function)]
@@ -146,7 +157,7 @@ def measure(root: Path) -> dict[str, str]:
         "parts that import robustfw itself": str(up),
         "circles of parts": "; ".join(" ".join(circle) for circle in circles(arrows)) or "none",
         "lines of code, core and plugins": str(lines),
-        "syntax nodes per line": f"{nodes / lines:.2f}",
+        "syntax nodes per line": f"{density(written):.2f}",
         "comments on lines of their own": str(sum(own_line_comments(path) for path in written)),
         "functions named by participles or prepositions": str(len(participles)),
         "public functions of three arguments and more": str(len(many)),
@@ -159,6 +170,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.house", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--of", type=Path, action="append", default=[], help="another checkout; may be repeated")
+    parser.add_argument("--peer", type=Path, action="append", default=[], help="a package's folder; may be repeated")
     parser.add_argument("--names", action="store_true", help="list the functions named by participles")
     given = parser.parse_args()
     roots = [*given.of, HERE]
@@ -167,6 +179,8 @@ def main() -> None:
     print("|---" * (len(roots) + 1) + "|")
     for name in columns[0]:
         print(f"| {name} | " + " | ".join(column[name] for column in columns) + " |")
+    for peer in given.peer:
+        print(f"{peer.resolve().name}: {density(peer.rglob('*.py')):.2f} syntax nodes per line")
     if given.names:
         for path in [*python_files(HERE, CORE), *python_files(HERE, "plugins")]:
             for function in functions_of(ast.parse(path.read_text())):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.exceptions import NoSuchOption
 
-from robustfw import PluginError
+from robustfw.errors import PluginError
 from robustfw.plugin import _names as names
 from robustfw.plugin import options, registry
 from robustfw.training.recipe import DEFAULTS
