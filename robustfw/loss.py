@@ -83,10 +83,10 @@ class Squared(Loss):
     """(o − t)², the mean over targets; labels count as 0 and 1."""
 
     def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
-        """As `robustfw.losses.squared`."""
+        """As `robustfw.losses.squared_error`."""
         from robustfw import losses
 
-        return losses.squared(outputs, y)
+        return losses.squared_error(outputs, y)
 
 
 @final
@@ -95,10 +95,10 @@ class Absolute(Loss):
     """|o − t|, the mean over targets; labels count as 0 and 1."""
 
     def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
-        """As `robustfw.losses.absolute`."""
+        """As `robustfw.losses.absolute_error`."""
         from robustfw import losses
 
-        return losses.absolute(outputs, y)
+        return losses.absolute_error(outputs, y)
 
 
 @final

@@ -43,7 +43,7 @@ def cross_entropy(outputs: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
     Returns:
         Values (batch,); over pixels the mean of those that have a label.
     """
-    logits = in_float32(outputs)
+    logits = to_float32(outputs)
     if y.is_floating_point():
         return functional.cross_entropy(logits, y.to(logits.dtype), reduction="none", label_smoothing=smoothing)
     values = functional.cross_entropy(logits, y, ignore_index=UNLABELLED, reduction="none", label_smoothing=smoothing)
@@ -56,7 +56,7 @@ def margin(outputs: Tensor, y: Tensor) -> Tensor:
     Its gradient does not vanish where cross-entropy saturates. 0 without a label. Of several labels, each with a logit
     z_l, it is the worst one's, max_l −(2y_l − 1)·z_l, which is positive exactly where one of them is wrong.
     """
-    logits = in_float32(outputs)
+    logits = to_float32(outputs)
     if y.is_floating_point():
         _check_same_shape(logits, y, "margin")
         return ((1 - 2 * y.to(logits.dtype)) * logits).flatten(1).amax(1)
@@ -76,7 +76,7 @@ def dlr(outputs: Tensor, y: Tensor) -> Tensor:
     It does not change when logits are multiplied or shifted (Croce & Hein 2020, eq. 6). With fewer than three classes
     there is no z_(3): it is the margin then. 0 where the three largest logits are one number.
     """
-    logits = in_float32(outputs)
+    logits = to_float32(outputs)
     if y.is_floating_point() or logits.shape[1] < 3:
         return margin(outputs, y)
     largest = logits.topk(3, dim=1).values
@@ -86,12 +86,12 @@ def dlr(outputs: Tensor, y: Tensor) -> Tensor:
     return values if y.dim() == 1 else _mean_of_labelled(values, y)
 
 
-def squared(outputs: Tensor, y: Tensor) -> Tensor:
+def squared_error(outputs: Tensor, y: Tensor) -> Tensor:
     """The mean over targets of (o − t)²."""
     return _differences(outputs, y).square().flatten(1).mean(1)
 
 
-def absolute(outputs: Tensor, y: Tensor) -> Tensor:
+def absolute_error(outputs: Tensor, y: Tensor) -> Tensor:
     """The mean over targets of |o − t|."""
     return _differences(outputs, y).abs().flatten(1).mean(1)
 
@@ -108,7 +108,7 @@ def huber(outputs: Tensor, y: Tensor, delta: float = 1.0) -> Tensor:
 
 def binary_cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
     """−log σ((2t − 1)·z): of two classes, z the difference of their logits, or the mean over several labels."""
-    logits = in_float32(outputs)
+    logits = to_float32(outputs)
     if y.is_floating_point():
         _check_same_shape(logits, y, "bce")
         values = functional.binary_cross_entropy_with_logits(logits, y.to(logits.dtype), reduction="none")
@@ -128,7 +128,7 @@ def kl(outputs: Tensor, y: Tensor) -> Tensor:
     """
     if not y.is_floating_point():
         return cross_entropy(outputs, y)
-    logits = in_float32(outputs)
+    logits = to_float32(outputs)
     _check_same_shape(logits, y, "kl")
     if y.device.type == "cpu" and not bool(((y >= 0).all(1) & ((y.sum(1) - 1).abs() < SUM_TO_ONE)).all()):
         raise DataError("kl compares probabilities, and the targets are none: each row must be positive and sum to 1")
@@ -165,7 +165,7 @@ def finite(outputs: Tensor) -> Tensor:
     return torch.where(masked, lowest + MASKED, outputs)
 
 
-def in_float32(outputs: Tensor) -> Tensor:
+def to_float32(outputs: Tensor) -> Tensor:
     """Half precision as float32; other types as they are."""
     return outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
 
@@ -188,7 +188,7 @@ def _mean_of_labelled(values: Tensor, y: Tensor) -> Tensor:
 
 def _differences(outputs: Tensor, y: Tensor) -> Tensor:
     """Outputs less targets; labels (batch,) stand for rows of 0 with a 1."""
-    values = in_float32(outputs)
+    values = to_float32(outputs)
     if not y.is_floating_point() and y.dim() == 1:
         labels = functional.one_hot(y.clamp(min=0), values.shape[1]).to(values.dtype)
         return (values - labels).masked_fill((y == UNLABELLED)[:, None], 0)

@@ -58,7 +58,7 @@ class Objective(ABC):
 class Penalty(Objective):
     """What is added to a loss, its weight included: J(θ, x, y) + penalty; alone, J is cross-entropy.
 
-    Any number of them go with one loss: ``["robust", "vat:beta=0.5"]`` (see `combined`).
+    Any number of them go with one loss: ``["robust", "vat:beta=0.5"]`` (see `combine`).
     """
 
     @property
@@ -83,7 +83,7 @@ class Penalty(Objective):
 @final
 @attrs.frozen
 class Combined(Objective):
-    """J + Σ_i penalty_i; the training's loss on the data as it is where no loss is given. Made by `combined`."""
+    """J + Σ_i penalty_i; the training's loss on the data as it is where no loss is given. Made by `combine`."""
 
     loss: Objective | None
     penalties: tuple[Penalty, ...]
@@ -116,7 +116,7 @@ class Combined(Objective):
         return total
 
 
-def combined(parts: Sequence[Objective]) -> Objective:
+def combine(parts: Sequence[Objective]) -> Objective:
     """The sum of at most one loss and any number of penalties; one part alone is itself.
 
     Raises:

@@ -12,7 +12,7 @@ from torch import nn
 
 import robustfw
 from robustfw import DataError, RobustfwWarning, UsageError, losses
-from robustfw.inner.worst_case import frozen, nets_within
+from robustfw.inner.freezing import freeze, nets_within
 
 ASKED = {"uncertainty": "linf:radius=0.1", "attack": "single-step"}
 
@@ -137,14 +137,14 @@ def test_a_thread_waits_for_a_net_that_another_has_frozen(net):
 
     def other():
         waiting.set()
-        with frozen(net):
+        with freeze(net):
             order.append("second")
 
-    with frozen(net):
+    with freeze(net):
         thread = threading.Thread(target=other)
         thread.start()
         waiting.wait()
-        with frozen(net):  # this thread need not wait for itself
+        with freeze(net):  # this thread need not wait for itself
             order.append("first")
     thread.join()
     assert order == ["first", "second"]

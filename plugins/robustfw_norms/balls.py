@@ -81,7 +81,9 @@ class NormBall(Region):
     def violation(self, delta: Tensor) -> Tensor:
         """The larger of ‖δ‖ − r and the way out of the box."""
         point = delta.to(wide(delta.dtype))
-        outside = self._excess(self._grouped(point)).reshape(self.radius.shape).amax(1).clamp(min=0).to(point.dtype)
+        outside = (
+            self._excess(self._split_groups(point)).reshape(self.radius.shape).amax(1).clamp(min=0).to(point.dtype)
+        )
         if self.lower is None or self.upper is None:
             return outside
         box = torch.maximum(self.lower.to(point.dtype) - point, point - self.upper.to(point.dtype)).flatten(1).amax(1)
@@ -105,7 +107,7 @@ class NormBall(Region):
     def _radii(self) -> Tensor:
         return self.radius.reshape(-1, 1)
 
-    def _grouped(self, tensor: Tensor) -> Tensor:
+    def _split_groups(self, tensor: Tensor) -> Tensor:
         return tensor.reshape(self.radius.numel(), tensor.flatten(1).shape[1] // self.radius.shape[1])
 
     def _solve(self, tensor: Tensor, oracle: Oracle) -> Tensor:
@@ -115,7 +117,7 @@ class NormBall(Region):
 
     def _exact(self, tensor: Tensor) -> Tensor:
         """(batch·groups, d), in float32 at least."""
-        return self._grouped(tensor.to(wide(tensor.dtype)))
+        return self._split_groups(tensor.to(wide(tensor.dtype)))
 
     @staticmethod
     def _member(solved: Tensor, like: Tensor) -> Tensor:
@@ -126,9 +128,9 @@ class NormBall(Region):
         """The box, (batch·groups, d)."""
         if self.lower is None or self.upper is None:
             return None
-        return self._grouped(self.lower).to(like), self._grouped(self.upper).to(like)
+        return self._split_groups(self.lower).to(like), self._split_groups(self.upper).to(like)
 
-    def _clamped(self, exact: Tensor) -> Tensor:
+    def _clamp(self, exact: Tensor) -> Tensor:
         """The nearest point of the cube of side 2r and the box."""
         inside, sides = exact.clamp(-self._radii, self._radii), self._sides(exact)
         return inside if sides is None else inside.clamp_(*sides)
@@ -147,7 +149,7 @@ class LinfBall(NormBall):
 
     def project(self, point: Tensor) -> Tensor:
         """Each coordinate clamped to the ball and the box."""
-        return self._member(self._clamped(self._exact(point)), point)
+        return self._member(self._clamp(self._exact(point)), point)
 
     def support(self, direction: Tensor) -> Tensor:
         """r·sign(g) as far as the box allows (eq. 2); 0 where g_j = 0."""
@@ -177,7 +179,7 @@ class L2Ball(NormBall):
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Uniform on the ball, then projected on the box."""
-        grouped = self._grouped(normal_like(self.like, generator))
+        grouped = self._split_groups(normal_like(self.like, generator))
         length = uniform_like(self._radii, generator) ** (1 / grouped.shape[1]) * self._radii
         point = l2.support(grouped, None, length).reshape(self.like.shape)
         return toward_zero(self.project(point), self.like.dtype)
@@ -228,7 +230,7 @@ class L1Ball(NormBall):
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Uniform on the ball, then projected on the box."""
-        shape = self._grouped(self.like).to(self._radii)
+        shape = self._split_groups(self.like).to(self._radii)
         exponentials = -torch.log1p(-uniform_like(shape, generator))
         rest = -torch.log1p(-uniform_like(self._radii, generator))
         magnitude = self._radii * exponentials / (exponentials.sum(1, keepdim=True) + rest)
@@ -255,26 +257,26 @@ class L0Ball(NormBall):
     def convex(self) -> bool:
         return False
 
-    def _counted(self, squares_or_gains: Tensor) -> Tensor:
+    def _sum_units(self, squares_or_gains: Tensor) -> Tensor:
         """Per unit: (batch, units)."""
         units = squares_or_gains.flatten(1).shape[1] // self.channels
         return squares_or_gains.reshape(len(self), self.channels, units).sum(1)
 
     def _keep(self, values: Tensor, gains: Tensor) -> Tensor:
-        kept = keep_largest(self._counted(gains), self.count)
+        kept = keep_largest(self._sum_units(gains), self.count)
         return torch.where(kept.repeat(1, self.channels), values, 0)
 
     def _excess(self, grouped: Tensor) -> Tensor:
         """The larger of the ℓ2 distance to the k-sparse points and |δ_j| − r."""
         point = exact(grouped)
-        squares = self._counted(point.square())
+        squares = self._sum_units(point.square())
         beyond = squares.sort(dim=1, descending=True).values[:, self.count :].sum(1).sqrt()
         return torch.maximum(beyond, point.abs().amax(1) - exact(self.radius.flatten()))
 
     def project(self, point: Tensor) -> Tensor:
         """Clamp, and keep the k units whose clamped values save the most distance."""
         z = self._exact(point)
-        clipped = self._clamped(z)
+        clipped = self._clamp(z)
         return self._member(self._keep(clipped, z.square() - (z - clipped).square()), point)
 
     def support(self, direction: Tensor) -> Tensor:
@@ -295,7 +297,7 @@ class L0Ball(NormBall):
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """k units drawn at random, uniform within their room."""
-        scores = uniform_like(self._counted(self.like.to(wide(self.like.dtype)).flatten(1)), generator)
+        scores = uniform_like(self._sum_units(self.like.to(wide(self.like.dtype)).flatten(1)), generator)
         kept = keep_largest(scores, self.count).repeat(1, self.channels)
         u = 2 * uniform_like(self.like, generator) - 1
         u = torch.where(kept.reshape(u.shape), u, 0)

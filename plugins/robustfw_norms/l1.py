@@ -18,31 +18,31 @@ SELECTED = 32
 """Coordinates that it selects before it sorts them all."""
 
 
-def shrunk(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
+def shrink(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
     """min(max(a − λ, 0), u) with the λ ≥ 0 that makes its sum r, or λ = 0 where that fits already.
 
     This is the projection on the ℓ1 ball ∩ box in magnitudes (Duchi et al. 2008 without the box). The sum is
     piecewise linear in λ with breakpoints a_j and a_j − u_j. Magnitudes are measured from the largest one that
     matters: differences of neighbouring large numbers are exact, so that a far point loses no digits.
     """
-    fits = _capped(magnitude, room).sum(1, keepdim=True) <= radius
+    fits = _cap(magnitude, room).sum(1, keepdim=True) <= radius
     top = magnitude.amax(1, keepdim=True)
     below = magnitude - top
     if may_look(magnitude):
-        level, left = _climbed_level(below, room, radius, -top, ~fits[:, 0])
+        level, left = _newton_level(below, room, radius, -top, ~fits[:, 0])
         if bool(left.any()):
             rest = None if room is None else room[left]
-            level[left] = _sorted_level(below[left], rest, radius[left], -top[left])
+            level[left] = _search_level(below[left], rest, radius[left], -top[left])
     else:
-        level = _sorted_level(below, room, radius, -top)
+        level = _search_level(below, room, radius, -top)
     for _ in range(POLISH):
-        below, level = _polished(below, room, radius, level)
-    moved = _at_most(torch.minimum((below - level).clamp_(min=0), magnitude), room, radius)
+        below, level = _refine_level(below, room, radius, level)
+    moved = _limit_sum(torch.minimum((below - level).clamp_(min=0), magnitude), room, radius)
     as_it_is = fits.to(magnitude)
-    return _capped(as_it_is * magnitude + (1 - as_it_is) * moved, room)
+    return _cap(as_it_is * magnitude + (1 - as_it_is) * moved, room)
 
 
-def _climbed_level(
+def _newton_level(
     below: Tensor, room: Tensor | None, radius: Tensor, floor: Tensor, left: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The level at which Σ min(max(a − level, 0), u) = r, from ``floor`` to 0; and the rows where it was not found.
@@ -62,7 +62,7 @@ def _climbed_level(
     for _ in range(CLIMB):
         excess = below - level
         above, full = _counts(excess, room)
-        surplus = _capped(excess.clamp_(min=0), room).sum(1, keepdim=True) - radius
+        surplus = _cap(excess.clamp_(min=0), room).sum(1, keepdim=True) - radius
         low, high = torch.where(surplus >= 0, level, low), torch.where(surplus <= 0, level, high)
         count = above - full
         root = level + surplus / count.clamp(min=1)
@@ -77,14 +77,14 @@ def _climbed_level(
 
 def _counts(excess: Tensor, room: Tensor | None) -> tuple[Tensor, Tensor]:
     """How many coordinates of each row are above 0, and how many of these full."""
-    above = _positive(excess)
+    above = _mask_positive(excess)
     count = above.sum(1, keepdim=True)
     if room is None:
         return count, torch.zeros_like(count)
-    return count, _reached(excess, room).mul_(above).sum(1, keepdim=True)
+    return count, _mask_full(excess, room).mul_(above).sum(1, keepdim=True)
 
 
-def _sorted_level(below: Tensor, room: Tensor | None, radius: Tensor, floor: Tensor) -> Tensor:
+def _search_level(below: Tensor, room: Tensor | None, radius: Tensor, floor: Tensor) -> Tensor:
     """The same by a search among the sorted breakpoints."""
     breakpoints = below if room is None else torch.cat([below, torch.maximum(below - room, floor)], dim=1)
     breakpoints, order = breakpoints.sort(dim=1, descending=True)
@@ -96,21 +96,21 @@ def _sorted_level(below: Tensor, room: Tensor | None, radius: Tensor, floor: Ten
     return breakpoints.gather(1, last) - (radius - filled.gather(1, last)) / slope
 
 
-def _at_most(moved: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
+def _limit_sum(moved: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
     """Magnitudes with the last digits above the radius, which rounding may add, taken off in proportion."""
-    total = _capped(moved, room).sum(1, keepdim=True)
-    return _capped(moved, room) * (radius / total.clamp(min=torch.finfo(total.dtype).tiny)).clamp(max=1)
+    total = _cap(moved, room).sum(1, keepdim=True)
+    return _cap(moved, room) * (radius / total.clamp(min=torch.finfo(total.dtype).tiny)).clamp(max=1)
 
 
-def _polished(below: Tensor, room: Tensor | None, radius: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+def _refine_level(below: Tensor, room: Tensor | None, radius: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
     """Magnitudes and the level measured anew, from the largest coordinate that is neither at 0 nor full.
 
     The level is the root of the linear piece it lies on: Σ free (a − λ) + Σ full u = r.
     """
     excess = below - level
-    free, left = _positive(excess), radius
+    free, left = _mask_positive(excess), radius
     if room is not None:
-        full = _reached(excess, room).mul_(free)
+        full = _mask_full(excess, room).mul_(free)
         free, left = free - full, radius - (full * room).sum(1, keepdim=True)
     count = free.sum(1, keepdim=True)
     lowest = torch.finfo(below.dtype).min / 4
@@ -120,17 +120,17 @@ def _polished(below: Tensor, room: Tensor | None, radius: Tensor, level: Tensor)
     return below, torch.where(count > 0, root, level)
 
 
-def _positive(value: Tensor) -> Tensor:
+def _mask_positive(value: Tensor) -> Tensor:
     """1 where v > 0, else 0: as numbers, in which a CPU compares several times as fast as in truth values."""
     return value.clone().gt_(0)
 
 
-def _reached(value: Tensor, limit: Tensor) -> Tensor:
+def _mask_full(value: Tensor, limit: Tensor) -> Tensor:
     """1 where v ≥ l, else 0."""
     return value.clone().ge_(limit)
 
 
-def _capped(magnitude: Tensor, room: Tensor | None) -> Tensor:
+def _cap(magnitude: Tensor, room: Tensor | None) -> Tensor:
     return magnitude if room is None else torch.minimum(magnitude, room)
 
 
@@ -142,12 +142,12 @@ def project(point: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:
     magnitude, room = point.abs(), None if sides is None else corner(point, sides, radius).abs_()
     if point.dtype == torch.float32 and point.device.type not in ("cpu", "mps"):  # which rows are far cannot be asked
         wide_room = None if room is None else room.double()
-        return shrunk(magnitude.double(), wide_room, radius.double()).float().copysign(point)
-    found = shrunk(magnitude, room, radius)
+        return shrink(magnitude.double(), wide_room, radius.double()).float().copysign(point)
+    found = shrink(magnitude, room, radius)
     far = magnitude.amax(1) > FAR * radius[:, 0]
     if point.dtype == torch.float32 and may_look(point) and far.any():
         exact_room = None if room is None else room[far].double()
-        found[far] = shrunk(magnitude[far].double(), exact_room, radius[far].double()).float()
+        found[far] = shrink(magnitude[far].double(), exact_room, radius[far].double()).float()
     return found.copysign(point)
 
 
@@ -162,11 +162,11 @@ def support(direction: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:
         return torch.zeros_like(direction).scatter(1, first, filled).copysign(direction)
     farthest = corner(direction, sides, radius)
     if not may_look(direction):
-        return _filled_among(_gains(direction, farthest), farthest, radius, direction.shape[1])[0]
-    filled, left = _one_by_one(_gains(direction, farthest), farthest, radius)
+        return _fill_largest(_gains(direction, farthest), farthest, radius, direction.shape[1])[0]
+    filled, left = _fill_one_by_one(_gains(direction, farthest), farthest, radius)
     if len(left):
         some = farthest[left]
-        filled[left] = _selected(_gains(direction[left], some), some, radius[left])
+        filled[left] = _fill_best(_gains(direction[left], some), some, radius[left])
     return filled
 
 
@@ -175,7 +175,7 @@ def _gains(direction: Tensor, corner: Tensor) -> Tensor:
     return corner.sign().mul_(direction)
 
 
-def _one_by_one(gain: Tensor, corner: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+def _fill_one_by_one(gain: Tensor, corner: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
     """The best coordinates filled, each in a round of its own: in images that an attack moves, mostly one to three.
 
     numpy finds the largest of each row in a fifth of torch's time, and works on a few numbers in less.
@@ -205,18 +205,18 @@ def _one_by_one(gain: Tensor, corner: Tensor, radius: Tensor) -> tuple[Tensor, T
     return filled, torch.from_numpy(rows)
 
 
-def _selected(gain: Tensor, corner: Tensor, radius: Tensor) -> Tensor:
+def _fill_best(gain: Tensor, corner: Tensor, radius: Tensor) -> Tensor:
     """Coordinates filled one after the other: of the `SELECTED` best, of all where these do not do."""
     if corner.shape[1] <= SELECTED:
-        return _filled_among(gain, corner, radius, corner.shape[1])[0]
-    filled, done = _filled_among(gain, corner, radius, SELECTED)
+        return _fill_largest(gain, corner, radius, corner.shape[1])[0]
+    filled, done = _fill_largest(gain, corner, radius, SELECTED)
     if not bool(done.all()):
         left = ~done
-        filled[left] = _filled_among(gain[left], corner[left], radius[left], corner.shape[1])[0]
+        filled[left] = _fill_largest(gain[left], corner[left], radius[left], corner.shape[1])[0]
     return filled
 
 
-def _filled_among(gain: Tensor, corner: Tensor, radius: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def _fill_largest(gain: Tensor, corner: Tensor, radius: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The ``count`` best coordinates filled one after the other, and in which rows others cannot have a share.
 
     That is where the radius is spent on gains above the least one selected, of which there may be more outside.

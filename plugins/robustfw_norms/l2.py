@@ -23,7 +23,7 @@ PLAIN = (1e-24, 1e24)
 """Squared lengths, from and to, at which fp32 has the square of every coordinate that counts."""
 
 
-def _climbed(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor:
+def _solve_by_secants(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor:
     """clip(ηv) with the η that makes it as long as r, or the farthest corner where that is in the ball.
 
     Both oracles of the ℓ2 ball ∩ box are that: with v = g it is the maximizer of ⟨g, δ⟩, with v = z and η at most 1 the
@@ -34,14 +34,14 @@ def _climbed(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor:
     stays as it is then: none depends on how long others take.
     """
     target = radius.square()
-    direction, squares = _measured(direction)
+    direction, squares = _scale_and_square(direction)
     rounding = DIGITS * torch.finfo(target.dtype).eps * target
     least, coarse = ((share * target).clamp_(min=torch.finfo(target.dtype).tiny) for share in (FAINT, COARSE))
     stretch = (target / squares).sqrt_()
     before = growth = target
     for number in range(CLIMB):
         if number == SECANTS:  # rows that never get there, since all their room fits into the ball
-            fits = _square_sum(_farthest(direction, sides)) <= target
+            fits = _square_sum(_farthest_corner(direction, sides)) <= target
             stretch.masked_fill_(fits, torch.finfo(stretch.dtype).max)
             rounding.masked_fill_(fits, torch.inf)
         moved = stretch * direction
@@ -63,28 +63,28 @@ def _climbed(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor:
         stretch.mul_(growth.sqrt())
     left = ~done[:, 0]
     low, high = sides
-    reached[left] = _sorted(direction[left], (low[left], high[left]), radius[left])
+    reached[left] = _solve_by_sorting(direction[left], (low[left], high[left]), radius[left])
     return reached
 
 
-def _farthest(direction: Tensor, sides: Sides) -> Tensor:
+def _farthest_corner(direction: Tensor, sides: Sides) -> Tensor:
     """The corner of the box alone; where that has no end, so far that no square is a number."""
     return corner(direction, sides, torch.full_like(direction[:, :1], torch.finfo(direction.dtype).max))
 
 
-def _sorted(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor:
+def _solve_by_sorting(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor:
     """The same by a search among the sorted breakpoints u_j/|v_j|, polished by Newton's method."""
     target, farthest = radius.square(), corner(direction, sides, radius)
     side, room = farthest.sign(), farthest.abs()  # 0 where there is no room: that has no say in what else is done
     weight = side * direction
     weight.div_(_largest(weight))
-    stretch = _sorted_stretch(weight, room, target)
+    stretch = _search_stretch(weight, room, target)
     # ∞·0 is no number, and a coordinate without room stays: the largest number will do for ∞
     stretch = stretch.masked_fill_(_square_sum(room) <= target, torch.finfo(stretch.dtype).max)
     return torch.minimum(stretch * weight, room).mul_(side)
 
 
-def _sorted_stretch(weight: Tensor, room: Tensor, target: Tensor) -> Tensor:
+def _search_stretch(weight: Tensor, room: Tensor, target: Tensor) -> Tensor:
     """η in magnitudes; ``weight`` is 0 where and only where there is no room."""
     squares = weight.square(), room.square()
     breaks, order = torch.where(weight > 0, room / weight, torch.inf).sort(dim=1)
@@ -110,7 +110,7 @@ def _newton(stretch: Tensor, full: Tensor, squares: tuple[Tensor, Tensor], targe
     return torch.where((active > 0) & (rest >= 0), root, stretch)
 
 
-def _measured(direction: Tensor) -> tuple[Tensor, Tensor]:
+def _scale_and_square(direction: Tensor) -> tuple[Tensor, Tensor]:
     """v and ‖v‖₂² of each row, nowhere 0; a row whose squares would vanish, or have no end, is scaled first."""
     squares = _square_sum(direction)
     if may_look(direction) and len(direction):
@@ -137,9 +137,9 @@ def _largest(weight: Tensor) -> Tensor:
 def support(direction: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:
     """argmax ⟨g, δ⟩ over ‖δ‖₂ ≤ r in the box: r·g/‖g‖₂ without one; 0 where g vanishes."""
     if sides is None:
-        direction, squares = _measured(direction)
+        direction, squares = _scale_and_square(direction)
         return radius / squares.sqrt_() * direction
-    return (_climbed if may_look(direction) else _sorted)(direction, sides, radius)
+    return (_solve_by_secants if may_look(direction) else _solve_by_sorting)(direction, sides, radius)
 
 
 def project(point: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class BoxedRegion(Region):
         """(batch, d), float64."""
         return exact(tensor).flatten(1)
 
-    def _towards(self, direction: Tensor) -> Tensor:
+    def _direction_rows(self, direction: Tensor) -> Tensor:
         """A direction, (batch, d), float64, of largest magnitude 1."""
         return with_unit_maximum(exact(direction)).flatten(1)
 
@@ -72,7 +72,7 @@ class BoxedRegion(Region):
         return toward_zero(magnitudes.copysign(signs), like.dtype).reshape(like.shape)
 
 
-def unlimited(like: Tensor) -> tuple[Tensor, Tensor]:
+def infinite_sides(like: Tensor) -> tuple[Tensor, Tensor]:
     """The sides of no box, (batch, d)."""
     infinite = torch.full_like(exact(like).flatten(1), torch.inf)
     return -infinite, infinite

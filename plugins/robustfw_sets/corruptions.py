@@ -21,7 +21,7 @@ WIDTH = 3
 """Standard deviations of the blur that its kernel reaches to either side."""
 
 
-def corrupted_set(x: Tensor, kinds: tuple[str, ...], severities: tuple[float, ...], seed: int) -> Finite:
+def corruption_set(x: Tensor, kinds: tuple[str, ...], severities: tuple[float, ...], seed: int) -> Finite:
     """{0} ∪ {c_s(x) − x}, whose members have the level s / max s.
 
     Args:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustfw import UsageError
 from robustfw.regions import exact, normal_like, uniform_like
-from robustfw_sets.boxed import BoxedRegion, unlimited
+from robustfw_sets.boxed import BoxedRegion, infinite_sides
 
 OUTER = 120
 """Steps on the multiplier of the radius at most."""
@@ -44,12 +44,12 @@ class Layout:
 
     def join(self, groups: Tensor) -> Tensor:
         """(batch, d) of (batch, groups, largest size)."""
-        width = int((self.index < self.index.max()).sum()) if self._padded() else self.index.numel()
+        width = int((self.index < self.index.max()).sum()) if self._has_padding() else self.index.numel()
         rows = groups.new_zeros(len(groups), width + 1)
         rows[:, self.index.flatten().to(groups.device)] = groups.flatten(1)
         return rows[:, :width]
 
-    def _padded(self) -> bool:
+    def _has_padding(self) -> bool:
         return bool(self.index.numel() > self.index.max() + 1 or self.index.flatten().bincount()[-1] > 1)
 
 
@@ -83,15 +83,15 @@ class GroupBall(BoxedRegion):
     @classmethod
     def at(cls, x: Tensor, label: Tensor, norm: str, radius: float) -> GroupBall:
         """The ball of this radius at every row of x."""
-        lower, upper = unlimited(x.detach())
+        lower, upper = infinite_sides(x.detach())
         return cls(x.detach(), lower.new_full((len(x), 1), radius), lower, upper, Layout(label), norm)
 
     def violation(self, delta: Tensor) -> Tensor:
         """The larger of the norm − r and the way out of the box."""
         point = self._rows(delta)
-        return torch.maximum(self._beyond(self.layout.split(point)), self._box_violation(point)).to(delta.dtype)
+        return torch.maximum(self._excess(self.layout.split(point)), self._box_violation(point)).to(delta.dtype)
 
-    def _beyond(self, groups: Tensor) -> Tensor:
+    def _excess(self, groups: Tensor) -> Tensor:
         """How far the norm is above r, but for rounding, (batch,)."""
         beyond = self._norm(groups) - self.radius[:, 0]
         return torch.where(beyond > 16 * torch.finfo(groups.dtype).eps * self.radius[:, 0], beyond, 0)
@@ -106,7 +106,7 @@ class GroupBall(BoxedRegion):
         rows = self._rows(point)
         target, room = self._split(rows)
         inside = torch.minimum(target, room)
-        outside = self._beyond(inside) > 0
+        outside = self._excess(inside) > 0
         if outside.any():
             solve = project_sum if self.norm == "sum" else project_maximum
             inside[outside] = solve(target[outside], room[outside], self.radius[outside])
@@ -114,7 +114,7 @@ class GroupBall(BoxedRegion):
 
     def support(self, direction: Tensor) -> Tensor:
         """A farthest point: the groups of longest ‖g‖ first (sum), or each as long as r (maximum), within the box."""
-        rows = self._towards(direction)
+        rows = self._direction_rows(direction)
         gain, room = self._split(rows)
         solve = support_sum if self.norm == "sum" else support_maximum
         return self._member(self.layout.join(solve(gain, room, self.radius)), rows, direction)
@@ -184,7 +184,7 @@ def _stretch_to(pieces: Pieces, length: Tensor) -> Tensor:
     return torch.where(free > 0, (rest / torch.where(free > 0, free, 1)).sqrt(), torch.inf)
 
 
-def _stretched(magnitudes: Tensor, room: Tensor, stretch: Tensor) -> Tensor:
+def _stretch(magnitudes: Tensor, room: Tensor, stretch: Tensor) -> Tensor:
     """min(θ·a, u), where ∞·0 is 0."""
     moved = torch.where(magnitudes > 0, stretch[..., None] * magnitudes, 0)
     return torch.minimum(moved, room)
@@ -193,16 +193,16 @@ def _stretched(magnitudes: Tensor, room: Tensor, stretch: Tensor) -> Tensor:
 def project_maximum(target: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     """argmin ‖m − a‖₂ over ‖m_g‖₂ ≤ r for each g, 0 ≤ m ≤ u: min(θ_g·a, u), θ_g ≤ 1."""
     stretch = _stretch_to(Pieces.of(target, room), radius.expand(target.shape[:2]))
-    return _shortened(_stretched(target, room, stretch.clamp(max=1)), radius)
+    return _shorten(_stretch(target, room, stretch.clamp(max=1)), radius)
 
 
 def support_maximum(gain: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     """argmax ⟨g, m⟩ over ‖m_g‖₂ ≤ r for each g, 0 ≤ m ≤ u: min(η_g·g, u)."""
     stretch = _stretch_to(Pieces.of(gain, room), radius.expand(gain.shape[:2]))
-    return _shortened(_stretched(gain, room, stretch), radius)
+    return _shorten(_stretch(gain, room, stretch), radius)
 
 
-def _shortened(groups: Tensor, radius: Tensor) -> Tensor:
+def _shorten(groups: Tensor, radius: Tensor) -> Tensor:
     """Groups without the last digits above r, which rounding may leave."""
     lengths = torch.linalg.vector_norm(groups, dim=2, keepdim=True)
     return groups * (radius[..., None] / lengths.clamp(min=TINY)).clamp(max=1)
@@ -233,7 +233,7 @@ def project_sum(target: Tensor, room: Tensor, radius: Tensor) -> Tensor:
         level = torch.where((level > low) & (level < high), level, (low + high) / 2)
     stretch, lengths = _lengths(pieces, moves, high)
     shrink = (radius / lengths.sum(1, keepdim=True).clamp(min=TINY)).clamp(max=1)
-    return _stretched(target, room, stretch) * shrink[..., None]
+    return _stretch(target, room, stretch) * shrink[..., None]
 
 
 def _lengths(pieces: Pieces, moves: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
@@ -286,7 +286,7 @@ def support_sum(gain: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     less, more = less.sum(1, keepdim=True), more.sum(1, keepdim=True)
     wider = more > less
     share = torch.where(wider, (radius - less) / torch.where(wider, more - less, 1), 0).clamp(0, 1)[..., None]
-    return (1 - share) * _stretched(gain, room, few) + share * _stretched(gain, room, many)
+    return (1 - share) * _stretch(gain, room, few) + share * _stretch(gain, room, many)
 
 
 def _farthest_lengths(pieces: Pieces, pull: Tensor, moves: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robustfw.regions import exact, normal_like, uniform_like
-from robustfw_sets.boxed import BoxedRegion, unlimited
+from robustfw_sets.boxed import BoxedRegion, infinite_sides
 
 OUTER = 100
 """Steps on the multiplier of the radius at most; Newton's method in a bracket takes 6 to 15."""
@@ -30,7 +30,7 @@ class LpBall(BoxedRegion):
     @classmethod
     def at(cls, x: Tensor, p: float, radius: float) -> LpBall:
         """The ball of this radius at every row of x."""
-        lower, upper = unlimited(x.detach())
+        lower, upper = infinite_sides(x.detach())
         return cls(x.detach(), lower.new_full((len(x), 1), radius), lower, upper, p)
 
     def violation(self, delta: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class LpBall(BoxedRegion):
 
     def support(self, direction: Tensor) -> Tensor:
         """argmax ⟨g, δ⟩: magnitudes min(η·|g|^(1/(p − 1)), room) with the η that fits (Hölder's equality)."""
-        rows = self._towards(direction)
+        rows = self._direction_rows(direction)
         return self._member(support(rows.abs(), self._room(rows), self.radius, self.p), rows, direction)
 
     def sample(self, generator: torch.Generator) -> Tensor:

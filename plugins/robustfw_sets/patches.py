@@ -58,7 +58,7 @@ class PatchRegion(Region):
     def convex(self) -> bool:
         return self.places.shape[1] == 1
 
-    def _in_best(self, values: Tensor, gains: Tensor) -> Tensor:
+    def _keep_best_place(self, values: Tensor, gains: Tensor) -> Tensor:
         """The values within the place of largest summed gain, 0 elsewhere; the first place at a tie."""
         per_pixel = gains.sum(1).flatten(1)
         sums = torch.einsum("bpd,bd->bp", self.places, per_pixel)
@@ -73,7 +73,7 @@ class PatchRegion(Region):
         """The larger of the ℓ2 length outside of the best place and the way out of the box."""
         point = exact(delta)
         scaled = with_unit_maximum(point)
-        beyond = torch.linalg.vector_norm((point - self._in_best(point, scaled.square())).flatten(1), dim=1)
+        beyond = torch.linalg.vector_norm((point - self._keep_best_place(point, scaled.square())).flatten(1), dim=1)
         box = torch.maximum(self.lower - point, point - self.upper).flatten(1).amax(1).clamp(min=0)
         return torch.maximum(beyond, box).to(delta.dtype)
 
@@ -82,14 +82,14 @@ class PatchRegion(Region):
         far = exact(point)
         clamped = far.clamp(self.lower, self.upper)
         saved = far.square() - (far - clamped).square()
-        return toward_zero(self._in_best(clamped, saved), point.dtype)
+        return toward_zero(self._keep_best_place(clamped, saved), point.dtype)
 
     def support(self, direction: Tensor) -> Tensor:
         """The corner of the box in the place of largest Σ g_j·corner_j."""
         towards = with_unit_maximum(exact(direction))
         corner = torch.where(towards > 0, self.upper, self.lower)
         corner = torch.where(towards == 0, 0, corner)
-        return toward_zero(self._in_best(corner, corner * towards), direction.dtype)
+        return toward_zero(self._keep_best_place(corner, corner * towards), direction.dtype)
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """⟨g, support(g)⟩, which is exact, in float64."""

@@ -264,7 +264,7 @@ class Corruptions(UncertaintySet):
 
     def at(self, x: Tensor) -> Finite:
         """The list at each row of x."""
-        from robustfw_sets.corruptions import corrupted_set
+        from robustfw_sets.corruptions import corruption_set
 
         severities = tuple(float(severity) for severity in self.severities)
-        return corrupted_set(x.detach(), self.kinds, severities, self.seed)
+        return corruption_set(x.detach(), self.kinds, severities, self.seed)

@@ -58,7 +58,7 @@ class Sum(Region):
         However far P has come, this is never positive for a member and never above the true distance.
         """
         point = exact(delta)
-        rest = with_unit_maximum(point - self._approached(point))
+        rest = with_unit_maximum(point - self._project_by_splitting(point))
         farthest = self.support(rest)
         length = norms(rest)
         distance = inner_products(rest, point - farthest) / torch.where(length > 0, length, 1)
@@ -68,9 +68,9 @@ class Sum(Region):
     def project(self, point: Tensor) -> Tensor:
         """The nearest sum; members are returned as they are."""
         inside = per_row((self.violation(point) <= 0).to(point), point) > 0
-        return torch.where(inside, point, self._approached(point))
+        return torch.where(inside, point, self._project_by_splitting(point))
 
-    def _approached(self, point: Tensor) -> Tensor:
+    def _project_by_splitting(self, point: Tensor) -> Tensor:
         far = point.to(wide(point.dtype))
         size = norms(self.support(point)).to(far).clamp(min=torch.finfo(far.dtype).tiny)
         return nearest_sum(self.regions, far, size, self.accuracy, self.rounds).to(point.dtype)
@@ -118,7 +118,7 @@ class Union(Region):
         if self.additive:
             return x + delta
         candidates = [region.apply(x, delta) for region in self.regions]
-        return _best(candidates, [-region.violation(delta.detach()) for region in self.regions])
+        return _choose_best(candidates, [-region.violation(delta.detach()) for region in self.regions])
 
     def violation(self, delta: Tensor) -> Tensor:
         """The smallest of the members' violations."""
@@ -126,11 +126,11 @@ class Union(Region):
 
     def project(self, point: Tensor) -> Tensor:
         candidates = [region.project(point) for region in self.regions]
-        return _best(candidates, [-norms(point - candidate) for candidate in candidates])
+        return _choose_best(candidates, [-norms(point - candidate) for candidate in candidates])
 
     def support(self, direction: Tensor) -> Tensor:
         candidates = [region.support(direction) for region in self.regions]
-        return _farthest(candidates, direction)
+        return _choose_farthest(candidates, direction)
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """The largest of the members' bounds."""
@@ -144,13 +144,13 @@ class Union(Region):
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
         """The members' best move."""
-        return _farthest([region.ascent(direction, delta, step) for region in self.regions], direction)
+        return _choose_farthest([region.ascent(direction, delta, step) for region in self.regions], direction)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Each row from a member drawn at random."""
         candidates = [region.sample(generator) for region in self.regions]
         scores = uniform_like(self.like.new_empty(len(self.regions), len(self)), generator)
-        return _best(candidates, list(scores))
+        return _choose_best(candidates, list(scores))
 
     def within(self, lower: Bound, upper: Bound) -> Union:
         """The union of the members' own intersections: exact where theirs are."""
@@ -161,13 +161,13 @@ class Union(Region):
         return Union(tuple(region.scaled(factor) for region in self.regions))
 
 
-def _farthest(candidates: list[Tensor], direction: Tensor) -> Tensor:
+def _choose_farthest(candidates: list[Tensor], direction: Tensor) -> Tensor:
     """For each row the candidate with the largest ⟨direction, candidate⟩, however long the direction is."""
     towards = with_unit_maximum(direction)
-    return _best(candidates, [inner_products(towards, candidate) for candidate in candidates])
+    return _choose_best(candidates, [inner_products(towards, candidate) for candidate in candidates])
 
 
-def _best(candidates: list[Tensor], scores: list[Tensor]) -> Tensor:
+def _choose_best(candidates: list[Tensor], scores: list[Tensor]) -> Tensor:
     """For each row the candidate with the highest score, the first one at a tie."""
     chosen = torch.stack(scores).argmax(0)
     return torch.stack(candidates)[chosen, torch.arange(len(chosen), device=chosen.device)]
@@ -201,30 +201,30 @@ class Masked(Region):
     def convex(self) -> bool:
         return self.region.convex
 
-    def _masked(self) -> Region:
+    def _restricted_region(self) -> Region:
         room = torch.zeros_like(self.like).masked_fill(self.mask.expand_as(self.like) != 0, torch.inf)
         return self.region.within(-room, room)
 
     def violation(self, delta: Tensor) -> Tensor:
-        return self._masked().violation(delta)
+        return self._restricted_region().violation(delta)
 
     def project(self, point: Tensor) -> Tensor:
-        return self._masked().project(point)
+        return self._restricted_region().project(point)
 
     def support(self, direction: Tensor) -> Tensor:
-        return self._masked().support(direction)
+        return self._restricted_region().support(direction)
 
     def support_bound(self, direction: Tensor) -> Tensor:
-        return self._masked().support_bound(direction)
+        return self._restricted_region().support_bound(direction)
 
     def members(self) -> Tensor | None:
-        return self._masked().members()
+        return self._restricted_region().members()
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
-        return self._masked().ascent(direction, delta, step)
+        return self._restricted_region().ascent(direction, delta, step)
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        return self._masked().sample(generator)
+        return self._restricted_region().sample(generator)
 
     def within(self, lower: Bound, upper: Bound) -> Region:
         return Masked(self.region.within(lower, upper), self.mask)

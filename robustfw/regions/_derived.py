@@ -61,25 +61,25 @@ class Scaled(Region):
     def apply(self, x: Tensor, delta: Tensor) -> Tensor:
         return self.region.apply(x, delta)
 
-    def _unscaled(self, point: Tensor, factor: Tensor) -> Tensor:
+    def _divide(self, point: Tensor, factor: Tensor) -> Tensor:
         """point / factor; 0 where the factor is 0."""
         return torch.where(factor > 0, point / factor.clamp(min=torch.finfo(factor.dtype).tiny), 0)
 
-    def _rescaled(self, member: Tensor) -> Tensor:
+    def _multiply(self, member: Tensor) -> Tensor:
         """factor · member; 0 where the factor is 0, however far the member is."""
         return torch.where(self.factor > 0, self.factor * member, 0)
 
     def violation(self, delta: Tensor) -> Tensor:
         """factor · violation(δ / factor); ‖δ‖₂ where the factor is 0."""
         factor = self.factor.flatten()
-        inner = factor * self.region.violation(self._unscaled(delta, self.factor))
+        inner = factor * self.region.violation(self._divide(delta, self.factor))
         return torch.where(factor > 0, inner, norms(delta))
 
     def project(self, point: Tensor) -> Tensor:
-        return self._rescaled(self.region.project(self._unscaled(point, self.factor)))
+        return self._multiply(self.region.project(self._divide(point, self.factor)))
 
     def support(self, direction: Tensor) -> Tensor:
-        return self._rescaled(self.region.support(direction))
+        return self._multiply(self.region.support(direction))
 
     def support_bound(self, direction: Tensor) -> Tensor:
         bound = self.region.support_bound(direction)
@@ -90,10 +90,10 @@ class Scaled(Region):
         return None if found is None else self.factor[:, None] * found
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
-        return self._rescaled(self.region.ascent(direction, self._unscaled(delta, self.factor), step))
+        return self._multiply(self.region.ascent(direction, self._divide(delta, self.factor), step))
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        return self._rescaled(self.region.sample(generator))
+        return self._multiply(self.region.sample(generator))
 
     def scaled(self, factor: Tensor | float) -> Scaled:
         """One factor, not a factor of a factor."""
@@ -107,8 +107,8 @@ class Scaled(Region):
         like = self.factor.to(wide(self.like.dtype))
         low, high = (torch.as_tensor(b, dtype=like.dtype, device=like.device) for b in (lower, upper))
         # where the factor is 0 only 0 is a member, whatever the range
-        low = torch.where(like > 0, self._unscaled(low, like), -torch.inf)
-        high = torch.where(like > 0, self._unscaled(high, like), torch.inf)
+        low = torch.where(like > 0, self._divide(low, like), -torch.inf)
+        high = torch.where(like > 0, self._divide(high, like), torch.inf)
         return Scaled(self.region.within(low, high), self.factor)
 
 
@@ -172,11 +172,11 @@ class Clipped(Region):
     def within(self, lower: Bound, upper: Bound) -> Clipped:
         """The narrower bounds."""
         return Clipped(
-            self.region, _tighter(self.lower, lower, torch.maximum), _tighter(self.upper, upper, torch.minimum)
+            self.region, _tighten(self.lower, lower, torch.maximum), _tighten(self.upper, upper, torch.minimum)
         )
 
 
-def _tighter(one: Bound, other: Bound, choose: Callable[[Tensor, Tensor], Tensor]) -> Bound:
+def _tighten(one: Bound, other: Bound, choose: Callable[[Tensor, Tensor], Tensor]) -> Bound:
     """The maximum or minimum of two bounds, a number where both are."""
     like = next((bound for bound in (one, other) if isinstance(bound, Tensor)), None)
     if like is None:

@@ -44,10 +44,10 @@ class Finite(Region):
 
     def members(self) -> Tensor:
         """0 and the candidates that the factor allows, (batch, 1 + k, *shape); 0 in the place of the others."""
-        allowed = self._allowed().reshape(*self.level.shape, *[1] * (self.like.dim() - 1))
+        allowed = self._allow().reshape(*self.level.shape, *[1] * (self.like.dim() - 1))
         return torch.cat([self.zero()[:, None], torch.where(allowed, self.candidates, 0)], 1)
 
-    def _allowed(self) -> Tensor:
+    def _allow(self) -> Tensor:
         """Which candidates the factor allows, (batch, k); a factor that came in float32 counts as its decimal."""
         return self.level <= self.factor * (1 + 1e-6)
 
@@ -86,7 +86,7 @@ class Finite(Region):
     def sample(self, generator: torch.Generator) -> Tensor:
         """One of the members that the factor allows, all alike."""
         scores = uniform_like(self.level.new_empty(len(self), 1 + self.level.shape[1]), generator)
-        allowed = torch.cat([torch.ones_like(self.factor, dtype=torch.bool), self._allowed()], 1)
+        allowed = torch.cat([torch.ones_like(self.factor, dtype=torch.bool), self._allow()], 1)
         return self._choose(scores.masked_fill(~allowed, -1))
 
     def within(self, lower: Bound, upper: Bound) -> Finite:

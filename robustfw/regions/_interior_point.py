@@ -46,7 +46,7 @@ class Normals:
         """A δ, (batch, k)."""
         return points @ self.matrix.mT
 
-    def transposed(self, multipliers: Tensor) -> Tensor:
+    def times_transpose(self, multipliers: Tensor) -> Tensor:
         """Aᵀ y, (batch, n)."""
         return multipliers @ self.matrix
 
@@ -173,7 +173,7 @@ class _State:
     def _residuals(self) -> tuple[Tensor, Parts]:
         """How far the gradient of the Lagrangian is from 0, and each slack from its room."""
         program, (y, v_lower, v_upper) = self.program, self.dual
-        gradient = program.drive - program.weight * self.point - program.normals.transposed(y) + v_lower - v_upper
+        gradient = program.drive - program.weight * self.point - program.normals.times_transpose(y) + v_lower - v_upper
         room = self._room(self.point)
         gradient = torch.where(self.fixed, 0, gradient)
         return gradient, tuple(h * (r - s) for h, r, s in zip(self.has, room, self.slack, strict=True))
@@ -198,32 +198,32 @@ class _State:
     def step(self) -> None:
         """A predictor with no centring says how much centring the corrector needs."""
         gradient, room = self._residuals()
-        solver = self._factorised()
+        solver = self._factorize()
         target = tuple(-s * d for s, d in zip(self.slack, self.dual, strict=True))
         move, slacks, duals = self._direction(solver, gradient, room, target)
-        reach = _longest(self.slack, slacks), _longest(self.dual, duals)
-        ahead = self._gap(_moved(self.slack, slacks, reach[0]), _moved(self.dual, duals, reach[1]))
+        reach = _longest_step(self.slack, slacks), _longest_step(self.dual, duals)
+        ahead = self._gap(_advance(self.slack, slacks, reach[0]), _advance(self.dual, duals, reach[1]))
         gap = self._gap(self.slack, self.dual)
         # products that fall ahead of the residuals make systems so ill-conditioned that these never follow
         centre = ((ahead / gap.clamp(min=1e-300)).pow(3) * gap).clamp(min=FLOOR * PRECISION)
         target = tuple(h * (centre - ds * dd) + t for h, ds, dd, t in zip(self.has, slacks, duals, target, strict=True))
         move, slacks, duals = self._direction(solver, gradient, room, target)
-        primal = BACKTRACK * _longest(self.slack, slacks)
-        dual = BACKTRACK * _longest(self.dual, duals)
+        primal = BACKTRACK * _longest_step(self.slack, slacks)
+        dual = BACKTRACK * _longest_step(self.dual, duals)
         # with a quadratic term the residual of the duals depends on the point, too: one length for both
         common = torch.minimum(primal, dual)
         curved = self.program.weight > 0
         primal, dual = torch.where(curved, common, primal), torch.where(curved, common, dual)
         self.point = self.point + primal * move
-        self.slack = _moved(self.slack, slacks, primal)
-        self.dual = _moved(self.dual, duals, dual)
+        self.slack = _advance(self.slack, slacks, primal)
+        self.dual = _advance(self.dual, duals, dual)
 
-    def _factorised(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _factorize(self) -> tuple[Tensor, Tensor, Tensor]:
         """Θ, W, and the Cholesky factor of Θ + AᵀWA, or of W⁻¹ + AΘ⁻¹Aᵀ where that is smaller and Θ has an inverse."""
         normals = self.program.normals
         ratio = [h * d / s for h, d, s in zip(self.has, self.dual, self.slack, strict=True)]
         theta = torch.where(self.fixed, IMMOVABLE, self.program.weight + ratio[1] + ratio[2])
-        if self._by_woodbury():
+        if self._uses_woodbury():
             matrix = normals.gram(1 / theta, of_rows=True) + torch.diag_embed(1 / ratio[0])
         else:
             matrix = normals.gram(ratio[0], of_rows=False) + torch.diag_embed(theta)
@@ -231,7 +231,7 @@ class _State:
         factor, _ = torch.linalg.cholesky_ex(matrix)
         return theta, ratio[0], factor
 
-    def _by_woodbury(self) -> bool:
+    def _uses_woodbury(self) -> bool:
         """Whether to solve in the inequalities: they are fewer, and every coordinate has a side or a weight."""
         inequalities, coordinates = self.program.normals.matrix.shape
         held = (self.program.weight > 0) | (self.has[1] + self.has[2] > 0) | self.fixed
@@ -248,10 +248,10 @@ class _State:
         normals = self.program.normals
         theta, ratio, _ = solver
         pull = [(t - d * r) / s for t, d, r, s in zip(target, self.dual, room, self.slack, strict=True)]
-        right = gradient - normals.transposed(pull[0]) + pull[1] - pull[2]
+        right = gradient - normals.times_transpose(pull[0]) + pull[1] - pull[2]
         move, push = self._solve(solver, right, torch.zeros_like(pull[0]))
         for _ in range(REFINEMENTS):
-            missed = right - theta * move - normals.transposed(push)
+            missed = right - theta * move - normals.times_transpose(push)
             apart = push / ratio - normals.times(move)
             better = self._solve(solver, missed, apart)
             move, push = move + better[0], push + better[1]
@@ -268,19 +268,19 @@ class _State:
         """d and z with Θd + Aᵀz = right and Ad − W⁻¹z = below."""
         normals = self.program.normals
         theta, ratio, factor = solver
-        if self._by_woodbury():
-            push = _solved(factor, normals.times(right / theta) - below)
-            return (right - normals.transposed(push)) / theta, push
-        move = _solved(factor, right + normals.transposed(ratio * below))
+        if self._uses_woodbury():
+            push = _solve_cholesky(factor, normals.times(right / theta) - below)
+            return (right - normals.times_transpose(push)) / theta, push
+        move = _solve_cholesky(factor, right + normals.times_transpose(ratio * below))
         return move, ratio * (normals.times(move) - below)
 
 
-def _solved(factor: Tensor, right: Tensor) -> Tensor:
+def _solve_cholesky(factor: Tensor, right: Tensor) -> Tensor:
     """The solution of the systems with these Cholesky factors, (batch, m)."""
     return torch.cholesky_solve(right[..., None], factor)[..., 0]
 
 
-def _longest(values: Parts, moves: Parts) -> Tensor:
+def _longest_step(values: Parts, moves: Parts) -> Tensor:
     """The longest step up to 1 that keeps all values positive, (batch, 1)."""
     longest = [
         torch.where(move < 0, -value / move, torch.inf).amin(1, keepdim=True)
@@ -290,5 +290,5 @@ def _longest(values: Parts, moves: Parts) -> Tensor:
     return torch.stack(longest).amin(0).clamp(max=1)
 
 
-def _moved(values: Parts, moves: Parts, length: Tensor) -> Parts:
+def _advance(values: Parts, moves: Parts, length: Tensor) -> Parts:
     return tuple(value + length * move for value, move in zip(values, moves, strict=True))

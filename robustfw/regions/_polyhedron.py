@@ -123,7 +123,7 @@ class Polyhedron(Region):
         flat = exact(direction).flatten(1)
         length = norms(flat)
         multipliers = self._farthest(direction).multipliers.clamp(min=0) * length[:, None]
-        rest = flat - self.normals.transposed(multipliers)
+        rest = flat - self.normals.times_transpose(multipliers)
         corner = torch.where(rest > 0, rest * self.upper, rest * self.lower)
         terms = torch.cat([self.offsets * multipliers, torch.where(rest == 0, 0, corner)], 1)
         rounding = 64 * torch.finfo(terms.dtype).eps * (terms.abs().sum(1) + length * self._size[:, 0])

@@ -132,7 +132,7 @@ class Regression(Task):
 
         if outputs.shape != y.shape:
             raise DataError(f"the net gives {outputs.shape[1]} numbers per example, and there are {y.shape[1]} targets")
-        values = losses.in_float32(outputs)
+        values = losses.to_float32(outputs)
         return self.unit * (values - y.to(values.dtype)).abs().amax(1)
 
     def measure(self, outputs: Tensor, y: Tensor) -> Tensor:

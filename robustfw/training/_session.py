@@ -16,9 +16,9 @@ from robustfw.dataset import data_root
 from robustfw.errors import DataError, UsageError
 from robustfw.evaluation import check_width
 from robustfw.inner.adversary import Adversary
+from robustfw.inner.freezing import check_type
 from robustfw.inner.modes import evaluating
 from robustfw.inner.threat import Threat
-from robustfw.inner.worst_case import check_type
 from robustfw.model import Model
 from robustfw.plugin.registry import Registry
 from robustfw.records import Record
