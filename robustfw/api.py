@@ -199,7 +199,7 @@ def worst_case(
     adversary = Adversary(threat, made, generator or _fresh_generator(), read_task, raised)
     x, targets = _readable(model, x, y, read_task)
     wanted = _goal_for(goal, made, read_task)
-    nets = [*freezing.nets_within(model), *modules]
+    nets = [*freezing.find_nets(model), *modules]
     if not nets:
         _warn_of_hidden_nets(model, x)
     with freezing.freeze_all(nets, mode):
@@ -256,7 +256,7 @@ def _task_for(task: Task | Spec | None, y: Tensor, loss: object) -> Task | None:
 
 def _readable(model: object, x: Tensor, y: Tensor, task: Task | None) -> tuple[Tensor, Tensor]:
     """x and y in the right form; raise a `DataError` where they are not."""
-    x, y = freezing.to_autograd_tensor(x.detach()), freezing.to_autograd_tensor(y)
+    x, y = freezing.leave_inference(x.detach()), freezing.leave_inference(y)
     if len(x) != len(y):
         raise DataError(f"there are {len(x)} examples and {len(y)} targets")
     freezing.check_type(model, x)

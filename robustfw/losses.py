@@ -43,7 +43,7 @@ def cross_entropy(outputs: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
     Returns:
         Values (batch,); over pixels the mean of those that have a label.
     """
-    logits = to_float32(outputs)
+    logits = upcast(outputs)
     if y.is_floating_point():
         probabilities = y.to(logits.dtype)
         return functional.cross_entropy(logits, probabilities, reduction="none", label_smoothing=smoothing)
@@ -58,7 +58,7 @@ def margin(outputs: Tensor, y: Tensor) -> Tensor:
     labels, each with a logit z_l, the margin is that of the worst one, max_l −(2y_l − 1)·z_l: positive exactly where
     one of them is wrong. Over pixels it is the mean of those that have a label.
     """
-    logits = to_float32(outputs)
+    logits = upcast(outputs)
     if y.is_floating_point():
         _check_same_shape(logits, y, "margin")
         signs = 1 - 2 * y.to(logits.dtype)
@@ -81,7 +81,7 @@ def dlr(outputs: Tensor, y: Tensor) -> Tensor:
     It does not change when logits are multiplied or shifted (Croce & Hein 2020, eq. 6). With fewer than three classes
     there is no z_(3), and the value is the margin. Where the three largest logits are equal it is 0.
     """
-    logits = to_float32(outputs)
+    logits = upcast(outputs)
     if y.is_floating_point() or logits.shape[1] < 3:
         return margin(outputs, y)
     largest = logits.topk(3, dim=1).values
@@ -122,7 +122,7 @@ def binary_cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
     Raises:
         DataError: y are labels of more than two classes.
     """
-    logits = to_float32(outputs)
+    logits = upcast(outputs)
     if y.is_floating_point():
         _check_same_shape(logits, y, "bce")
         values = functional.binary_cross_entropy_with_logits(logits, y.to(logits.dtype), reduction="none")
@@ -143,7 +143,7 @@ def kl(outputs: Tensor, y: Tensor) -> Tensor:
     """
     if not y.is_floating_point():
         return cross_entropy(outputs, y)
-    logits = to_float32(outputs)
+    logits = upcast(outputs)
     _check_same_shape(logits, y, "kl")
     if y.device.type == "cpu":
         positive = (y >= 0).all(1)
@@ -173,7 +173,7 @@ def misclassified(outputs: Tensor, y: Tensor) -> Tensor:
     return ~(label_logit > largest_other)
 
 
-def finite(outputs: Tensor) -> Tensor:
+def replace_infinities(outputs: Tensor) -> Tensor:
     """The logits with finite numbers in place of −∞, by which nets mark classes that an example cannot have.
 
     The numbers are so low that no prediction changes. Attacks subtract and rank logits, and −∞ − (−∞) is NaN.
@@ -188,7 +188,7 @@ def finite(outputs: Tensor) -> Tensor:
     return torch.where(masked, lowest + MASKED, outputs)
 
 
-def to_float32(outputs: Tensor) -> Tensor:
+def upcast(outputs: Tensor) -> Tensor:
     """The outputs in float32 if they are in half precision; otherwise as they are."""
     return outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
 
@@ -218,7 +218,7 @@ def _mean_of_labelled(values: Tensor, y: Tensor) -> Tensor:
 
 def _differences(outputs: Tensor, y: Tensor) -> Tensor:
     """Outputs minus targets, of the shape of the outputs; labels (batch,) are read as one-hot rows."""
-    values = to_float32(outputs)
+    values = upcast(outputs)
     if not y.is_floating_point() and y.dim() == 1:
         one_hot = functional.one_hot(y.clamp(min=0), values.shape[1]).to(values.dtype)
         unlabelled = (y == UNLABELLED)[:, None]

@@ -19,8 +19,8 @@ from robustfw.regions import (
     normal_like,
     norms,
     per_row,
+    round_toward_zero,
     step_per_row,
-    toward_zero,
     uniform_like,
     wide,
     with_unit_maximum,
@@ -150,7 +150,7 @@ class NormBall(Region):
     @staticmethod
     def _member(solved: Tensor, like: Tensor) -> Tensor:
         """Solutions (batch·groups, d) in the shape and type of ``like``, rounded toward 0."""
-        return toward_zero(solved, like.dtype).reshape(like.shape)
+        return round_toward_zero(solved, like.dtype).reshape(like.shape)
 
     def _sides(self, like: Tensor) -> Sides | None:
         """The sides of the box, (batch·groups, d) each, in the type of ``like``; None: no box."""
@@ -189,7 +189,7 @@ class LinfBall(NormBall):
         u = uniform_like(self.like, generator)
         low = self.support(-torch.ones_like(u))
         high = self.support(torch.ones_like(u))
-        return toward_zero(low + (high - low) * u, self.like.dtype)
+        return round_toward_zero(low + (high - low) * u, self.like.dtype)
 
 
 @final
@@ -213,7 +213,7 @@ class L2Ball(NormBall):
         dimension = directions.shape[1]
         length = uniform_like(self._radii, generator) ** (1 / dimension) * self._radii
         point = l2.support(directions, None, length).reshape(self.like.shape)
-        return toward_zero(self.project(point), self.like.dtype)
+        return round_toward_zero(self.project(point), self.like.dtype)
 
 
 @final
@@ -267,4 +267,4 @@ class L1Ball(NormBall):
         last_exponential = -torch.log1p(-uniform_like(self._radii, generator))
         magnitude = self._radii * exponentials / (exponentials.sum(1, keepdim=True) + last_exponential)
         point = magnitude.copysign(uniform_like(groups, generator) - 0.5)
-        return toward_zero(self.project(point.reshape(self.like.shape)), self.like.dtype)
+        return round_toward_zero(self.project(point.reshape(self.like.shape)), self.like.dtype)

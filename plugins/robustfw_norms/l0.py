@@ -8,7 +8,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from robustfw.regions import exact, step_per_row, toward_zero, uniform_like, wide, with_unit_maximum
+from robustfw.regions import exact, round_toward_zero, step_per_row, uniform_like, wide, with_unit_maximum
 from robustfw_norms.balls import LinfBall, NormBall
 from robustfw_norms.oracles import keep_largest
 
@@ -94,4 +94,4 @@ class L0Ball(NormBall):
         u = 2 * uniform_like(self.like, generator) - 1
         u = torch.where(drawn.reshape(u.shape), u, 0)
         corner = self._corner(self._exact(u)).reshape(u.shape)
-        return toward_zero(corner * u.abs(), self.like.dtype)
+        return round_toward_zero(corner * u.abs(), self.like.dtype)

@@ -81,9 +81,10 @@ def _solve_by_secants(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor
         growth = missing.div_(free).add_(1).clamp_(min=0)
         stretch.mul_(growth.sqrt())
     # 5. sorted breakpoints for the rows that are left
-    left = ~done[:, 0]
+    unsolved = ~done[:, 0]
     low, high = sides
-    clipped[left] = _solve_by_sorting(direction[left], (low[left], high[left]), radius[left])
+    unsolved_sides = (low[unsolved], high[unsolved])
+    clipped[unsolved] = _solve_by_sorting(direction[unsolved], unsolved_sides, radius[unsolved])
     return clipped
 
 

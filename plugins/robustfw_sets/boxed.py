@@ -8,7 +8,16 @@ import attrs
 import torch
 from torch import Tensor
 
-from robustfw.regions import Bound, Region, exact, exact_bound, per_row, step_per_row, toward_zero, with_unit_maximum
+from robustfw.regions import (
+    Bound,
+    Region,
+    exact,
+    exact_bound,
+    per_row,
+    round_toward_zero,
+    step_per_row,
+    with_unit_maximum,
+)
 
 
 @attrs.frozen(eq=False)
@@ -83,7 +92,7 @@ class BoxedRegion(Region):
 
     def _member(self, magnitudes: Tensor, signs: Tensor, like: Tensor) -> Tensor:
         """Magnitudes (batch, d) with the signs of ``signs``, rounded toward 0, in the shape and type of ``like``."""
-        return toward_zero(magnitudes.copysign(signs), like.dtype).reshape(like.shape)
+        return round_toward_zero(magnitudes.copysign(signs), like.dtype).reshape(like.shape)
 
 
 def infinite_sides(like: Tensor) -> tuple[Tensor, Tensor]:

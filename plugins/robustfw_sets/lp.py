@@ -31,7 +31,13 @@ class LpBall(BoxedRegion):
 
     @classmethod
     def at(cls, x: Tensor, p: float, radius: float) -> LpBall:
-        """The ball of order p and this radius at every row of x, (batch, *shape), without a box."""
+        """The ball at every row of x, without a box.
+
+        Args:
+            x: examples (batch, *shape).
+            p: the order of the norm, ≥ 1.
+            radius: r.
+        """
         lower, upper = infinite_sides(x.detach())
         return cls(x.detach(), lower.new_full((len(x), 1), radius), lower, upper, p)
 

@@ -16,8 +16,8 @@ from robustfw.regions import (
     exact,
     exact_bound,
     per_row,
+    round_toward_zero,
     step_per_row,
-    toward_zero,
     uniform_like,
     with_unit_maximum,
 )
@@ -98,14 +98,14 @@ class PatchRegion(Region):
         far = exact(point)
         clamped = far.clamp(self.lower, self.upper)
         saved = far.square() - (far - clamped).square()
-        return toward_zero(self._keep_best_place(clamped, saved), point.dtype)
+        return round_toward_zero(self._keep_best_place(clamped, saved), point.dtype)
 
     def support(self, direction: Tensor) -> Tensor:
         """The corner of the box in the place of largest Σ g_j·corner_j."""
         unit = with_unit_maximum(exact(direction))
         corner = torch.where(unit > 0, self.upper, self.lower)
         corner = torch.where(unit == 0, 0, corner)
-        return toward_zero(self._keep_best_place(corner, corner * unit), direction.dtype)
+        return round_toward_zero(self._keep_best_place(corner, corner * unit), direction.dtype)
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """⟨g, support(g)⟩ by the exact support in float64, and a margin for rounding; (batch,)."""
@@ -128,7 +128,7 @@ class PatchRegion(Region):
         scores = uniform_like(self.places[:, :, 0], generator)
         share = exact(uniform_like(self.like, generator))
         point = self.lower + share * (self.upper - self.lower)
-        return toward_zero(point * self._mask(scores.argmax(1)), self.like.dtype)
+        return round_toward_zero(point * self._mask(scores.argmax(1)), self.like.dtype)
 
     def within(self, lower: Bound, upper: Bound) -> PatchRegion:
         """The region of these places with the smaller of both boxes, with exact oracles."""

@@ -17,8 +17,8 @@ from robustfw.regions import (
     exact_bound,
     norms,
     per_row,
+    round_toward_zero,
     step_per_row,
-    toward_zero,
     uniform_like,
     with_unit_maximum,
 )
@@ -143,7 +143,7 @@ class TableRegion(Region):
 
     def _member(self, rows: Tensor, like: Tensor) -> Tensor:
         """Rows (batch, d), rounded toward 0, in the shape and type of ``like``."""
-        return toward_zero(rows, like.dtype).reshape(like.shape)
+        return round_toward_zero(rows, like.dtype).reshape(like.shape)
 
     def _nearest(self, far: Tensor) -> Tensor:
         """The member nearest to points (batch, d), as (batch, d), float64."""

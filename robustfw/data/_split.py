@@ -93,7 +93,7 @@ class StreamedSplit(ABC):
         return x, y
 
 
-def _to_tensor(values: Any) -> Tensor:
+def _read_tensor(values: Any) -> Tensor:
     """A tensor as it is, or a numpy array as a tensor that shares its memory."""
     return torch.as_tensor(values)
 
@@ -109,8 +109,8 @@ class TensorSplit(Split):
         DataError: x, y and meta are not of one length.
     """
 
-    x: Tensor = attrs.field(converter=_to_tensor)
-    y: Tensor = attrs.field(converter=_to_tensor)
+    x: Tensor = attrs.field(converter=_read_tensor)
+    y: Tensor = attrs.field(converter=_read_tensor)
     meta: Mapping[str, Tensor] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:

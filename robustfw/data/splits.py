@@ -112,7 +112,7 @@ class Splits:
             return x[:n], y[:n]
         return next(self.train.first(n).in_order(n))
 
-    def learnable(self) -> Split:
+    def learning_split(self) -> Split:
         """The split that parts which learn from data see: the training examples, or the first ones of a stream."""
         if isinstance(self.train, StreamedSplit):
             return TensorSplit(*self.train.first_examples(LEARNT_FROM))

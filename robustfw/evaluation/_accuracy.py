@@ -18,7 +18,7 @@ from robustfw.errors import DataError, UsageError
 from robustfw.evaluation._intervals import wilson
 from robustfw.inner._randomness import generator_for
 from robustfw.inner.adversary import Adversary
-from robustfw.inner.freezing import check_type, freeze, to_autograd_tensor
+from robustfw.inner.freezing import check_type, freeze, leave_inference
 from robustfw.inner.problem import InnerProblem, Passes
 from robustfw.inner.threat import Threat
 from robustfw.task import Classification, Task
@@ -242,9 +242,7 @@ def verdicts(
         adversaries = [Adversary(threat, attack, generator, task, loss) for attack in attacks]
         start = time.perf_counter()
         with freeze(model):
-            measurement = _Measurement(
-                model, to_autograd_tensor(x), to_autograd_tensor(y), task, classes, adversaries, see
-            )
+            measurement = _Measurement(model, leave_inference(x), leave_inference(y), task, classes, adversaries, see)
             measured = measurement.verdicts(start)
         yield measured
 

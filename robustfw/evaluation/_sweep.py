@@ -19,7 +19,7 @@ from robustfw.evaluation._accuracy import check_measurable, check_outputs, check
 from robustfw.evaluation._intervals import wilson
 from robustfw.inner._randomness import generator_for
 from robustfw.inner.adversary import Adversary, Attempt
-from robustfw.inner.freezing import check_type, freeze, to_autograd_tensor
+from robustfw.inner.freezing import check_type, freeze, leave_inference
 from robustfw.inner.problem import InnerProblem
 from robustfw.inner.threat import Threat
 from robustfw.task import Classification, Task
@@ -123,10 +123,10 @@ def sweep(
     for number, (x, y) in enumerate(split.batches(numbers, device_of(model))):
         adversary = Adversary(threat, attack, generator_for(seed, "attack", number), task, loss)
         with freeze(model):
-            x = to_autograd_tensor(x)
+            x = leave_inference(x)
             check_type(model, x)
             check_range(x, threat.bounds)
-            batch = _Batch(model, x, checked_targets(task, x, to_autograd_tensor(y), classes), adversary, task, classes)
+            batch = _Batch(model, x, checked_targets(task, x, leave_inference(y), classes), adversary, task, classes)
             found = batch.nested(factors, bisections) if nested else batch.independent(factors)
         yield Fooled(found.at.cpu(), found.smallest.cpu())
 

@@ -17,7 +17,7 @@ from robustfw.evaluation._accuracy import check_measurable, check_outputs, check
 from robustfw.evaluation._intervals import wilson
 from robustfw.inner._randomness import generator_for
 from robustfw.inner.adversary import TOLERANCE, Adversary
-from robustfw.inner.freezing import check_type, freeze, to_autograd_tensor
+from robustfw.inner.freezing import check_type, freeze, leave_inference
 from robustfw.inner.problem import InnerProblem
 from robustfw.inner.threat import Threat
 from robustfw.regions import norms
@@ -96,11 +96,11 @@ def craft(
     for number, (x, y) in enumerate(split.batches(numbers, device_of(model))):
         generator = generator_for(seed, "attack", number)
         with freeze(model):
-            x = to_autograd_tensor(x)
+            x = leave_inference(x)
             check_type(model, x)
             for threat in threats:
                 check_range(x, threat.bounds)
-            targets = checked_targets(task, x, to_autograd_tensor(y), classes)
+            targets = checked_targets(task, x, leave_inference(y), classes)
             with torch.no_grad():
                 outputs = task.read(model(x.clone()), len(x))
             check_outputs(task, outputs, targets, classes)

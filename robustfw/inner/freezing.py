@@ -90,7 +90,7 @@ def freeze_all(models: list[nn.Module], mode: AscentMode = "eval") -> Iterator[N
         yield
 
 
-def nets_within(forward: object, depth: int = DEPTH) -> list[nn.Module]:
+def find_nets(forward: object, depth: int = DEPTH) -> list[nn.Module]:
     """The nets that a callable holds: in closure, defaults, partial arguments, attributes, globals that it names.
 
     ``depth`` is how many levels of callables and containers are searched. A net is listed once.
@@ -101,7 +101,7 @@ def nets_within(forward: object, depth: int = DEPTH) -> list[nn.Module]:
         return []
     nets: dict[int, nn.Module] = {}
     for part in _parts(forward):
-        for net in nets_within(part, depth - 1):
+        for net in find_nets(part, depth - 1):
             nets[id(net)] = net
     return list(nets.values())
 
@@ -187,7 +187,7 @@ def check_type(net: object, x: Tensor) -> None:
         raise DataError(f"x is {given} and the net is {wanted}: give x.to(torch.{wanted}), or net.to(torch.{given})")
 
 
-def to_autograd_tensor(tensor: Tensor) -> Tensor:
+def leave_inference(tensor: Tensor) -> Tensor:
     """The tensor itself, or a copy that autograd takes if ``torch.inference_mode`` made it."""
     if not tensor.is_inference():
         return tensor

@@ -46,7 +46,8 @@ def switch_to_evaluation(model: nn.Module, modules: list[nn.Module]) -> None:
         for module in modules:
             if _training_flag(module):
                 _set_training_flag(module, training=False)
-    elif _training_flag(model) is not None:  # custom train(), which may leave some batch norms as they are: call it
+    elif _training_flag(model) is not None:
+        # a custom train() or eval() may leave some batch norms as they are
         model.eval()
 
 

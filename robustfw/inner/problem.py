@@ -137,7 +137,7 @@ class InnerProblem:
 
     def judged(self, logits: Tensor) -> Tensor:
         """J of the outputs of a forward pass, (batch,); ∞ where the goal is reached."""
-        return self._mark_solved(self._objective(logits), self._solved_mask(logits))
+        return self._mark_solved(self._objective(logits), self._evaluate_goal(logits))
 
     def value_and_grad(self, delta: Tensor) -> tuple[Tensor, Tensor]:
         """J at x + δ, (batch,), ∞ where the goal is reached, and its gradient in δ, with 0 for entries not finite.
@@ -184,7 +184,7 @@ class InnerProblem:
             logits = self.forward(perturb(variable))
             values = self._objective(logits)
             gradient = _gradient(values, variable)
-        return values.detach(), gradient, self._solved_mask(logits.detach())
+        return values.detach(), gradient, self._evaluate_goal(logits.detach())
 
     def jacobian(self, delta: Tensor, outputs: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, k functions of them, and the gradients of these in δ, by one forward pass and k backward passes.
@@ -211,7 +211,7 @@ class InnerProblem:
         losses.check_per_example(values, len(self), self.loss)
         return values if self.target is None else -values
 
-    def _solved_mask(self, logits: Tensor) -> Tensor | None:
+    def _evaluate_goal(self, logits: Tensor) -> Tensor | None:
         """Where the goal is reached, (batch,); None without a goal."""
         return None if self.goal is None else self.goal(logits, self.y)
 

@@ -82,10 +82,11 @@ class Threat:
         """The region of the members δ of a region at x, (batch, *shape), whose x̃ is in the data range."""
         if self.bounds is None:
             return region
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))  # 1 − x rounds in half precision
+        # in float32 at least, since 1 − x rounds in half precision
+        wide_x = x.to(torch.promote_types(x.dtype, torch.float32))
         lower, upper = ends(self.bounds, x)
         # x may be outside of its range by rounding, and a region contains 0 all the same
-        return region.within((lower - wide).clamp_(max=0), (upper - wide).clamp_(min=0))
+        return region.within((lower - wide_x).clamp_(max=0), (upper - wide_x).clamp_(min=0))
 
     def apply(self, region: Region, x: Tensor, delta: Tensor) -> Tensor:
         """The perturbed examples x̃, (batch, *shape), within the data range.

@@ -138,7 +138,7 @@ class Region(ABC):
         return len(self.like)
 
     def __getitem__(self, rows: Tensor | slice) -> Self:
-        """The same sets for some of the rows: a mask, indices or a slice."""
+        """The region of some of the rows, given as a mask, indices or a slice."""
         # every subclass is an attrs class, which the type of an abstract base cannot say
         region: Any = self
         selected = {}

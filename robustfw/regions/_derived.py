@@ -94,6 +94,13 @@ class Scaled(Region):
         return None if members is None else self.factor[:, None] * members
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
+        """factor times the step of the inner region at δ / factor.
+
+        Args:
+            direction: the gradient, of the shape of δ.
+            delta: members at which the step starts.
+            step: length relative to the set, one for all rows or one per row, (batch,).
+        """
         inner_delta = self._divide(delta, self.factor)
         return self._multiply(self.region.ascent(direction, inner_delta, step))
 
@@ -168,6 +175,13 @@ class Clipped(Region):
         return self.region.members()
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
+        """The step of the inner region.
+
+        Args:
+            direction: the gradient, of the shape of δ.
+            delta: members at which the step starts.
+            step: length relative to the set, one for all rows or one per row, (batch,).
+        """
         return self.region.ascent(direction, delta, step)
 
     def sample(self, generator: torch.Generator) -> Tensor:

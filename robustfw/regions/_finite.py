@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from robustfw.regions._base import MARGIN, Bound, Region
-from robustfw.regions._rows import exact, norms, per_row, step_per_row, toward_zero, uniform_like, with_unit_maximum
+from robustfw.regions._rows import (
+    exact,
+    norms,
+    per_row,
+    round_toward_zero,
+    step_per_row,
+    uniform_like,
+    with_unit_maximum,
+)
 
 
 @final
@@ -46,10 +54,10 @@ class Finite(Region):
     def members(self) -> Tensor:
         """0 and the candidates that the factor allows, (batch, 1 + k, *shape), with 0 in place of the others."""
         trailing = [1] * (self.like.dim() - 1)
-        allowed = self._allowed_candidates().reshape(*self.level.shape, *trailing)
+        allowed = self._candidate_mask().reshape(*self.level.shape, *trailing)
         return torch.cat([self.zero()[:, None], torch.where(allowed, self.candidates, 0)], 1)
 
-    def _allowed_candidates(self) -> Tensor:
+    def _candidate_mask(self) -> Tensor:
         """The mask of the candidates that the factor allows, (batch, k), with slack for a factor rounded to float32."""
         return self.level <= self.factor * (1 + 1e-6)
 
@@ -96,7 +104,7 @@ class Finite(Region):
         """A member drawn at random, each one that the factor allows with equal probability."""
         scores = uniform_like(self.level.new_empty(len(self), 1 + self.level.shape[1]), generator)
         zero_allowed = torch.ones_like(self.factor, dtype=torch.bool)
-        allowed = torch.cat([zero_allowed, self._allowed_candidates()], 1)
+        allowed = torch.cat([zero_allowed, self._candidate_mask()], 1)
         return self._choose(scores.masked_fill(~allowed, -1))
 
     def within(self, lower: Bound, upper: Bound) -> Finite:
@@ -105,7 +113,7 @@ class Finite(Region):
         low = torch.as_tensor(lower, dtype=dtype, device=self.like.device).expand_as(self.like)
         high = torch.as_tensor(upper, dtype=dtype, device=self.like.device).expand_as(self.like)
         clamped = self.candidates.to(dtype).clamp(low[:, None], high[:, None])
-        return attrs.evolve(self, candidates=toward_zero(clamped, self.like.dtype))
+        return attrs.evolve(self, candidates=round_toward_zero(clamped, self.like.dtype))
 
     def scaled(self, factor: Tensor | float) -> Finite:
         """The set of the members whose level is at most the product of both factors."""

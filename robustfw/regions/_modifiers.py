@@ -64,6 +64,13 @@ class Masked(Region):
         return self._restrict().members()
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
+        """The step of the region, restricted to the coordinates that may change.
+
+        Args:
+            direction: the gradient, of the shape of δ.
+            delta: members at which the step starts.
+            step: length relative to the set, one for all rows or one per row, (batch,).
+        """
         return self._restrict().ascent(direction, delta, step)
 
     def sample(self, generator: torch.Generator) -> Tensor:

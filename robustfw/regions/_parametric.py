@@ -57,6 +57,13 @@ class Parametric(Region):
         return self.parameters.members()
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
+        """The step of the region of the parameters.
+
+        Args:
+            direction: the gradient, of the shape of δ.
+            delta: members at which the step starts.
+            step: length relative to the set, one for all rows or one per row, (batch,).
+        """
         return self.parameters.ascent(direction, delta, step)
 
     def sample(self, generator: torch.Generator) -> Tensor:

@@ -82,7 +82,7 @@ def exact(tensor: Tensor) -> Tensor:
     return tensor.to(torch.float32 if tensor.device.type == "mps" else torch.float64)
 
 
-def toward_zero(exact: Tensor, dtype: torch.dtype) -> Tensor:
+def round_toward_zero(exact: Tensor, dtype: torch.dtype) -> Tensor:
     """``exact`` converted to a narrower type, each coordinate rounded toward 0: a member of a ball stays a member."""
     if exact.dtype == dtype:
         return exact

@@ -135,7 +135,7 @@ class Regression(Task):
 
         if outputs.shape != y.shape:
             raise DataError(f"the net gives {outputs.shape[1]} numbers per example, and there are {y.shape[1]} targets")
-        values = losses.to_float32(outputs)
+        values = losses.upcast(outputs)
         differences = values - y.to(values.dtype)
         return self.unit * differences.abs().amax(1)
 
@@ -186,7 +186,7 @@ class Segmentation(Task):
         return labels.long()
 
     def read(self, outputs: Tensor, n: int) -> Tensor:
-        """Logits (n, K, height, width), with low numbers in place of −∞ (`robustfw.losses.finite`)."""
+        """Logits (n, K, height, width), with low numbers in place of −∞ (`robustfw.losses.replace_infinities`)."""
         from robustfw import losses
 
         check_tensor(outputs, n)
@@ -195,7 +195,7 @@ class Segmentation(Task):
                 f"the net's outputs have shape {tuple(outputs.shape)}, and the task segmentation needs (examples, "
                 "classes, height, width), two classes at least"
             )
-        return losses.finite(outputs)
+        return losses.replace_infinities(outputs)
 
     def check(self, y: Tensor, classes: int) -> None:
         """Raise a `DataError` unless labels are from 0 to K − 1, or −1 for a pixel without a label."""

@@ -48,7 +48,7 @@ class Classification(Labelled):
         return labels(y)
 
     def read(self, outputs: Tensor, n: int) -> Tensor:
-        """Logits (n, K), K ≥ 2, with low numbers in place of −∞ (`robustfw.losses.finite`)."""
+        """Logits (n, K), K ≥ 2, with low numbers in place of −∞ (`robustfw.losses.replace_infinities`)."""
         from robustfw import losses
 
         check_tensor(outputs, n)
@@ -60,7 +60,7 @@ class Classification(Labelled):
                 f"the net's outputs have shape {tuple(outputs.shape)}, and classification needs (examples, classes), "
                 f"two classes at least{advice}"
             )
-        return losses.finite(outputs)
+        return losses.replace_infinities(outputs)
 
     def check(self, y: Tensor, classes: int) -> None:
         """Raise a `DataError` unless labels are from 0 to K − 1, or −1 for none."""
@@ -102,7 +102,7 @@ class Binary(Labelled):
                 'example: a net with two has the task "classification"'
             )
         logit = outputs.reshape(n, 1)
-        return losses.finite(torch.cat([torch.zeros_like(logit), logit], 1))
+        return losses.replace_infinities(torch.cat([torch.zeros_like(logit), logit], 1))
 
     def check(self, y: Tensor, classes: int) -> None:
         """Raise a `DataError` unless there are two classes and labels are 0, 1, or −1 for none."""
