@@ -103,6 +103,7 @@ class L0(UncertaintySet):
 
 @hookimpl
 def robustfw_register(add: Callable[[str, type], None]) -> None:
+    """Register the norm balls by name."""
     add("linf", Linf)
     add("l2", L2)
     add("l1", L1)

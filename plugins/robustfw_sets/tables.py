@@ -90,6 +90,7 @@ class TableRegion(Region):
 
     @property
     def like(self) -> Tensor:
+        """A tensor of the shape, dtype and device of δ."""
         return self.x
 
     @property

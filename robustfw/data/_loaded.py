@@ -61,6 +61,7 @@ class LoadedSplit(Split):
         return hashlib.sha256(self.identity.encode()).hexdigest()
 
     def subset(self, indices: Tensor) -> LoadedSplit:
+        """The split of some of the examples, in the order of the indices, which become part of its identity."""
         rows = indices.tolist()
         return LoadedSplit(Subset(self.dataset, rows), f"{self.identity} {rows}", self.workers)
 

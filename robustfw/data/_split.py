@@ -135,6 +135,7 @@ class TensorSplit(Split):
             yield x, y
 
     def metadata(self, indices: Tensor) -> dict[str, Tensor]:
+        """The rows of ``meta`` at these indices, by name."""
         return {name: values[indices.to(values.device)] for name, values in self.meta.items()}
 
     def fingerprint(self) -> str:
@@ -146,4 +147,5 @@ class TensorSplit(Split):
         return digest.hexdigest()
 
     def subset(self, indices: Tensor) -> TensorSplit:
+        """The split of some of the examples with their metadata, in the order of the indices."""
         return TensorSplit(self.x[indices], self.y[indices], self.metadata(indices))

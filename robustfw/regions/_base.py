@@ -14,6 +14,7 @@ from robustfw.regions._rows import exact, per_row, step_per_row
 
 Bound: TypeAlias = Tensor | float
 """One end of a box: a tensor that broadcasts to δ, or one number for all coordinates."""
+
 MARGIN = 64
 """Error of the value of an exact support in units of the rounding of Σ|g_j δ_j|."""
 

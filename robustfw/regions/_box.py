@@ -35,6 +35,7 @@ class Box(Region):
 
     @property
     def like(self) -> Tensor:
+        """A tensor of the shape, dtype and device of δ."""
         return self.lower
 
     def violation(self, delta: Tensor) -> Tensor:

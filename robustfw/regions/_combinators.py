@@ -38,6 +38,7 @@ class Sum(Region):
 
     @property
     def like(self) -> Tensor:
+        """A tensor of the shape, dtype and device of δ."""
         return self.regions[0].like
 
     @property
@@ -107,6 +108,7 @@ class Union(Region):
 
     @property
     def like(self) -> Tensor:
+        """A tensor of the shape, dtype and device of δ."""
         return self.regions[0].like
 
     @property

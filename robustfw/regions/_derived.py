@@ -50,6 +50,7 @@ class Scaled(Region):
 
     @property
     def like(self) -> Tensor:
+        """A tensor of the shape, dtype and device of δ."""
         return self.region.like
 
     @property
@@ -142,6 +143,7 @@ class Clipped(Region):
 
     @property
     def like(self) -> Tensor:
+        """A tensor of the shape, dtype and device of δ."""
         return self.region.like
 
     @property

@@ -45,6 +45,7 @@ class Intersection(Region):
 
     @property
     def like(self) -> Tensor:
+        """A tensor of the shape, dtype and device of δ."""
         return self.regions[0].like
 
     @property

@@ -36,6 +36,7 @@ class Masked(Region):
 
     @property
     def like(self) -> Tensor:
+        """A tensor of the shape, dtype and device of δ."""
         return self.region.like
 
     @property
@@ -100,6 +101,7 @@ class Transformed(Region):
 
     @property
     def like(self) -> Tensor:
+        """A tensor of the shape, dtype and device of δ."""
         return self.region.like
 
     @property

@@ -31,6 +31,7 @@ class Parametric(Region):
 
     @property
     def like(self) -> Tensor:
+        """A tensor of the shape, dtype and device of δ."""
         return self.parameters.like
 
     @property
