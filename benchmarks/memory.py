@@ -29,9 +29,9 @@ from benchmarks.circumstances import circumstances
 from benchmarks.tables import add_flags, asked, leave, markdown
 from robustfw import losses
 from robustfw.dataset import data_root
+from robustfw.inner.freezing import freeze
 from robustfw.inner.problem import InnerProblem, Passes
 from robustfw.inner.threat import Threat
-from robustfw.inner.worst_case import frozen
 
 GROUPS = {
     "short": (
@@ -60,7 +60,7 @@ def visited(
 ) -> dict[str, float]:
     """The mean loss and the share fooled at what an attack finds, and its passes per example."""
     passes, generator, values, fooled = Passes(), torch.Generator().manual_seed(seed), [], []
-    with frozen(model):
+    with freeze(model):
         for part, labels in zip(x.split(BATCH), y.split(BATCH), strict=True):
             region = Threat(uncertainty).region(part)
             problem = InnerProblem(model, losses.cross_entropy, part, labels, region, passes=passes)

@@ -17,8 +17,7 @@ from robustfw import losses
 from robustfw.data.bounds import Bounds
 from robustfw.data.splits import Split, Splits
 from robustfw.errors import DataError, RobustfwWarning, UsageError
-from robustfw.inner import problem
-from robustfw.inner import worst_case as inner
+from robustfw.inner import freezing, problem
 from robustfw.inner.adversary import Adversary
 from robustfw.inner.threat import Threat
 from robustfw.plugin import registry
@@ -124,7 +123,7 @@ def worst_case(
     loss: losses.LossFunction | Spec | None = ...,
     goal: problem.Goal | Literal["wrong"] | None = ...,
     generator: torch.Generator | None = ...,
-    mode: inner.AscentMode = ...,
+    mode: freezing.AscentMode = ...,
     modules: Sequence[nn.Module] = ...,
     details: Literal[False] = ...,
 ) -> Tensor: ...
@@ -141,7 +140,7 @@ def worst_case(
     loss: losses.LossFunction | Spec | None = ...,
     goal: problem.Goal | Literal["wrong"] | None = ...,
     generator: torch.Generator | None = ...,
-    mode: inner.AscentMode = ...,
+    mode: freezing.AscentMode = ...,
     modules: Sequence[nn.Module] = ...,
     details: Literal[True],
 ) -> WorstCases: ...
@@ -157,7 +156,7 @@ def worst_case(
     loss: losses.LossFunction | Spec | None = None,
     goal: problem.Goal | Literal["wrong"] | None = None,
     generator: torch.Generator | None = None,
-    mode: inner.AscentMode = "eval",
+    mode: freezing.AscentMode = "eval",
     modules: Sequence[nn.Module] = (),
     details: bool = False,
 ) -> Tensor | WorstCases:
@@ -200,10 +199,10 @@ def worst_case(
     adversary = Adversary(threat, made, generator or _fresh_generator(), read_task, raised)
     x, targets = _readable(model, x, y, read_task)
     wanted = _goal_for(goal, made, read_task)
-    nets = [*inner.nets_within(model), *modules]
+    nets = [*freezing.find_nets(model), *modules]
     if not nets:
         _warn_of_hidden_nets(model, x)
-    with inner.all_frozen(nets, mode):
+    with freezing.freeze_all(nets, mode):
         worked = adversary.problem(model, x, targets, goal=wanted)
         if read_task is not None:
             worked = attrs.evolve(worked, forward=_checking_targets(worked.forward, read_task, targets))
@@ -215,7 +214,7 @@ def worst_case(
             outputs = worked.forward(moved.clone())
             judge = wanted or (None if read_task is None else read_task.wrong)
             wrong = None if judge is None else judge(outputs, targets)
-            return WorstCases(moved, delta, outputs, adversary.raised(outputs, targets), wrong)
+            return WorstCases(moved, delta, outputs, adversary.attack_loss(outputs, targets), wrong)
 
 
 @attrs.frozen(eq=False)
@@ -257,10 +256,10 @@ def _task_for(task: Task | Spec | None, y: Tensor, loss: object) -> Task | None:
 
 def _readable(model: object, x: Tensor, y: Tensor, task: Task | None) -> tuple[Tensor, Tensor]:
     """x and y in the right form; raise a `DataError` where they are not."""
-    x, y = inner.ordinary(x.detach()), inner.ordinary(y)
+    x, y = freezing.leave_inference(x.detach()), freezing.leave_inference(y)
     if len(x) != len(y):
         raise DataError(f"there are {len(x)} examples and {len(y)} targets")
-    inner.check_type(model, x)
+    freezing.check_type(model, x)
     return x, y if task is None else task.targets(y)
 
 
@@ -304,7 +303,7 @@ def _warn_of_hidden_nets(model: problem.Forward, x: Tensor) -> None:
         return
     with torch.inference_mode(mode=False), torch.enable_grad():
         outputs = model(x.clone())
-    if isinstance(outputs, torch.Tensor) and inner.hides_parameters(outputs):
+    if isinstance(outputs, torch.Tensor) and freezing.hides_parameters(outputs):
         warnings.warn(
             "the function holds a net that was not found, so that it is not frozen: batch norm's statistics may "
             "change, and dropout may be on; name it by modules=[net]",

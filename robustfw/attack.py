@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 class Attack(ABC):
     """An approximate maximizer of the inner problem max_{δ ∈ 𝒰(x)} J(θ, x + δ, y) (eq. 10).
 
-    It sees an `InnerProblem`: values, gradients and a region. It knows no norm, no network and no label.
+    An attack is given an `InnerProblem`: values, gradients and a region. It knows no norm, no network and no label.
     A subclass is a frozen attrs class whose fields are its options; every field has a default.
     """
 
     @property
     def linear_share(self) -> float:
-        """The share of the exact maximum of a linear objective that is promised; the contract kit holds it to that."""
+        """The promised share of the exact maximum of a linear objective, which the contract kit checks."""
         return 0.9
 
     @property
@@ -34,26 +34,26 @@ class Attack(ABC):
 
     @property
     def stays_inside(self) -> bool:
-        """Whether every δ is a member of its region. An attack for training may leave it on purpose (N-FGSM's noise).
+        """Whether every δ is a member of its region; False for training attacks that leave it on purpose (N-FGSM).
 
-        The contract kit then asks for shape, dtype and finite numbers alone, and no evaluation takes its numbers.
+        The contract kit then checks shape, dtype and finite numbers alone, and evaluations refuse the attack.
         """
         return True
 
     @property
     def minimal(self) -> bool:
-        """Whether it looks for the nearest solved member: a problem without a goal gives it nothing to be near to."""
+        """Whether the attack looks for the nearest solved member, and so needs a problem with a goal."""
         return False
 
     @property
     def example_shape(self) -> tuple[int, ...]:
-        """The shape of one x, without the batch, that the contract kit tries the attack on: one that it takes."""
+        """The shape of one example, without the batch, with which the contract kit tries the attack."""
         return (1, 3, 3)
 
     @abstractmethod
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
-        """A member δ of ``problem.region``, one for each row, of the region's shape and dtype.
+        """A member δ of ``problem.region`` for each row, (batch, …), of the region's shape and dtype.
 
-        All randomness comes from ``generator``. A row whose value is ∞ is solved: nothing exceeds it,
-        so an attack may leave it as it is (see `InnerProblem.goal`). A batch without rows gives a δ without rows.
+        A row whose value is ∞ is solved: nothing exceeds it, so an attack may leave it as it is (see
+        `InnerProblem.goal`). An empty batch gives an empty δ. All randomness comes from ``generator``.
         """

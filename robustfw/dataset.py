@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from robustfw.data.splits import Splits
 
 CACHE = "~/.cache/robustfw"
-"""Where data files are, if nobody says otherwise."""
+"""Default folder of data files."""
 
 
 class Dataset(ABC):
@@ -25,27 +25,32 @@ class Dataset(ABC):
 
     @abstractmethod
     def load(self, root: Path) -> Splits:
-        """The splits; ``root`` is the folder where files are kept.
+        """Load the splits from files in the folder ``root``, which are downloaded there if need be.
 
-        Validation is cut from train, never from test. The same options give the same splits. Nothing
-        is downloaded before this call.
+        Validation is cut from train, never from test. Equal options give equal splits. Nothing is downloaded before
+        this call.
         """
 
 
 def data_root(given: Path | None, manifest: Mapping[str, Any] | None = None) -> Path:
-    """Where data sets keep their files: as given, as in a run's manifest, or ROBUSTFW_DATA, or the user's cache.
+    """The folder of data files: the given one, else the manifest's, else that of ROBUSTFW_DATA, else the user's cache.
 
     Args:
-        given: what ``--data-dir`` says.
-        manifest: of a run, which remembers the folder that it was given, as long as that is there.
+        given: the folder of the option ``--data-dir``; None: not given.
+        manifest: the manifest of a run, which holds the folder of its training; ignored if that folder is gone.
+
+    Raises:
+        UsageError: the folder is in a home directory that is not known.
     """
-    remembered = (manifest or {}).get("data", {}).get("folder")
-    if given is None and isinstance(remembered, str) and Path(remembered).is_dir():
-        return Path(remembered)
-    named = given or Path(os.environ.get("ROBUSTFW_DATA") or CACHE)
+    recorded = (manifest or {}).get("data", {}).get("folder")
+    if given is None and isinstance(recorded, str) and Path(recorded).is_dir():
+        return Path(recorded)
+    folder = given or Path(os.environ.get("ROBUSTFW_DATA") or CACHE)
     try:
-        return named.expanduser()
-    except RuntimeError as error:  # no home directory, of this user or of the one that is named
-        if named == Path(CACHE):
-            return named  # data sets that need no files shall work
-        raise UsageError(f"the home directory in {str(named)!r} is not known: give the whole path") from error
+        return folder.expanduser()
+    except RuntimeError as error:
+        # there is no home directory of this user, or of the user that the path names
+        if folder == Path(CACHE):
+            # data sets that need no files work all the same
+            return folder
+        raise UsageError(f"the home directory in {str(folder)!r} is not known: give the whole path") from error

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class Loss(ABC):
-    """J: outputs of a net and targets to values (batch,), which an attack raises and a training lowers.
+    """J: (outputs of a net, targets) ↦ values (batch,), which an attack raises and a training lowers.
 
     A subclass is a frozen attrs class whose fields are its options; every field has a default. It is called with
     outputs in the form of the task (`robustfw.task.Task.read`): (batch, classes) and labels (batch,); (batch, targets)
     and targets of that shape; per pixel (batch, classes, height, width) and (batch, height, width).
 
-    An example whose label is −1 has none: its value is 0.
+    An example whose label is −1 has no label: its value is 0.
 
-    Any function of that form may stand wherever a loss is asked for; it has no name in records then.
+    Wherever a loss is asked for, any function of this form does as well; records then give no name for it.
     """
 
     @abstractmethod
@@ -33,21 +33,21 @@ class Loss(ABC):
         """Values (batch,), differentiable in the outputs; row i depends on row i only.
 
         Raises:
-            DataError: the loss means nothing for outputs and targets of this form.
+            DataError: the loss is not defined for outputs and targets of this form.
         """
 
 
 @final
 @attrs.frozen
 class CrossEntropy(Loss):
-    """−log softmax(z)_y, from the logits z; per pixel the mean of those that have a label."""
+    """−log softmax(z)_y of logits z; for a class per pixel, the mean over those that have a label."""
 
     smoothing: Annotated[float, "share of the label that all classes get alike"] = attrs.field(
         default=0.0, validator=[ge(0), lt(1)]
     )
 
     def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
-        """As `robustfw.losses.cross_entropy`."""
+        """Values (batch,) of `robustfw.losses.cross_entropy`."""
         from robustfw import losses
 
         return losses.cross_entropy(outputs, y, self.smoothing)
@@ -56,10 +56,10 @@ class CrossEntropy(Loss):
 @final
 @attrs.frozen
 class Margin(Loss):
-    """max_{k ≠ y} z_k − z_y: positive exactly where the prediction is wrong, and never saturated (C&W 2017)."""
+    """max_{k ≠ y} z_k − z_y: positive exactly where the prediction is wrong; it never saturates (C&W 2017)."""
 
     def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
-        """As `robustfw.losses.margin`."""
+        """Values (batch,) of `robustfw.losses.margin`."""
         from robustfw import losses
 
         return losses.margin(outputs, y)
@@ -71,7 +71,7 @@ class Dlr(Loss):
     """(max_{k ≠ y} z_k − z_y) / (z_(1) − z_(3)): free of the logits' scale (Croce & Hein 2020); two classes: margin."""
 
     def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
-        """As `robustfw.losses.dlr`."""
+        """Values (batch,) of `robustfw.losses.dlr`."""
         from robustfw import losses
 
         return losses.dlr(outputs, y)
@@ -80,25 +80,25 @@ class Dlr(Loss):
 @final
 @attrs.frozen
 class Squared(Loss):
-    """(o − t)², the mean over targets; labels count as 0 and 1."""
+    """(o − t)², the mean over targets; labels are read as one-hot rows of 0 and 1."""
 
     def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
-        """As `robustfw.losses.squared`."""
+        """Values (batch,) of `robustfw.losses.squared_error`."""
         from robustfw import losses
 
-        return losses.squared(outputs, y)
+        return losses.squared_error(outputs, y)
 
 
 @final
 @attrs.frozen
 class Absolute(Loss):
-    """|o − t|, the mean over targets; labels count as 0 and 1."""
+    """|o − t|, the mean over targets; labels are read as one-hot rows of 0 and 1."""
 
     def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
-        """As `robustfw.losses.absolute`."""
+        """Values (batch,) of `robustfw.losses.absolute_error`."""
         from robustfw import losses
 
-        return losses.absolute(outputs, y)
+        return losses.absolute_error(outputs, y)
 
 
 @final
@@ -111,7 +111,7 @@ class Huber(Loss):
     )
 
     def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
-        """As `robustfw.losses.huber`."""
+        """Values (batch,) of `robustfw.losses.huber`."""
         from robustfw import losses
 
         return losses.huber(outputs, y, self.delta)
@@ -123,7 +123,7 @@ class Bce(Loss):
     """−log σ((2t − 1)·z): binary cross-entropy of one logit, or the mean over several labels."""
 
     def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
-        """As `robustfw.losses.binary_cross_entropy`."""
+        """Values (batch,) of `robustfw.losses.binary_cross_entropy`."""
         from robustfw import losses
 
         return losses.binary_cross_entropy(outputs, y)
@@ -132,10 +132,10 @@ class Bce(Loss):
 @final
 @attrs.frozen
 class Kl(Loss):
-    """KL(t ‖ softmax(z)), t probabilities of the classes; of labels it is the cross-entropy."""
+    """KL(t ‖ softmax(z)) with t the probabilities of the classes; for labels it is the cross-entropy."""
 
     def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
-        """As `robustfw.losses.kl`."""
+        """Values (batch,) of `robustfw.losses.kl`."""
         from robustfw import losses
 
         return losses.kl(outputs, y)

@@ -1,4 +1,4 @@
-"""Losses per example, as functions: what an attack raises and training lowers. `robustfw.loss` has them as plugins.
+"""Losses per example as functions, which an attack raises and training lowers; `robustfw.loss` has them as plugins.
 
 Outputs are in the form that a task gives them (`robustfw.task.Task.read`), and K is the number of classes:
 
@@ -22,30 +22,31 @@ from torch.nn import functional
 from robustfw.errors import DataError
 
 UNLABELLED = -1
-"""The label of an example that has none; splits for training may have some."""
+"""The label of an example that has none, which only training splits may hold."""
 MASKED = -1e4
-"""The logit that stands for −∞, by which nets mark classes that an example cannot have."""
+"""The change of logit that replaces −∞, by which nets mark classes that an example cannot have."""
 SUM_TO_ONE = 0.01
-"""How far from 1 the sum of probabilities may be: rounding in half precision."""
+"""Largest distance of a sum of probabilities from 1 that counts as rounding in half precision."""
 
 LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""J: outputs and targets to values (batch,)."""
+"""J: (outputs, targets) ↦ values (batch,)."""
 
 
 def cross_entropy(outputs: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
-    """−log softmax(outputs)_y, from the logits; 0 for an example without a label.
+    """−log softmax(outputs)_y of logits; 0 for an example without a label.
 
     Args:
         outputs: logits (batch, K), or (batch, K, height, width).
         y: labels (batch,), or (batch, height, width); probabilities of the shape of ``outputs`` do as well.
-        smoothing: the share of the label that all classes get alike (Szegedy et al. 2016).
+        smoothing: share of the label that is spread evenly over all classes (Szegedy et al. 2016).
 
     Returns:
         Values (batch,); over pixels the mean of those that have a label.
     """
-    logits = in_float32(outputs)
+    logits = upcast(outputs)
     if y.is_floating_point():
-        return functional.cross_entropy(logits, y.to(logits.dtype), reduction="none", label_smoothing=smoothing)
+        probabilities = y.to(logits.dtype)
+        return functional.cross_entropy(logits, probabilities, reduction="none", label_smoothing=smoothing)
     values = functional.cross_entropy(logits, y, ignore_index=UNLABELLED, reduction="none", label_smoothing=smoothing)
     return values if y.dim() == 1 else _mean_of_labelled(values, y)
 
@@ -53,62 +54,75 @@ def cross_entropy(outputs: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
 def margin(outputs: Tensor, y: Tensor) -> Tensor:
     """max_{k ≠ y} z_k − z_y: positive exactly where the prediction is wrong, 0 at a tie (Carlini & Wagner 2017).
 
-    Its gradient does not vanish where cross-entropy saturates. 0 without a label. Of several labels, each with a logit
-    z_l, it is the worst one's, max_l −(2y_l − 1)·z_l, which is positive exactly where one of them is wrong.
+    Its gradient does not vanish where cross-entropy saturates. An example without a label has the value 0. With several
+    labels, each with a logit z_l, the margin is that of the worst one, max_l −(2y_l − 1)·z_l: positive exactly where
+    one of them is wrong. Over pixels it is the mean of those that have a label.
     """
-    logits = in_float32(outputs)
+    logits = upcast(outputs)
     if y.is_floating_point():
         _check_same_shape(logits, y, "margin")
-        return ((1 - 2 * y.to(logits.dtype)) * logits).flatten(1).amax(1)
+        signs = 1 - 2 * y.to(logits.dtype)
+        return (signs * logits).flatten(1).amax(1)
     values = _margins(logits, y)
     return values if y.dim() == 1 else _mean_of_labelled(values, y)
 
 
 def _margins(logits: Tensor, y: Tensor) -> Tensor:
+    """max_{k ≠ y} z_k − z_y of each label, of the shape of y; 0 where there is no label."""
     label = y.clamp(min=0).unsqueeze(1)
-    others = logits.scatter(1, label, -torch.inf).amax(1)
-    return (others - logits.gather(1, label).squeeze(1)).masked_fill(y == UNLABELLED, 0)
+    largest_other = logits.scatter(1, label, -torch.inf).amax(1)
+    label_logit = logits.gather(1, label).squeeze(1)
+    return (largest_other - label_logit).masked_fill(y == UNLABELLED, 0)
 
 
 def dlr(outputs: Tensor, y: Tensor) -> Tensor:
-    """The difference of logits ratio (max_{k ≠ y} z_k − z_y) / (z_(1) − z_(3)), z_(i) the i-th largest logit.
+    """The difference-of-logits ratio (max_{k ≠ y} z_k − z_y) / (z_(1) − z_(3)), z_(i) the i-th largest logit.
 
     It does not change when logits are multiplied or shifted (Croce & Hein 2020, eq. 6). With fewer than three classes
-    there is no z_(3): it is the margin then. 0 where the three largest logits are one number.
+    there is no z_(3), and the value is the margin. Where the three largest logits are equal it is 0.
     """
-    logits = in_float32(outputs)
+    logits = upcast(outputs)
     if y.is_floating_point() or logits.shape[1] < 3:
         return margin(outputs, y)
     largest = logits.topk(3, dim=1).values
     spread = largest[:, 0] - largest[:, 2]
     margins = _margins(logits, y)
-    values = torch.where(spread > 0, margins / spread.where(spread > 0, 1), 0 * margins)
+    safe_spread = spread.where(spread > 0, 1)
+    values = torch.where(spread > 0, margins / safe_spread, 0 * margins)
     return values if y.dim() == 1 else _mean_of_labelled(values, y)
 
 
-def squared(outputs: Tensor, y: Tensor) -> Tensor:
-    """The mean over targets of (o − t)²."""
+def squared_error(outputs: Tensor, y: Tensor) -> Tensor:
+    """The mean over targets of (o − t)², (batch,)."""
     return _differences(outputs, y).square().flatten(1).mean(1)
 
 
-def absolute(outputs: Tensor, y: Tensor) -> Tensor:
-    """The mean over targets of |o − t|."""
+def absolute_error(outputs: Tensor, y: Tensor) -> Tensor:
+    """The mean over targets of |o − t|, (batch,)."""
     return _differences(outputs, y).abs().flatten(1).mean(1)
 
 
 def huber(outputs: Tensor, y: Tensor, delta: float = 1.0) -> Tensor:
-    """The mean over targets of (o − t)²/2 up to |o − t| = delta, and linear beyond (Huber 1964)."""
+    """The mean over targets of (o − t)²/2 up to |o − t| = delta, and linear beyond (Huber 1964); (batch,).
+
+    Args:
+        outputs: numbers (batch, targets).
+        y: targets of the same shape, or labels (batch,).
+        delta: the difference at which the loss becomes linear, in units of the target.
+    """
     difference = _differences(outputs, y)
-    return (
-        functional.huber_loss(difference, torch.zeros_like(difference), reduction="none", delta=delta)
-        .flatten(1)
-        .mean(1)
-    )
+    zeros = torch.zeros_like(difference)
+    values = functional.huber_loss(difference, zeros, reduction="none", delta=delta)
+    return values.flatten(1).mean(1)
 
 
 def binary_cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
-    """−log σ((2t − 1)·z): of two classes, z the difference of their logits, or the mean over several labels."""
-    logits = in_float32(outputs)
+    """−log σ((2t − 1)·z), (batch,): the mean over several labels; for two classes, z is the difference of their logits.
+
+    Raises:
+        DataError: y are labels of more than two classes.
+    """
+    logits = upcast(outputs)
     if y.is_floating_point():
         _check_same_shape(logits, y, "bce")
         values = functional.binary_cross_entropy_with_logits(logits, y.to(logits.dtype), reduction="none")
@@ -119,25 +133,32 @@ def binary_cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
 
 
 def kl(outputs: Tensor, y: Tensor) -> Tensor:
-    """KL(t ‖ softmax(z)) = Σ_k t_k (log t_k − log softmax(z)_k), t the probabilities (batch, K) that y gives.
+    """KL(t ‖ softmax(z)) = Σ_k t_k (log t_k − log softmax(z)_k), with t the probabilities y, (batch, K).
 
-    Of labels, whose t are 0 and 1, it is the cross-entropy.
+    For labels, whose t are 0 and 1, it is the cross-entropy.
 
     Raises:
-        DataError: y are no probabilities; off a CPU, where to look is to wait, their shape alone is checked.
+        DataError: y are no probabilities. On other devices than the CPU only their shape is checked, since a look at
+            values waits for the device.
     """
     if not y.is_floating_point():
         return cross_entropy(outputs, y)
-    logits = in_float32(outputs)
+    logits = upcast(outputs)
     _check_same_shape(logits, y, "kl")
-    if y.device.type == "cpu" and not bool(((y >= 0).all(1) & ((y.sum(1) - 1).abs() < SUM_TO_ONE)).all()):
-        raise DataError("kl compares probabilities, and the targets are none: each row must be positive and sum to 1")
-    log_q, t = logits.log_softmax(1), y.to(logits.dtype)
-    return functional.kl_div(log_q, t, reduction="none").flatten(1).sum(1)
+    if y.device.type == "cpu":
+        positive = (y >= 0).all(1)
+        normalized = (y.sum(1) - 1).abs() < SUM_TO_ONE
+        if not bool((positive & normalized).all()):
+            raise DataError(
+                "kl compares probabilities, and the targets are none: each row must be positive and sum to 1"
+            )
+    log_probabilities = logits.log_softmax(1)
+    t = y.to(logits.dtype)
+    return functional.kl_div(log_probabilities, t, reduction="none").flatten(1).sum(1)
 
 
 def misclassified(outputs: Tensor, y: Tensor) -> Tensor:
-    """Whether the label's logit is not larger than every other: a tie is no decision, and NaN is none either.
+    """Whether the label's logit is not larger than every other; a tie or NaN counts as misclassified.
 
     Args:
         outputs: logits (batch, K), or (batch, K, height, width).
@@ -147,31 +168,39 @@ def misclassified(outputs: Tensor, y: Tensor) -> Tensor:
         A mask of the shape of y.
     """
     label = y.clamp(min=0).unsqueeze(1)
-    own = outputs.gather(1, label).squeeze(1)
-    return ~(own > outputs.scatter(1, label, -torch.inf).amax(1))
+    label_logit = outputs.gather(1, label).squeeze(1)
+    largest_other = outputs.scatter(1, label, -torch.inf).amax(1)
+    return ~(label_logit > largest_other)
 
 
-def finite(outputs: Tensor) -> Tensor:
-    """Logits of −∞, which mark classes that an example cannot have, as numbers so low that they change nothing.
+def replace_infinities(outputs: Tensor) -> Tensor:
+    """The logits with finite numbers in place of −∞, by which nets mark classes that an example cannot have.
 
-    Attacks subtract and rank logits, and −∞ − (−∞) is not a number.
+    The numbers are so low that no prediction changes. Attacks subtract and rank logits, and −∞ − (−∞) is NaN.
     """
     if not outputs.numel():
         return outputs
-    if outputs.device.type == "cpu" and outputs.detach().min().item() > -torch.inf:  # a look is less than a copy
+    # on a CPU a look at the smallest logit is cheaper than a copy
+    if outputs.device.type == "cpu" and outputs.detach().min().item() > -torch.inf:
         return outputs
     masked = outputs.isneginf()
     lowest = outputs.detach().masked_fill(masked, 0).amin(1, keepdim=True).clamp(max=0)
     return torch.where(masked, lowest + MASKED, outputs)
 
 
-def in_float32(outputs: Tensor) -> Tensor:
-    """Half precision as float32; other types as they are."""
+def upcast(outputs: Tensor) -> Tensor:
+    """The outputs in float32 if they are in half precision; otherwise as they are."""
     return outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
 
 
 def check_per_example(values: Tensor, rows: int, loss: object) -> None:
-    """Raise a `DataError` unless a loss has given one value per example, (batch,)."""
+    """Raise a `DataError` unless a loss has given one value per example.
+
+    Args:
+        values: the values of the loss, which should be (rows,).
+        rows: number of examples.
+        loss: the loss, whose name the message gives.
+    """
     if values.shape != (rows,):
         name = getattr(loss, "__name__", type(loss).__name__)
         raise DataError(
@@ -181,22 +210,25 @@ def check_per_example(values: Tensor, rows: int, loss: object) -> None:
 
 
 def _mean_of_labelled(values: Tensor, y: Tensor) -> Tensor:
-    """The mean over the pixels of each example that have a label, (batch,); 0 where none has."""
+    """The mean over the labelled pixels of each example, (batch,); 0 where no pixel has a label."""
     labelled = y != UNLABELLED
-    return values.flatten(1).sum(1) / labelled.flatten(1).sum(1).clamp(min=1)
+    count = labelled.flatten(1).sum(1).clamp(min=1)
+    return values.flatten(1).sum(1) / count
 
 
 def _differences(outputs: Tensor, y: Tensor) -> Tensor:
-    """Outputs less targets; labels (batch,) stand for rows of 0 with a 1."""
-    values = in_float32(outputs)
+    """Outputs minus targets, of the shape of the outputs; labels (batch,) are read as one-hot rows."""
+    values = upcast(outputs)
     if not y.is_floating_point() and y.dim() == 1:
-        labels = functional.one_hot(y.clamp(min=0), values.shape[1]).to(values.dtype)
-        return (values - labels).masked_fill((y == UNLABELLED)[:, None], 0)
+        one_hot = functional.one_hot(y.clamp(min=0), values.shape[1]).to(values.dtype)
+        unlabelled = (y == UNLABELLED)[:, None]
+        return (values - one_hot).masked_fill(unlabelled, 0)
     _check_same_shape(values, y, "squared, absolute and huber")
     return values - y.to(values.dtype)
 
 
 def _check_same_shape(outputs: Tensor, y: Tensor, name: str) -> None:
+    """Raise a `DataError` that names the loss where outputs and targets differ in shape."""
     if outputs.shape != y.shape:
         raise DataError(
             f"outputs have shape {tuple(outputs.shape)} and targets {tuple(y.shape)}: {name} compares them number by "

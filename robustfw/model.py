@@ -19,29 +19,28 @@ class Model(ABC):
     """
 
     shapes: ClassVar[tuple[tuple[int, ...], ...] | None] = None
-    """Shapes of one example that the laws try, for a model that takes none of the usual ones; None: the kit's own."""
+    """Shapes of one example with which the laws of `robustfw.testing` try the model; None: the kit's own shapes."""
 
     @abstractmethod
     def build(self, spec: DataSpec) -> nn.Module:
-        """A net from x of shape (batch, *spec.shape), in the data's own range, to outputs (batch, spec.outputs).
+        """A net that maps x, (batch, *spec.shape), in the data's own range, to outputs (batch, spec.outputs).
 
-        Outputs are what the data's task takes: logits of classes, numbers. Standardisation is a layer of the net. Fresh
-        weights come from torch's global generator, which the caller has seeded.
+        Outputs have the form that the data's task takes: logits of classes, numbers. Standardisation is a layer of the
+        net. Fresh weights come from torch's global generator, which the caller has seeded.
         """
 
     def build_untrained(self, spec: DataSpec) -> nn.Module:
-        """A net of the layers of `build`, whose weights a checkpoint is about to replace.
+        """A net with the layers of `build` whose weights a checkpoint is about to replace; by default that of `build`.
 
-        By default `build` itself. Override it where first weights cost something that the checkpoint makes needless,
-        such as a download: a run then opens without a network. The names and shapes in its ``state_dict``, and all
-        that is not in it, are those of `build`.
+        Override it where the first weights are costly, such as a download: a saved run then opens without a network
+        connection. The names and shapes in its ``state_dict``, and everything that is not in it, are those of `build`.
         """
         return self.build(spec)
 
     def fitted(self, train: Split) -> Self:
-        """The recipe after a look at the training examples, as `robustfw.UncertaintySet.fitted`; by default itself.
+        """The recipe fitted to the training examples, for first weights that depend on the data; by default itself.
 
-        For first weights that depend on the data. Whoever loads a checkpoint builds the net without it: what was
-        learnt must be in the net's ``state_dict``.
+        It is called under the rules of `robustfw.UncertaintySet.fitted`. A net for a checkpoint is built from a recipe
+        that is not fitted, so everything learnt must be in the net's ``state_dict``.
         """
         return self

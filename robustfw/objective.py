@@ -1,4 +1,4 @@
-"""J and Σ: the interface of a training objective, of a penalty, and their sum."""
+"""The interfaces of a training objective and of a penalty, and the sum of several."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 
 class Objective(ABC):
-    """What θ minimizes on a batch, given a way to ask for worst cases and for all else that is known of the batch.
+    """The function of θ that training minimizes on a batch, which gives worst cases and all that is known of it.
 
     A subclass is a frozen attrs class whose fields are its options; every field has a default. A label −1 says that the
-    example has none: it takes no part in a cross-entropy (`robustfw.losses.cross_entropy` gives 0 for it). One whose
-    work depends on earlier batches derives from `robustfw.Stateful` as well.
+    example has none: it takes no part in a cross-entropy (`robustfw.losses.cross_entropy` gives 0 for it). An objective
+    whose values depend on earlier batches derives from `robustfw.Stateful` as well.
     """
 
     @property
     def couples_rows(self) -> bool:
         """Whether the loss of a row depends on the other rows of the batch, as with mixup and weights of groups.
 
-        The laws for independent rows are not asked then.
+        The laws for independent rows are not checked then.
         """
         return False
 
     @property
     def attacks(self) -> bool:
-        """Whether θ is trained at worst cases, so that each epoch ends with a look for overfitting to the attack."""
+        """Whether θ is trained at worst cases, so that each epoch ends with a test for overfitting to the attack."""
         return True
 
     @abstractmethod
@@ -43,47 +43,53 @@ class Objective(ABC):
         """The losses, of shape (batch,), differentiable in the parameters of the model.
 
         Args:
-            model: the net as it is trained (``batch.net``), through which forward passes go.
+            model: the net in training (``batch.net``), through which forward passes go.
             x: the examples (``batch.x``).
             y: their targets in the form of the task (``batch.y``).
-            batch: asked for worst cases by ``batch()``; gives the training's loss by ``batch.loss(model(x))``, and what
-                else `robustfw.training.batch.Batch` has.
+            batch: gives worst cases by ``batch()``, the training's loss by ``batch.loss(model(x))``, and whatever else
+                `robustfw.training.batch.Batch` has.
         """
 
     def fitted(self, train: Split) -> Self:
-        """The objective after a look at the training examples, as `UncertaintySet.fitted`; by default itself."""
+        """The objective fitted to the training examples, under the rules of `UncertaintySet.fitted`; itself here."""
         return self
 
 
 class Penalty(Objective):
-    """What is added to a loss, its weight included: J(θ, x, y) + penalty; alone, J is cross-entropy.
+    """A term that is added to a loss, its weight included: J(θ, x, y) + penalty; alone, J is the training's loss.
 
-    Any number of them go with one loss: ``["robust", "vat:beta=0.5"]`` (see `combined`).
+    Any number of penalties go with one loss: ``["robust", "vat:beta=0.5"]`` (see `combine`).
     """
 
     @property
     def attacks(self) -> bool:
-        """Penalties are added to whatever the loss is."""
+        """False: whether θ is trained at worst cases is up to the loss that the penalty is added to."""
         return False
 
     @abstractmethod
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
-        """What is added, of shape (batch,), differentiable in the parameters of the model.
+        """The penalties of the rows, (batch,), differentiable in the parameters of the model.
 
         The model is left as it is: training flags, buffers (batch norm's statistics belong to the loss), hooks. A
-        penalty that looks into the net, by hooks, say, takes ``batch.plain``: a compiled net calls none.
+        penalty that uses hooks takes ``batch.plain``, since a compiled net calls none.
+
+        Args:
+            model: the net in training (``batch.net``).
+            x: the examples (``batch.x``).
+            y: their targets in the form of the task (``batch.y``).
+            batch: gives worst cases and all that is known of the batch.
         """
 
     @final
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
-        """The training's loss on the data as it is, plus the penalty."""
+        """The training's loss at the unperturbed examples plus the penalty, (batch,)."""
         return batch.loss(model(x)) + self.penalty(model, x, y, batch)
 
 
 @final
 @attrs.frozen
 class Combined(Objective):
-    """J + Σ_i penalty_i; the training's loss on the data as it is where no loss is given. Made by `combined`."""
+    """J + Σ_i penalty_i; without a loss, J is the training's loss at the unperturbed examples. Made by `combine`."""
 
     loss: Objective | None
     penalties: tuple[Penalty, ...]
@@ -95,7 +101,7 @@ class Combined(Objective):
 
     @property
     def couples_rows(self) -> bool:
-        """Whether one of the parts does."""
+        """Whether one of the parts couples rows."""
         return any(part.couples_rows for part in self.parts)
 
     @property
@@ -104,28 +110,33 @@ class Combined(Objective):
         return any(part.attacks for part in self.parts)
 
     def fitted(self, train: Split) -> Combined:
-        """Each part, fitted."""
+        """The sum of the fitted parts."""
         loss = None if self.loss is None else self.loss.fitted(train)
-        return Combined(loss, tuple(each.fitted(train) for each in self.penalties))
+        penalties = tuple(penalty.fitted(train) for penalty in self.penalties)
+        return Combined(loss, penalties)
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
-        """The sum, in that order."""
+        """The sum of the loss and the penalties, (batch,), in their order."""
         total = batch.loss(model(x)) if self.loss is None else self.loss(model, x, y, batch)
-        for each in self.penalties:
-            total = total + each.penalty(model, x, y, batch)
+        for part in self.penalties:
+            total = total + part.penalty(model, x, y, batch)
         return total
 
 
-def combined(parts: Sequence[Objective]) -> Objective:
-    """The sum of at most one loss and any number of penalties; one part alone is itself.
+def combine(parts: Sequence[Objective]) -> Objective:
+    """The sum of at most one loss and any number of penalties; a single part is returned as it is.
 
     Raises:
         UsageError: there is no part, or more than one that is not a `Penalty`.
     """
-    flat = [part for each in parts for part in (each.parts if isinstance(each, Combined) else (each,))]
-    losses = [part for part in flat if not isinstance(part, Penalty)]
+    # 1. sums among the parts are taken apart
+    flat: list[Objective] = []
+    for part in parts:
+        flat += part.parts if isinstance(part, Combined) else (part,)
     if not flat:
         raise UsageError("the list of objectives is empty: name one")
+    # 2. at most one of them is a loss
+    losses = [part for part in flat if not isinstance(part, Penalty)]
     if len(losses) > 1:
         names = " and ".join(type(part).__name__ for part in losses)
         raise UsageError(
@@ -133,4 +144,6 @@ def combined(parts: Sequence[Objective]) -> Objective:
         )
     if len(flat) == 1:
         return flat[0]
-    return Combined(losses[0] if losses else None, tuple(part for part in flat if isinstance(part, Penalty)))
+    loss = losses[0] if losses else None
+    penalties = tuple(part for part in flat if isinstance(part, Penalty))
+    return Combined(loss, penalties)

@@ -1,4 +1,4 @@
-"""𝒰: the interface of an uncertainty set. What it evaluates to, a `Region`, is in `robustfw.regions`."""
+"""𝒰: the interface of an uncertainty set. Its value at x, a `Region`, is in `robustfw.regions`."""
 
 from __future__ import annotations
 
@@ -22,32 +22,31 @@ class UncertaintySet(ABC):
     """
 
     shapes: ClassVar[tuple[tuple[int, ...], ...] | None] = None
-    """Shapes of one example that the set can be tried on, for a set that does not take any: ``((12,),)`` for a table of
-    twelve columns. The laws of `robustfw.testing` use them. A class attribute, or a property where options decide."""
+    """Shapes of one example with which the laws of `robustfw.testing` try the set; None: it takes any shape. A set for
+    tables of twelve columns has ``((12,),)``. A class attribute, or a property where options decide."""
 
     @abstractmethod
     def at(self, x: Tensor) -> Region:
         """𝒰(x) for a batch x of shape (batch, *shape), evaluated once, however many steps follow.
 
-        Row i of the region depends on row i of x only. The data range is no concern of the set:
-        whoever knows it asks for ``at(x).within(lower - x, upper - x)``.
+        Row i of the region depends on row i of x only. The set does not know the data range: the caller asks for
+        ``at(x).within(lower - x, upper - x)``.
         """
 
     def fitted(self, train: Split) -> Self:
-        """The set after a look at the training examples; itself, unless it learns something from data.
+        """The set fitted to the training examples; by default the set itself, which learns nothing from data.
 
-        Whoever trains or measures asks for it once, before the first `at`, and shows it the training split of the run
-        and nothing else. What is returned has the same options, is equal to this one, and stays as it is when it is
-        fitted again.
+        Training and measuring call it once, before the first `at`, with the training split of the run and nothing else.
+        The result has the same options, is equal to this set, and does not change when it is fitted again.
         """
         return self
 
     def scaled(self, factor: float) -> UncertaintySet:
-        """A set of that share of the size, for warm-up and for sweeps: factor·𝒰, by the `scaled` of its regions.
+        """The set scaled by a factor, for warm-up and for sweeps: factor·𝒰, by the `scaled` of its regions.
 
-        A set of which half a member is none overrides this, or the `scaled` of its regions: fewer changes, a radius
-        that is rounded, milder severities. In either way 1 gives the set itself, 0 the set {0}, and what is a member
-        for one factor is so for every larger one.
+        A set in which half of a member is not a member overrides this, or the `scaled` of its regions: fewer changes, a
+        radius that is rounded, milder severities. In either case 1 gives the set itself, 0 the set {0}, and a member
+        for one factor is a member for every larger one.
 
         Args:
             factor: ≥ 0; above 1 the set grows, where it can.
@@ -58,7 +57,7 @@ class UncertaintySet(ABC):
 @final
 @attrs.frozen
 class ScaledSet(UncertaintySet):
-    """factor·𝒰(x), or what the inner set has in its place (see `UncertaintySet.scaled`)."""
+    """factor·𝒰(x), or the inner set's own scaled set (see `UncertaintySet.scaled`)."""
 
     inner: UncertaintySet
     factor: float
@@ -68,15 +67,15 @@ class ScaledSet(UncertaintySet):
         return self.inner.shapes
 
     def fitted(self, train: Split) -> ScaledSet:
-        """The inner set, fitted."""
+        """The scaled set of the fitted inner set."""
         return attrs.evolve(self, inner=self.inner.fitted(train))
 
     def at(self, x: Tensor) -> Region:
-        """The inner region scaled, or the region of the inner set's own smaller set."""
+        """The scaled region of the inner set at x, or the region of the inner set's own scaled set."""
         if type(self.inner).scaled is UncertaintySet.scaled:
             return self.inner.at(x).scaled(self.factor)
         return self.inner.scaled(self.factor).at(x)
 
     def scaled(self, factor: float) -> UncertaintySet:
-        """One factor, not a factor of a factor."""
+        """The inner set scaled by the product of both factors, so that factors do not nest."""
         return self.inner.scaled(self.factor * factor)

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 import robustfw
 from robustfw import DataSpec, Epoch, Objective, Splits, Step, TensorSplit, TrainingError
-from robustfw.inner._randomness import derived_seed, generator_for, global_randomness
+from robustfw.inner._randomness import derive_seed, generator_for, global_randomness
 from robustfw.inner.threat import Threat
 from robustfw.plugin.registry import Registry
 from robustfw.task import Regression
@@ -215,7 +215,7 @@ def test_seeding_a_cpu_leaves_no_note_for_accelerators():
 
 
 def test_streams_of_randomness_share_nothing():
-    seeds = {derived_seed(seed, stream, step) for seed in range(20) for stream in ("a", "b") for step in range(20)}
+    seeds = {derive_seed(seed, stream, step) for seed in range(20) for stream in ("a", "b") for step in range(20)}
     assert len(seeds) == 800
 
 

@@ -11,8 +11,8 @@ from torch import nn
 
 import robustfw
 from robustfw import Attack, DataError, PluginError, losses
+from robustfw.inner.freezing import freeze
 from robustfw.inner.problem import InnerProblem, Passes
-from robustfw.inner.worst_case import frozen
 from robustfw.plugin.registry import Registry
 from robustfw.regions import Region
 
@@ -132,10 +132,10 @@ def test_the_net_is_restored_even_when_the_attack_raises(net, batch):
 
 def test_eval_mode_uses_running_statistics_and_train_mode_the_batch(net, batch):
     x, _ = batch
-    with frozen(net, "eval"):
+    with freeze(net, "eval"):
         torch.testing.assert_close(net(x), net(x))
         assert not net[1].training
-    with frozen(net, "train"):
+    with freeze(net, "train"):
         assert net[1].training
     assert net[1].num_batches_tracked == 0
 

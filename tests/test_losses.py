@@ -145,7 +145,7 @@ EDGES = {
 def test_logits_at_the_edge_have_finite_values_and_gradients(spec, label, name):
     given, same = (torch.tensor(each) for each in EDGES[name])
     leaf = given.requires_grad_()
-    values = made(spec)(losses.finite(leaf), torch.tensor([label]))
+    values = made(spec)(losses.replace_infinities(leaf), torch.tensor([label]))
     (gradient,) = torch.autograd.grad(values.sum(), leaf)
     assert values.isfinite().all()
     assert gradient.isfinite().all()
@@ -154,11 +154,11 @@ def test_logits_at_the_edge_have_finite_values_and_gradients(spec, label, name):
 
 def test_what_marks_an_impossible_class_is_below_all_others():
     logits = torch.tensor([[-2e5, -torch.inf, -1e5], [3.0, -torch.inf, -torch.inf]])
-    read = losses.finite(logits)
+    read = losses.replace_infinities(logits)
     assert read.isfinite().all()
     assert read.argmin(1).tolist()[0] == 1
     assert torch.equal(read[:, 0], logits[:, 0])
-    assert losses.finite(read) is read, "nothing to do costs nothing"
+    assert losses.replace_infinities(read) is read, "nothing to do costs nothing"
 
 
 def test_ties_and_what_is_no_number_are_wrong():

@@ -15,7 +15,7 @@ from torch import nn
 import robustfw
 from robustfw import Objective, Penalty, UsageError, losses
 from robustfw.cli import cli
-from robustfw.objective import Combined, combined
+from robustfw.objective import Combined, combine
 from robustfw.plugin.registry import Registry
 from robustfw.report import write
 from robustfw.storage.runs import Run
@@ -54,13 +54,13 @@ def test_a_penalty_alone_is_added_to_cross_entropy():
 def test_a_sum_is_the_loss_and_every_penalty_once():
     model, x, y = batch()
     far = x + 0.5
-    found = combined([Length(1.0), REGISTRY.make("objective", "robust"), Length(2.0)])(
+    found = combine([Length(1.0), REGISTRY.make("objective", "robust"), Length(2.0)])(
         model, x, y, given_batch(model, x, y, far)
     )
     expected = losses.cross_entropy(model(far), y) + 3 * sum(p.square().sum() for p in model.parameters())
     torch.testing.assert_close(found, expected)
-    without = combined([Length(1.0), Length(2.0)])(model, x, y, given_batch(model, x, y))
-    clean = combined([Length(1.0), REGISTRY.make("objective", "clean"), Length(2.0)])(
+    without = combine([Length(1.0), Length(2.0)])(model, x, y, given_batch(model, x, y))
+    clean = combine([Length(1.0), REGISTRY.make("objective", "clean"), Length(2.0)])(
         model, x, y, given_batch(model, x, y)
     )
     assert torch.equal(without, clean)
@@ -68,8 +68,8 @@ def test_a_sum_is_the_loss_and_every_penalty_once():
 
 def test_one_part_is_itself_and_sums_of_sums_are_flat():
     robust = REGISTRY.make("objective", "robust")
-    assert combined([robust]) is robust
-    nested = combined([combined([Length(1.0), Length(2.0)]), robust])
+    assert combine([robust]) is robust
+    nested = combine([combine([Length(1.0), Length(2.0)]), robust])
     assert nested == Combined(robust, (Length(1.0), Length(2.0)))
 
 
@@ -97,7 +97,7 @@ def test_only_objectives_are_lists():
 )
 def test_a_list_has_one_meaning_however_it_is_written(spec):
     made = REGISTRY.make("objective", spec)
-    assert made == combined([REGISTRY.make("objective", part) for part in SUM])
+    assert made == combine([REGISTRY.make("objective", part) for part in SUM])
     assert REGISTRY.make("objective", REGISTRY.record(made)) == made
     assert REGISTRY.make("objective", json.loads(json.dumps(REGISTRY.record(made)))) == made
     assert REGISTRY.make("objective", REGISTRY.spell(made)) == made
@@ -199,4 +199,4 @@ def test_a_stranger_objective_is_no_penalty():
             return losses.cross_entropy(model(x), y)
 
     with pytest.raises(UsageError, match="Own and Clean are losses"):
-        combined([Own(), REGISTRY.make("objective", "clean")])
+        combine([Own(), REGISTRY.make("objective", "clean")])

@@ -12,7 +12,7 @@ from torch import nn
 
 import robustfw
 from robustfw import DataError, RobustfwWarning, UsageError, losses
-from robustfw.inner.worst_case import frozen, nets_within
+from robustfw.inner.freezing import find_nets, freeze
 
 ASKED = {"uncertainty": "linf:radius=0.1", "attack": "single-step"}
 
@@ -63,7 +63,7 @@ FUNCTIONS = {
 def test_a_net_within_a_function_is_frozen_as_a_net_itself_is(kind, net, batch, statistics):
     x, y = batch
     function = FUNCTIONS[kind](net)
-    assert nets_within(function) == [net]
+    assert find_nets(function) == [net]
     moved = robustfw.worst_case(function, x, y, **ASKED)
     torch.testing.assert_close(moved, robustfw.worst_case(net, x, y, **ASKED))
     assert unchanged(net, statistics)
@@ -79,7 +79,7 @@ def hiding(net):
 def test_a_net_that_hides_is_said_loudly_and_frozen_when_it_is_named(net, batch, statistics):
     x, y = batch
     function = hiding(net)
-    assert nets_within(function) == []
+    assert find_nets(function) == []
     with pytest.warns(RobustfwWarning, match=r"holds a net that was not found.*modules=\[net\]"):
         robustfw.worst_case(function, x, y, **ASKED)
     net.load_state_dict(net.state_dict() | statistics)
@@ -137,14 +137,14 @@ def test_a_thread_waits_for_a_net_that_another_has_frozen(net):
 
     def other():
         waiting.set()
-        with frozen(net):
+        with freeze(net):
             order.append("second")
 
-    with frozen(net):
+    with freeze(net):
         thread = threading.Thread(target=other)
         thread.start()
         waiting.wait()
-        with frozen(net):  # this thread need not wait for itself
+        with freeze(net):  # this thread need not wait for itself
             order.append("first")
     thread.join()
     assert order == ["first", "second"]

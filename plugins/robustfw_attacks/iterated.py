@@ -113,7 +113,7 @@ class FrankWolfe(Attack):
         """``steps`` forward and backward passes, and a forward pass for the last iterate."""
         if not problem.region.convex:
             raise UsageError("frank-wolfe needs a convex set: use pgd for this one")
-        from robustfw.regions import toward_zero, wide
+        from robustfw.regions import round_toward_zero, wide
 
         best = Best.none_yet(problem)
         if not len(problem):
@@ -127,6 +127,6 @@ class FrankWolfe(Attack):
             average = (1 - share) * average + share * problem.region.support(gradient).to(average)
             delta = average
             if average.dtype != gradient.dtype:  # an average rounded to half precision may be outside
-                delta = problem.region.project(toward_zero(average, gradient.dtype))
+                delta = problem.region.project(round_toward_zero(average, gradient.dtype))
         best.offer(delta, problem.value(delta), ties=True)
         return best.delta

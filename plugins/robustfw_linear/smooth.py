@@ -8,7 +8,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from robustfw.regions import Region, exact_bound, normal_like, norms, per_row, toward_zero, uniform_like
+from robustfw.regions import Region, exact_bound, normal_like, norms, per_row, round_toward_zero, uniform_like
 
 NEWTON = 60
 """Newton steps at most; they converge quadratically from below, and take five to fifteen."""
@@ -32,7 +32,7 @@ class EllipsoidRegion(Region):
         return torch.einsum("bnk,bn->bk", self.basis, delta.to(self.basis))
 
     def _outward(self, coordinates: Tensor) -> Tensor:
-        return toward_zero(torch.einsum("bnk,bk->bn", self.basis, coordinates), self.like.dtype)
+        return round_toward_zero(torch.einsum("bnk,bk->bn", self.basis, coordinates), self.like.dtype)
 
     def violation(self, delta: Tensor) -> Tensor:
         """The way back to the border along the ray to 0, or out of the directions that do not move."""
@@ -130,7 +130,7 @@ class BudgetRegion(Region):
         level = torch.where(slope > 0, rest / torch.where(slope > 0, slope, 1), high)
         kept = shares(torch.where(fits, 0, level.clamp(min=0)))
         kept = kept * (self.gamma / kept.sum(1, keepdim=True).clamp(min=torch.finfo(kept.dtype).tiny)).clamp(max=1)
-        moved = toward_zero((self.deviation * kept).copysign(point.to(kept)), self.like.dtype)
+        moved = round_toward_zero((self.deviation * kept).copysign(point.to(kept)), self.like.dtype)
         return torch.where(per_row(self.violation(point), point) <= 0, point, moved)
 
     def support(self, direction: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class BudgetRegion(Region):
         places = torch.arange(gains.shape[1], dtype=gains.dtype, device=gains.device)
         shares = torch.where(best > 0, (self.gamma - places).clamp(0, 1), 0)
         magnitude = self.deviation * torch.zeros_like(gains).scatter(1, order, shares)
-        return toward_zero(magnitude.copysign(direction.to(magnitude)), self.like.dtype)
+        return round_toward_zero(magnitude.copysign(direction.to(magnitude)), self.like.dtype)
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """The value of `support`, which is exact."""
@@ -151,4 +151,4 @@ class BudgetRegion(Region):
     def sample(self, generator: torch.Generator) -> Tensor:
         """Uniform on the box, projected."""
         noise = 2 * uniform_like(self.like, generator).to(self.deviation) - 1
-        return self.project(toward_zero(noise * self.deviation, self.like.dtype))
+        return self.project(round_toward_zero(noise * self.deviation, self.like.dtype))

@@ -89,7 +89,7 @@ def _at_test_images(splits: Splits, basis: Any, examples: int, directions: int) 
 
     if len(splits.spec.shape) != 3:
         raise UsageError(f"the examples have shape {tuple(splits.spec.shape)}, which is no image: choose other data")
-    fitted = make("basis", basis).fitted(splits.learnable())
+    fitted = make("basis", basis).fitted(splits.learning_split())
     x, _ = next(splits.test.first(examples).in_order(examples))
     return x, fitted.at(x)[:, :directions]
 

@@ -15,7 +15,7 @@ from robustfw.regions import (
     normal_like,
     norms,
     per_row,
-    toward_zero,
+    round_toward_zero,
     uniform_like,
     wide,
     with_unit_maximum,
@@ -50,7 +50,7 @@ class TangentBall(Region):
     def _point(self, coordinates: Tensor, like: Tensor) -> Tensor:
         """Bᵀc, of the shape and type of ``like``."""
         moved = torch.einsum("bkd,bk->bd", self.basis, coordinates).reshape(like.shape)
-        return toward_zero(moved.to(torch.promote_types(moved.dtype, like.dtype)), like.dtype)
+        return round_toward_zero(moved.to(torch.promote_types(moved.dtype, like.dtype)), like.dtype)
 
     def tangential(self, delta: Tensor) -> Tensor:
         """Πδ, the nearest point of the tangent space."""
@@ -196,7 +196,7 @@ class TangentInBox(Region):
 
     def _moved(self, coordinates: Tensor, like: Tensor) -> Tensor:
         moved = torch.einsum("bkd,bk->bd", self.ball.basis.double(), coordinates) * self._reach[:, None]
-        return toward_zero(moved.reshape(like.shape), like.dtype)
+        return round_toward_zero(moved.reshape(like.shape), like.dtype)
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """The dual value (see `gap`), and what the slack of the bounds may add."""

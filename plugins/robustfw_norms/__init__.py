@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from robustfw_norms.balls import L0Ball, L1Ball, L2Ball, LinfBall
+    from robustfw_norms.balls import L1Ball, L2Ball, LinfBall
+    from robustfw_norms.l0 import L0Ball
 
 Radius: TypeAlias = Ratio | tuple[Ratio, ...]
+"""One radius, or one for each channel."""
 
 
 def _check_radius(_: object, field: attrs.Attribute[Any], value: Radius) -> None:
+    """Raise a `ValueError` unless radii are finite and not negative."""
     radii = value if isinstance(value, tuple) else (value,)
     if not radii or not all(0 <= float(radius) < math.inf for radius in radii):
         raise ValueError(f"{field.name} must be finite and not negative, not {value}")
@@ -40,7 +43,7 @@ class Linf(UncertaintySet):
     )
 
     def at(self, x: Tensor) -> LinfBall:
-        """The same ball everywhere."""
+        """The ℓ∞ ball of this radius at each row of x."""
         from robustfw_norms.balls import LinfBall
 
         return LinfBall.at(x, _floats(self.radius))
@@ -56,7 +59,7 @@ class L2(UncertaintySet):
     )
 
     def at(self, x: Tensor) -> L2Ball:
-        """The same ball everywhere."""
+        """The ℓ2 ball of this radius at each row of x."""
         from robustfw_norms.balls import L2Ball
 
         return L2Ball.at(x, _floats(self.radius))
@@ -70,7 +73,7 @@ class L1(UncertaintySet):
     radius: Annotated[Ratio, "r"] = attrs.field(default=4.0, validator=_check_radius, eq=_floats)
 
     def at(self, x: Tensor) -> L1Ball:
-        """The same ball everywhere."""
+        """The ℓ1 ball of this radius at each row of x."""
         from robustfw_norms.balls import L1Ball
 
         return L1Ball.at(x, float(self.radius))
@@ -90,15 +93,17 @@ class L0(UncertaintySet):
     )
 
     def at(self, x: Tensor) -> L0Ball:
-        """The same set everywhere."""
-        from robustfw_norms.balls import L0Ball
+        """The ℓ0 ball at each row of x, with k no more than there are units."""
+        from robustfw_norms.l0 import L0Ball
 
         channels = x.shape[1] if self.unit == "pixel" else 1
-        return L0Ball.of(x, float(self.limit), min(self.radius, math.prod(x.shape[1:]) // channels), channels)
+        units = math.prod(x.shape[1:]) // channels
+        return L0Ball.of(x, float(self.limit), min(self.radius, units), channels)
 
 
 @hookimpl
 def robustfw_register(add: Callable[[str, type], None]) -> None:
+    """Register the norm balls by name."""
     add("linf", Linf)
     add("l2", L2)
     add("l1", L1)

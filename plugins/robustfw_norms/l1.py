@@ -9,128 +9,156 @@ from torch import Tensor
 from robustfw_norms.oracles import CLIMB, POLISH, Sides, corner, may_look
 
 FAR = 1e3
-"""Radii from which on a point is far."""
+"""Largest magnitude of a point, in radii, up to which float32 suffices for its projection."""
+
 ONE_BY_ONE = 24
-"""Coordinates that a step fills by looking for the best one at a time, before it selects several."""
+"""Largest number of coordinates that `support` fills one at a time before it selects several at once."""
+
 CROWD = 0.9
-"""Share of the rows, over the number of rounds, above which those that are left need too many."""
+"""Share of all rows, per round, above which the rows that are left are too many to go on one coordinate at a time."""
+
 SELECTED = 32
-"""Coordinates that it selects before it sorts them all."""
+"""Number of best coordinates that are selected before all coordinates are sorted."""
 
 
-def shrunk(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
-    """min(max(a − λ, 0), u) with the λ ≥ 0 that makes its sum r, or λ = 0 where that fits already.
+def shrink(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
+    """min(max(a − λ, 0), u) with the λ ≥ 0 that makes its sum r, or λ = 0 where the sum is at most r already.
 
     This is the projection on the ℓ1 ball ∩ box in magnitudes (Duchi et al. 2008 without the box). The sum is
     piecewise linear in λ with breakpoints a_j and a_j − u_j. Magnitudes are measured from the largest one that
     matters: differences of neighbouring large numbers are exact, so that a far point loses no digits.
-    """
-    fits = _capped(magnitude, room).sum(1, keepdim=True) <= radius
-    top = magnitude.amax(1, keepdim=True)
-    below = magnitude - top
-    if may_look(magnitude):
-        level, left = _climbed_level(below, room, radius, -top, ~fits[:, 0])
-        if bool(left.any()):
-            rest = None if room is None else room[left]
-            level[left] = _sorted_level(below[left], rest, radius[left], -top[left])
-    else:
-        level = _sorted_level(below, room, radius, -top)
-    for _ in range(POLISH):
-        below, level = _polished(below, room, radius, level)
-    moved = _at_most(torch.minimum((below - level).clamp_(min=0), magnitude), room, radius)
-    as_it_is = fits.to(magnitude)
-    return _capped(as_it_is * magnitude + (1 - as_it_is) * moved, room)
-
-
-def _climbed_level(
-    below: Tensor, room: Tensor | None, radius: Tensor, floor: Tensor, left: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The level at which Σ min(max(a − level, 0), u) = r, from ``floor`` to 0; and the rows where it was not found.
-
-    Newton's method within brackets that each step narrows. It has the root once it stays on the same linear piece:
-    as many coordinates are above 0, and as many full. (Which ones are is nested from level to level.) A row that is
-    done stays as it is: none depends on how long others take.
 
     Args:
-        left: rows to be solved.
+        magnitude: a ≥ 0, (rows, d).
+        room: u ≥ 0, (rows, d); None: no box.
+        radius: r, (rows, 1).
     """
-    low, high, level = floor, torch.zeros_like(floor), torch.maximum(-radius, floor)
-    if room is None:  # the sum is convex then, and both are on the root's left
+    fits = _cap(magnitude, room).sum(1, keepdim=True) <= radius
+    # 1. magnitudes and the level λ relative to the largest magnitude of each row
+    top = magnitude.amax(1, keepdim=True)
+    below = magnitude - top
+    # 2. the level by Newton's method, or by sorting where that takes many steps
+    if may_look(magnitude):
+        level, unsolved = _newton_level(below, room, radius, -top, ~fits[:, 0])
+        if bool(unsolved.any()):
+            unsolved_room = None if room is None else room[unsolved]
+            level[unsolved] = _search_level(below[unsolved], unsolved_room, radius[unsolved], -top[unsolved])
+    else:
+        level = _search_level(below, room, radius, -top)
+    # 3. two more steps against the rounding of the long sums
+    for _ in range(POLISH):
+        below, level = _refine_level(below, room, radius, level)
+    lowered = _limit_sum(torch.minimum((below - level).clamp_(min=0), magnitude), room, radius)
+    unchanged = fits.to(magnitude)
+    return _cap(unchanged * magnitude + (1 - unchanged) * lowered, room)
+
+
+def _newton_level(
+    below: Tensor, room: Tensor | None, radius: Tensor, floor: Tensor, unsolved: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The level between ``floor`` and 0 at which Σ min(max(a − level, 0), u) = r, by Newton's method in a bracket.
+
+    It has the root once it stays on the same linear piece: as many coordinates are above 0, and as many full. (The sets
+    of these are nested from level to level.) A row that is done stays as it is: no row depends on the number of steps
+    of others. ``unsolved`` is the mask of the rows to solve, (rows,).
+
+    Returns:
+        The levels, (rows, 1), and the mask of the rows that are not solved after `CLIMB` steps.
+    """
+    low = floor
+    high = torch.zeros_like(floor)
+    level = torch.maximum(-radius, floor)
+    if room is None:
+        # without a box the sum is convex in the level, and both starting levels are left of the root
         level = torch.maximum(level, below.mean(1, keepdim=True) - radius / below.shape[1])
     before_above = before_full = torch.full_like(floor, -1)
-    left = left.clone()
+    unsolved = unsolved.clone()
     for _ in range(CLIMB):
+        # 1. the sum at the level, and the bracket that it narrows
         excess = below - level
-        above, full = _counts(excess, room)
-        surplus = _capped(excess.clamp_(min=0), room).sum(1, keepdim=True) - radius
-        low, high = torch.where(surplus >= 0, level, low), torch.where(surplus <= 0, level, high)
+        above, full = _count_pieces(excess, room)
+        surplus = _cap(excess.clamp_(min=0), room).sum(1, keepdim=True) - radius
+        low = torch.where(surplus >= 0, level, low)
+        high = torch.where(surplus <= 0, level, high)
+        # 2. the root of the linear piece, or the middle of the bracket where the root is outside
         count = above - full
         root = level + surplus / count.clamp(min=1)
-        straight = (count > 0) & (root >= low) & (root <= high)
-        level = torch.where(left[:, None], torch.where(straight, root, (low + high) / 2), level)
-        left &= ((above != before_above) | (full != before_full) | ~straight)[:, 0]
-        before_above, before_full = above, full
-        if not bool(left.any()):
+        inside = (count > 0) & (root >= low) & (root <= high)
+        level = torch.where(unsolved[:, None], torch.where(inside, root, (low + high) / 2), level)
+        # 3. rows that stay on their piece are solved
+        unsolved &= ((above != before_above) | (full != before_full) | ~inside)[:, 0]
+        before_above = above
+        before_full = full
+        if not bool(unsolved.any()):
             break
-    return level, left
+    return level, unsolved
 
 
-def _counts(excess: Tensor, room: Tensor | None) -> tuple[Tensor, Tensor]:
-    """How many coordinates of each row are above 0, and how many of these full."""
-    above = _positive(excess)
+def _count_pieces(excess: Tensor, room: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The number of coordinates of each row that are above 0, and of those among them that are full; (rows, 1)."""
+    above = _mask_positive(excess)
     count = above.sum(1, keepdim=True)
     if room is None:
         return count, torch.zeros_like(count)
-    return count, _reached(excess, room).mul_(above).sum(1, keepdim=True)
+    return count, _mask_full(excess, room).mul_(above).sum(1, keepdim=True)
 
 
-def _sorted_level(below: Tensor, room: Tensor | None, radius: Tensor, floor: Tensor) -> Tensor:
-    """The same by a search among the sorted breakpoints."""
+def _search_level(below: Tensor, room: Tensor | None, radius: Tensor, floor: Tensor) -> Tensor:
+    """The level at which Σ min(max(a − level, 0), u) = r, (rows, 1), by a search among the sorted breakpoints."""
+    # 1. all levels at which a coordinate leaves 0 or becomes full, in descending order
     breakpoints = below if room is None else torch.cat([below, torch.maximum(below - room, floor)], dim=1)
     breakpoints, order = breakpoints.sort(dim=1, descending=True)
+    # 2. the sum at each of them: between two it grows by the number of coordinates that are free
     slopes = torch.where(order < below.shape[1], 1.0, -1.0).to(below).cumsum(1)
     gaps = breakpoints[:, :-1] - breakpoints[:, 1:]
-    filled = torch.cat([torch.zeros_like(radius), (slopes[:, :-1] * gaps).cumsum(1)], dim=1)
-    last = torch.searchsorted(filled, radius).sub(1).clamp(min=0)
+    sums = torch.cat([torch.zeros_like(radius), (slopes[:, :-1] * gaps).cumsum(1)], dim=1)
+    # 3. the piece on which the sum reaches r, and its root
+    last = torch.searchsorted(sums, radius).sub(1).clamp(min=0)
     slope = slopes.gather(1, last).clamp(min=1)
-    return breakpoints.gather(1, last) - (radius - filled.gather(1, last)) / slope
+    return breakpoints.gather(1, last) - (radius - sums.gather(1, last)) / slope
 
 
-def _at_most(moved: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
-    """Magnitudes with the last digits above the radius, which rounding may add, taken off in proportion."""
-    total = _capped(moved, room).sum(1, keepdim=True)
-    return _capped(moved, room) * (radius / total.clamp(min=torch.finfo(total.dtype).tiny)).clamp(max=1)
+def _limit_sum(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
+    """Capped magnitudes, scaled down where rounding has brought their sum above the radius."""
+    total = _cap(magnitude, room).sum(1, keepdim=True)
+    share = (radius / total.clamp(min=torch.finfo(total.dtype).tiny)).clamp(max=1)
+    return _cap(magnitude, room) * share
 
 
-def _polished(below: Tensor, room: Tensor | None, radius: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-    """Magnitudes and the level measured anew, from the largest coordinate that is neither at 0 nor full.
+def _refine_level(below: Tensor, room: Tensor | None, radius: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+    """Magnitudes and level relative to the largest coordinate that is neither at 0 nor full.
 
-    The level is the root of the linear piece it lies on: Σ free (a − λ) + Σ full u = r.
+    The level is solved for again as the root of the linear piece it lies on: Σ free (a − λ) + Σ full u = r.
     """
     excess = below - level
-    free, left = _positive(excess), radius
+    free = _mask_positive(excess)
+    remaining = radius
     if room is not None:
-        full = _reached(excess, room).mul_(free)
-        free, left = free - full, radius - (full * room).sum(1, keepdim=True)
+        full = _mask_full(excess, room).mul_(free)
+        free = free - full
+        remaining = radius - (full * room).sum(1, keepdim=True)
     count = free.sum(1, keepdim=True)
     lowest = torch.finfo(below.dtype).min / 4
-    anchor = torch.where(count > 0, (free * below + (1 - free) * lowest).amax(1, keepdim=True), 0)
-    below, level = below - anchor, level - anchor
-    root = ((free * below).sum(1, keepdim=True) - left) / count.clamp(min=1)
+    largest_free = (free * below + (1 - free) * lowest).amax(1, keepdim=True)
+    anchor = torch.where(count > 0, largest_free, 0)
+    below = below - anchor
+    level = level - anchor
+    root = ((free * below).sum(1, keepdim=True) - remaining) / count.clamp(min=1)
     return below, torch.where(count > 0, root, level)
 
 
-def _positive(value: Tensor) -> Tensor:
-    """1 where v > 0, else 0: as numbers, in which a CPU compares several times as fast as in truth values."""
-    return value.clone().gt_(0)
+def _mask_positive(values: Tensor) -> Tensor:
+    """1 where v > 0, else 0, in the type of the values: a CPU compares so several times as fast as with booleans."""
+    return values.clone().gt_(0)
 
 
-def _reached(value: Tensor, limit: Tensor) -> Tensor:
-    """1 where v ≥ l, else 0."""
-    return value.clone().ge_(limit)
+def _mask_full(values: Tensor, limits: Tensor) -> Tensor:
+    """1 where v ≥ limit, else 0, in the type of the values."""
+    return values.clone().ge_(limits)
 
 
-def _capped(magnitude: Tensor, room: Tensor | None) -> Tensor:
+def _cap(magnitude: Tensor, room: Tensor | None) -> Tensor:
+    """min(a, u); a without a box."""
     return magnitude if room is None else torch.minimum(magnitude, room)
 
 
@@ -138,23 +166,35 @@ def project(point: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:
     """argmin ‖δ − z‖₂ over ‖δ‖₁ ≤ r in the box.
 
     In float32 a point a thousand radii away leaves no digits for the room; such rows are solved in float64.
+
+    Args:
+        point: z, (rows, d).
+        sides: the sides of the box; None: no box.
+        radius: r, (rows, 1).
     """
-    magnitude, room = point.abs(), None if sides is None else corner(point, sides, radius).abs_()
-    if point.dtype == torch.float32 and point.device.type not in ("cpu", "mps"):  # which rows are far cannot be asked
+    magnitude = point.abs()
+    room = None if sides is None else corner(point, sides, radius).abs_()
+    if point.dtype == torch.float32 and point.device.type not in ("cpu", "mps"):
+        # to ask which rows are far would wait for the device: all are solved in float64
         wide_room = None if room is None else room.double()
-        return shrunk(magnitude.double(), wide_room, radius.double()).float().copysign(point)
-    found = shrunk(magnitude, room, radius)
+        return shrink(magnitude.double(), wide_room, radius.double()).float().copysign(point)
+    nearest = shrink(magnitude, room, radius)
     far = magnitude.amax(1) > FAR * radius[:, 0]
     if point.dtype == torch.float32 and may_look(point) and far.any():
-        exact_room = None if room is None else room[far].double()
-        found[far] = shrunk(magnitude[far].double(), exact_room, radius[far].double()).float()
-    return found.copysign(point)
+        wide_room = None if room is None else room[far].double()
+        nearest[far] = shrink(magnitude[far].double(), wide_room, radius[far].double()).float()
+    return nearest.copysign(point)
 
 
 def support(direction: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:
     """argmax ⟨g, δ⟩ over ‖δ‖₁ ≤ r in the box: coordinates filled in the order of |g_j| (Croce & Hein 2021).
 
-    Ties go to the lower index; a coordinate with g_j = 0 stays. Without a box the first coordinate takes it all.
+    Ties go to the lower index; a coordinate with g_j = 0 stays 0. Without a box the first coordinate gets all of r.
+
+    Args:
+        direction: g, (rows, d).
+        sides: the sides of the box; None: no box.
+        radius: r, (rows, 1).
     """
     if sides is None:
         gain, first = direction.abs().max(dim=1, keepdim=True)
@@ -162,65 +202,81 @@ def support(direction: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:
         return torch.zeros_like(direction).scatter(1, first, filled).copysign(direction)
     farthest = corner(direction, sides, radius)
     if not may_look(direction):
-        return _filled_among(_gains(direction, farthest), farthest, radius, direction.shape[1])[0]
-    filled, left = _one_by_one(_gains(direction, farthest), farthest, radius)
-    if len(left):
-        some = farthest[left]
-        filled[left] = _selected(_gains(direction[left], some), some, radius[left])
+        return _fill_largest(_gains(direction, farthest), farthest, radius, direction.shape[1])[0]
+    filled, unfinished = _fill_one_by_one(_gains(direction, farthest), farthest, radius)
+    if len(unfinished):
+        ends = farthest[unfinished]
+        filled[unfinished] = _fill_best(_gains(direction[unfinished], ends), ends, radius[unfinished])
     return filled
 
 
 def _gains(direction: Tensor, corner: Tensor) -> Tensor:
-    """|g|, and 0 where there is no room: what cannot move has no say in what else does."""
+    """|g| where there is room, else 0: coordinates that cannot move must not be chosen."""
     return corner.sign().mul_(direction)
 
 
-def _one_by_one(gain: Tensor, corner: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
-    """The best coordinates filled, each in a round of its own: in images that an attack moves, mostly one to three.
+def _fill_one_by_one(gain: Tensor, corner: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+    """Fill the best coordinate of each row, then the next best: images in an attack mostly need one to three.
 
-    numpy finds the largest of each row in a fifth of torch's time, and works on a few numbers in less.
+    numpy finds the largest entry of each row in a fifth of torch's time, and is faster on a few numbers.
 
     Args:
-        gain: is used up.
+        gain: |g|, (rows, d); it is overwritten.
+        corner: the ends of the coordinates' room, (rows, d).
+        radius: r, (rows, 1).
 
     Returns:
-        What is filled, and the rows that need more than it was worth to go through.
+        The filled coordinates, (rows, d), and the indices of the rows that are not finished, since many are left.
     """
     filled = torch.zeros_like(gain)
-    worth, room, found = (of.detach().numpy() for of in (gain, corner, filled))
-    length, rows, some = radius.numpy()[:, 0], np.arange(len(worth)), worth
-    before = np.zeros(len(worth))  # in float64, as torch adds up
+    gains = gain.detach().numpy()
+    ends = corner.detach().numpy()
+    result = filled.detach().numpy()
+    length = radius.numpy()[:, 0]
+    rows = np.arange(len(gains))
+    remaining_gains = gains
+    # what is spent of the radius, in float64, as torch adds up
+    spent = np.zeros(len(gains))
     for number in range(ONE_BY_ONE):
-        best = some.argmax(1)
-        moves, limit = some[np.arange(len(rows)), best] > 0, room[rows, best]
-        rest = np.maximum(length[rows] - before.astype(length.dtype), 0)
-        found[rows, best] += np.copysign(np.minimum(rest, np.abs(limit)) * moves, limit)  # 0, where none is left
-        worth[rows, best] = 0
-        before += np.abs(limit)
-        left = moves & (before.astype(length.dtype) < length[rows])
-        rows, before = rows[left], before[left]
-        if not len(rows) or (number + 1) * len(rows) > CROWD * len(worth):
+        # 1. the best coordinate of each row, and how far it may move
+        best = remaining_gains.argmax(1)
+        moves = remaining_gains[np.arange(len(rows)), best] > 0
+        end = ends[rows, best]
+        # 2. it gets what is left of the radius, at most its room; 0 where no coordinate is left
+        budget = np.maximum(length[rows] - spent.astype(length.dtype), 0)
+        result[rows, best] += np.copysign(np.minimum(budget, np.abs(end)) * moves, end)
+        gains[rows, best] = 0
+        spent += np.abs(end)
+        # 3. rows with something left to spend go on, unless they are too many
+        unfinished = moves & (spent.astype(length.dtype) < length[rows])
+        rows = rows[unfinished]
+        spent = spent[unfinished]
+        if not len(rows) or (number + 1) * len(rows) > CROWD * len(gains):
             break
-        some = worth[rows]
+        remaining_gains = gains[rows]
     return filled, torch.from_numpy(rows)
 
 
-def _selected(gain: Tensor, corner: Tensor, radius: Tensor) -> Tensor:
-    """Coordinates filled one after the other: of the `SELECTED` best, of all where these do not do."""
+def _fill_best(gain: Tensor, corner: Tensor, radius: Tensor) -> Tensor:
+    """Fill coordinates in the order of their gains: the `SELECTED` best ones, or all where these are too few."""
     if corner.shape[1] <= SELECTED:
-        return _filled_among(gain, corner, radius, corner.shape[1])[0]
-    filled, done = _filled_among(gain, corner, radius, SELECTED)
+        return _fill_largest(gain, corner, radius, corner.shape[1])[0]
+    filled, done = _fill_largest(gain, corner, radius, SELECTED)
     if not bool(done.all()):
-        left = ~done
-        filled[left] = _filled_among(gain[left], corner[left], radius[left], corner.shape[1])[0]
+        unfinished = ~done
+        part = _fill_largest(gain[unfinished], corner[unfinished], radius[unfinished], corner.shape[1])
+        filled[unfinished] = part[0]
     return filled
 
 
-def _filled_among(gain: Tensor, corner: Tensor, radius: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The ``count`` best coordinates filled one after the other, and in which rows others cannot have a share.
+def _fill_largest(gain: Tensor, corner: Tensor, radius: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Fill the ``count`` coordinates of largest gain in the order of their gains.
 
-    That is where the radius is spent on gains above the least one selected, of which there may be more outside.
+    Returns:
+        The filled coordinates, (rows, d), and the mask of the rows in which no other coordinate can have a share: the
+        radius is spent on gains above the smallest one selected, which others outside may equal.
     """
+    # 1. the largest gains in descending order, ties to the lower index
     if count == gain.shape[1]:
         best, order = gain.sort(dim=1, descending=True, stable=True)
         done = torch.ones(len(gain), dtype=torch.bool, device=gain.device)
@@ -228,11 +284,12 @@ def _filled_among(gain: Tensor, corner: Tensor, radius: Tensor, count: int) -> t
         order = gain.topk(count, dim=1).indices.sort(dim=1).values
         best, places = gain.gather(1, order).sort(dim=1, descending=True, stable=True)
         order = order.gather(1, places)
-    corner = corner.gather(1, order)
-    room = corner.abs()
+    ends = corner.gather(1, order)
+    room = ends.abs()
     if count < gain.shape[1]:
         certain = torch.where(best > best[:, -1:], room, 0).sum(1)
         done = (certain >= radius[:, 0]) | (best[:, -1] == 0)
+    # 2. each gets what the ones before it leave of the radius, at most its room
     before = torch.cat([torch.zeros_like(radius), room[:, :-1].cumsum(1)], dim=1)
-    share = torch.minimum((radius - before).clamp_(min=0), room).copysign_(corner)
+    share = torch.minimum((radius - before).clamp_(min=0), room).copysign_(ends)
     return torch.zeros_like(gain).scatter_(1, order, share), done

@@ -8,117 +8,149 @@ from torch import Tensor
 from robustfw_norms.oracles import CLIMB, POLISH, Sides, corner, may_look
 
 DIGITS = 16
-"""Roundings by which a sum may be off."""
+"""Error of a sum, in units of its rounding, at which it counts as equal to the target."""
+
 EARLY = 2
-"""The last step after which rows are not looked at yet: a few are done at most."""
+"""Number of the last step without a test whether all rows are done, since a few of them are at most."""
+
 SECANTS = 5
-"""Steps in which the squared length is followed along secants, before Newton's method. Three mostly do on images."""
+"""Number of steps along secants of the squared length, before Newton's method. Three mostly suffice on images."""
+
 FAINT = 1e-4
-"""The least squared length of the free coordinates, as a share of r², that is told from rounding,"""
+"""Smallest squared length of the free coordinates, as a share of r², that is treated as non-zero."""
+
 COARSE = 1 / 16
-"""and the least that a secant goes by: between two points that are close it is all rounding."""
+"""Smallest denominator of a secant step, as a share of r²: between two close points the rest is rounding."""
+
 SHORT = 4096
-"""Coordinates up to which torch's norm is as exact as its sum."""
-PLAIN = (1e-24, 1e24)
-"""Squared lengths, from and to, at which fp32 has the square of every coordinate that counts."""
+"""Largest number of coordinates for which torch's norm is as exact as its sum."""
+
+SMALLEST = 1e-24
+"""Smallest squared length for which fp32 represents the square of every coordinate that matters."""
+
+LARGEST = 1e24
+"""Largest squared length for which fp32 represents the square of every coordinate that matters."""
 
 
-def _climbed(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor:
-    """clip(ηv) with the η that makes it as long as r, or the farthest corner where that is in the ball.
+def _solve_by_secants(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor:
+    """clip(ηv) with the η that makes its length r, or the farthest corner where that is in the ball.
 
-    Both oracles of the ℓ2 ball ∩ box are that: with v = g it is the maximizer of ⟨g, δ⟩, with v = z and η at most 1 the
+    Both oracles of the ℓ2 ball ∩ box are of this form: v = g gives the maximizer of ⟨g, δ⟩, v = z and η at most 1 the
     projection of z. The squared length is concave and piecewise linear in η²: the secant through two points short of
     the root, at first through 0, does not pass it, and ends there once both are on its piece. So does Newton's method,
-    which costs twice as much, since somebody has to know which coordinates are full, but sees more where few are not.
-    Few steps do, save for rooms of all sizes, whose breakpoints are sorted. A row is done when its length is r, and
-    stays as it is then: none depends on how long others take.
+    which costs twice as much, since full coordinates must be found, but is better where few are not full. Few steps
+    suffice, except for rooms of all sizes, whose breakpoints are sorted. A row is done when its length is r, and stays
+    as it is then: no row depends on the number of steps of others.
     """
     target = radius.square()
-    direction, squares = _measured(direction)
+    direction, squares = _scale_and_square(direction)
     rounding = DIGITS * torch.finfo(target.dtype).eps * target
-    least, coarse = ((share * target).clamp_(min=torch.finfo(target.dtype).tiny) for share in (FAINT, COARSE))
+    tiny = torch.finfo(target.dtype).tiny
+    smallest_free = (FAINT * target).clamp_(min=tiny)
+    smallest_secant = (COARSE * target).clamp_(min=tiny)
     stretch = (target / squares).sqrt_()
     before = growth = target
     for number in range(CLIMB):
-        if number == SECANTS:  # rows that never get there, since all their room fits into the ball
-            fits = _square_sum(_farthest(direction, sides)) <= target
+        # 1. rows that never reach r, since all their room fits into the ball, take the corner
+        if number == SECANTS:
+            fits = _square_sum(_farthest_corner(direction, sides)) <= target
             stretch.masked_fill_(fits, torch.finfo(stretch.dtype).max)
             rounding.masked_fill_(fits, torch.inf)
-        moved = stretch * direction
-        reached = torch.clamp(moved, *sides)
-        length = _square_sum(reached)
-        rest = target - length
+        # 2. the squared length that is missing at this stretch
+        stretched = stretch * direction
+        clipped = torch.clamp(stretched, *sides)
+        length = _square_sum(clipped)
+        missing = target - length
         if number > EARLY:
-            done = rest.abs() <= rounding  # a faint share is rounded, and the step from it may be too long
+            # a faint share of free coordinates is rounded, and the step from it may be too long
+            done = missing.abs() <= rounding
             if bool(done.all()):
-                return reached
-            rest.masked_fill_(done, 0)
+                return clipped
+            missing.masked_fill_(done, 0)
+        # 3. the squared length of the free coordinates: by the first point, by the secant, or by counting
         if number == 0:
-            free = torch.maximum(length, least)
+            free = torch.maximum(length, smallest_free)
         elif number < SECANTS:
-            free = torch.fmax((length - before).mul_(growth).div_(growth - 1), coarse)  # 0/0 where nothing moved
+            # 0/0 where nothing moved, which fmax replaces
+            free = torch.fmax((length - before).mul_(growth).div_(growth - 1), smallest_secant)
         else:
-            free = torch.maximum(length - _square_sum(moved.ne_(reached).mul_(reached)), least)
-        before, growth = length, rest.div_(free).add_(1).clamp_(min=0)
+            full = stretched.ne_(clipped).mul_(clipped)
+            free = torch.maximum(length - _square_sum(full), smallest_free)
+        # 4. the step in η²
+        before = length
+        growth = missing.div_(free).add_(1).clamp_(min=0)
         stretch.mul_(growth.sqrt())
-    left = ~done[:, 0]
+    # 5. sorted breakpoints for the rows that are left
+    unsolved = ~done[:, 0]
     low, high = sides
-    reached[left] = _sorted(direction[left], (low[left], high[left]), radius[left])
-    return reached
+    unsolved_sides = (low[unsolved], high[unsolved])
+    clipped[unsolved] = _solve_by_sorting(direction[unsolved], unsolved_sides, radius[unsolved])
+    return clipped
 
 
-def _farthest(direction: Tensor, sides: Sides) -> Tensor:
-    """The corner of the box alone; where that has no end, so far that no square is a number."""
+def _farthest_corner(direction: Tensor, sides: Sides) -> Tensor:
+    """The corner of the box in the direction; where the box is infinite, the square of its coordinate is, too."""
     return corner(direction, sides, torch.full_like(direction[:, :1], torch.finfo(direction.dtype).max))
 
 
-def _sorted(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor:
-    """The same by a search among the sorted breakpoints u_j/|v_j|, polished by Newton's method."""
-    target, farthest = radius.square(), corner(direction, sides, radius)
-    side, room = farthest.sign(), farthest.abs()  # 0 where there is no room: that has no say in what else is done
+def _solve_by_sorting(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor:
+    """clip(ηv) of length r, or the farthest corner, by a search among the sorted breakpoints u_j/|v_j|."""
+    target = radius.square()
+    farthest = corner(direction, sides, radius)
+    # the sign is 0 where there is no room: such coordinates play no part
+    side = farthest.sign()
+    room = farthest.abs()
     weight = side * direction
     weight.div_(_largest(weight))
-    stretch = _sorted_stretch(weight, room, target)
-    # ∞·0 is no number, and a coordinate without room stays: the largest number will do for ∞
+    stretch = _search_stretch(weight, room, target)
+    # ∞·0 is not a number, and a coordinate without room stays: the largest number replaces ∞
     stretch = stretch.masked_fill_(_square_sum(room) <= target, torch.finfo(stretch.dtype).max)
     return torch.minimum(stretch * weight, room).mul_(side)
 
 
-def _sorted_stretch(weight: Tensor, room: Tensor, target: Tensor) -> Tensor:
-    """η in magnitudes; ``weight`` is 0 where and only where there is no room."""
-    squares = weight.square(), room.square()
+def _search_stretch(weight: Tensor, room: Tensor, target: Tensor) -> Tensor:
+    """η with ‖min(η·weight, room)‖² = target, (rows, 1); ``weight`` is 0 where and only where there is no room."""
+    weight_squares = weight.square()
+    room_squares = room.square()
+    # 1. the squared length at each breakpoint: of the coordinates that are full there, and of the free ones
     breaks, order = torch.where(weight > 0, room / weight, torch.inf).sort(dim=1)
-    fixed = squares[1].gather(1, order).cumsum(1)
-    free = squares[0].gather(1, order).flip(1).cumsum(1).flip(1)[:, 1:]
-    free = torch.cat([free, torch.zeros_like(target)], dim=1)
-    reached = fixed + torch.where(free > 0, breaks.square() * free, 0)
-    count = torch.searchsorted(reached, target)
+    full_part = room_squares.gather(1, order).cumsum(1)
+    free_part = weight_squares.gather(1, order).flip(1).cumsum(1).flip(1)[:, 1:]
+    free_part = torch.cat([free_part, torch.zeros_like(target)], dim=1)
+    lengths = full_part + torch.where(free_part > 0, breaks.square() * free_part, 0)
+    # 2. the piece on which the target is reached
+    count = torch.searchsorted(lengths, target)
     first = (torch.arange(weight.shape[1], device=weight.device) < count).to(weight)
     full = torch.zeros_like(weight).scatter(1, order, first)
-    stretch = _newton(torch.zeros_like(target), full, squares, target)
+    # 3. its root, and Newton steps against the rounding of the long sums
+    squares = weight_squares, room_squares
+    stretch = _newton_stretch(torch.zeros_like(target), full, squares, target)
     for _ in range(POLISH):
-        stretch = _newton(stretch, (stretch * weight).ge_(room), squares, target)
+        stretch = _newton_stretch(stretch, (stretch * weight).ge_(room), squares, target)
     return stretch
 
 
-def _newton(stretch: Tensor, full: Tensor, squares: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
-    """The root of the piece on which these coordinates are full (1, else 0); where there is none, η as it is."""
-    of_weight, of_room = squares
-    rest = target - (full * of_room).sum(1, keepdim=True)
-    active = torch.addcmul(of_weight, full, of_weight, value=-1).sum(1, keepdim=True)
-    root = (rest.clamp(min=0) / active.clamp(min=torch.finfo(active.dtype).tiny)).sqrt()
-    return torch.where((active > 0) & (rest >= 0), root, stretch)
+def _newton_stretch(stretch: Tensor, full: Tensor, squares: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
+    """The root η of the piece whose full coordinates are marked by 1 in ``full``; where it has none, η as it is.
+
+    ``squares`` are those of the weights and of the rooms.
+    """
+    weight_squares, room_squares = squares
+    missing = target - (full * room_squares).sum(1, keepdim=True)
+    free = torch.addcmul(weight_squares, full, weight_squares, value=-1).sum(1, keepdim=True)
+    root = (missing.clamp(min=0) / free.clamp(min=torch.finfo(free.dtype).tiny)).sqrt()
+    return torch.where((free > 0) & (missing >= 0), root, stretch)
 
 
-def _measured(direction: Tensor) -> tuple[Tensor, Tensor]:
-    """v and ‖v‖₂² of each row, nowhere 0; a row whose squares would vanish, or have no end, is scaled first."""
+def _scale_and_square(direction: Tensor) -> tuple[Tensor, Tensor]:
+    """v and ‖v‖₂² > 0 of each row; a row whose squares would underflow or overflow is scaled first."""
     squares = _square_sum(direction)
     if may_look(direction) and len(direction):
         least, most = map(float, squares.aminmax())
-        if PLAIN[0] <= least and most <= PLAIN[1]:
+        if least >= SMALLEST and most <= LARGEST:
             return direction, squares
-    plain = (squares >= PLAIN[0]) & (squares <= PLAIN[1])
-    direction = direction / _largest(direction.abs()).masked_fill_(plain, 1)
+    exact = (squares >= SMALLEST) & (squares <= LARGEST)
+    direction = direction / _largest(direction.abs()).masked_fill_(exact, 1)
     return direction, _square_sum(direction).clamp_(min=torch.finfo(squares.dtype).tiny)
 
 
@@ -129,21 +161,35 @@ def _square_sum(rows: Tensor) -> Tensor:
     return rows.square().sum(1, keepdim=True)
 
 
-def _largest(weight: Tensor) -> Tensor:
-    """The largest of each row, nowhere 0."""
-    return weight.amax(1, keepdim=True).clamp_(min=torch.finfo(weight.dtype).tiny)
+def _largest(values: Tensor) -> Tensor:
+    """The largest value of each row, (rows, 1), replaced by the smallest positive number where it is 0."""
+    return values.amax(1, keepdim=True).clamp_(min=torch.finfo(values.dtype).tiny)
 
 
 def support(direction: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:
-    """argmax ⟨g, δ⟩ over ‖δ‖₂ ≤ r in the box: r·g/‖g‖₂ without one; 0 where g vanishes."""
+    """argmax ⟨g, δ⟩ over ‖δ‖₂ ≤ r in the box: r·g/‖g‖₂ without one; 0 where g vanishes.
+
+    Args:
+        direction: g, (rows, d).
+        sides: the sides of the box; None: no box.
+        radius: r, (rows, 1).
+    """
     if sides is None:
-        direction, squares = _measured(direction)
+        direction, squares = _scale_and_square(direction)
         return radius / squares.sqrt_() * direction
-    return (_climbed if may_look(direction) else _sorted)(direction, sides, radius)
+    if may_look(direction):
+        return _solve_by_secants(direction, sides, radius)
+    return _solve_by_sorting(direction, sides, radius)
 
 
 def project(point: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:
-    """argmin ‖δ − z‖₂ over ‖δ‖₂ ≤ r in the box: z·min(1, r/‖z‖₂) without one."""
+    """argmin ‖δ − z‖₂ over ‖δ‖₂ ≤ r in the box: z·min(1, r/‖z‖₂) without one.
+
+    Args:
+        point: z, (rows, d).
+        sides: the sides of the box; None: no box.
+        radius: r, (rows, 1).
+    """
     clipped = point if sides is None else torch.clamp(point, *sides)
     outside = _square_sum(clipped).sqrt_() > radius
     if not may_look(point):
@@ -152,7 +198,7 @@ def project(point: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:
         return support(point, sides, radius)
     if bool(outside.any()):
         rows = outside[:, 0]
-        some = None if sides is None else (sides[0][rows], sides[1][rows])
+        outside_sides = None if sides is None else (sides[0][rows], sides[1][rows])
         clipped = clipped.clone() if sides is None else clipped
-        clipped[rows] = support(point[rows], some, radius[rows])
+        clipped[rows] = support(point[rows], outside_sides, radius[rows])
     return clipped

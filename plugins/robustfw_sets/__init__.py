@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def robustfw_register(add: Add) -> None:
+    """Register the sets by name; their modules are imported when they are used."""
     uncertainty = functools.partial(add, kind="uncertainty")
     uncertainty("lp", "robustfw_sets.sets:Lp")
     uncertainty("budget", "robustfw_sets.sets:Budget")

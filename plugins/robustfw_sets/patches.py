@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import final
 
 import attrs
@@ -15,8 +16,8 @@ from robustfw.regions import (
     exact,
     exact_bound,
     per_row,
+    round_toward_zero,
     step_per_row,
-    toward_zero,
     uniform_like,
     with_unit_maximum,
 )
@@ -29,27 +30,41 @@ class PatchRegion(Region):
 
     like: Tensor
     places: Tensor
-    """(batch, places, height·width): 1 in the square, 0 elsewhere; float64."""
+    """The squares, (batch, places, height·width): 1 within, 0 elsewhere; float64."""
     lower: Tensor
-    """(batch, *shape), float64."""
+    """Lower bounds of δ, (batch, *shape), float64."""
     upper: Tensor
+    """Upper bounds of δ, (batch, *shape), float64."""
 
     @classmethod
     def at(cls, x: Tensor, side: int, row: int | None, column: int | None, limit: float) -> PatchRegion:
-        """All places of the square in the images x, or those of one row, or one column, or one place."""
+        """The set of all places of the square in the images x, or of those in one row, in one column, or of one place.
+
+        Args:
+            x: images (batch, channels, height, width).
+            side: side of the square, in pixels; cut to the size of the image.
+            row: upper row of the square; None: any.
+            column: left column of the square; None: any.
+            limit: largest change of one value.
+
+        Raises:
+            UsageError: x are no images, or the square is not within them.
+        """
         if x.dim() != 4:
             raise UsageError(f"a patch needs images (channels, height, width), not x of shape {tuple(x.shape[1:])}")
         like = x.detach()
         height, width = x.shape[2:]
-        tall, wide = min(side, height), min(side, width)
+        tall = min(side, height)
+        wide = min(side, width)
         if (row or 0) > height - tall or (column or 0) > width - wide:
             raise UsageError(
                 f"a square of side {side} at row {row}, column {column} is not in images of {height}x{width}"
             )
         rows = range(height - tall + 1) if row is None else [row]
         columns = range(width - wide + 1) if column is None else [column]
-        masks = exact(like).new_zeros(len(rows) * len(columns), height, width)
-        for number, (top, left) in enumerate((top, left) for top in rows for left in columns):
+        corners = list(itertools.product(rows, columns))
+        masks = exact(like).new_zeros(len(corners), height, width)
+        for number, (top, left) in enumerate(corners):
             masks[number, top : top + tall, left : left + wide] = 1
         reach = torch.full_like(exact(like), limit)
         return cls(like, masks.flatten(1).expand(len(x), -1, -1), -reach, reach)
@@ -58,7 +73,7 @@ class PatchRegion(Region):
     def convex(self) -> bool:
         return self.places.shape[1] == 1
 
-    def _in_best(self, values: Tensor, gains: Tensor) -> Tensor:
+    def _keep_best_place(self, values: Tensor, gains: Tensor) -> Tensor:
         """The values within the place of largest summed gain, 0 elsewhere; the first place at a tie."""
         per_pixel = gains.sum(1).flatten(1)
         sums = torch.einsum("bpd,bd->bp", self.places, per_pixel)
@@ -70,10 +85,11 @@ class PatchRegion(Region):
         return masks.reshape(len(place), 1, *self.like.shape[2:])
 
     def violation(self, delta: Tensor) -> Tensor:
-        """The larger of the ℓ2 length outside of the best place and the way out of the box."""
+        """The larger of the ℓ2 length outside of the best place and the distance from the box, (batch,)."""
         point = exact(delta)
-        scaled = with_unit_maximum(point)
-        beyond = torch.linalg.vector_norm((point - self._in_best(point, scaled.square())).flatten(1), dim=1)
+        squares = with_unit_maximum(point).square()
+        outside = point - self._keep_best_place(point, squares)
+        beyond = torch.linalg.vector_norm(outside.flatten(1), dim=1)
         box = torch.maximum(self.lower - point, point - self.upper).flatten(1).amax(1).clamp(min=0)
         return torch.maximum(beyond, box).to(delta.dtype)
 
@@ -82,39 +98,47 @@ class PatchRegion(Region):
         far = exact(point)
         clamped = far.clamp(self.lower, self.upper)
         saved = far.square() - (far - clamped).square()
-        return toward_zero(self._in_best(clamped, saved), point.dtype)
+        return round_toward_zero(self._keep_best_place(clamped, saved), point.dtype)
 
     def support(self, direction: Tensor) -> Tensor:
         """The corner of the box in the place of largest Σ g_j·corner_j."""
-        towards = with_unit_maximum(exact(direction))
-        corner = torch.where(towards > 0, self.upper, self.lower)
-        corner = torch.where(towards == 0, 0, corner)
-        return toward_zero(self._in_best(corner, corner * towards), direction.dtype)
+        unit = with_unit_maximum(exact(direction))
+        corner = torch.where(unit > 0, self.upper, self.lower)
+        corner = torch.where(unit == 0, 0, corner)
+        return round_toward_zero(self._keep_best_place(corner, corner * unit), direction.dtype)
 
     def support_bound(self, direction: Tensor) -> Tensor:
-        """⟨g, support(g)⟩, which is exact, in float64."""
+        """⟨g, support(g)⟩ by the exact support in float64, and a margin for rounding; (batch,)."""
         return exact_bound(direction, self.support(exact(direction)))
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
-        """A share ``step`` of the way from δ to the farthest member; the projection then decides on the place."""
+        """Go a share ``step`` of the way from δ to the farthest member; the projection then chooses the place.
+
+        Args:
+            direction: the gradient, of the shape of δ.
+            delta: members at which the step starts.
+            step: share of the way, one for all rows or one per row, (batch,); more than 1 counts as 1.
+        """
         share = step_per_row(step, delta)
         share = share.clamp(max=1) if isinstance(share, Tensor) else min(share, 1.0)
         return share * (self.support(direction) - delta)
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        """Uniform on the box, at a place drawn at random."""
+        """Values drawn uniformly from the box, at a place drawn at random."""
         scores = uniform_like(self.places[:, :, 0], generator)
         share = exact(uniform_like(self.like, generator))
         point = self.lower + share * (self.upper - self.lower)
-        return toward_zero(point * self._mask(scores.argmax(1)), self.like.dtype)
+        return round_toward_zero(point * self._mask(scores.argmax(1)), self.like.dtype)
 
     def within(self, lower: Bound, upper: Bound) -> PatchRegion:
-        """The same places and a smaller box; exact, like everything here."""
-        bounds = (torch.as_tensor(b, dtype=self.lower.dtype, device=self.lower.device) for b in (lower, upper))
-        low, high = (bound.expand_as(self.like) for bound in bounds)
+        """The region of these places with the smaller of both boxes, with exact oracles."""
+        dtype = self.lower.dtype
+        device = self.lower.device
+        low = torch.as_tensor(lower, dtype=dtype, device=device).expand_as(self.like)
+        high = torch.as_tensor(upper, dtype=dtype, device=device).expand_as(self.like)
         return attrs.evolve(self, lower=torch.maximum(self.lower, low), upper=torch.minimum(self.upper, high))
 
     def scaled(self, factor: Tensor | float) -> PatchRegion:
-        """The same places and factor·box."""
-        by = per_row(factor, self.lower)
-        return attrs.evolve(self, lower=by * self.lower, upper=by * self.upper)
+        """factor·𝒰: these places with the box scaled by the factor."""
+        factors = per_row(factor, self.lower)
+        return attrs.evolve(self, lower=factors * self.lower, upper=factors * self.upper)

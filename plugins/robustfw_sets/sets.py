@@ -1,7 +1,8 @@
-"""The options of the sets, by which specs, records and Python name them. Nothing here imports torch."""
+"""The uncertainty sets of this package with their options. This module does not import torch."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 
@@ -27,12 +28,14 @@ def _floats(value: Ratio | tuple[Ratio, ...]) -> float | tuple[float, ...]:
     return tuple(float(number) for number in value) if isinstance(value, tuple) else float(value)
 
 
-def _finite(_: object, field: attrs.Attribute[Any], value: Ratio) -> None:
+def _check_finite(_: object, field: attrs.Attribute[Any], value: Ratio) -> None:
+    """Raise a `ValueError` unless a number is finite and not negative."""
     if not 0 <= float(value) < math.inf:
         raise ValueError(f"{field.name} must be finite and not negative, not {value}")
 
 
-def _all_finite(_: object, field: attrs.Attribute[Any], value: Ratio | tuple[Ratio, ...]) -> None:
+def _check_all_finite(_: object, field: attrs.Attribute[Any], value: Ratio | tuple[Ratio, ...]) -> None:
+    """Raise a `ValueError` unless one or several numbers are finite and not negative."""
     numbers = value if isinstance(value, tuple) else (value,)
     if not numbers or not all(0 <= float(number) < math.inf for number in numbers):
         raise ValueError(f"{field.name} must be finite and not negative, not {value}")
@@ -44,7 +47,7 @@ class Lp(UncertaintySet):
     """{‖δ‖_p ≤ r} for any p ≥ 1, exact within the data range, too; p = 1, 2 and ∞ are ``l1``, ``l2`` and ``linf``."""
 
     p: Annotated[Ratio, "p, from 1 on; 3/2 is kept exactly"] = attrs.field(default=1.5, eq=_floats)
-    radius: Annotated[Ratio, "r, in the data's unit"] = attrs.field(default=2.0, validator=_finite, eq=_floats)
+    radius: Annotated[Ratio, "r, in the data's unit"] = attrs.field(default=2.0, validator=_check_finite, eq=_floats)
 
     @p.validator
     def _check_p(self, _: attrs.Attribute[Ratio], value: Ratio) -> None:
@@ -52,7 +55,7 @@ class Lp(UncertaintySet):
             raise ValueError(f"p must be from 1 on and finite, not {value}: ∞ is the set linf")
 
     def at(self, x: Tensor) -> LpBall:
-        """The same ball everywhere."""
+        """The ℓp ball at each row of x."""
         from robustfw_sets.lp import LpBall
 
         return LpBall.at(x, float(self.p), float(self.radius))
@@ -64,12 +67,14 @@ class Budget(UncertaintySet):
     """{|δ_j| ≤ r, Σ_j |δ_j|/r ≤ Γ}: at most Γ coordinates deviate fully (Bertsimas & Sim 2004)."""
 
     radius: Annotated[Ratio, "r, how far one coordinate may move"] = attrs.field(
-        default=0.3, validator=_finite, eq=_floats
+        default=0.3, validator=_check_finite, eq=_floats
     )
-    gamma: Annotated[Ratio, "Γ, how many may move fully"] = attrs.field(default=5.0, validator=_finite, eq=_floats)
+    gamma: Annotated[Ratio, "Γ, how many may move fully"] = attrs.field(
+        default=5.0, validator=_check_finite, eq=_floats
+    )
 
     def at(self, x: Tensor) -> LpBall:
-        """The ℓ1 ball of radius Γ·r within the cube of side 2r."""
+        """The ℓ1 ball of radius Γ·r within the cube of side 2r, at each row of x."""
         from robustfw_sets.lp import LpBall
 
         radius = float(self.radius)
@@ -84,7 +89,7 @@ class GroupL2(UncertaintySet):
     The sum is sparse in groups: few pixels change, each in all its channels. The maximum moves every group alike.
     """
 
-    radius: Annotated[Ratio, "r, in the data's unit"] = attrs.field(default=2.0, validator=_finite, eq=_floats)
+    radius: Annotated[Ratio, "r, in the data's unit"] = attrs.field(default=2.0, validator=_check_finite, eq=_floats)
     norm: Annotated[Literal["sum", "max"], "of the groups' lengths"] = attrs.field(
         default="sum", validator=in_(("sum", "max"))
     )
@@ -96,10 +101,11 @@ class GroupL2(UncertaintySet):
     )
 
     def at(self, x: Tensor) -> GroupBall:
-        """The same ball everywhere."""
+        """The ball of groups at each row of x."""
         from robustfw_sets.groups import GroupBall, labels
 
-        return GroupBall.at(x, labels(tuple(x.shape[1:]), self.groups, self.side), self.norm, float(self.radius))
+        group_labels = labels(tuple(x.shape[1:]), self.groups, self.side)
+        return GroupBall.at(x, group_labels, self.norm, float(self.radius))
 
 
 @final
@@ -116,7 +122,9 @@ class PolyhedralSet(UncertaintySet):
     b: Annotated[Array, "b ≥ 0: a number for each row of A, or a .npy or .csv file"] = attrs.field(
         factory=lambda: Array([0.5, 0.5]), converter=Array
     )
-    limit: Annotated[Ratio, "how far one coordinate may move"] = attrs.field(default=0.3, validator=_finite, eq=_floats)
+    limit: Annotated[Ratio, "how far one coordinate may move"] = attrs.field(
+        default=0.3, validator=_check_finite, eq=_floats
+    )
 
     def __attrs_post_init__(self) -> None:
         if len(self.a.shape) != 2 or 0 in self.a.shape:
@@ -132,13 +140,14 @@ class PolyhedralSet(UncertaintySet):
         return None if columns == 1 else ((columns,),)
 
     def at(self, x: Tensor) -> Polyhedron:
-        """The same polyhedron everywhere."""
+        """The polyhedron at each row of x."""
         import torch
 
         from robustfw.regions import Polyhedron
 
         size = math.prod(x.shape[1:])
-        normals, offsets = (torch.tensor(each.values) for each in (self.a, self.b))
+        normals = torch.tensor(self.a.values)
+        offsets = torch.tensor(self.b.values)
         if normals.shape[1] == 1:
             normals = normals.expand(-1, size)
         limit = float(self.limit)
@@ -161,11 +170,11 @@ class Patch(UncertaintySet):
         default=None, validator=optional(ge(0))
     )
     limit: Annotated[Ratio, "how far one value may move; 1 is all of a [0, 1] range"] = attrs.field(
-        default=1.0, validator=_finite, eq=_floats
+        default=1.0, validator=_check_finite, eq=_floats
     )
 
     def at(self, x: Tensor) -> PatchRegion:
-        """The same places everywhere."""
+        """The patch, at its place or at all places, in each image of x."""
         from robustfw_sets.patches import PatchRegion
 
         return PatchRegion.at(x, self.side, self.row, self.column, float(self.limit))
@@ -179,16 +188,18 @@ class RotationTranslation(UncertaintySet):
     δ are these three numbers, relative to their largest values. x̃ is sampled bilinearly; what comes in is ``padding``.
     """
 
-    angle: Annotated[Ratio, "largest angle, in degrees"] = attrs.field(default=30.0, validator=_finite, eq=_floats)
+    angle: Annotated[Ratio, "largest angle, in degrees"] = attrs.field(
+        default=30.0, validator=_check_finite, eq=_floats
+    )
     shift: Annotated[Ratio, "largest shift along each axis, in pixels"] = attrs.field(
-        default=3.0, validator=_finite, eq=_floats
+        default=3.0, validator=_check_finite, eq=_floats
     )
     padding: Annotated[Literal["zeros", "border", "reflection"], "what comes in at the edges"] = attrs.field(
         default="zeros", validator=in_(("zeros", "border", "reflection"))
     )
 
     def at(self, x: Tensor) -> RigidMotions:
-        """The same motions everywhere."""
+        """The rotations and translations of each image of x."""
         from robustfw_sets.spatial import RigidMotions
 
         return RigidMotions.at(x, float(self.angle), float(self.shift), self.padding)
@@ -203,18 +214,19 @@ class Tabular(UncertaintySet):
     """
 
     radius: Annotated[Ratio | tuple[Ratio, ...], "r, or one per feature, in the data's unit"] = attrs.field(
-        default=0.1, validator=_all_finite, eq=_floats
+        default=0.1, validator=_check_all_finite, eq=_floats
     )
     immutable: Annotated[tuple[int, ...], "features that do not change, from 0"] = ()
     integer: Annotated[tuple[int, ...], "features that change by whole multiples of ``step``"] = ()
     step: Annotated[Ratio | tuple[Ratio, ...], "1 in the data's unit, or one per integer feature"] = attrs.field(
-        default=1.0, validator=_all_finite, eq=_floats
+        default=1.0, validator=_check_all_finite, eq=_floats
     )
     one_hot: Annotated[tuple[tuple[int, ...], ...], "groups of features, one of which is 1 and the others 0"] = ()
 
     def __attrs_post_init__(self) -> None:
-        grouped = [feature for group in self.one_hot for feature in group]
-        if len(set(grouped)) < len(grouped) or set(grouped) & {*self.integer, *self.immutable}:
+        grouped = list(itertools.chain.from_iterable(self.one_hot))
+        repeated = len(set(grouped)) < len(grouped)
+        if repeated or set(grouped) & {*self.integer, *self.immutable}:
             raise ValueError("a feature of a one-hot group is in no other group, and neither integer nor immutable")
         if isinstance(self.step, tuple) and len(self.step) != len(self.integer):
             raise ValueError(f"{len(self.integer)} integer features need as many steps, or one for all")
@@ -228,17 +240,19 @@ class Tabular(UncertaintySet):
     def shapes(self) -> tuple[tuple[int, ...], ...] | None:  # type: ignore[override]  # one that has all features named
         if isinstance(self.radius, tuple):
             return ((len(self.radius),),)
-        named = [*self.immutable, *self.integer, *(feature for group in self.one_hot for feature in group)]
-        return ((max(named, default=0) + 3,),) if named else None
+        grouped = itertools.chain.from_iterable(self.one_hot)
+        named = [*self.immutable, *self.integer, *grouped]
+        return ((max(named) + 3,),) if named else None
 
     def at(self, x: Tensor) -> TableRegion:
-        """The moves that are open to each row."""
+        """The changes that are allowed at each row of x."""
         from robustfw_sets.tables import TableRegion
 
         return TableRegion.at(x, self)
 
 
 KINDS = ("brightness", "contrast", "gaussian-noise", "blur")
+"""Names of the corruptions."""
 
 
 @final
@@ -263,8 +277,8 @@ class Corruptions(UncertaintySet):
             raise ValueError("severities must be finite and positive")
 
     def at(self, x: Tensor) -> Finite:
-        """The list at each row of x."""
-        from robustfw_sets.corruptions import corrupted_set
+        """The corruptions of each row of x."""
+        from robustfw_sets.corruptions import corruption_set
 
         severities = tuple(float(severity) for severity in self.severities)
-        return corrupted_set(x.detach(), self.kinds, severities, self.seed)
+        return corruption_set(x.detach(), self.kinds, severities, self.seed)

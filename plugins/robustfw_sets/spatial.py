@@ -24,31 +24,47 @@ class RigidMotions(Parametric):
     shift: float
     """Largest shift, in pixels."""
     padding: str
+    """Values beyond the edges: "zeros", "border" or "reflection"."""
 
     @classmethod
     def at(cls, x: Tensor, angle: float, shift: float, padding: str) -> RigidMotions:
-        """The same motions for all images of x; a parameter whose largest value is 0 stays 0."""
+        """The motions of all images of x; a parameter whose largest value is 0 stays 0.
+
+        Args:
+            x: images (batch, channels, height, width).
+            angle: largest angle, in degrees.
+            shift: largest shift, in pixels.
+            padding: values beyond the edges, as of ``torch.nn.functional.grid_sample``.
+
+        Raises:
+            UsageError: x are no images.
+        """
         if x.dim() != 4:
             raise UsageError(f"a rotation needs images (channels, height, width), not x of shape {tuple(x.shape[1:])}")
-        reach = x.new_tensor([float(angle > 0), float(shift > 0), float(shift > 0)]).expand(len(x), 3)
+        turns = float(angle > 0)
+        shifts = float(shift > 0)
+        reach = x.new_tensor([turns, shifts, shifts]).expand(len(x), 3)
         return cls(Box.around(reach, -reach, reach), angle, shift, padding)
 
     def apply(self, x: Tensor, delta: Tensor) -> Tensor:
-        """x turned about its middle, then shifted; bilinear, in float32 at least."""
-        if not len(x):  # affine_grid takes no empty batch
+        """x turned about its middle and then shifted, with bilinear interpolation in float32 at least."""
+        if not len(x):
+            # affine_grid takes no empty batch
             return x
         image = x.to(wide(x.dtype))
         motion = delta.to(image)
         height, width = x.shape[2:]
         angle = math.radians(self.angle) * motion[:, 0]
-        cosine, sine = angle.cos(), angle.sin()
-        # grid_sample asks where each pixel comes from, in units in which an axis runs from −1 to 1
-        right, down = 2 * self.shift * motion[:, 1] / width, 2 * self.shift * motion[:, 2] / height
+        cosine = angle.cos()
+        sine = angle.sin()
+        # grid_sample takes the place from which each pixel comes, in units in which an axis runs from −1 to 1
+        right = 2 * self.shift * motion[:, 1] / width
+        down = 2 * self.shift * motion[:, 2] / height
         ratio = height / width
         rows = (
             torch.stack([cosine, -sine * ratio, -(cosine * right - sine * ratio * down)], 1),
             torch.stack([sine / ratio, cosine, -(sine / ratio * right + cosine * down)], 1),
         )
         grid = affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
-        moved = grid_sample(image, grid, padding_mode=self.padding, align_corners=False)
-        return moved.to(x.dtype)
+        perturbed = grid_sample(image, grid, padding_mode=self.padding, align_corners=False)
+        return perturbed.to(x.dtype)

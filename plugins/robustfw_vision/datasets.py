@@ -211,4 +211,4 @@ class FewLabels(Dataset):
         splits = self.dataset.load(root)
         if not splits.spec.task.labelled:
             raise UsageError("few-labels takes labels from a classification, and this data has another task")
-        return splits.with_labels(self.labels, seed=self.seed, repeats=self.repeats)
+        return splits.keep_labels(self.labels, seed=self.seed, repeats=self.repeats)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustfw.inner.worst_case import frozen
+from robustfw.inner.freezing import freeze
 
 
 class _Heard(list[tuple[nn.Linear, Tensor, Tensor]]):
@@ -35,7 +35,7 @@ def _called(model: nn.Module, x: Tensor) -> tuple[_Heard, Tensor]:
     heard = _Heard()
     handles = [m.register_forward_hook(heard.hook) for m in model.modules() if isinstance(m, nn.Linear)]
     try:
-        with frozen(model), torch.no_grad():
+        with freeze(model), torch.no_grad():
             return heard, model(x)
     finally:
         for handle in handles:

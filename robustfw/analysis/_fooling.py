@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from robustfw.data.spec import Bound, DataSpec
 from robustfw.data.splits import Split
 from robustfw.errors import RunError
-from robustfw.inner.worst_case import frozen
+from robustfw.inner.freezing import freeze
 from robustfw.regions import norms, per_row, uniform_like
 from robustfw.storage.files import advice, write_whole
 
@@ -90,7 +90,7 @@ def ascent(model: nn.Module, space: Space, like: Tensor, *, steps: int = 200, se
     length = STEP * (space.high - space.low) * math.prod(space.shape) ** 0.5
     x = space.noise(like, torch.Generator().manual_seed(seed))
     rounds = torch.zeros_like(labels)
-    with frozen(model):
+    with freeze(model):
         for _ in range(steps):
             value, gradient = _ascended(model, x, labels)
             standing = ~(value.exp() >= TARGET)
@@ -140,7 +140,7 @@ def evolution(
     best = log.amax(0)
     champions = champions[log.argmax(0)]
     rounds = torch.zeros(space.classes, dtype=torch.int64, device=like.device)
-    with frozen(model):
+    with freeze(model):
         for generation in range(generations):
             standing = best.exp() < TARGET
             if not standing.any():
@@ -160,7 +160,7 @@ def evolution(
 
 def _log(model: nn.Module, x: Tensor) -> Tensor:
     """Log probabilities, (n, classes); what is not a number counts as impossible."""
-    with frozen(model), torch.no_grad():
+    with freeze(model), torch.no_grad():
         return model(x).log_softmax(1).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
 
 

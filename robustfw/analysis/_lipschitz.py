@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from robustfw.analysis._operators import is_affine, spectral_norm
-from robustfw.inner.worst_case import frozen
+from robustfw.inner.freezing import freeze
 
 How: TypeAlias = Literal["exact", "iteration", "known", "declared", "unknown"]
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -85,7 +85,7 @@ def layers(model: nn.Module, x: Tensor, *, seed: int = 0) -> Iterator[Layer]:
     """
     generator = torch.Generator().manual_seed(seed)
     names = {module: name for name, module in _leaves("", model)}
-    with frozen(model):
+    with freeze(model):
         for module, given in _calls(model, names, x):
             yield _layer(names[module] or type(module).__name__, module, given, generator)
 
@@ -185,7 +185,7 @@ def _windows(pool: nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d) -> int:
 
 def slopes(model: nn.Module, batches: Iterable[Tensor]) -> Iterator[Tensor]:
     """‖J(x)‖₂ of each row of each batch, (batch,), exact up to rounding; one backward pass for each class."""
-    with frozen(model):
+    with freeze(model):
         for x in batches:
             yield _slopes(model, x)
 

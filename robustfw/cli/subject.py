@@ -151,7 +151,7 @@ class Subject:
 
         asked = spec or _reopen.named_part(self.recipe, "uncertainty", self.name)
         threat = Threat(self.known.make("uncertainty", asked), self.spec.bounds)
-        fitted = threat.fitted(self.splits.learnable())
+        fitted = threat.fitted(self.splits.learning_split())
         fitted.warn_of_unit(next(self.split.first(8).in_order(8))[0])
         return fitted
 

@@ -1,1 +1,1 @@
-"""Examples: splits, their declared form and range."""
+"""Data: splits of examples, their declared shape and range, and the checks of both."""

@@ -1,4 +1,4 @@
-"""What is known of a data set before its first example."""
+"""The declared facts of a data set, which are known before its first example is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Bound: TypeAlias = float | tuple[float, ...]
 
 
 def _read_bounds(bounds: Any) -> Any:
-    """Lists, as JSON has them, as tuples."""
+    """Bounds with tuples in place of the lists that JSON has."""
     if bounds is None:
         return None
     return tuple(tuple(end) if isinstance(end, list) else end for end in bounds)
@@ -26,17 +26,18 @@ class DataSpec:
     shape: tuple[int, ...]
     """Shape of one example, channels first."""
     classes: int
-    """How many classes or labels there are; of a regression, how many targets."""
+    """Number of classes or labels, or of targets of a regression."""
     bounds: tuple[Bound, Bound] | None = attrs.field(default=(0.0, 1.0), converter=_read_bounds)
-    """The closed range of the values, which perturbed examples keep: (lower, upper), each a number or one for each
-    feature or channel; None where there is none."""
+    """The closed range of the values, which perturbed examples keep: (lower, upper), each one number or one for each
+    feature or channel; None where the values have no range."""
     mean: tuple[float, ...] | None = None
     """Mean per feature or channel over the training examples, for a standardising layer; None: unknown."""
     std: tuple[float, ...] | None = None
+    """Standard deviation per feature or channel over the training examples; None: unknown."""
     labels: tuple[str, ...] | None = None
     """Names of the classes, in their order."""
     task: Task = Classification()
-    """What a target is, and when an output is wrong."""
+    """The task: the form of targets, and when an output is wrong."""
 
     @bounds.validator
     def _check_bounds(self, _: object, bounds: tuple[Bound, Bound] | None) -> None:
@@ -49,14 +50,20 @@ class DataSpec:
                 raise ValueError(
                     f"bounds per feature are {self.shape[0]} numbers for the shape {self.shape}, not {len(end)}"
                 )
-        for low, high in zip(*(self._per_feature(end) for end in bounds), strict=True):
+        lower = self._per_feature(bounds[0])
+        upper = self._per_feature(bounds[1])
+        for low, high in zip(lower, upper, strict=True):
             if not low <= high:
                 raise ValueError(f"bounds must ascend, not run from {low} to {high}")
 
     def _per_feature(self, end: Bound) -> tuple[float, ...]:
-        return end if isinstance(end, tuple) else (end,) * (self.shape[0] if self.shape else 1)
+        """One end of the range as a number for each feature or channel."""
+        if isinstance(end, tuple):
+            return end
+        features = self.shape[0] if self.shape else 1
+        return (end,) * features
 
     @property
     def outputs(self) -> int:
-        """How many numbers a net gives for an example, or for each of its pixels."""
+        """The number of outputs of a net for an example, or for each of its pixels."""
         return self.task.outputs(self.classes)

@@ -18,9 +18,9 @@ from robustfw.errors import DataError, UsageError
 from robustfw.evaluation._intervals import wilson
 from robustfw.inner._randomness import generator_for
 from robustfw.inner.adversary import Adversary
+from robustfw.inner.freezing import check_type, freeze, leave_inference
 from robustfw.inner.problem import InnerProblem, Passes
 from robustfw.inner.threat import Threat
-from robustfw.inner.worst_case import check_type, frozen, ordinary
 from robustfw.task import Classification, Task
 
 
@@ -241,8 +241,8 @@ def verdicts(
     for (x, y), generator in zip(split.batches(numbers[skip:], device), generators, strict=True):
         adversaries = [Adversary(threat, attack, generator, task, loss) for attack in attacks]
         start = time.perf_counter()
-        with frozen(model):
-            measurement = _Measurement(model, ordinary(x), ordinary(y), task, classes, adversaries, see)
+        with freeze(model):
+            measurement = _Measurement(model, leave_inference(x), leave_inference(y), task, classes, adversaries, see)
             measured = measurement.verdicts(start)
         yield measured
 
@@ -356,7 +356,7 @@ class _Measurement:
         for adversary in self.adversaries:
             left = problem[standing]
             attempt = adversary.attempt(left)
-            self._show(left, rows[standing], attempt.moved, attempt.outputs, attempt.wrong)
+            self._show(left, rows[standing], attempt.perturbed, attempt.outputs, attempt.wrong)
             robust[rows[standing[attempt.wrong]]] = False
             standing = standing[~attempt.wrong]
             if not len(standing):
@@ -367,7 +367,7 @@ class _Measurement:
         rows = torch.arange(len(problem), device=problem.x.device)
         for adversary in self.adversaries:
             attempt = adversary.attempt(problem, judge=self.task.wrong)
-            self._show(problem, rows, attempt.moved, attempt.outputs, attempt.wrong)
+            self._show(problem, rows, attempt.perturbed, attempt.outputs, attempt.wrong)
             robust &= ~attempt.wrong
             measure = self.task.measure(attempt.outputs, problem.y)
             if measure is not None and worst is not None:

@@ -13,7 +13,7 @@ from robustfw.errors import DataError
 from robustfw.evaluation._accuracy import Verdicts
 from robustfw.evaluation._checklist import Case, Line, Transferred
 from robustfw.inner.adversary import TOLERANCE
-from robustfw.inner.worst_case import frozen
+from robustfw.inner.freezing import freeze
 from robustfw.regions import norms
 
 WEAKER = 0.005, 1
@@ -215,7 +215,7 @@ def _misclassified(case: Case, given: Transferred) -> Tensor:
     for (x, y), adversarial in zip(case.batches(case.split.subset(given.indices.cpu())), rows, strict=False):
         moved = adversarial.to(x)
         _check_within(case, x, moved)
-        with frozen(case.model), torch.no_grad():
+        with freeze(case.model), torch.no_grad():
             outputs = case.task.read(case.model(moved), len(moved))
             wrong.append(case.task.wrong(outputs, case.task.targets(y)).cpu())
     return torch.cat(wrong)

@@ -11,7 +11,7 @@ from robustfw import losses
 from robustfw.data.bounds import Bounds, ends
 from robustfw.evaluation._accuracy import Verdicts
 from robustfw.evaluation._checklist import Case, Line
-from robustfw.inner.worst_case import frozen
+from robustfw.inner.freezing import freeze
 from robustfw.regions import inner_products, per_row, uniform_like
 
 BLIND = 0.01, 1
@@ -105,7 +105,7 @@ def logits(case: Case, many: Verdicts) -> Line:
 def true_gradients(case: Case, many: Verdicts) -> Line:
     """The slope of the margin along its gradient is what the gradient says, on most examples."""
     generator = torch.Generator().manual_seed(case.seed)
-    with frozen(case.model):
+    with freeze(case.model):
         errors = torch.cat([_errors(case, x, y, generator).cpu() for x, y in case.batches()])
     agree, least = int((errors <= AGREE).sum()), math.ceil(AGREEING * len(case))
     median = float(errors.median())
@@ -123,7 +123,7 @@ def true_gradients(case: Case, many: Verdicts) -> Line:
 
 def _outputs(case: Case, x: Tensor) -> Tensor:
     """The net's outputs in the form of the task."""
-    with frozen(case.model), torch.no_grad():
+    with freeze(case.model), torch.no_grad():
         return case.task.read(case.model(x.clone()), len(x))
 
 
@@ -135,7 +135,7 @@ def _steepness(case: Case) -> losses.LossFunction:
 def _blind(case: Case, clean: Tensor) -> int:
     """At how many correct examples cross-entropy has a gradient that is zero, or not finite."""
     blind = []
-    with frozen(case.model):
+    with freeze(case.model):
         for x, y in case.batches():
             _, gradient = _gradient(case, x, y, case.task.loss)
             nothing = (gradient == 0).flatten(1).all(1)

@@ -19,9 +19,9 @@ from robustfw.evaluation._accuracy import check_measurable, check_outputs, check
 from robustfw.evaluation._intervals import wilson
 from robustfw.inner._randomness import generator_for
 from robustfw.inner.adversary import Adversary, Attempt
+from robustfw.inner.freezing import check_type, freeze, leave_inference
 from robustfw.inner.problem import InnerProblem
 from robustfw.inner.threat import Threat
-from robustfw.inner.worst_case import check_type, frozen, ordinary
 from robustfw.task import Classification, Task
 from robustfw.uncertainty import UncertaintySet
 
@@ -122,11 +122,11 @@ def sweep(
     numbers = torch.arange(len(split)).split(batch_size)
     for number, (x, y) in enumerate(split.batches(numbers, device_of(model))):
         adversary = Adversary(threat, attack, generator_for(seed, "attack", number), task, loss)
-        with frozen(model):
-            x = ordinary(x)
+        with freeze(model):
+            x = leave_inference(x)
             check_type(model, x)
             check_range(x, threat.bounds)
-            batch = _Batch(model, x, checked_targets(task, x, ordinary(y), classes), adversary, task, classes)
+            batch = _Batch(model, x, checked_targets(task, x, leave_inference(y), classes), adversary, task, classes)
             found = batch.nested(factors, bisections) if nested else batch.independent(factors)
         yield Fooled(found.at.cpu(), found.smallest.cpu())
 
@@ -176,7 +176,7 @@ class _Batch:
             own = (factors == factor).nonzero()[:, 0]
             parts.append(self.adversary.attempt(self.problem(rows[own], factor, delta[own])))
             order.append(own)
-        return Attempt.joined(parts)[torch.cat(order).argsort()]
+        return Attempt.concatenate(parts)[torch.cat(order).argsort()]
 
     def independent(self, factors: Sequence[float]) -> Fooled:
         """Every factor on its own; only what is wrong from the start is not attacked."""

@@ -17,9 +17,9 @@ from robustfw.evaluation._accuracy import check_measurable, check_outputs, check
 from robustfw.evaluation._intervals import wilson
 from robustfw.inner._randomness import generator_for
 from robustfw.inner.adversary import TOLERANCE, Adversary
+from robustfw.inner.freezing import check_type, freeze, leave_inference
 from robustfw.inner.problem import InnerProblem
 from robustfw.inner.threat import Threat
-from robustfw.inner.worst_case import check_type, frozen, ordinary
 from robustfw.regions import norms
 from robustfw.task import Classification, Task
 
@@ -95,12 +95,12 @@ def craft(
     numbers = torch.arange(len(split)).split(batch_size)
     for number, (x, y) in enumerate(split.batches(numbers, device_of(model))):
         generator = generator_for(seed, "attack", number)
-        with frozen(model):
-            x = ordinary(x)
+        with freeze(model):
+            x = leave_inference(x)
             check_type(model, x)
             for threat in threats:
                 check_range(x, threat.bounds)
-            targets = checked_targets(task, x, ordinary(y), classes)
+            targets = checked_targets(task, x, leave_inference(y), classes)
             with torch.no_grad():
                 outputs = task.read(model(x.clone()), len(x))
             check_outputs(task, outputs, targets, classes)
@@ -126,7 +126,7 @@ def _fooled(
     attempt = adversary.attempt(problem)
     label, confidence = _said(task, problem.y, outputs, attempt.outputs)
     number = torch.full((len(problem),), member, device=index.device)
-    found = Examples(problem.x, attempt.moved, attempt.delta, problem.y, label, confidence, index, number)
+    found = Examples(problem.x, attempt.perturbed, attempt.delta, problem.y, label, confidence, index, number)
     return found[attempt.wrong]
 
 
@@ -212,7 +212,7 @@ def correct(model: nn.Module, x: Tensor, y: Tensor, task: Task | None = None, ba
     """
     task, device = task or Classification(), device_of(model)
     parts = [torch.zeros(0, dtype=torch.bool)]
-    with frozen(model), torch.no_grad():
+    with freeze(model), torch.no_grad():
         for some, targets in zip(x.split(batch_size), y.split(batch_size), strict=True):
             if len(some):
                 outputs = task.read(model(some.to(device).clone()), len(some))

@@ -1,1 +1,1 @@
-"""The inner maximum: threat, adversary, problem, and the net frozen meanwhile."""
+"""The inner maximum: threat, adversary and problem, the freezing of nets, and the function that solves a batch."""

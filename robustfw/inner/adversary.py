@@ -1,4 +1,4 @@
-"""What is tried within a threat, and the one way from an attack to a verdict."""
+"""The adversary: an attack within a threat, and the one way from an attack to a verdict."""
 
 from __future__ import annotations
 
@@ -18,30 +18,35 @@ from robustfw.regions import Region, norms
 from robustfw.task import Task
 
 TOLERANCE = 1e-5
-"""How far outside its set a perturbation may lie, relative to 1 and to its own size: rounding, nothing else."""
+"""Largest violation of its set by a perturbation that counts as rounding, relative to 1 + ‖δ‖₂."""
 
 
 @attrs.frozen(eq=False)
 class Attempt:
-    """What an attack has made of the rows of a problem."""
+    """The result of an attack on the rows of a problem."""
 
     delta: Tensor
     """A member of each row's region."""
-    moved: Tensor
-    """x̃, (batch, *shape)."""
+    perturbed: Tensor
+    """The perturbed examples x̃, (batch, *shape)."""
     outputs: Tensor
-    """The net's at x̃, in the form of the task."""
+    """The net's outputs at x̃, in the form of the task."""
     wrong: Tensor
-    """Whether the goal is reached at x̃, (batch,), by a forward pass of its own."""
+    """Whether the goal is reached at x̃, (batch,), decided by a separate forward pass."""
 
     @classmethod
-    def joined(cls, parts: Sequence[Attempt]) -> Attempt:
-        """Several as one, one after the other."""
-        names = [field.name for field in attrs.fields(cls)]
-        return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+    def concatenate(cls, parts: Sequence[Attempt]) -> Attempt:
+        """The rows of several results as one result, in the order of the parts."""
+        return cls(
+            torch.cat([part.delta for part in parts]),
+            torch.cat([part.perturbed for part in parts]),
+            torch.cat([part.outputs for part in parts]),
+            torch.cat([part.wrong for part in parts]),
+        )
 
     def __getitem__(self, rows: Tensor) -> Attempt:
-        return Attempt(self.delta[rows], self.moved[rows], self.outputs[rows], self.wrong[rows])
+        """The result for some of the rows, given as a mask or as indices."""
+        return Attempt(self.delta[rows], self.perturbed[rows], self.outputs[rows], self.wrong[rows])
 
 
 @final
@@ -49,21 +54,25 @@ class Attempt:
 class Adversary:
     """An attack that raises a loss within a threat, with the generator of its randomness.
 
-    It knows the way from an attack to a verdict: δ, its form and its membership in the set, x̃ = x + δ, the net's
-    outputs there, and whether they are wrong.
+    `attempt` goes the whole way from an attack to a verdict: δ, its form and its membership in the set, x̃ = x + δ,
+    the net's outputs there, and whether they are wrong.
     """
 
     threat: Threat
     attack: Attack
     generator: torch.Generator
     task: Task | None = None
-    """How outputs and targets are read; None: as they are, by a loss that is given."""
+    """Brings outputs and targets into the form of the loss; None: the given loss takes them as they are."""
     loss: losses.LossFunction | None = None
-    """What is raised; None: the task's loss."""
+    """The loss that the attack raises; None: the task's loss."""
 
     @property
-    def raised(self) -> losses.LossFunction:
-        """The loss that the attack raises."""
+    def attack_loss(self) -> losses.LossFunction:
+        """The loss that the attack raises: the given one, or the task's.
+
+        Raises:
+            UsageError: there is neither a task nor a loss.
+        """
         if self.loss is not None:
             return self.loss
         if self.task is None:
@@ -71,7 +80,7 @@ class Adversary:
         return self.task.loss
 
     def read(self, net: Callable[[Tensor], Tensor]) -> Forward:
-        """The net as problems see it: its outputs in the form of the task."""
+        """A function x ↦ outputs of the net in the form of the task."""
         task = self.task
         if task is None:
             return net
@@ -93,15 +102,15 @@ class Adversary:
         """max_{δ ∈ 𝒰(x)} J(net(x + δ), y) within the data range, for each row.
 
         Args:
-            net: x (batch, *shape) to outputs; frozen by the caller (`robustfw.inner.worst_case.frozen`).
+            net: x (batch, *shape) to outputs; frozen by the caller (`robustfw.inner.freezing.freeze`).
             x: examples (batch, *shape).
             y: targets in the form of the task.
             goal: what solves a row; None: nothing does.
-            region: the region, where the caller has it already.
-            start: members that an iterated attack begins at.
-            passes: counts the work done.
-            meta: what else is known of each row.
-            checked: x is known to be finite and within bounds; to look costs a wait for the device.
+            region: 𝒰(x) within the data range, if the caller has it already.
+            start: members of the region at which an iterated attack begins.
+            passes: the counter of forward and backward passes; None: a new one.
+            meta: further data of each row, (batch, …) by name.
+            checked: x is known to be finite and within bounds; the check waits for the device.
 
         Raises:
             DataError: x is not floating point, or not within bounds.
@@ -110,15 +119,23 @@ class Adversary:
             region = self.threat.region(x, checked=checked)
         counted = passes if passes is not None else Passes()
         return InnerProblem(
-            self.read(net), self.raised, x, y, region, goal=goal, passes=counted, start=start, meta=meta or {}
+            self.read(net),
+            self.attack_loss,
+            x,
+            y,
+            region,
+            goal=goal,
+            passes=counted,
+            start=start,
+            meta=meta or {},
         )
 
     def maximize(self, problem: InnerProblem, *, trusted: bool = False) -> Tensor:
-        """The attack's δ, detached, with its form and its membership checked.
+        """Run the attack: δ of the region's shape and type, detached, with its form and its membership checked.
 
         Args:
             problem: the rows that are attacked.
-            trusted: its membership is not looked at, which costs a pass over δ.
+            trusted: skip the check of membership, which costs a pass over δ.
 
         Raises:
             PluginError: the attack returned something of another shape or type, or left the set.
@@ -149,7 +166,7 @@ class Adversary:
 
     @staticmethod
     def check_honest_attack(attack: Attack) -> None:
-        """Raise a `UsageError` where an attack says of itself that it may leave the set: what it finds is no member."""
+        """Raise a `UsageError` for an attack that declares that it may leave the set (`Attack.stays_inside`)."""
         if not attack.stays_inside:
             raise UsageError(
                 f"{type(attack).__name__} may leave the uncertainty set, as its author declares: it is for training, "
@@ -157,23 +174,25 @@ class Adversary:
             )
 
     def attempt(self, problem: InnerProblem, judge: Goal | None = None) -> Attempt:
-        """Attack the rows, and decide by a forward pass of its own which of them are wrong.
+        """Attack the rows, and decide by a separate forward pass which of them are wrong.
 
-        Nothing that an attack says is believed: the values that it has seen count for nothing.
+        The values that the attack has computed itself are not used.
 
         Args:
             problem: the rows.
-            judge: says which outputs are wrong; by default the problem's goal.
+            judge: (outputs, targets) ↦ mask of the wrong ones, (batch,); by default the problem's goal.
 
         Raises:
-            PluginError: as `maximize`.
-            UsageError: nothing says what is wrong.
+            PluginError: the attack returned something of another shape or type, or left the set.
+            UsageError: there is neither a judge nor a goal.
         """
         judge = judge or problem.goal
         if judge is None:
             raise UsageError("a problem without a goal has no verdict: say what is wrong")
         delta = self.maximize(problem)
-        moved = self.threat.apply(problem.region, problem.x, delta)
+        perturbed = self.threat.apply(problem.region, problem.x, delta)
         with torch.no_grad():
-            outputs = problem.forward(moved.clone())  # a net may change its input in place
-        return Attempt(delta, moved, outputs, judge(outputs, problem.y))
+            # a net may change its input in place, so it gets a copy
+            outputs = problem.forward(perturbed.clone())
+        wrong = judge(outputs, problem.y)
+        return Attempt(delta, perturbed, outputs, wrong)

@@ -1,4 +1,4 @@
-"""How a net is run: modes of its modules and precision, for passes that must not show in it afterwards."""
+"""Modes of a net's modules and precision, for passes that must leave no trace in the net."""
 
 from __future__ import annotations
 
@@ -10,47 +10,49 @@ from torch import nn
 
 
 @contextlib.contextmanager
-def modes_kept(modules: list[nn.Module]) -> Iterator[None]:
-    """Whatever modes these are put into meanwhile, they come back as they were, each its own."""
-    flags = [_flag(module) for module in modules]
+def restore_modes(modules: list[nn.Module]) -> Iterator[None]:
+    """Restore the training flag of each of the modules at the end of the context."""
+    flags = [_training_flag(module) for module in modules]
     try:
         yield
     finally:
         for module, training in zip(modules, flags, strict=True):
             if training is not None and module.training != training:
-                _put(module, training=training)
+                _set_training_flag(module, training=training)
 
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """All modules in evaluation mode; parameters stay differentiable.
+    """Put all modules in evaluation mode inside the context; parameters stay differentiable.
 
-    Batch norm normalises by its running statistics and writes none, so that rows are independent; dropout is off. What
-    is differenced or differentiated is one function.
+    Batch norm normalises by its running statistics and updates none, so that rows are independent; dropout is off. So
+    finite differences and gradients are those of one fixed function.
     """
     modules = list(model.modules())
-    with modes_kept(modules):
+    with restore_modes(modules):
         switch_to_evaluation(model, modules)
         yield
 
 
-def _flag(module: nn.Module) -> bool | None:
-    """The training flag; None for a frozen script, which has none, and is in evaluation mode for good."""
+def _training_flag(module: nn.Module) -> bool | None:
+    """The training flag; None for a frozen TorchScript module, which has none and is always in evaluation mode."""
     return getattr(module, "training", None)
 
 
 def switch_to_evaluation(model: nn.Module, modules: list[nn.Module]) -> None:
-    """``model.eval()``, for the modules that it is known to have."""
-    if all(type(module).train is nn.Module.train and type(module).eval is nn.Module.eval for module in modules):
+    """``model.eval()`` for a model whose modules have been listed already."""
+    standard = all(type(module).train is nn.Module.train and type(module).eval is nn.Module.eval for module in modules)
+    if standard:
         for module in modules:
-            if _flag(module):
-                _put(module, training=False)
-    elif _flag(model) is not None:  # custom train(), which may leave some batch norms as they are: call it
+            if _training_flag(module):
+                _set_training_flag(module, training=False)
+    elif _training_flag(model) is not None:
+        # a custom train() or eval() may leave some batch norms as they are
         model.eval()
 
 
-def _put(module: nn.Module, *, training: bool) -> None:
-    """A module's flag. To set it as an attribute takes seven times as long: torch looks for parameters of that name."""
+def _set_training_flag(module: nn.Module, *, training: bool) -> None:
+    """Set a module's training flag, by its dictionary: ``module.training = …`` takes seven times as long."""
     if type(module).__setattr__ is nn.Module.__setattr__:
         vars(module)["training"] = training
     else:
@@ -58,12 +60,12 @@ def _put(module: nn.Module, *, training: bool) -> None:
 
 
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Matrix products in the type of their factors, also within a training in half precision."""
+    """A context in which matrix products have the type of their factors: autocast is off on this kind of device."""
     if not torch.amp.is_autocast_available(device.type):
         return contextlib.nullcontext()
     return torch.autocast(device.type, enabled=False)
 
 
 def half_precision(device: torch.device, *, enabled: bool) -> contextlib.AbstractContextManager[object]:
-    """Matrix products in bf16, if enabled."""
+    """A context of matrix products in bf16 if enabled; otherwise one that changes nothing."""
     return torch.autocast(device.type, torch.bfloat16) if enabled else contextlib.nullcontext()

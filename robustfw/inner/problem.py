@@ -1,4 +1,4 @@
-"""The inner problem: all that an attack sees of the world."""
+"""The inner problem: all that an attack is given of net, data and set."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from robustfw.errors import UsageError
 from robustfw.regions import Region
 
 Forward: TypeAlias = Callable[[Tensor], Tensor]
-"""x̃ of shape (batch, *shape) to outputs in the form of the task, such as logits (batch, classes)."""
+"""x̃ of shape (batch, *shape) ↦ outputs in the form of the task, such as logits (batch, classes)."""
 Goal: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""Outputs and targets to a mask (batch,): the rows that are solved."""
+"""(outputs, targets) ↦ mask (batch,) of the rows that are solved."""
 
 
 @attrs.define
 class Passes:
-    """How many examples have gone through the net, and back; shared by a problem and its rows."""
+    """The number of examples that have gone forward and backward through the net; a problem and its rows share it."""
 
     forward: int = 0
     backward: int = 0
@@ -35,7 +35,7 @@ class InnerProblem:
 
     ``forward`` maps x̃ to outputs and ``loss`` maps outputs and y to losses, (batch,). With a ``goal`` (in evaluation:
     the prediction is wrong) the value of a row that reaches it is ∞: nothing exceeds it, so the row is solved and an
-    attack may drop it. Gradients are those of the finite loss.
+    attack may drop it. Gradients are always those of the finite loss.
     """
 
     forward: Forward
@@ -46,41 +46,49 @@ class InnerProblem:
     goal: Goal | None = None
     passes: Passes = attrs.field(factory=Passes)
     start: Tensor | None = None
-    """A member that an iterated attack begins at, instead of at one of its own choice: what was found elsewhere."""
+    """Members of the region at which an iterated attack begins, such as another attack's result; None: it chooses."""
     target: Tensor | None = None
-    """Labels (batch,) to move towards: values are then −J(…, target), see `towards`."""
+    """Target labels (batch,) of a targeted attack: values are then −J(…, target), see `towards`."""
     meta: Mapping[str, Tensor] = attrs.field(factory=dict)
-    """What else is known of each row, (batch, …) by name: in training ``index``, its place in the training split, and
-    what the split gives (`robustfw.data.splits.Split.metadata`), such as ``group``."""
-    _found: list[tuple[Tensor, Tensor]] = attrs.field(factory=list, init=False, repr=False)
-    """What `linearized` gave, once it was asked."""
+    """Further data of each row, (batch, …) by name: in training ``index``, its position in the training split, and the
+    split's metadata (`robustfw.data.splits.Split.metadata`), such as ``group``."""
+    _linearization: list[tuple[Tensor, Tensor]] = attrs.field(factory=list, init=False, repr=False)
+    """The result of `linearized`, cached at its first call; empty before."""
 
     @classmethod
     def of(cls, function: Callable[[Tensor], Tensor], x: Tensor, region: Region) -> InnerProblem:
-        """The problem of a plain function x̃ ↦ values (batch,), row i of which depends on row i of x̃ only."""
+        """The problem of a plain function, without a net.
+
+        Args:
+            function: x̃ ↦ values (batch,), row i of which depends on row i of x̃ only.
+            x: examples (batch, *shape).
+            region: 𝒰(x).
+        """
         return cls(function, lambda values, _: values, x, x, region)
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, rows: Tensor | slice) -> InnerProblem:
-        """The problem of some of the rows; passes go on being counted together."""
+        """The problem of some of the rows, given as a mask, indices or a slice; it shares the counter of passes."""
         start = None if self.start is None else self.start[rows]
         target = None if self.target is None else self.target[rows]
-        some = attrs.evolve(
+        meta = {name: values[rows] for name, values in self.meta.items()}
+        part = attrs.evolve(
             self,
             x=self.x[rows],
             y=self.y[rows],
             region=self.region[rows],
             start=start,
             target=target,
-            meta={name: values[rows] for name, values in self.meta.items()},
+            meta=meta,
         )
-        some._found.extend((values[rows], gradient[rows]) for values, gradient in self._found)
-        return some
+        for values, gradient in self._linearization:
+            part._linearization.append((values[rows], gradient[rows]))
+        return part
 
     def with_loss(self, loss: losses.LossFunction) -> InnerProblem:
-        """The same rows under another J; what solves a row stays the same."""
+        """The problem of these rows under another J, with the goal unchanged."""
         return attrs.evolve(self, loss=loss)
 
     def rows_left(self, value: Tensor) -> Tensor:
@@ -88,22 +96,25 @@ class InnerProblem:
         return (~value.isposinf()).nonzero()[:, 0]
 
     def over(self, region: Region) -> InnerProblem:
-        """The same rows over another set; what is known of J at x is kept, if both sets add δ to x."""
+        """The problem of these rows over another set, without a start.
+
+        Values and gradients at x that are known already are kept if both sets add δ to x.
+        """
         other = attrs.evolve(self, region=region, start=None)
         if region.additive and self.region.additive:
-            other._found.extend(self._found)
+            other._linearization.extend(self._linearization)
         return other
 
     @property
     def labelled(self) -> bool:
-        """Whether y are class labels, and forward gives the classes' logits: some attacks look at these, not at J."""
+        """Whether y are class labels and outputs the classes' logits, which some attacks use instead of J."""
         return self.y.dim() == 1 and not self.y.is_floating_point()
 
     def towards(self, target: Tensor) -> InnerProblem:
-        """max_{δ ∈ region} −J(forward(x + δ), target): the same rows, each on its way to another label (eq. 1).
+        """The targeted problem max_{δ ∈ region} −J(forward(x + δ), target), for target labels (batch,) (eq. 1).
 
-        Any attack becomes a targeted one this way. A target says where to go; when a row is solved is still the goal's
-        affair, so that an example which another class takes on the way counts as fooled.
+        Any attack becomes a targeted one this way. The goal still decides when a row is solved, so that an example
+        which passes into a third class on the way counts as fooled.
 
         Raises:
             UsageError: y are no labels.
@@ -113,68 +124,74 @@ class InnerProblem:
         return attrs.evolve(self, target=target)
 
     def logits(self, delta: Tensor) -> Tensor:
-        """forward(x + δ), without a graph."""
+        """The outputs forward(x + δ), (batch, …), without a graph; one forward pass."""
         self.passes.forward += len(self)
         with torch.no_grad():
             return self.forward(self.region.apply(self.x, delta))
 
     def value(self, delta: Tensor) -> Tensor:
-        """J at x + δ, (batch,); ∞ where the goal is reached. Without rows the net is not asked."""
+        """J at x + δ, (batch,); ∞ where the goal is reached. Costs one forward pass; none for an empty batch."""
         if not len(self):
             return delta.new_zeros(0)
         return self.judged(self.logits(delta))
 
     def judged(self, logits: Tensor) -> Tensor:
-        """The value that belongs to logits, (batch,); ∞ where the goal is reached."""
-        return self._judged(self._objective(logits), self._reached(logits))
+        """J of the outputs of a forward pass, (batch,); ∞ where the goal is reached."""
+        return self._mark_solved(self._objective(logits), self._evaluate_goal(logits))
 
     def value_and_grad(self, delta: Tensor) -> tuple[Tensor, Tensor]:
-        """J at x + δ and its gradient in δ; entries that are not finite count as 0.
+        """J at x + δ, (batch,), ∞ where the goal is reached, and its gradient in δ, with 0 for entries not finite.
 
         The losses are summed, not averaged: no row's gradient depends on the size of the batch.
         """
         values, gradient, solved = self.probe(delta)
-        return self._judged(values, solved), gradient
+        return self._mark_solved(values, solved), gradient
 
     def linearized(self) -> tuple[Tensor, Tensor]:
-        """`value_and_grad` at δ = 0, all that the fast method knows (eq. 11); asked again, it costs no pass."""
-        if not self._found:
+        """`value_and_grad` at δ = 0, all that the fast method needs (eq. 11); cached: a second call costs no pass."""
+        if not self._linearization:
             if self.region.additive and self.region.like.shape == self.x.shape:
-                # the gradient in δ is that in x, which need not be added to 0
-                values, gradient, solved = self._differentiated(self.x, torch.clone)
+                # the gradient in δ equals that in x, and x + 0 need not be computed
+                values, gradient, solved = self._differentiate(self.x, torch.clone)
             else:
                 values, gradient, solved = self.probe(self.region.zero())
-            self._found.append((self._judged(values, solved), gradient))
-        return self._found[0]
+            self._linearization.append((self._mark_solved(values, solved), gradient))
+        return self._linearization[0]
 
     def probe(self, delta: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """J at x + δ, finite also where the goal is reached, its gradient, and where it is reached (None: no goal).
+        """J at x + δ, finite also where the goal is reached, its gradient in δ, and the mask of solved rows.
 
-        For attacks that weigh J against something else, and so have to know it on both sides of the border.
+        For attacks that weigh J against something else, and need it on both sides of the decision border.
+
+        Returns:
+            Values (batch,), gradient of the shape of δ, and where the goal is reached, (batch,); None without a goal.
         """
-        return self._differentiated(delta, functools.partial(self.region.apply, self.x))
+        return self._differentiate(delta, functools.partial(self.region.apply, self.x))
 
-    def _differentiated(
-        self, variable: Tensor, moved: Callable[[Tensor], Tensor]
+    def _differentiate(
+        self, variable: Tensor, perturb: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Loss, gradient and solved mask at x̃ = ``moved(variable)``, differentiated in ``variable``."""
-        if not len(self):  # most nets take no empty batch
-            nothing = variable.new_zeros(0)
-            return nothing, torch.zeros_like(variable), None if self.goal is None else nothing > 0
+        """Loss, gradient and solved mask at x̃ = ``perturb(variable)``, differentiated in ``variable``."""
+        if not len(self):
+            # most nets take no empty batch
+            no_values = variable.new_zeros(0)
+            no_mask = None if self.goal is None else no_values > 0
+            return no_values, torch.zeros_like(variable), no_mask
         self.passes.forward += len(self)
         self.passes.backward += len(self)
         with torch.enable_grad():
             variable = variable.detach().requires_grad_()
-            logits = self.forward(moved(variable))
+            logits = self.forward(perturb(variable))
             values = self._objective(logits)
             gradient = _gradient(values, variable)
-        return values.detach(), gradient, self._reached(logits.detach())
+        return values.detach(), gradient, self._evaluate_goal(logits.detach())
 
     def jacobian(self, delta: Tensor, outputs: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits, several functions of them, and the gradients of these in δ.
+        """Logits, k functions of them, and the gradients of these in δ, by one forward pass and k backward passes.
 
-        ``outputs`` maps logits to (batch, k), row i of which depends on row i only. It costs one forward pass and k
-        backward passes.
+        Args:
+            delta: perturbations, of the shape of the region's δ.
+            outputs: logits ↦ (batch, k), row i of which depends on row i only.
 
         Returns:
             Logits (batch, classes), values (batch, k), gradients (batch, k, *shape); detached.
@@ -189,26 +206,32 @@ class InnerProblem:
         return logits.detach(), values.detach(), torch.stack(gradients, 1)
 
     def _objective(self, logits: Tensor) -> Tensor:
+        """J of outputs, (batch,), or −J(…, target) of a targeted problem."""
         values = self.loss(logits, self.y if self.target is None else self.target)
         losses.check_per_example(values, len(self), self.loss)
         return values if self.target is None else -values
 
-    def _reached(self, logits: Tensor) -> Tensor | None:
+    def _evaluate_goal(self, logits: Tensor) -> Tensor | None:
+        """Where the goal is reached, (batch,); None without a goal."""
         return None if self.goal is None else self.goal(logits, self.y)
 
     @staticmethod
-    def _judged(values: Tensor, solved: Tensor | None) -> Tensor:
+    def _mark_solved(values: Tensor, solved: Tensor | None) -> Tensor:
+        """Values with ∞ for the rows that are solved."""
         return values if solved is None else values.masked_fill(solved, torch.inf)
 
 
 def _gradient(values: Tensor, delta: Tensor, *, keep: bool = False) -> Tensor:
-    """∇ Σ values; entries that are not finite count as 0. ``keep``: the graph is needed again."""
-    if not values.requires_grad:  # nothing differentiable on the way: no direction to go, which evaluation reports
+    """∇ Σ values in δ, with 0 for entries that are not finite; ``keep`` retains the graph for another call."""
+    if not values.requires_grad:
+        # the net is not differentiable, which evaluation reports: there is no direction to go
         return torch.zeros_like(delta)
-    found = torch.autograd.grad(values, delta, torch.ones_like(values), retain_graph=keep, allow_unused=True)
-    gradient: Tensor | None = found[0]
-    if gradient is None:  # what comes out does not follow from what goes in: the graph is cut on the way
+    gradients = torch.autograd.grad(values, delta, torch.ones_like(values), retain_graph=keep, allow_unused=True)
+    gradient: Tensor | None = gradients[0]
+    if gradient is None:
+        # the graph is cut between δ and the values
         return torch.zeros_like(delta)
-    if gradient.device.type == "cpu" and math.isfinite(float(gradient.sum())):  # a look is less than a copy
+    # on a CPU one sum is cheaper than a copy
+    if gradient.device.type == "cpu" and math.isfinite(float(gradient.sum())):
         return gradient
     return gradient.nan_to_num(0, 0, 0)

@@ -1,4 +1,4 @@
-"""All that an adversary may do to x: an uncertainty set, and the range of the data."""
+"""The threat model: an uncertainty set and the range of the data, which all perturbed examples keep."""
 
 from __future__ import annotations
 
@@ -18,43 +18,45 @@ if TYPE_CHECKING:
     from robustfw.data.splits import Split
 
 
-EVERYTHING = 0.999
-"""The share of the range that counts as all of it."""
-FEW = 8
-"""Examples that a set is held against the range at."""
+WHOLE_RANGE = 0.999
+"""Coverage of the data range, from 0 to 1, from which on a set counts as covering all of it."""
+EXAMPLES = 8
+"""Number of examples at which a set is compared with the data range."""
 
 
 @final
 @attrs.frozen
 class Threat:
-    """{δ ∈ 𝒰(x) : lower ≤ x + δ ≤ upper}: what may be done to x, a set and a data range that travel together."""
+    """{δ ∈ 𝒰(x) : lower ≤ x + δ ≤ upper}: the perturbations that are allowed at x, a set and a data range together."""
 
     uncertainty: UncertaintySet
     bounds: Bounds = (0.0, 1.0)
 
     def fitted(self, train: Split) -> Threat:
-        """The threat after a look at the training examples (`UncertaintySet.fitted`)."""
+        """The threat with its set fitted to the training examples (`UncertaintySet.fitted`)."""
         return attrs.evolve(self, uncertainty=self.uncertainty.fitted(train))
 
     def scaled(self, factor: float) -> Threat:
-        """The threat with a smaller or larger set (`UncertaintySet.scaled`), for warm-up and sweeps."""
+        """The threat with the set scaled by a factor ≥ 0 (`UncertaintySet.scaled`), for warm-up and sweeps."""
         return attrs.evolve(self, uncertainty=self.uncertainty.scaled(factor))
 
     def within(self, uncertainty: UncertaintySet) -> Threat:
-        """Another set in the same range."""
+        """The threat of another set within this data range."""
         return attrs.evolve(self, uncertainty=uncertainty)
 
     def warn_of_unit(self, x: Tensor) -> None:
-        """Warn where half of the set already reaches the whole data range: its radius is in another unit, probably.
+        """Warn if half of the set already covers the whole data range: its radius is in another unit, probably.
 
-        A radius of 8 where 8/255 was meant leaves nothing of the image, and every net at chance.
+        A radius of 8 where 8/255 was meant leaves nothing of the image, and every net at chance. The first 8 of the
+        examples x, (batch, *shape), are tried.
         """
         if self.bounds is None or not len(x):
             return
-        few = x[:FEW]
-        share = coverage(self.scaled(0.5).uncertainty.at(few), few, *ends(self.bounds, few))
-        if bool(share.median() >= EVERYTHING):
-            lower, upper = ends(self.bounds, few)
+        examples = x[:EXAMPLES]
+        lower, upper = ends(self.bounds, examples)
+        half = self.scaled(0.5).uncertainty.at(examples)
+        share = coverage(half, examples, lower, upper)
+        if bool(share.median() >= WHOLE_RANGE):
             warnings.warn(
                 f"{self.uncertainty} is more than twice as large as the data's range {spell_bounds(lower, upper)}: "
                 "nothing is left of an example, so its radius may be in another unit (8 for 8/255)",
@@ -67,7 +69,7 @@ class Threat:
 
         Args:
             x: examples (batch, *shape).
-            checked: x is known to be finite and within its bounds; to look costs a wait for the device.
+            checked: x is known to be finite and within its bounds; the check waits for the device.
 
         Raises:
             DataError: x is not floating point, not finite, or not within its bounds.
@@ -77,20 +79,31 @@ class Threat:
         return self.clip(self.uncertainty.at(x), x)
 
     def clip(self, region: Region, x: Tensor) -> Region:
-        """The members of a region at x that leave x̃ in the data range."""
+        """The region of the members δ of a region at x, (batch, *shape), whose x̃ is in the data range."""
         if self.bounds is None:
             return region
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))  # 1 − x rounds in half precision
+        # in float32 at least, since 1 − x rounds in half precision
+        wide_x = x.to(torch.promote_types(x.dtype, torch.float32))
         lower, upper = ends(self.bounds, x)
-        # x may be outside by rounding; a region contains 0 all the same
-        return region.within((lower - wide).clamp_(max=0), (upper - wide).clamp_(min=0))
+        # x may be outside of its range by rounding, and a region contains 0 all the same
+        return region.within((lower - wide_x).clamp_(max=0), (upper - wide_x).clamp_(min=0))
 
     def apply(self, region: Region, x: Tensor, delta: Tensor) -> Tensor:
-        """x̃; the clamp takes back the last bit that rounding x + δ may add to a member of the region."""
-        moved = region.apply(x, delta)
+        """The perturbed examples x̃, (batch, *shape), within the data range.
+
+        The clamp removes the last bit that rounding x + δ may add to a member of the region.
+
+        Args:
+            region: 𝒰(x) within the data range, whose `apply` says what δ means.
+            x: examples (batch, *shape).
+            delta: members of the region.
+        """
+        perturbed = region.apply(x, delta)
         if self.bounds is None:
-            return moved
+            return perturbed
         lower, upper = ends(self.bounds, x)
         if isinstance(lower, float) and isinstance(upper, float):
-            return moved.clamp(lower, upper)
-        return torch.minimum(torch.maximum(moved, torch.as_tensor(lower).to(moved)), torch.as_tensor(upper).to(moved))
+            return perturbed.clamp(lower, upper)
+        low = torch.as_tensor(lower).to(perturbed)
+        high = torch.as_tensor(upper).to(perturbed)
+        return torch.minimum(torch.maximum(perturbed, low), high)

@@ -20,7 +20,7 @@ from robustfw.errors import UsageError
 from robustfw.interface import interface_of
 from robustfw.loss import Loss
 from robustfw.model import Model
-from robustfw.objective import Combined, Objective, combined
+from robustfw.objective import Combined, Objective, combine
 from robustfw.optim import Optimizer, Schedule
 from robustfw.plugin import _names as names
 from robustfw.plugin import options
@@ -210,7 +210,7 @@ class Registry:
     def make(self, kind: str, spec: Any) -> Any:
         """The plugin object for a spec: ``"l1:radius=8"``, a mapping with ``use``, or the object itself.
 
-        Objectives may be a list of these, or ``"[robust,vat]"``: a loss and penalties (see `combined`).
+        Objectives may be a list of these, or ``"[robust,vat]"``: a loss and penalties (see `combine`).
         """
         kind = self.kind(kind)
         if isinstance(spec, self.kinds[kind]):
@@ -218,7 +218,7 @@ class Registry:
         if kind == "objective" and isinstance(spec, str) and spec.strip().startswith("["):
             spec = options.value_of(spec.strip())
         if kind == "objective" and isinstance(spec, list | tuple):
-            return combined([self.make(kind, part) for part in spec])
+            return combine([self.make(kind, part) for part in spec])
         if not isinstance(spec, str | Mapping):
             raise UsageError(
                 f'cannot make a plugin of kind {kind!r} from {options.cut(spec)}: give a spec like "name:key=value"'

@@ -2,10 +2,12 @@
 
 from robustfw.regions._base import Bound, Region, exact_bound
 from robustfw.regions._box import Box
-from robustfw.regions._combinators import Masked, Sum, Transformed, Union
+from robustfw.regions._combinators import Sum, Union
 from robustfw.regions._coverage import coverage
-from robustfw.regions._derived import Clipped, Intersection, Scaled
+from robustfw.regions._derived import Clipped, Scaled
 from robustfw.regions._finite import Finite
+from robustfw.regions._intersection import Intersection
+from robustfw.regions._modifiers import Masked, Transformed
 from robustfw.regions._parametric import Parametric
 from robustfw.regions._polyhedron import Polyhedron
 from robustfw.regions._rows import (
@@ -14,8 +16,8 @@ from robustfw.regions._rows import (
     normal_like,
     norms,
     per_row,
+    round_toward_zero,
     step_per_row,
-    toward_zero,
     uniform_like,
     wide,
     with_unit_maximum,
@@ -42,8 +44,8 @@ __all__ = [
     "normal_like",
     "norms",
     "per_row",
+    "round_toward_zero",
     "step_per_row",
-    "toward_zero",
     "uniform_like",
     "wide",
     "with_unit_maximum",

@@ -1,4 +1,4 @@
-"""The interface of a region. What its defaults are made of is in `robustfw.regions.derived`."""
+"""The interface of a region: the set 𝒰(x) of perturbations for each row of a batch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from robustfw.regions._rows import exact, per_row, step_per_row
 
 Bound: TypeAlias = Tensor | float
 """One end of a box: a tensor that broadcasts to δ, or one number for all coordinates."""
+
 MARGIN = 64
-"""Roundings by which the value of an exact support may be off, relative to Σ|g_j δ_j|."""
+"""Error of the value of an exact support in units of the rounding of Σ|g_j δ_j|."""
 
 
 class Region(ABC):
@@ -27,7 +28,8 @@ class Region(ABC):
     `support` are its two oracles, and the laws of `robustfw.testing` hold each against the other.
     """
 
-    if TYPE_CHECKING:  # a field or a property of each subclass; attrs could not make it a field of an abstract one
+    # a field or a property of each subclass; attrs could not override an abstract property by a field
+    if TYPE_CHECKING:
 
         @property
         def like(self) -> Tensor:
@@ -35,7 +37,7 @@ class Region(ABC):
 
     @abstractmethod
     def violation(self, delta: Tensor) -> Tensor:
-        """How far δ lies outside, (batch,): zero inside, positive outside. It defines the set."""
+        """The distance of δ from the set in some measure, (batch,): 0 inside, positive outside. It defines the set."""
 
     @abstractmethod
     def project(self, point: Tensor) -> Tensor:
@@ -45,17 +47,17 @@ class Region(ABC):
     def support(self, direction: Tensor) -> Tensor:
         """A farthest member: argmax_{δ ∈ 𝒰} ⟨direction, δ⟩ (eq. 11 is this call on the gradient).
 
-        The length of the direction does not matter, be it 1e-38 or 1e38. Where the direction vanishes the answer is
-        any member, the same each time.
+        The length of the direction does not matter, be it 1e-38 or 1e38. Where the direction vanishes the result is
+        any member, but always the same one.
         """
 
     @abstractmethod
     def sample(self, generator: torch.Generator) -> Tensor:
-        """A random member for each row; random starts and the random attack draw from it."""
+        """A random member for each row, for random starts and the random attack."""
 
     @property
     def convex(self) -> bool:
-        """Whether every row is a convex set; laws and attacks that need it ask."""
+        """Whether every row is a convex set, which some laws and attacks need."""
         return True
 
     def zero(self) -> Tensor:
@@ -63,59 +65,67 @@ class Region(ABC):
         return torch.zeros_like(self.like)
 
     def apply(self, x: Tensor, delta: Tensor) -> Tensor:
-        """x̃, the example that δ makes of x, of the shape and type of x: x + δ, unless δ means something else.
+        """The perturbed example x̃, of the shape and type of x: x + δ, unless δ means something else.
 
-        A set may override this alone: brightness x·(1 + δ), a rotation by an angle δ (see `Parametric`). apply(x, 0)
-        is x, and x̃ is differentiable in δ for attacks that ask for gradients.
+        A set may override this method alone: brightness x·(1 + δ), a rotation by an angle δ (see `Parametric`).
+        apply(x, 0) is x, and x̃ is differentiable in δ for attacks that use gradients.
         """
         return x + delta
 
     @property
     def additive(self) -> bool:
-        """Whether x̃ is x + δ, so that the gradient in δ at 0 is that in x, whatever the set."""
+        """Whether x̃ is x + δ, so that the gradient in δ at 0 equals that in x."""
         return type(self).apply is Region.apply
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
-        """A move of steepest ascent from δ in the set's own geometry: argmax ⟨direction, s⟩, s ∈ step·𝒰.
+        """The step s of steepest ascent from δ in the set's own geometry: argmax ⟨direction, s⟩, s ∈ step·𝒰.
 
-        ``step`` is relative to the set, one for all rows or one per row, (batch,): 1 goes as far from δ as the border
-        is from 0. The caller projects δ + s. A region that knows the data range spends the move only where there is
-        room for it.
+        The caller projects δ + s. A region that knows the data range moves only coordinates that have room.
+
+        Args:
+            direction: the gradient, of the shape of δ.
+            delta: members at which the step starts.
+            step: length relative to the set, one for all rows or one per row, (batch,): 1 goes as far from δ as the
+                border is from 0.
         """
         return step_per_row(step, delta) * self.support(direction)
 
     def within(self, lower: Bound, upper: Bound) -> Region:
-        """The members that keep lower ≤ x̃ − x ≤ upper: how the data range enters, with bounds lower − x and upper − x.
+        """The region of the members with lower ≤ x̃ − x ≤ upper.
 
-        Where x̃ is x + δ this is 𝒰 ∩ {lower ≤ δ ≤ upper}: by iterated projections, unless a subclass knows it exactly.
-        For any other `apply` the set stays as it is and x̃ is clamped (see `Clipped`).
+        The data range enters by the bounds lower − x and upper − x. Where x̃ is x + δ the result is
+        𝒰 ∩ {lower ≤ δ ≤ upper}, by iterated projections, unless a subclass knows it exactly. For any other `apply` the
+        set of perturbations stays as it is and x̃ is clamped (see `Clipped`).
         """
         from robustfw.regions._box import Box
-        from robustfw.regions._derived import Clipped, Intersection
+        from robustfw.regions._derived import Clipped
+        from robustfw.regions._intersection import Intersection
 
         if self.additive:
             return Intersection((self, Box.around(self.like, lower, upper)))
         return Clipped(self, lower, upper)
 
     def scaled(self, factor: Tensor | float) -> Region:
-        """A set of that share of the size: factor·𝒰, with one factor ≥ 0 for all rows or one per row, (batch,).
+        """The region factor·𝒰, with one factor ≥ 0 for all rows or one per row, (batch,).
 
-        A set of which half a member is none, a lattice or a list, overrides this: 1 gives the set itself, 0 the set
-        {0}, and what is a member for one factor is so for every larger one.
+        A set in which half of a member is not a member, such as a lattice or a list, overrides this: 1 gives the set
+        itself, 0 the set {0}, and a member for one factor is a member for every larger one.
         """
         from robustfw.regions._derived import Scaled
 
-        return Scaled(self, per_row(factor, self.like).expand(len(self), *[1] * (self.like.dim() - 1)))
+        trailing = [1] * (self.like.dim() - 1)
+        factors = per_row(factor, self.like).expand(len(self), *trailing)
+        return Scaled(self, factors)
 
     def members(self) -> Tensor | None:
-        """All members of a finite set, (batch, k, *shape of δ), repeated where a row has fewer; None of any other."""
+        """All members of a finite set, (batch, k, *shape of δ), repeated where a row has fewer; None for other sets."""
         return None
 
     def support_bound(self, direction: Tensor) -> Tensor:
-        """A number that no member exceeds: an upper bound of max_{δ ∈ 𝒰} ⟨direction, δ⟩, (batch,), in float64.
+        """An upper bound of max_{δ ∈ 𝒰} ⟨direction, δ⟩, which no member exceeds, (batch,), in float64.
 
-        A set with an exact `support` returns `exact_bound`; one whose support is iterated needs a proof, such as the
-        dual value. Without either there is none.
+        A set with an exact `support` returns `exact_bound`; a set with an iterated support needs a proof, such as a
+        dual value.
 
         Raises:
             UsageError: the set has no such bound.
@@ -129,24 +139,29 @@ class Region(ABC):
         return len(self.like)
 
     def __getitem__(self, rows: Tensor | slice) -> Self:
-        """The same sets for some of the rows: a mask, indices or a slice."""
-        owner: Any = self  # an attrs class, which the type of an abstract base cannot say
-        values = {field.name: getattr(self, field.name) for field in attrs.fields(type(owner))}
-        return attrs.evolve(owner, **{name: _rows_of(value, rows) for name, value in values.items()})
+        """The region of some of the rows, given as a mask, indices or a slice."""
+        # every subclass is an attrs class, which the type of an abstract base cannot say
+        region: Any = self
+        selected = {}
+        for field in attrs.fields(type(region)):
+            selected[field.name] = _select_rows(getattr(self, field.name), rows)
+        return attrs.evolve(region, **selected)
 
 
 def exact_bound(direction: Tensor, farthest: Tensor) -> Tensor:
-    """⟨direction, farthest⟩ and a margin for rounding, (batch,), for an answer that is exact up to rounding.
+    """⟨direction, farthest⟩ plus a margin for rounding, (batch,), for a `support` that is exact up to rounding.
 
-    The margin is that of the type of ``farthest``: ask for it in float64 where the bound should be tight.
+    The margin is that of the type of ``farthest``: a float64 support gives a tight bound.
     """
     terms = exact(direction).flatten(1) * exact(farthest).flatten(1)
-    return terms.sum(1) + MARGIN * torch.finfo(farthest.dtype).eps * terms.abs().sum(1)
+    rounding = MARGIN * torch.finfo(farthest.dtype).eps * terms.abs().sum(1)
+    return terms.sum(1) + rounding
 
 
-def _rows_of(value: object, rows: Tensor | slice) -> object:
+def _select_rows(value: object, rows: Tensor | slice) -> object:
+    """The rows of a field's value: of a tensor, a region, or a tuple of these; other values as they are."""
     if isinstance(value, Tensor | Region):
         return value[rows]
     if isinstance(value, tuple):
-        return tuple(_rows_of(part, rows) for part in value)
+        return tuple(_select_rows(part, rows) for part in value)
     return value

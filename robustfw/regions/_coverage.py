@@ -1,4 +1,4 @@
-"""How much of the data range a set covers: whether its radius is in the unit of the data."""
+"""The share of the data range that a set covers, which shows whether its radius is in the unit of the data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from robustfw.regions._base import Bound, Region
 from robustfw.regions._rows import exact
 
 DIRECTIONS = 2
-"""Random sign directions, each of which is looked at both ways."""
+"""Number of random sign directions; each is tried with both signs."""
 
 
 def coverage(region: Region, x: Tensor, lower: Bound, upper: Bound) -> Tensor:
@@ -22,25 +22,27 @@ def coverage(region: Region, x: Tensor, lower: Bound, upper: Bound) -> Tensor:
     Args:
         region: the bare set at x, not yet within the data range.
         x: (batch, *shape).
-        lower: of the data range: a number, or a tensor that broadcasts to x; ``upper`` likewise.
+        lower: lower end of the data range: a number, or a tensor that broadcasts to x.
+        upper: upper end of the data range, likewise.
     """
     if not len(x):
         return exact(x).new_zeros(0)
     extent = exact(torch.as_tensor(upper, device=x.device) - torch.as_tensor(lower, device=x.device))
-    whole = extent.expand_as(x).flatten(1).sum(1)
+    total_extent = extent.expand_as(x).flatten(1).sum(1)
+    safe_extent = torch.where(total_extent > 0, total_extent, 1)
     generator = torch.Generator().manual_seed(0)
     shares = []
     for _ in range(DIRECTIONS):
         coins = torch.rand(region.like.shape, generator=generator) < 0.5
         signs = torch.where(coins, 1.0, -1.0).to(region.like)
         for direction in (signs, -signs):
-            reached = _reach(region, x, direction)
-            shares.append((reached / torch.where(whole > 0, whole, 1)).clamp(0, 1))
+            share = _reach(region, x, direction) / safe_extent
+            shares.append(share.clamp(0, 1))
     return torch.stack(shares).mean(0)
 
 
 def _reach(region: Region, x: Tensor, direction: Tensor) -> Tensor:
-    """⟨g, δ⟩ at the farthest member, or Σ |x̃ − x| where δ is no change of x, (batch,)."""
+    """⟨g, δ⟩ at the farthest member, or Σ |x̃ − x| where x̃ is not x + δ, (batch,)."""
     farthest = region.support(direction)
     if region.additive:
         return (exact(farthest) * exact(direction)).flatten(1).sum(1)

@@ -1,4 +1,4 @@
-"""What the defaults of a region are made of: a scaled set, a clamped x̃, and the intersection of several sets."""
+"""The regions behind the defaults of the interface: a scaled set, and a clamped x̃."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from torch import Tensor
 
 from robustfw.errors import UsageError
 from robustfw.regions._base import Bound, Region
-from robustfw.regions._box import Box
-from robustfw.regions._rows import norms, per_row, wide, with_unit_maximum
-from robustfw.regions._splitting import PUSH_COMMON, common_point
+from robustfw.regions._rows import norms, per_row, wide
 
 
 def transformation(regions: Sequence[Region], combinator: str) -> Region | None:
-    """The region whose `apply` a combination of regions has; None where all of them add δ to x.
+    """The region whose `apply` a combination of regions takes over; None where all of them add δ to x.
+
+    ``combinator`` names the combination in messages, such as "a sum".
 
     Raises:
-        UsageError: two of them make different things of one δ.
+        UsageError: two of the regions give different x̃ for one δ.
     """
     special = [region for region in regions if not region.additive]
     if not special:
         return None
-    if len({type(_innermost(region)) for region in special}) > 1:
-        names = " and ".join(sorted({type(_innermost(region)).__name__ for region in special}))
+    kinds = {type(_innermost(region)) for region in special}
+    if len(kinds) > 1:
+        names = " and ".join(sorted({kind.__name__ for kind in kinds}))
         raise UsageError(f"{combinator} cannot hold both {names}: they make different examples of one δ")
     return special[0]
 
@@ -45,9 +46,11 @@ class Scaled(Region):
 
     region: Region
     factor: Tensor
+    """The factor of each row, (batch, 1, …, 1)."""
 
     @property
     def like(self) -> Tensor:
+        """A tensor of the shape, dtype and device of δ."""
         return self.region.like
 
     @property
@@ -61,61 +64,72 @@ class Scaled(Region):
     def apply(self, x: Tensor, delta: Tensor) -> Tensor:
         return self.region.apply(x, delta)
 
-    def _unscaled(self, point: Tensor, factor: Tensor) -> Tensor:
-        """point / factor; 0 where the factor is 0."""
-        return torch.where(factor > 0, point / factor.clamp(min=torch.finfo(factor.dtype).tiny), 0)
+    def _divide(self, point: Tensor, factor: Tensor) -> Tensor:
+        """point / factor, with 0 where the factor is 0."""
+        safe_factor = factor.clamp(min=torch.finfo(factor.dtype).tiny)
+        return torch.where(factor > 0, point / safe_factor, 0)
 
-    def _rescaled(self, member: Tensor) -> Tensor:
-        """factor · member; 0 where the factor is 0, however far the member is."""
+    def _multiply(self, member: Tensor) -> Tensor:
+        """factor · member, with 0 where the factor is 0, also for a member that is not finite."""
         return torch.where(self.factor > 0, self.factor * member, 0)
 
     def violation(self, delta: Tensor) -> Tensor:
-        """factor · violation(δ / factor); ‖δ‖₂ where the factor is 0."""
+        """factor · violation(δ / factor), (batch,); ‖δ‖₂ where the factor is 0."""
         factor = self.factor.flatten()
-        inner = factor * self.region.violation(self._unscaled(delta, self.factor))
+        inner = factor * self.region.violation(self._divide(delta, self.factor))
         return torch.where(factor > 0, inner, norms(delta))
 
     def project(self, point: Tensor) -> Tensor:
-        return self._rescaled(self.region.project(self._unscaled(point, self.factor)))
+        return self._multiply(self.region.project(self._divide(point, self.factor)))
 
     def support(self, direction: Tensor) -> Tensor:
-        return self._rescaled(self.region.support(direction))
+        return self._multiply(self.region.support(direction))
 
     def support_bound(self, direction: Tensor) -> Tensor:
         bound = self.region.support_bound(direction)
-        return torch.where(self.factor.flatten() > 0, self.factor.flatten().to(bound) * bound, 0)
+        factor = self.factor.flatten()
+        return torch.where(factor > 0, factor.to(bound) * bound, 0)
 
     def members(self) -> Tensor | None:
-        found = self.region.members()
-        return None if found is None else self.factor[:, None] * found
+        members = self.region.members()
+        return None if members is None else self.factor[:, None] * members
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
-        return self._rescaled(self.region.ascent(direction, self._unscaled(delta, self.factor), step))
+        """factor times the step of the inner region at δ / factor.
+
+        Args:
+            direction: the gradient, of the shape of δ.
+            delta: members at which the step starts.
+            step: length relative to the set, one for all rows or one per row, (batch,).
+        """
+        inner_delta = self._divide(delta, self.factor)
+        return self._multiply(self.region.ascent(direction, inner_delta, step))
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        return self._rescaled(self.region.sample(generator))
+        return self._multiply(self.region.sample(generator))
 
     def scaled(self, factor: Tensor | float) -> Scaled:
-        """One factor, not a factor of a factor."""
+        """The inner region scaled by the product of both factors, so that factors do not nest."""
         return Scaled(self.region, self.factor * per_row(factor, self.factor))
 
     def within(self, lower: Bound, upper: Bound) -> Region:
-        """f·𝒰 ∩ [l, u] = f·(𝒰 ∩ [l/f, u/f]), as exact as the region's own; x̃ clamped where it is not x + δ."""
+        """f·𝒰 ∩ [l, u] = f·(𝒰 ∩ [l/f, u/f]), as exact as the inner region's `within`; x̃ clamped if it is not x + δ."""
         if not self.additive:
             return Clipped(self, lower, upper)
-        # in float32 at least: 1 − x rounds in half precision, and a quotient may be too large for it
-        like = self.factor.to(wide(self.like.dtype))
-        low, high = (torch.as_tensor(b, dtype=like.dtype, device=like.device) for b in (lower, upper))
+        # in float32 at least: 1 − x rounds in half precision, and a quotient may overflow there
+        factor = self.factor.to(wide(self.like.dtype))
+        low = torch.as_tensor(lower, dtype=factor.dtype, device=factor.device)
+        high = torch.as_tensor(upper, dtype=factor.dtype, device=factor.device)
         # where the factor is 0 only 0 is a member, whatever the range
-        low = torch.where(like > 0, self._unscaled(low, like), -torch.inf)
-        high = torch.where(like > 0, self._unscaled(high, like), torch.inf)
+        low = torch.where(factor > 0, self._divide(low, factor), -torch.inf)
+        high = torch.where(factor > 0, self._divide(high, factor), torch.inf)
         return Scaled(self.region.within(low, high), self.factor)
 
 
 @final
 @attrs.frozen(eq=False)
 class Clipped(Region):
-    """The same perturbations, with x̃ clamped: x + lower ≤ x̃ ≤ x + upper, for a set whose x̃ is not x + δ."""
+    """A region whose x̃ is not x + δ, with x̃ clamped: x + lower ≤ x̃ ≤ x + upper. Its perturbations stay as they are."""
 
     region: Region
     lower: Bound = attrs.field()
@@ -129,6 +143,7 @@ class Clipped(Region):
 
     @property
     def like(self) -> Tensor:
+        """A tensor of the shape, dtype and device of δ."""
         return self.region.like
 
     @property
@@ -140,8 +155,10 @@ class Clipped(Region):
         return False
 
     def apply(self, x: Tensor, delta: Tensor) -> Tensor:
-        """x̃ of the region, clamped; exactly that of the region where it keeps the bounds."""
-        low, high = (x.to(wide(x.dtype)) + bound for bound in (self.lower, self.upper))
+        """x̃ of the region, clamped; where it keeps the bounds, it is returned exactly."""
+        wide_x = x.to(wide(x.dtype))
+        low = wide_x + self.lower
+        high = wide_x + self.upper
         return self.region.apply(x, delta).to(low.dtype).clamp(low, high).to(x.dtype)
 
     def violation(self, delta: Tensor) -> Tensor:
@@ -160,130 +177,34 @@ class Clipped(Region):
         return self.region.members()
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
+        """The step of the inner region.
+
+        Args:
+            direction: the gradient, of the shape of δ.
+            delta: members at which the step starts.
+            step: length relative to the set, one for all rows or one per row, (batch,).
+        """
         return self.region.ascent(direction, delta, step)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         return self.region.sample(generator)
 
     def scaled(self, factor: Tensor | float) -> Clipped:
-        """The smaller set of perturbations; bounds are about x̃, and stay."""
+        """The region with its perturbations scaled; the bounds on x̃ stay."""
         return Clipped(self.region.scaled(factor), self.lower, self.upper)
 
     def within(self, lower: Bound, upper: Bound) -> Clipped:
-        """The narrower bounds."""
-        return Clipped(
-            self.region, _tighter(self.lower, lower, torch.maximum), _tighter(self.upper, upper, torch.minimum)
-        )
+        """The region with the tighter of both pairs of bounds on x̃."""
+        low = _tighten(self.lower, lower, torch.maximum)
+        high = _tighten(self.upper, upper, torch.minimum)
+        return Clipped(self.region, low, high)
 
 
-def _tighter(one: Bound, other: Bound, choose: Callable[[Tensor, Tensor], Tensor]) -> Bound:
-    """The maximum or minimum of two bounds, a number where both are."""
+def _tighten(one: Bound, other: Bound, choose: Callable[[Tensor, Tensor], Tensor]) -> Bound:
+    """The maximum or minimum of two bounds; a number where both are numbers."""
     like = next((bound for bound in (one, other) if isinstance(bound, Tensor)), None)
     if like is None:
         return float(choose(torch.tensor(float(one)), torch.tensor(float(other))))
-    return choose(*(torch.as_tensor(bound, dtype=like.dtype, device=like.device) for bound in (one, other)))
-
-
-@final
-@attrs.frozen(eq=False)
-class Intersection(Region):
-    """𝒰₁ ∩ … ∩ 𝒰ₘ of convex regions, from their projections alone (see `robustfw.regions.splitting`).
-
-    Projections are members of the last 𝒰ᵢ; their violation of the others, and their distance to the true answer, are
-    about ``accuracy`` relative to the size of the set. The same holds for `support`. Sets of linear inequalities have
-    oracles that are faster and more exact: see `Polyhedron`.
-
-    A member whose x̃ is not x + δ gives its `apply` to the intersection; the others then restrict its parameters.
-    """
-
-    regions: tuple[Region, ...] = attrs.field()
-    accuracy: float = 1e-8
-    rounds: int = 5000
-    """A bound on the rounds; reaching it gives a warning that says how far rows still moved."""
-
-    @regions.validator
-    def _check(self, _: object, regions: tuple[Region, ...]) -> None:
-        if not all(region.convex for region in regions):
-            raise UsageError(
-                "an intersection needs convex regions: intersect the members of a union one by one, "
-                "or give a set that is not convex an exact `within` of its own"
-            )
-        transformation(regions, "an intersection")
-
-    @property
-    def like(self) -> Tensor:
-        return self.regions[0].like
-
-    @property
-    def additive(self) -> bool:
-        return all(region.additive for region in self.regions)
-
-    def apply(self, x: Tensor, delta: Tensor) -> Tensor:
-        """x̃ of the member that says what δ means; x + δ where none does."""
-        owner = transformation(self.regions, "an intersection")
-        return x + delta if owner is None else owner.apply(x, delta)
-
-    def violation(self, delta: Tensor) -> Tensor:
-        """The largest of the members' violations."""
-        return torch.stack([region.violation(delta) for region in self.regions]).amax(0)
-
-    def project(self, point: Tensor) -> Tensor:
-        """The nearest point; members are returned as they are."""
-        moving = self.violation(point) > 0
-        settled = point.clone()
-        if moving.any():
-            far = point[moving].to(wide(point.dtype))
-            rest, size = self[moving], self._size(point)[moving].to(far)
-            weight = per_row((PUSH_COMMON * size / norms(far)).clamp(max=1), far)
-            settled[moving] = rest._common(weight * far, weight, size).to(point.dtype)
-        return settled
-
-    def support(self, direction: Tensor) -> Tensor:
-        """A farthest point; 0 where the direction vanishes."""
-        direction = with_unit_maximum(direction)
-        moving = norms(direction) > 0
-        settled = torch.zeros_like(direction)
-        if moving.any():
-            towards = direction[moving].to(wide(direction.dtype))
-            rest, size = self[moving], self._size(direction)[moving].to(towards)
-            push = per_row(PUSH_COMMON * size / norms(towards), towards)
-            settled[moving] = rest._common(push * towards, torch.zeros_like(push), size).to(direction.dtype)
-        return settled
-
-    def support_bound(self, direction: Tensor) -> Tensor:
-        """The least of the members' bounds: what no member of one set exceeds, no member of all does."""
-        bounds = [region.support_bound(direction) for region in self.regions if has_support_bound(region)]
-        if not bounds:
-            return super().support_bound(direction)
-        return torch.stack(bounds).amin(0)
-
-    def _size(self, direction: Tensor) -> Tensor:
-        """How far the smallest member reaches in a direction, (batch,)."""
-        reach = torch.stack([norms(region.support(direction)) for region in self.regions]).amin(0)
-        return reach.clamp(min=torch.finfo(reach.dtype).tiny)
-
-    def _common(self, drive: Tensor, weight: Tensor, size: Tensor) -> Tensor:
-        return common_point(self.regions, drive, weight, size, self.accuracy, self.rounds)
-
-    def within(self, lower: Bound, upper: Bound) -> Region:
-        """One more member, not an intersection of intersections; x̃ clamped where it is not x + δ."""
-        if not self.additive:
-            return Clipped(self, lower, upper)
-        return attrs.evolve(self, regions=(*self.regions, Box.around(self.like, lower, upper)))
-
-    def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
-        """In the geometry of the first member; the others act when the caller projects."""
-        return self.regions[0].ascent(direction, delta, step)
-
-    def sample(self, generator: torch.Generator) -> Tensor:
-        """A random member of the first region, projected."""
-        return self.project(self.regions[0].sample(generator))
-
-
-def has_support_bound(region: Region) -> bool:
-    """Whether the region proves a bound on its support."""
-    try:
-        region[:1].support_bound(region.like[:1])
-    except UsageError:
-        return False
-    return True
+    first = torch.as_tensor(one, dtype=like.dtype, device=like.device)
+    second = torch.as_tensor(other, dtype=like.dtype, device=like.device)
+    return choose(first, second)

@@ -1,4 +1,4 @@
-"""Quadratic and linear programs over {A δ ≤ b} ∩ box, many small ones at once: an interior-point method."""
+"""An interior-point method for many small quadratic and linear programs over {A δ ≤ b} ∩ box at once."""
 
 from __future__ import annotations
 
@@ -8,104 +8,43 @@ import attrs
 import torch
 from torch import Tensor
 
+from robustfw.regions._programs import Answer, Program
+
 Parts: TypeAlias = tuple[Tensor, ...]
-"""Numbers of the inequalities (batch, k), of the lower sides (batch, n) and of the upper sides (batch, n)."""
+"""Three tensors: for the inequalities (batch, k), the lower sides (batch, n) and the upper sides (batch, n)."""
 
 ITERATIONS = 60
-"""Newton steps at most; 10 to 25 are the rule."""
+"""Largest number of Newton steps; 10 to 25 are the rule."""
 PRECISION = 1e-10
-"""Relative size of residuals and complementarity products at which a row is solved, unless less is asked for."""
+"""Default size of residuals and complementarity gap at which a row counts as solved, relative to the set."""
 BACKTRACK = 0.995
-"""Share of the way to the border that a step goes."""
+"""Share of the longest feasible step that a step takes."""
 ROOM = 1e-10
-"""Least offset of an inequality, and width of the box in a coordinate that moves, relative to the size of the set."""
+"""Smallest offset of an inequality, and width of the box in a coordinate that may move, relative to the set's size."""
 REFINEMENTS = 1
-"""Corrections of each solution of a linear system by what it missed."""
+"""Rounds of iterative refinement of each linear system."""
 RIDGE = 1e-13
-"""By which share each diagonal entry of a system grows, against rounding where it is nearly singular."""
+"""Relative increase of each diagonal entry of a system, against rounding where it is nearly singular."""
 IMMOVABLE = 1e30
-"""What holds a coordinate that must not move."""
+"""Diagonal entry of a coordinate that must not move."""
 FLOOR = 0.1
-"""Least complementarity product that a step aims at, in units of `PRECISION`."""
+"""Smallest complementarity product at which a step aims, in units of `PRECISION`."""
 FLAT = 1e-4
-"""What the gradient of a linear program counts, relative to that of a quadratic one."""
-TABLE = 5_000_000
-"""Numbers that a table of products of pairs of coefficients may have."""
+"""Weight of the gradient in the error of a linear program; 1 for a quadratic one."""
 UNBOUNDED = 1e12
-"""Sides of a box, relative to the size of the set, from which on they do nothing."""
-
-
-class Normals:
-    """A, (k, n): the left side of inequalities that all rows of a batch have in common."""
-
-    def __init__(self, matrix: Tensor) -> None:
-        self.matrix = matrix
-        self._outer: dict[bool, Tensor] = {}
-
-    def times(self, points: Tensor) -> Tensor:
-        """A δ, (batch, k)."""
-        return points @ self.matrix.mT
-
-    def transposed(self, multipliers: Tensor) -> Tensor:
-        """Aᵀ y, (batch, n)."""
-        return multipliers @ self.matrix
-
-    def gram(self, weights: Tensor, *, of_rows: bool) -> Tensor:
-        """A·diag(w)·Aᵀ for w of (batch, n), or Aᵀ·diag(w)·A for w of (batch, k), one matrix for each row.
-
-        Products of pairs of entries are kept, so that one matrix product makes all matrices.
-        """
-        factors = self.matrix.mT if of_rows else self.matrix
-        size = factors.shape[1]
-        if factors.numel() * size > TABLE:
-            return factors.mT @ (weights[..., None] * factors)
-        if of_rows not in self._outer:
-            self._outer[of_rows] = (factors[:, :, None] * factors[:, None, :]).flatten(1)
-        return (weights @ self._outer[of_rows]).reshape(-1, size, size)
-
-
-@attrs.frozen(eq=False)
-class Program:
-    """min ½·weight·‖δ‖² − ⟨drive, δ⟩ over A δ ≤ b, lower ≤ δ ≤ upper, for each row; 0 is feasible.
-
-    All tensors are float64. ``weight`` is 1 for a projection of ``drive`` and 0 for a linear program.
-    """
-
-    normals: Normals
-    """A, rows of length 1 or 0."""
-    offsets: Tensor
-    """b ≥ 0, (batch, k)."""
-    lower: Tensor
-    """(batch, n), −∞ where there is none."""
-    upper: Tensor
-    drive: Tensor
-    """(batch, n)."""
-    weight: Tensor
-    """(batch, 1)."""
-
-    def __getitem__(self, rows: Tensor) -> Program:
-        tensors = self.offsets, self.lower, self.upper, self.drive, self.weight
-        return Program(self.normals, *(tensor[rows] for tensor in tensors))
-
-
-@attrs.frozen(eq=False)
-class Answer:
-    """The minimizers, and the multipliers of A δ ≤ b that prove how good they are."""
-
-    point: Tensor
-    """δ, (batch, n)."""
-    multipliers: Tensor
-    """y ≥ 0, (batch, k)."""
-    unsolved: Tensor
-    """Rows that `ITERATIONS` steps did not bring to the precision × 10³, (batch,)."""
+"""Sides of a box, relative to the size of the set, from which on they count as infinite."""
 
 
 def solve(program: Program, precision: float = PRECISION) -> Answer:
     """Mehrotra's predictor-corrector method (Nocedal & Wright 2006, algorithm 14.3 and section 16.6), row by row.
 
-    Each step is one system per row, of size min(k, n): (Θ + AᵀWA) d = r with diagonal Θ and W, which by Woodbury's
+    Each step solves one system per row, of size min(k, n): (Θ + AᵀWA) d = r with diagonal Θ and W, which by Woodbury's
     identity needs Θ⁻¹ and a k × k matrix where there are fewer inequalities than coordinates. A row that is solved is
-    taken out, so that none depends on how long others take.
+    removed, so that no row depends on the number of steps of others.
+
+    Args:
+        program: the programs, one for each row.
+        precision: error, as of `_State.error`, at which a row counts as solved.
     """
     point = torch.zeros_like(program.drive)
     multipliers = torch.zeros_like(program.offsets)
@@ -115,36 +54,40 @@ def solve(program: Program, precision: float = PRECISION) -> Answer:
     state = _State.begin(attrs.evolve(program, offsets=program.offsets.clamp(min=ROOM)))
     rows = torch.arange(len(point), device=point.device)
     for _ in range(ITERATIONS):
-        error = state.error()
-        going = error > precision
+        # 1. solved rows are stored and removed
+        going = state.error() > precision
         if not going.all():
-            point[rows[~going]] = state.point[~going]
-            multipliers[rows[~going]] = state.dual[0][~going]
-            rows, state = rows[going], state.pick(going)
+            solved = ~going
+            point[rows[solved]] = state.point[solved]
+            multipliers[rows[solved]] = state.dual[0][solved]
+            rows = rows[going]
+            state = state.select(going)
         if not len(rows):
             return Answer(point, multipliers, unsolved)
+        # 2. a Newton step of the others
         state.step()
-    point[rows], multipliers[rows] = state.point, state.dual[0]
+    point[rows] = state.point
+    multipliers[rows] = state.dual[0]
     unsolved[rows] = state.error() > 1e3 * precision
     return Answer(point, multipliers, unsolved)
 
 
 @attrs.define(eq=False)
 class _State:
-    """Point, slacks and multipliers of the inequalities, of the lower sides and of the upper sides, in this order."""
+    """The iterate: point, slacks and duals of the inequalities, the lower sides and the upper sides, in this order."""
 
     program: Program
     point: Tensor
     slack: Parts
     dual: Parts
     has: Parts
-    """1 where there is such an inequality, 0 where its side is infinite or the coordinate fixed."""
+    """1 where there is such an inequality, 0 where the side is infinite or the coordinate fixed."""
     fixed: Tensor
-    """Coordinates whose sides leave no room: they stay 0, (batch, n)."""
+    """The mask of coordinates whose sides leave no room, (batch, n); they stay 0."""
 
     @classmethod
     def begin(cls, program: Program) -> _State:
-        """The middle of the box, shrunk to the unit of length, and slacks and multipliers of at least one tenth."""
+        """The starting point: the middle of the box within the unit cube, with slacks and duals of at least 0.1."""
         fixed = program.upper - program.lower <= ROOM
         has_lower = (program.lower > -UNBOUNDED) & ~fixed
         has_upper = (program.upper < UNBOUNDED) & ~fixed
@@ -154,32 +97,42 @@ class _State:
         has = (torch.ones_like(program.offsets), has_lower.to(point), has_upper.to(point))
         state = cls(program, point, (point, point, point), (point, point, point), has, fixed)
         room = state._room(point)
-        state.slack = tuple(torch.where(h > 0, r.clamp(min=0.1), 1) for h, r in zip(has, room, strict=True))
-        state.dual = tuple(0.1 * h for h in has)
+        state.slack = tuple(
+            torch.where(exists > 0, distance.clamp(min=0.1), 1) for exists, distance in zip(has, room, strict=True)
+        )
+        state.dual = tuple(0.1 * exists for exists in has)
         return state
 
-    def pick(self, rows: Tensor) -> _State:
-        """The same state for some of the rows."""
-        slack, dual, has = (tuple(part[rows] for part in parts) for parts in (self.slack, self.dual, self.has))
+    def select(self, rows: Tensor) -> _State:
+        """The state of some of the rows."""
+        slack = tuple(part[rows] for part in self.slack)
+        dual = tuple(part[rows] for part in self.dual)
+        has = tuple(part[rows] for part in self.has)
         return _State(self.program[rows], self.point[rows], slack, dual, has, self.fixed[rows])
 
     def _room(self, point: Tensor) -> Parts:
-        """b − Aδ, δ − lower, upper − δ; 1 where there is no side."""
-        program, (_, has_lower, has_upper) = self.program, self.has
+        """The distances b − Aδ, δ − lower and upper − δ; 1 where there is no side."""
+        program = self.program
+        _, has_lower, has_upper = self.has
         above = torch.where(has_lower > 0, point - program.lower, 1)
         below = torch.where(has_upper > 0, program.upper - point, 1)
-        return program.offsets - program.normals.times(point), above, below
+        inequalities = program.offsets - program.normals.times(point)
+        return inequalities, above, below
 
     def _residuals(self) -> tuple[Tensor, Parts]:
-        """How far the gradient of the Lagrangian is from 0, and each slack from its room."""
-        program, (y, v_lower, v_upper) = self.program, self.dual
-        gradient = program.drive - program.weight * self.point - program.normals.transposed(y) + v_lower - v_upper
-        room = self._room(self.point)
+        """The residual of the Lagrangian's gradient, and that of each slack against its distance."""
+        program = self.program
+        y, v_lower, v_upper = self.dual
+        gradient = program.drive - program.weight * self.point - program.normals.times_transpose(y) + v_lower - v_upper
         gradient = torch.where(self.fixed, 0, gradient)
-        return gradient, tuple(h * (r - s) for h, r, s in zip(self.has, room, self.slack, strict=True))
+        room = self._room(self.point)
+        slacks = tuple(
+            exists * (distance - slack) for exists, distance, slack in zip(self.has, room, self.slack, strict=True)
+        )
+        return gradient, slacks
 
     def _gap(self, slack: Parts, dual: Parts) -> Tensor:
-        """Σ slack·dual / number of inequalities, (batch, 1)."""
+        """The complementarity gap Σ slack·dual / number of inequalities, (batch, 1)."""
         products = torch.cat([s * d for s, d in zip(slack, dual, strict=True)], 1)
         count = torch.cat(self.has, 1).sum(1, keepdim=True)
         return products.sum(1, keepdim=True) / count.clamp(min=1)
@@ -187,52 +140,60 @@ class _State:
     def error(self) -> Tensor:
         """The largest residual and complementarity gap, (batch,), in units of the drive and of the size of the set.
 
-        The gradient of a linear program counts less: where a face is as good as a corner its last digits are rounding,
-        and the value of the program is off by that times the size of the set.
+        The gradient of a linear program has the smaller weight `FLAT`: where a whole face is optimal its last digits
+        are rounding, which changes the value of the program by no more than that times the size of the set.
         """
         gradient, room = self._residuals()
         gradient = gradient * torch.where(self.program.weight > 0, 1, FLAT)
-        worst = torch.stack([part.abs().amax(1) for part in (gradient, *room)]).amax(0)
+        residuals = [part.abs().amax(1) for part in (gradient, *room)]
+        worst = torch.stack(residuals).amax(0)
         return torch.maximum(worst, self._gap(self.slack, self.dual)[:, 0])
 
     def step(self) -> None:
-        """A predictor with no centring says how much centring the corrector needs."""
+        """One step of the method: a predictor without centring decides how much centring the corrector needs."""
         gradient, room = self._residuals()
-        solver = self._factorised()
-        target = tuple(-s * d for s, d in zip(self.slack, self.dual, strict=True))
+        solver = self._factorize()
+        # 1. the predictor aims at products slack·dual = 0
+        target = tuple(-slack * dual for slack, dual in zip(self.slack, self.dual, strict=True))
         move, slacks, duals = self._direction(solver, gradient, room, target)
-        reach = _longest(self.slack, slacks), _longest(self.dual, duals)
-        ahead = self._gap(_moved(self.slack, slacks, reach[0]), _moved(self.dual, duals, reach[1]))
+        slack_ahead = _advance(self.slack, slacks, _longest_step(self.slack, slacks))
+        dual_ahead = _advance(self.dual, duals, _longest_step(self.dual, duals))
+        ahead = self._gap(slack_ahead, dual_ahead)
+        # 2. the corrector aims at products of one size; where these fall ahead of the residuals, systems become so
+        # ill-conditioned that the residuals never follow
         gap = self._gap(self.slack, self.dual)
-        # products that fall ahead of the residuals make systems so ill-conditioned that these never follow
         centre = ((ahead / gap.clamp(min=1e-300)).pow(3) * gap).clamp(min=FLOOR * PRECISION)
-        target = tuple(h * (centre - ds * dd) + t for h, ds, dd, t in zip(self.has, slacks, duals, target, strict=True))
+        target = tuple(
+            exists * (centre - slack * dual) + product
+            for exists, slack, dual, product in zip(self.has, slacks, duals, target, strict=True)
+        )
         move, slacks, duals = self._direction(solver, gradient, room, target)
-        primal = BACKTRACK * _longest(self.slack, slacks)
-        dual = BACKTRACK * _longest(self.dual, duals)
-        # with a quadratic term the residual of the duals depends on the point, too: one length for both
+        # 3. the lengths; with a quadratic term the residual of the duals depends on the point, too: one length for both
+        primal = BACKTRACK * _longest_step(self.slack, slacks)
+        dual = BACKTRACK * _longest_step(self.dual, duals)
         common = torch.minimum(primal, dual)
         curved = self.program.weight > 0
-        primal, dual = torch.where(curved, common, primal), torch.where(curved, common, dual)
+        primal = torch.where(curved, common, primal)
+        dual = torch.where(curved, common, dual)
         self.point = self.point + primal * move
-        self.slack = _moved(self.slack, slacks, primal)
-        self.dual = _moved(self.dual, duals, dual)
+        self.slack = _advance(self.slack, slacks, primal)
+        self.dual = _advance(self.dual, duals, dual)
 
-    def _factorised(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _factorize(self) -> tuple[Tensor, Tensor, Tensor]:
         """Θ, W, and the Cholesky factor of Θ + AᵀWA, or of W⁻¹ + AΘ⁻¹Aᵀ where that is smaller and Θ has an inverse."""
         normals = self.program.normals
-        ratio = [h * d / s for h, d, s in zip(self.has, self.dual, self.slack, strict=True)]
-        theta = torch.where(self.fixed, IMMOVABLE, self.program.weight + ratio[1] + ratio[2])
-        if self._by_woodbury():
-            matrix = normals.gram(1 / theta, of_rows=True) + torch.diag_embed(1 / ratio[0])
+        ratios = [exists * dual / slack for exists, dual, slack in zip(self.has, self.dual, self.slack, strict=True)]
+        theta = torch.where(self.fixed, IMMOVABLE, self.program.weight + ratios[1] + ratios[2])
+        if self._uses_woodbury():
+            matrix = normals.gram(1 / theta, of_rows=True) + torch.diag_embed(1 / ratios[0])
         else:
-            matrix = normals.gram(ratio[0], of_rows=False) + torch.diag_embed(theta)
+            matrix = normals.gram(ratios[0], of_rows=False) + torch.diag_embed(theta)
         matrix.diagonal(dim1=1, dim2=2).mul_(1 + RIDGE)
         factor, _ = torch.linalg.cholesky_ex(matrix)
-        return theta, ratio[0], factor
+        return theta, ratios[0], factor
 
-    def _by_woodbury(self) -> bool:
-        """Whether to solve in the inequalities: they are fewer, and every coordinate has a side or a weight."""
+    def _uses_woodbury(self) -> bool:
+        """Whether to solve a k × k system: inequalities are fewer, and every coordinate has a side or a weight."""
         inequalities, coordinates = self.program.normals.matrix.shape
         held = (self.program.weight > 0) | (self.has[1] + self.has[2] > 0) | self.fixed
         return inequalities < coordinates and bool(held.all())
@@ -244,17 +205,31 @@ class _State:
         room: Parts,
         target: Parts,
     ) -> tuple[Tensor, Parts, Parts]:
-        """Newton's step to slack·dual = slack·dual + target, with all residuals gone: of point, slacks and duals."""
+        """Newton's step of point, slacks and duals that raises slack·dual by target and removes all residuals.
+
+        Args:
+            solver: the result of `_factorize`.
+            gradient: the residual of the gradient, (batch, n).
+            room: the residuals of the slacks.
+            target: the wanted change of the products slack·dual.
+        """
         normals = self.program.normals
         theta, ratio, _ = solver
-        pull = [(t - d * r) / s for t, d, r, s in zip(target, self.dual, room, self.slack, strict=True)]
-        right = gradient - normals.transposed(pull[0]) + pull[1] - pull[2]
+        # 1. slacks and duals eliminated: one system in the point
+        pull = [
+            (product - dual * residual) / slack
+            for product, dual, residual, slack in zip(target, self.dual, room, self.slack, strict=True)
+        ]
+        right = gradient - normals.times_transpose(pull[0]) + pull[1] - pull[2]
         move, push = self._solve(solver, right, torch.zeros_like(pull[0]))
+        # 2. iterative refinement
         for _ in range(REFINEMENTS):
-            missed = right - theta * move - normals.transposed(push)
-            apart = push / ratio - normals.times(move)
-            better = self._solve(solver, missed, apart)
-            move, push = move + better[0], push + better[1]
+            point_residual = right - theta * move - normals.times_transpose(push)
+            dual_residual = push / ratio - normals.times(move)
+            move_correction, push_correction = self._solve(solver, point_residual, dual_residual)
+            move = move + move_correction
+            push = push + push_correction
+        # 3. the slacks and duals that belong to the move
         slacks = (room[0] - normals.times(move), room[1] + self.has[1] * move, room[2] - self.has[2] * move)
         # from the solution of the system, not by dividing by slacks: else the duals lose all digits near the end
         duals = (
@@ -268,19 +243,19 @@ class _State:
         """d and z with Θd + Aᵀz = right and Ad − W⁻¹z = below."""
         normals = self.program.normals
         theta, ratio, factor = solver
-        if self._by_woodbury():
-            push = _solved(factor, normals.times(right / theta) - below)
-            return (right - normals.transposed(push)) / theta, push
-        move = _solved(factor, right + normals.transposed(ratio * below))
+        if self._uses_woodbury():
+            push = _solve_cholesky(factor, normals.times(right / theta) - below)
+            return (right - normals.times_transpose(push)) / theta, push
+        move = _solve_cholesky(factor, right + normals.times_transpose(ratio * below))
         return move, ratio * (normals.times(move) - below)
 
 
-def _solved(factor: Tensor, right: Tensor) -> Tensor:
-    """The solution of the systems with these Cholesky factors, (batch, m)."""
+def _solve_cholesky(factor: Tensor, right: Tensor) -> Tensor:
+    """The solutions (batch, m) of the systems with these Cholesky factors and right sides (batch, m)."""
     return torch.cholesky_solve(right[..., None], factor)[..., 0]
 
 
-def _longest(values: Parts, moves: Parts) -> Tensor:
+def _longest_step(values: Parts, moves: Parts) -> Tensor:
     """The longest step up to 1 that keeps all values positive, (batch, 1)."""
     longest = [
         torch.where(move < 0, -value / move, torch.inf).amin(1, keepdim=True)
@@ -290,5 +265,6 @@ def _longest(values: Parts, moves: Parts) -> Tensor:
     return torch.stack(longest).amin(0).clamp(max=1)
 
 
-def _moved(values: Parts, moves: Parts, length: Tensor) -> Parts:
+def _advance(values: Parts, moves: Parts, length: Tensor) -> Parts:
+    """values + length · moves."""
     return tuple(value + length * move for value, move in zip(values, moves, strict=True))

@@ -1,4 +1,4 @@
-"""Sets of parameters: δ is an angle, a shift or a gain, and an author's `apply` makes the example of it."""
+"""Sets of parameters: δ is an angle, a shift or a gain, and a subclass's `apply` computes x̃ from it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from robustfw.regions._derived import Clipped
 class Parametric(Region):
     """{δ ∈ parameters}, with x̃ = apply(x, δ): δ has the shape of the parameters, (batch, *shape of its own).
 
-    A subclass writes `apply`, and nothing else. ``parameters`` is any region: a `Box` around a tensor of the
-    parameters' shape, (batch, 1) for a single one, a norm ball, an intersection. All oracles are its oracles. With a
+    A subclass only has to define `apply`. ``parameters`` is any region: a `Box` around a tensor of the parameters'
+    shape, (batch, 1) for a single one, a norm ball, an intersection. All oracles are those of ``parameters``. With a
     data range the parameters stay as they are and x̃ is clamped to the range, which is the `within` of every set whose
     x̃ is not x + δ; a subclass that knows which parameters keep the range overrides it.
     """
 
     parameters: Region
+    """The region of the parameters δ."""
 
     @abstractmethod
     def apply(self, x: Tensor, delta: Tensor) -> Tensor:
@@ -30,6 +31,7 @@ class Parametric(Region):
 
     @property
     def like(self) -> Tensor:
+        """A tensor of the shape, dtype and device of δ."""
         return self.parameters.like
 
     @property
@@ -56,15 +58,22 @@ class Parametric(Region):
         return self.parameters.members()
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
+        """The step of the region of the parameters.
+
+        Args:
+            direction: the gradient, of the shape of δ.
+            delta: members at which the step starts.
+            step: length relative to the set, one for all rows or one per row, (batch,).
+        """
         return self.parameters.ascent(direction, delta, step)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         return self.parameters.sample(generator)
 
     def within(self, lower: Bound, upper: Bound) -> Region:
-        """The same parameters, with x̃ clamped to x + lower ≤ x̃ ≤ x + upper."""
+        """The region with unchanged parameters and x̃ clamped to x + lower ≤ x̃ ≤ x + upper."""
         return Clipped(self, lower, upper)
 
     def scaled(self, factor: Tensor | float) -> Region:
-        """The same `apply` over the smaller set of parameters."""
+        """The region with its set of parameters scaled by the factor."""
         return attrs.evolve(self, parameters=self.parameters.scaled(factor))

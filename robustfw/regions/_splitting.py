@@ -1,8 +1,8 @@
-"""Projections on intersections and sums of convex sets, from projections on the sets alone.
+"""Projections on intersections and sums of convex sets, from projections on the single sets.
 
-Both are the alternating direction method of multipliers (Boyd et al. 2011), with its penalty scaled to the size of the
-sets, so that the number of rounds does not depend on how far the point is. Dykstra's algorithm and block descent, the
-usual choices, need a number of rounds that grows with the distance, or stall at the border.
+Both use the alternating direction method of multipliers (ADMM, Boyd et al. 2011) with a penalty scaled to the size of
+the sets, so that the number of rounds does not depend on the distance of the point. Dykstra's algorithm and block
+descent, the usual choices, need a number of rounds that grows with the distance, or stall at the border.
 """
 
 from __future__ import annotations
@@ -17,17 +17,27 @@ from torch import Tensor
 from robustfw.errors import RobustfwWarning
 from robustfw.regions._rows import norms, per_row
 
-RELAXATION, REBALANCE = 1.6, 50
-PUSH_COMMON, PUSH_SUM = 3.0, 10.0
-"""Over-relaxation, rounds between two looks at the balance of the residuals, and how hard the point pulls at first, in
-sizes of the set: each the best of a small grid."""
+RELAXATION = 1.6
+"""Over-relaxation of ADMM (Boyd et al. 2011, section 3.4.3); the best of a small grid."""
+
+REBALANCE = 50
+"""Number of rounds between two adjustments of the penalty; the best of a small grid."""
+
+PUSH_COMMON = 3.0
+"""Initial length of the drive in `common_point`, in sizes of the set; the best of a small grid."""
+
+PUSH_SUM = 10.0
+"""Initial penalty of `nearest_sum`, in sizes of the set per length of the point; the best of a small grid."""
+
+SEVERE = 100
+"""Last change of a row, in units of the tolerance, above which missed accuracy gives a warning."""
 
 
 class Projectable(Protocol):
-    """What the methods need of a set; rows can be picked out, so that those that have converged are left alone."""
+    """The part of a region that both methods use; rows are selected so that converged ones are left alone."""
 
     def project(self, point: Tensor) -> Tensor:
-        """The nearest member."""
+        """The nearest member of the set."""
 
     def __getitem__(self, rows: Tensor) -> Projectable: ...
 
@@ -38,84 +48,129 @@ def common_point(
     """argmin ½·weight·‖x‖² − ⟨drive, x⟩ over 𝒰₁ ∩ … ∩ 𝒰ₘ (section 7.1); a member of the last of them.
 
     With drive = t·z and weight = t this is the projection of z, and with weight 0 the support in the direction of
-    drive. ``size`` is the scale of the set, (batch,), to which ``accuracy`` is relative.
+    drive.
+
+    Args:
+        sets: the sets 𝒰ᵢ, with a row for each row of ``drive``.
+        drive: the linear term, (batch, *shape).
+        weight: the quadratic term, (batch, 1, …, 1).
+        size: the scale of the set, (batch,), to which the accuracy is relative.
+        accuracy: change of all parts in a round below which a row has converged.
+        rounds: largest number of rounds; a row that is far from converged then gives a warning.
     """
     state = _State(sets, drive, size, accuracy)
     for done in range(1, rounds + 1):
+        # 1. the common point: the average of parts and duals, pulled by the drive
         agreed = (state.drive + sum(state.parts) + sum(state.duals)) / (weight + len(sets))
-        apart, step = torch.zeros_like(state.tolerance), torch.zeros_like(state.tolerance)
-        for i, each in enumerate(state.sets):
+        primal = torch.zeros_like(state.tolerance)
+        dual = torch.zeros_like(state.tolerance)
+        # 2. each set's part: the projection of the relaxed common point less its dual
+        for i, region in enumerate(state.sets):
             relaxed = RELAXATION * agreed + (1 - RELAXATION) * state.parts[i]
-            moved = each.project(relaxed - state.duals[i])
-            state.duals[i] = state.duals[i] + moved - relaxed
-            apart, step = apart + norms(moved - agreed), step + norms(moved - state.parts[i])
-            state.parts[i] = moved
-        if done % REBALANCE == 0:  # section 3.4.1: neither residual may lag behind; ever less, or it never settles
-            by = 2 ** (REBALANCE / done) ** 0.3
-            by = per_row(torch.where(apart > 2 * step, 1 / by, torch.where(step > 2 * apart, by, 1.0)), weight)
-            weight, state.drive, state.duals = weight * by, state.drive * by, [dual * by for dual in state.duals]
-        going = state.settle(state.parts[-1], apart + step)
+            part = region.project(relaxed - state.duals[i])
+            state.duals[i] = state.duals[i] + part - relaxed
+            primal = primal + norms(part - agreed)
+            dual = dual + norms(part - state.parts[i])
+            state.parts[i] = part
+        # 3. another penalty where one residual lags behind (section 3.4.1); by ever less, or it would not converge
+        if done % REBALANCE == 0:
+            factor = 2 ** (REBALANCE / done) ** 0.3
+            falling = torch.where(dual > 2 * primal, factor, 1.0)
+            change = per_row(torch.where(primal > 2 * dual, 1 / factor, falling), weight)
+            weight = weight * change
+            state.drive = state.drive * change
+            state.duals = [values * change for values in state.duals]
+        # 4. rows that have converged leave
+        going = state.record(state.parts[-1], primal + dual)
         if going is None:
-            return state.settled
+            return state.result
         weight = weight[going]
     state.warn(rounds)
-    return state.settled
+    return state.result
 
 
 def nearest_sum(sets: Sequence[Projectable], point: Tensor, size: Tensor, accuracy: float, rounds: int) -> Tensor:
     """The projection on 𝒰₁ + … + 𝒰ₘ, as a sum of members.
 
     ADMM on the dual, min ½‖p‖² − ⟨z, p⟩ + Σ hᵢ(p) with hᵢ the support functions, whose proximal maps are the
-    projections by Moreau's identity; z − p is the answer.
+    projections by Moreau's identity; z − p is the projection.
+
+    Args:
+        sets: the sets 𝒰ᵢ, with a row for each row of ``point``.
+        point: the point z, (batch, *shape).
+        size: the scale of the set, (batch,), to which the accuracy is relative.
+        accuracy: change of all members in a round below which a row has converged.
+        rounds: largest number of rounds. The result is a sum of members after any number; at the border the last
+            digits take very many.
     """
     state = _State(sets, point, size, accuracy)
     length = norms(point)
     penalty = per_row(PUSH_SUM * size / torch.where(length > 0, length, size), point)
     for _ in range(rounds):
+        # 1. the common dual point
         agreed = (state.drive + penalty * (sum(state.parts) + sum(state.duals))) / (1 + penalty * len(sets))
-        change, total = torch.zeros_like(state.tolerance), torch.zeros_like(state.drive)
-        for i, each in enumerate(state.sets):
+        change = torch.zeros_like(state.tolerance)
+        total = torch.zeros_like(state.drive)
+        # 2. each support function's proximal map, by the projection on its set
+        for i, region in enumerate(state.sets):
             relaxed = RELAXATION * agreed + (1 - RELAXATION) * state.parts[i]
             pulled = relaxed - state.duals[i]
-            member = each.project(penalty * pulled)
-            moved = pulled - member / penalty
-            state.duals[i] = state.duals[i] + moved - relaxed
-            change = change + norms(penalty * (moved - agreed)) + norms(penalty * (moved - state.parts[i]))
-            state.parts[i], total = moved, total + member
-        going = state.settle(total, change)
+            member = region.project(penalty * pulled)
+            part = pulled - member / penalty
+            state.duals[i] = state.duals[i] + part - relaxed
+            change = change + norms(penalty * (part - agreed)) + norms(penalty * (part - state.parts[i]))
+            state.parts[i] = part
+            total = total + member
+        # 3. rows that have converged leave
+        going = state.record(total, change)
         if going is None:
-            return state.settled
+            return state.result
         penalty = penalty[going]
-    return state.settled  # a sum of members, however close; at the border the last digits take very many rounds
+    return state.result
 
 
 class _State:
     """Parts, duals and the rows that still move; a row leaves as soon as it has converged, whatever the others do."""
 
     def __init__(self, sets: Sequence[Projectable], drive: Tensor, size: Tensor, accuracy: float) -> None:
-        self.sets, self.drive = list(sets), drive
-        least = torch.finfo(drive.dtype).tiny ** 0.5  # of a set that is one point, whose size is none
-        self.tolerance = (max(accuracy, 16 * torch.finfo(drive.dtype).eps) * size).clamp(min=least)
-        self.parts, self.duals = ([torch.zeros_like(drive) for _ in sets] for _ in range(2))
+        self.sets = list(sets)
+        self.drive = drive
+        # a set that is one point has size 0, and its tolerance must be positive all the same
+        least = torch.finfo(drive.dtype).tiny ** 0.5
+        relative = max(accuracy, 16 * torch.finfo(drive.dtype).eps)
+        self.tolerance = (relative * size).clamp(min=least)
+        self.parts = [torch.zeros_like(drive) for _ in sets]
+        self.duals = [torch.zeros_like(drive) for _ in sets]
         self.rows = torch.arange(len(drive), device=drive.device)
-        self.settled = torch.zeros_like(drive)
+        """Indices of the rows that still move."""
+        self.result = torch.zeros_like(drive)
+        """The latest answer of every row."""
         self.change = torch.zeros_like(self.tolerance)
+        """The change of the moving rows in the last round."""
 
-    def settle(self, found: Tensor, change: Tensor) -> Tensor | None:
-        """Note what was found; the rows that go on, as a mask over those that did so far, or None at the end."""
-        self.settled[self.rows], self.change = found, change
+    def record(self, answer: Tensor, change: Tensor) -> Tensor | None:
+        """Store the answers of a round and drop the rows that have converged.
+
+        Returns:
+            A mask, over the rows that moved so far, of those that go on; None where none does.
+        """
+        self.result[self.rows] = answer
+        self.change = change
         going = change > self.tolerance
         if not going.any():
             return None
         if not going.all():
-            self.rows, self.drive, self.tolerance = self.rows[going], self.drive[going], self.tolerance[going]
-            self.sets = [each[going] for each in self.sets]
-            self.parts, self.duals = ([t[going] for t in listed] for listed in (self.parts, self.duals))
+            self.rows = self.rows[going]
+            self.drive = self.drive[going]
+            self.tolerance = self.tolerance[going]
+            self.sets = [region[going] for region in self.sets]
+            self.parts = [part[going] for part in self.parts]
+            self.duals = [dual[going] for dual in self.duals]
         return going
 
     def warn(self, rounds: int) -> None:
-        """Say so if the accuracy was missed by far; where there are many farthest points, the last digits take long."""
-        if not (self.change > 100 * self.tolerance).any():
+        """Warn if a row missed the accuracy by far; with many farthest points the last digits take many rounds."""
+        if not (self.change > SEVERE * self.tolerance).any():
             return
         warnings.warn(
             f"a projection on combined sets stopped after {rounds} rounds with {len(self.rows)} rows still moving by "

@@ -110,7 +110,7 @@ class Collection:
     def threats(self, known: Registry, splits: Splits) -> list[Threat]:
         """The sets that the examples are from, in their data range; ``splits``: the data that they belong to."""
         sets = [known.make("uncertainty", part["uncertainty"]) for part in self.manifest["sets"]]
-        train = splits.learnable()
+        train = splits.learning_split()
         return [Threat(each, self.bounds).fitted(train) for each in sets]
 
     @classmethod

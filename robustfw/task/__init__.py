@@ -1,4 +1,4 @@
-"""y and "wrong": what a target is, when an output is wrong, which loss goes with it, and what else is measured."""
+"""Tasks: the form of targets and outputs, when an output is wrong, the default loss, and further measures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of outputs and targets, which several tasks share."""
+"""Checks of outputs and targets that several tasks share."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 
 
 def dtype_name(y: Tensor) -> str:
+    """The type of a tensor as in "float32"."""
     return str(y.dtype).removeprefix("torch.")
 
 
 def check_tensor(outputs: object, n: int) -> None:
-    """Raise a `DataError` unless outputs are floating-point numbers, a row for each of n examples."""
+    """Raise a `DataError` unless outputs are a floating-point tensor with one row for each of n examples."""
     import torch
 
     if not isinstance(outputs, torch.Tensor):
@@ -29,12 +30,16 @@ def check_tensor(outputs: object, n: int) -> None:
 
 
 def labels(y: Tensor) -> Tensor:
-    """Class labels (n,), int64, from what says the same."""
+    """Class labels (n,), int64, from whole numbers (n,) or (n, 1), or from one-hot rows (n, K).
+
+    Raises:
+        DataError: y has none of these forms.
+    """
     if y.dim() == 2 and y.shape[1] == 1 and not y.is_floating_point():
         y = y[:, 0]
     if y.dim() == 2 and y.shape[1] > 1:
-        ones = bool(((y == 0) | (y == 1)).all()) and bool((y.sum(1) == 1).all())
-        if ones:
+        binary = bool(((y == 0) | (y == 1)).all())
+        if binary and bool((y.sum(1) == 1).all()):
             return y.float().argmax(1)
         raise DataError("targets are several numbers per example: classification takes one label each (y.argmax(1))")
     if y.dim() != 1:
@@ -45,8 +50,10 @@ def labels(y: Tensor) -> Tensor:
 
 
 def check_labels(y: Tensor, classes: int) -> None:
+    """Raise a `DataError` unless labels are from −1, which stands for no label, to classes − 1."""
     if not y.numel():
         return
-    lowest, highest = int(y.min()), int(y.max())
+    lowest = int(y.min())
+    highest = int(y.max())
     if lowest < -1 or highest >= classes:
         raise DataError(f"labels run from {lowest} to {highest}, outside 0 … {classes - 1}")

@@ -1,4 +1,4 @@
-"""Tasks in which it matters how wrong an output is: multilabel, regression, segmentation."""
+"""Tasks in which the degree of an error matters: multilabel, regression, segmentation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @final
 @attrs.frozen
 class Multilabel(Task):
-    """K labels, each there or not: K logits, and 0 or 1 for each; wrong if more than ``tolerated`` labels are."""
+    """K labels, each present or not: K logits, and 0 or 1 for each; wrong if more than ``tolerated`` labels are."""
 
     tolerated: Annotated[int, "labels of an example that may be wrong"] = attrs.field(default=0, validator=ge(0))
 
@@ -35,17 +35,17 @@ class Multilabel(Task):
         return Bce()
 
     def outputs(self, classes: int) -> int:
-        """K."""
+        """K, the number of labels."""
         return classes
 
     def targets(self, y: Tensor) -> Tensor:
-        """0 or 1, (n, K), floating point."""
+        """0 or 1 for each label, (n, K), floating point."""
         if y.dim() != 2:
             raise DataError(f"targets have shape {tuple(y.shape)}, and the task multilabel needs (examples, labels)")
         return y if y.is_floating_point() else y.float()
 
     def read(self, outputs: Tensor, n: int) -> Tensor:
-        """Logits (n, K)."""
+        """Logits (n, K), as the net gives them."""
         check_tensor(outputs, n)
         if outputs.dim() != 2:
             raise DataError(
@@ -54,26 +54,28 @@ class Multilabel(Task):
         return outputs
 
     def check(self, y: Tensor, classes: int) -> None:
-        """0 or 1 for each of K labels."""
+        """Raise a `DataError` unless there are K labels, each 0 or 1."""
         if y.shape[1] != classes:
             raise DataError(f"there are {y.shape[1]} labels per example where {classes} are declared")
         if not bool(((y == 0) | (y == 1)).all()):
             raise DataError("labels of the task multilabel are 0 or 1")
 
     def wrong(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Whether more labels are wrong than are tolerated."""
+        """Whether more labels are wrong than are tolerated, (n,)."""
         return self._wrong_labels(outputs, y).sum(1) > self.tolerated
 
     @staticmethod
     def _wrong_labels(outputs: Tensor, y: Tensor) -> Tensor:
-        return ~((2 * y - 1) * outputs > 0)
+        """The mask of labels whose logit has the wrong sign, (n, K)."""
+        signs = 2 * y - 1
+        return ~(signs * outputs > 0)
 
     def measure(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """The share of labels that are wrong, (n, 1)."""
+        """The share of each example's labels that are wrong, (n, 1)."""
         return self._wrong_labels(outputs, y).double().mean(1, keepdim=True)
 
     def metrics(self, measured: Tensor) -> dict[str, float]:
-        """The share of labels that are right, over all examples."""
+        """The share of labels that are right over all examples, by name."""
         return {"labels right": 1 - float(measured.mean())}
 
 
@@ -98,54 +100,57 @@ class Regression(Task):
 
     @property
     def loss(self) -> Loss:
-        """The squared error."""
+        """The squared error, the mean over the targets."""
         return Squared()
 
     def outputs(self, classes: int) -> int:
-        """d."""
+        """d, the number of targets."""
         return classes
 
     def targets(self, y: Tensor) -> Tensor:
-        """Numbers (n, d), from (n,) where d is 1."""
+        """Targets (n, d), floating point, from (n,) where d is 1."""
         if not y.is_floating_point():
             raise DataError(f"targets are {dtype_name(y)}: a regression needs floating point (y.float())")
         return y.reshape(len(y), 1) if y.dim() == 1 else y.flatten(1)
 
     def read(self, outputs: Tensor, n: int) -> Tensor:
-        """Numbers (n, d), from (n,) where d is 1."""
+        """Outputs (n, d), from (n,) where d is 1."""
         check_tensor(outputs, n)
         return outputs.reshape(n, 1) if outputs.dim() == 1 else outputs.flatten(1)
 
     def check(self, y: Tensor, classes: int) -> None:
-        """Finite numbers, d of them."""
+        """Raise a `DataError` unless targets are d finite numbers each."""
         if y.shape[1] != classes:
             raise DataError(f"there are {y.shape[1]} targets per example where {classes} are declared")
         if not bool(y.isfinite().all()):
             raise DataError("there are targets that are not finite numbers")
 
     def wrong(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Whether unit · max_j |o_j − t_j| is not within the tolerance."""
+        """Whether unit · max_j |o_j − t_j| is not within the tolerance, (n,)."""
         return ~(self._error(outputs, y) <= self.tolerance)
 
     def _error(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """unit · max_j |o_j − t_j| of each example, (n,)."""
         from robustfw import losses
 
         if outputs.shape != y.shape:
             raise DataError(f"the net gives {outputs.shape[1]} numbers per example, and there are {y.shape[1]} targets")
-        values = losses.in_float32(outputs)
-        return self.unit * (values - y.to(values.dtype)).abs().amax(1)
+        values = losses.upcast(outputs)
+        differences = values - y.to(values.dtype)
+        return self.unit * differences.abs().amax(1)
 
     def measure(self, outputs: Tensor, y: Tensor) -> Tensor:
         """The error unit · max_j |o_j − t_j|, (n, 1)."""
         return self._error(outputs, y).double()[:, None]
 
     def metrics(self, measured: Tensor) -> dict[str, float]:
-        """The mean error, its quantiles and the largest, in the target's own unit."""
+        """The mean error, its quantiles and the largest error, by name, in the target's own unit."""
         error = measured[:, 0]
-        figures = {"mean error": float(error.mean())}
+        metrics = {"mean error": float(error.mean())}
         for name, share in self.quantiles.items():
-            figures[name] = float(error.quantile(share))
-        return figures | {"largest error": float(error.max())}
+            metrics[name] = float(error.quantile(share))
+        metrics["largest error"] = float(error.max())
+        return metrics
 
 
 @final
@@ -166,20 +171,22 @@ class Segmentation(Task):
         return CrossEntropy()
 
     def outputs(self, classes: int) -> int:
-        """K, for each pixel."""
+        """K outputs for each pixel."""
         return classes
 
     def targets(self, y: Tensor) -> Tensor:
-        """Labels (n, height, width), int64, from (n, 1, height, width) as well."""
-        if y.is_floating_point() or y.dim() not in (3, 4) or (y.dim() == 4 and y.shape[1] != 1):
+        """Labels (n, height, width), int64, from whole numbers of that shape or (n, 1, height, width)."""
+        per_pixel = y.dim() == 3 or (y.dim() == 4 and y.shape[1] == 1)
+        if y.is_floating_point() or not per_pixel:
             raise DataError(
                 f"targets are {dtype_name(y)} of shape {tuple(y.shape)}, and the task segmentation needs a class for "
                 "each pixel, whole numbers (examples, height, width)"
             )
-        return (y if y.dim() == 3 else y[:, 0]).long()
+        labels = y if y.dim() == 3 else y[:, 0]
+        return labels.long()
 
     def read(self, outputs: Tensor, n: int) -> Tensor:
-        """Logits (n, K, height, width)."""
+        """Logits (n, K, height, width), with low numbers in place of −∞ (`robustfw.losses.replace_infinities`)."""
         from robustfw import losses
 
         check_tensor(outputs, n)
@@ -188,13 +195,14 @@ class Segmentation(Task):
                 f"the net's outputs have shape {tuple(outputs.shape)}, and the task segmentation needs (examples, "
                 "classes, height, width), two classes at least"
             )
-        return losses.finite(outputs)
+        return losses.replace_infinities(outputs)
 
     def check(self, y: Tensor, classes: int) -> None:
-        """Labels from 0 to K − 1, or −1 where a pixel has none."""
+        """Raise a `DataError` unless labels are from 0 to K − 1, or −1 for a pixel without a label."""
         check_labels(y, classes)
 
     def _wrong_pixels(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """The mask of labelled pixels that are misclassified, (n, height, width)."""
         from robustfw import losses
 
         if outputs.shape[2:] != y.shape[1:]:
@@ -204,36 +212,44 @@ class Segmentation(Task):
         return losses.misclassified(outputs, y) & (y != losses.UNLABELLED)
 
     def wrong(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Whether the share of wrong pixels, of those that have a label, reaches ``share``."""
-        return self._share(self._wrong_pixels(outputs, y), y) >= self.share
+        """Whether the share of wrong pixels, of those that have a label, reaches ``share``, (n,)."""
+        return self._wrong_share(self._wrong_pixels(outputs, y), y) >= self.share
 
     @staticmethod
-    def _share(wrong: Tensor, y: Tensor) -> Tensor:
+    def _wrong_share(wrong: Tensor, y: Tensor) -> Tensor:
+        """The share of wrong pixels among those with a label, (n,); 0 where none has one."""
         from robustfw import losses
 
         labelled = (y != losses.UNLABELLED).flatten(1).sum(1).clamp(min=1)
         return wrong.flatten(1).sum(1).double() / labelled
 
     def measure(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """The share of wrong pixels; then for each class the pixels of intersection, and of union, (n, 1 + 2K)."""
+        """Measures of each example, (n, 1 + 2K): the share of wrong pixels, and pixel counts for each class.
+
+        The counts are first those of the K intersections of predicted and true pixels, then those of the K unions.
+        """
         import torch
 
         from robustfw import losses
 
-        share = self._share(self._wrong_pixels(outputs, y), y)[:, None]
-        predicted, labelled = outputs.argmax(1), y != losses.UNLABELLED
-        inner, outer = [], []
+        share = self._wrong_share(self._wrong_pixels(outputs, y), y)[:, None]
+        classes = outputs.argmax(1)
+        labelled = y != losses.UNLABELLED
+        intersections = []
+        unions = []
         for label in range(outputs.shape[1]):
-            said, true = (predicted == label) & labelled, y == label
-            inner.append((said & true).flatten(1).sum(1))
-            outer.append((said | true).flatten(1).sum(1))
-        return torch.cat([share, torch.stack(inner + outer, 1).double()], 1)
+            predicted = (classes == label) & labelled
+            true = y == label
+            intersections.append((predicted & true).flatten(1).sum(1))
+            unions.append((predicted | true).flatten(1).sum(1))
+        counts = torch.stack(intersections + unions, 1).double()
+        return torch.cat([share, counts], 1)
 
     def metrics(self, measured: Tensor) -> dict[str, float]:
-        """Mean intersection over union of the classes that occur, over all pixels; and the share of right pixels."""
-        inner, outer = measured[:, 1:].sum(0).chunk(2)
-        occurring = outer > 0
-        return {
-            "mean IoU": float((inner[occurring] / outer[occurring]).mean()) if bool(occurring.any()) else float("nan"),
-            "pixels right": 1 - float(measured[:, 0].mean()),
-        }
+        """The mean IoU over the classes that occur, NaN if none does, and the mean share of right pixels, by name."""
+        intersections, unions = measured[:, 1:].sum(0).chunk(2)
+        occurring = unions > 0
+        mean_iou = float("nan")
+        if bool(occurring.any()):
+            mean_iou = float((intersections[occurring] / unions[occurring]).mean())
+        return {"mean IoU": mean_iou, "pixels right": 1 - float(measured[:, 0].mean())}

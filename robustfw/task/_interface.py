@@ -1,4 +1,4 @@
-"""y and "wrong": the interface of a task."""
+"""The interface of a task, which says what targets y are and when an output is wrong."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ if TYPE_CHECKING:
 
 
 class Task(ABC):
-    """What the outputs of a net are for. A part of a `robustfw.DataSpec`; a kind of plugin like any other.
+    """The purpose of a net's outputs. Part of a `robustfw.DataSpec`; a kind of plugin like any other.
 
-    Nets may give their outputs in several forms, (batch,) or (batch, 1), say. `read` and `targets` bring both sides
-    into one form, which losses, attacks and measures then see. The words n, K, d stand for the batch, the number of
-    classes or labels, and the number of targets.
+    Nets may give their outputs in several forms, such as (batch,) or (batch, 1). `read` and `targets` bring outputs and
+    targets into one form, which losses, attacks and measures then take. The letters n, K, d stand for the size of the
+    batch, the number of classes or labels, and the number of targets.
     """
 
     labelled: ClassVar[bool] = False
     """Whether targets are one class for each example, (n,), so that attacks may choose among classes."""
     graded: ClassVar[bool] = False
-    """Whether it matters how wrong an output is: every example is then attacked, to the end, and `measure` is kept."""
+    """Whether it matters how wrong an output is: all examples are attacked to the end, and `measure` is recorded."""
     right: ClassVar[str] = "right"
-    """What an output is that is not wrong, in words."""
+    """The words for an output that is not wrong."""
 
     @property
     @abstractmethod
     def loss(self) -> Loss:
-        """The loss of training and of attacks, where none is named."""
+        """The default loss of training and of attacks."""
 
     @abstractmethod
     def outputs(self, classes: int) -> int:
-        """How many numbers a net gives (per pixel, where each has a class of its own) for so many classes."""
+        """The number of outputs of a net for so many classes (per pixel, where each pixel has a class)."""
 
     @abstractmethod
     def targets(self, y: Tensor) -> Tensor:
-        """Targets in the form that losses take.
+        """Targets y of a data set in the form that losses take.
 
         Raises:
-            DataError: y is nothing of the kind.
+            DataError: y has no form of this task.
         """
 
     @abstractmethod
@@ -48,24 +48,24 @@ class Task(ABC):
         """A net's outputs for n examples in the form that losses take.
 
         Raises:
-            DataError: they have another shape.
+            DataError: the outputs have no form of this task.
         """
 
     @abstractmethod
     def check(self, y: Tensor, classes: int) -> None:
-        """Raise a `DataError` unless targets, in their form, fit so many classes (or targets); it looks at values."""
+        """Raise a `DataError` unless the values of targets, in the form of the task, fit so many classes or targets."""
 
     @abstractmethod
     def wrong(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Which outputs are wrong, (n,), both in their form; what is not a number is wrong."""
+        """The mask of wrong outputs, (n,), for outputs and targets in the form of the task; NaN counts as wrong."""
 
     def measure(self, outputs: Tensor, y: Tensor) -> Tensor | None:
-        """Numbers for each example, (n, m), of which `metrics` are made; the first says how bad the output is.
+        """Measures of each example, (n, m), from which `metrics` are computed; the first says how bad the output is.
 
-        None where right and wrong is all that there is to say.
+        None for a task that knows right and wrong only.
         """
         return None
 
     def metrics(self, measured: Tensor) -> dict[str, float]:
-        """Figures by name over all examples, from what `measure` gave for them."""
+        """Metrics over all examples by name, from the results (n, m) of `measure`."""
         return {}

@@ -23,7 +23,7 @@ class Labelled(Task):
     labelled: ClassVar[bool] = True
 
     def wrong(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """As `robustfw.losses.misclassified`."""
+        """Whether the label's logit is not larger than every other, (n,) (`robustfw.losses.misclassified`)."""
         from robustfw import losses
 
         return losses.misclassified(outputs, y)
@@ -36,40 +36,41 @@ class Classification(Labelled):
 
     @property
     def loss(self) -> Loss:
-        """Cross-entropy."""
+        """The cross-entropy of labels."""
         return CrossEntropy()
 
     def outputs(self, classes: int) -> int:
-        """K."""
+        """K, the number of classes."""
         return classes
 
     def targets(self, y: Tensor) -> Tensor:
-        """Labels (n,), int64; other whole numbers, (n, 1) and rows of 0 with one 1 are read as such."""
+        """Labels (n,), int64, from whole numbers (n,) or (n, 1), or from one-hot rows."""
         return labels(y)
 
     def read(self, outputs: Tensor, n: int) -> Tensor:
-        """Logits (n, K), K ≥ 2; those of −∞ are low numbers (`robustfw.losses.finite`)."""
+        """Logits (n, K), K ≥ 2, with low numbers in place of −∞ (`robustfw.losses.replace_infinities`)."""
         from robustfw import losses
 
         check_tensor(outputs, n)
         if outputs.dim() != 2 or outputs.shape[1] < 2:
-            one = outputs.numel() == n
-            advice = 'a net with one logit has the task "binary", one that gives a number "regression"'
+            advice = ""
+            if outputs.numel() == n:
+                advice = ': a net with one logit has the task "binary", one that gives a number "regression"'
             raise DataError(
                 f"the net's outputs have shape {tuple(outputs.shape)}, and classification needs (examples, classes), "
-                f"two classes at least{': ' + advice if one else ''}"
+                f"two classes at least{advice}"
             )
-        return losses.finite(outputs)
+        return losses.replace_infinities(outputs)
 
     def check(self, y: Tensor, classes: int) -> None:
-        """Labels from 0 to K − 1, or −1 where there is none."""
+        """Raise a `DataError` unless labels are from 0 to K − 1, or −1 for none."""
         check_labels(y, classes)
 
 
 @final
 @attrs.frozen
 class Binary(Labelled):
-    """One of two classes by one logit z: class 1 where z > 0. It is read as the two logits 0 and z."""
+    """One of two classes by one logit z: class 1 where z > 0. The logit is read as the two logits 0 and z."""
 
     @property
     def loss(self) -> Loss:
@@ -77,17 +78,19 @@ class Binary(Labelled):
         return Bce()
 
     def outputs(self, classes: int) -> int:
-        """One."""
+        """1, for any number of classes."""
         return 1
 
     def targets(self, y: Tensor) -> Tensor:
-        """Labels (n,), int64, 0 or 1; floating point 0 and 1, and (n, 1), are read as such."""
-        if y.is_floating_point() and y.numel() == len(y) and bool(((y == 0) | (y == 1)).all()):
-            return y.reshape(-1).long()
+        """Labels (n,), int64, 0 or 1, from whole or floating-point numbers (n,) or (n, 1)."""
+        if y.is_floating_point() and y.numel() == len(y):
+            binary = bool(((y == 0) | (y == 1)).all())
+            if binary:
+                return y.reshape(-1).long()
         return labels(y)
 
     def read(self, outputs: Tensor, n: int) -> Tensor:
-        """Logits (n, 2), the first 0, from (n,) or (n, 1)."""
+        """Logits (n, 2), the first of which is 0, from one logit per example, (n,) or (n, 1)."""
         import torch
 
         from robustfw import losses
@@ -99,10 +102,10 @@ class Binary(Labelled):
                 'example: a net with two has the task "classification"'
             )
         logit = outputs.reshape(n, 1)
-        return losses.finite(torch.cat([torch.zeros_like(logit), logit], 1))
+        return losses.replace_infinities(torch.cat([torch.zeros_like(logit), logit], 1))
 
     def check(self, y: Tensor, classes: int) -> None:
-        """Labels 0 and 1, or −1 where there is none."""
+        """Raise a `DataError` unless there are two classes and labels are 0, 1, or −1 for none."""
         if classes != 2:
             raise DataError(f"the task binary has two classes, not {classes}")
         check_labels(y, classes)

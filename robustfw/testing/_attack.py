@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from robustfw import losses
 from robustfw.attack import Attack
 from robustfw.errors import UsageError
+from robustfw.inner.freezing import AscentMode
 from robustfw.inner.problem import InnerProblem
-from robustfw.inner.worst_case import AscentMode
 from robustfw.regions import Region, norms
 from robustfw.testing.laws import Law, require
 from robustfw.testing.problems import (

@@ -21,7 +21,7 @@ from robustfw.regions import (
     normal_like,
     norms,
     per_row,
-    toward_zero,
+    round_toward_zero,
     uniform_like,
     wide,
 )
@@ -66,17 +66,17 @@ class Ball(Region):
         """δ·min(1, r/‖δ‖₂)."""
         exact = point.to(self.radius)
         outside = (norms(exact) > self.radius).reshape(-1, *[1] * (exact.dim() - 1))
-        return toward_zero(self._sphere(exact).where(outside, exact), point.dtype)
+        return round_toward_zero(self._sphere(exact).where(outside, exact), point.dtype)
 
     def support(self, direction: Tensor) -> Tensor:
         """r·g/‖g‖₂, for g of any size; 0 where it vanishes."""
-        return toward_zero(self._sphere(direction.to(self.radius)), direction.dtype)
+        return round_toward_zero(self._sphere(direction.to(self.radius)), direction.dtype)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Uniform on a sphere of random radius."""
         length = uniform_like(self.radius, generator).to(self.radius)
         direction = normal_like(self.like, generator).to(self.radius)
-        return toward_zero(per_row(length, direction) * self._sphere(direction), self.like.dtype)
+        return round_toward_zero(per_row(length, direction) * self._sphere(direction), self.like.dtype)
 
     def _sphere(self, direction: Tensor) -> Tensor:
         """The direction, as long as the radius: scaled first, so that its squares are numbers."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from robustfw.data.splits import Splits, StreamedSplit, TensorSplit
 from robustfw.errors import DataError, PluginError, TrainingError
 from robustfw.evaluation import evaluate
-from robustfw.inner._randomness import derived_seed, generator_for, global_randomness
+from robustfw.inner._randomness import derive_seed, generator_for, global_randomness
 from robustfw.inner.adversary import Adversary
 from robustfw.inner.modes import half_precision
 from robustfw.inner.problem import Passes
@@ -143,12 +143,12 @@ def _steps(recipe: Recipe, splits: Splits, state: State, net: nn.Module) -> Iter
             meta=meta,
             passes=state.passes,
             mode=options.ascent_mode,
-            noise=_noise(device, derived_seed(options.seed, "noise", state.epoch, state.batch)),
+            noise=_noise(device, derive_seed(options.seed, "noise", state.epoch, state.batch)),
             share=(parallel.rank(), parallel.world()),
             checked=unchanged or not _looks(device, state.batch),
             trusted=state.batch > 0,
         )
-        with global_randomness(device, derived_seed(options.seed, "layers", *here)):
+        with global_randomness(device, derive_seed(options.seed, "layers", *here)):
             loss = update(recipe, state, batch)
         state.batch += 1
         state.total_loss += parallel.mean(loss)
@@ -353,7 +353,7 @@ def _validate(recipe: Recipe, splits: Splits, state: State) -> _Validation:
         classes=spec.classes,
         task=spec.task,
         loss=options.loss,
-        seed=derived_seed(options.seed, "validation"),
+        seed=derive_seed(options.seed, "validation"),
     )
     symptoms = nothing
     if recipe.objective.attacks:

@@ -6,7 +6,7 @@ import attrs
 from torch import Tensor, nn
 
 from robustfw.inner.adversary import Adversary
-from robustfw.inner.worst_case import frozen
+from robustfw.inner.freezing import freeze
 from robustfw.regions import inner_products, norms
 from robustfw.task import Task
 
@@ -34,7 +34,7 @@ def examine(model: nn.Module, x: Tensor, y: Tensor, adversary: Adversary, task: 
         adversary: the one that the net is trained against.
         task: what the outputs are for.
     """
-    with frozen(model):
+    with freeze(model):
         problem = adversary.problem(model, x, y)
         region = problem.region
         attempt = adversary.attempt(problem, judge=task.wrong)

@@ -16,9 +16,9 @@ from robustfw.dataset import data_root
 from robustfw.errors import DataError, UsageError
 from robustfw.evaluation import check_width
 from robustfw.inner.adversary import Adversary
+from robustfw.inner.freezing import check_type
 from robustfw.inner.modes import evaluating
 from robustfw.inner.threat import Threat
-from robustfw.inner.worst_case import check_type
 from robustfw.model import Model
 from robustfw.plugin.registry import Registry
 from robustfw.records import Record
@@ -168,7 +168,7 @@ def _build_net(model: Model, splits: Splits, *, has_weights: bool) -> nn.Module:
 
     ``has_weights``: a checkpoint has its weights, so that none need be downloaded or learnt from data.
     """
-    fitted = model.fitted(splits.learnable())
+    fitted = model.fitted(splits.learning_split())
     net = fitted.build_untrained(splits.spec) if has_weights else fitted.build(splits.spec)
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in net.parameters()):
         x, _ = splits.first_examples(2)
@@ -204,7 +204,7 @@ def _check_measuring(recipe: Recipe) -> None:
 
 def _fit_to_data(recipe: Recipe, splits: Splits) -> Recipe:
     """The recipe with whatever learns from data having seen the training examples, and no others."""
-    train = splits.learnable()
+    train = splits.learning_split()
     uncertainty, objective = recipe.uncertainty.fitted(train), recipe.objective.fitted(train)
     return attrs.evolve(recipe, uncertainty=uncertainty, objective=objective)
 

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from robustfw.errors import PluginError, RobustfwWarning
-from robustfw.inner._randomness import derived_seed, global_randomness
+from robustfw.inner._randomness import derive_seed, global_randomness
 from robustfw.inner.problem import Passes
 from robustfw.stateful import Stateful
 from robustfw.storage._checkpoints import tensors_below
@@ -56,7 +56,7 @@ class State:
     @classmethod
     def fresh(cls, build: Callable[[], nn.Module], options: TrainOptions, device: torch.device, updates: int) -> State:
         """Weights as ``build`` makes them from the seed; nothing trained yet."""
-        with global_randomness(device, derived_seed(options.seed, "weights")):
+        with global_randomness(device, derive_seed(options.seed, "weights")):
             model = build().to(device)
         optimizer = options.optimizer.build([p for p in model.parameters() if p.requires_grad], options.learning_rate)
         average = None if options.averages is None else options.averages.build(model)

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from robustfw.attack import Attack
 from robustfw.data.bounds import Bounds
 from robustfw.inner.adversary import Adversary
+from robustfw.inner.freezing import AscentMode
 from robustfw.inner.problem import Goal, Passes
 from robustfw.inner.threat import Threat
-from robustfw.inner.worst_case import AscentMode, worst_case
+from robustfw.inner.worst_case import worst_case
 from robustfw.losses import LossFunction, check_per_example
 from robustfw.regions import Region
 from robustfw.task import Classification, Task
@@ -200,8 +201,8 @@ class Batch:
 
     def loss(self, outputs: Tensor, y: Tensor | None = None) -> Tensor:
         """J, the training's loss: values (batch,) of a net's outputs as they are, and of targets."""
-        values = self.adversary.raised(self.task.read(outputs, len(outputs)), self.y if y is None else y)
-        check_per_example(values, len(outputs), self.adversary.raised)
+        values = self.adversary.attack_loss(self.task.read(outputs, len(outputs)), self.y if y is None else y)
+        check_per_example(values, len(outputs), self.adversary.attack_loss)
         return values
 
     def count(self, *, forward: int = 0, backward: int = 0) -> None:

@@ -7,8 +7,8 @@ import torch
 
 import robustfw
 from robustfw import UsageError, losses
+from robustfw.inner.freezing import freeze
 from robustfw.inner.problem import InnerProblem
-from robustfw.inner.worst_case import frozen
 from robustfw_attacks.apgd import checkpoints
 
 
@@ -84,7 +84,7 @@ def test_it_is_as_strong_as_pgd_of_the_same_cost_on_digits():
     x, y = next(iter(robustfw.make("dataset", "digits").load("").test.in_order(200)))[:2]
     for spec in ("linf:radius=0.1", "l2:radius=0.5"):
         region = robustfw.make("uncertainty", spec).at(x).within(0 - x, 1 - x)
-        with frozen(net):
+        with freeze(net):
             p = InnerProblem(net, losses.cross_entropy, x, y, region, losses.misclassified)
             left = {
                 attack: min(int((~p.value(run(attack, p, seed)).isposinf()).sum()) for seed in range(3))

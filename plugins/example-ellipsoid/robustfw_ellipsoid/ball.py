@@ -8,7 +8,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from robustfw.regions import Bound, Box, Region, per_row, step_per_row, toward_zero
+from robustfw.regions import Bound, Box, Region, per_row, round_toward_zero, step_per_row
 
 NEWTON = 30
 """Newton steps at most; one to ten are the rule."""
@@ -82,7 +82,7 @@ class WeightedBall(Region):
     def _solve(self, pull: Tensor, ridge: float) -> Tensor:
         room = torch.where(pull > 0, _rows(self.box.upper), -_rows(self.box.lower)).clamp(min=0)
         moved = filled(pull.abs(), _rows(self.weight), room, self.radius, ridge)
-        return toward_zero(moved.copysign(pull), self.like.dtype)
+        return round_toward_zero(moved.copysign(pull), self.like.dtype)
 
 
 def filled(pull: Tensor, weight: Tensor, room: Tensor, radius: Tensor, ridge: float) -> Tensor:

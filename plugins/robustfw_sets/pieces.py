@@ -1,0 +1,229 @@
+"""Oracles of balls of groups in magnitudes: the sum or the maximum of the groups' ℓ2 lengths is at most r."""
+
+from __future__ import annotations
+
+import attrs
+import torch
+from torch import Tensor
+
+OUTER = 120
+"""Largest number of steps on the multiplier of the radius."""
+
+INNER = 60
+"""Largest number of steps on the stretch of one group; Newton's method in a bracket takes 3 to 8."""
+
+ROUNDING = 1e-15
+"""Relative width of a bracket, and change of a stretch, at which the iterations stop."""
+
+CLOSE = 1e-13
+"""Relative error of the sum of lengths at which the multiplier counts as solved."""
+
+TINY = 1e-300
+"""Smallest denominator, against a division by 0."""
+
+
+@attrs.frozen(eq=False)
+class Pieces:
+    """‖min(θ·a, u)‖₂ of each group as a function of the stretch θ: √(full + θ²·free) between sorted breakpoints u/a."""
+
+    breaks: Tensor
+    """The breakpoints, (batch, groups, size), ascending; ∞ for a coordinate that does not move."""
+    full: Tensor
+    """Σ u² over the coordinates that are full below each breakpoint, (batch, groups, size + 1)."""
+    free: Tensor
+    """Σ a² over the other coordinates, (batch, groups, size + 1)."""
+
+    @classmethod
+    def of(cls, magnitudes: Tensor, room: Tensor) -> Pieces:
+        """The pieces of magnitudes a ≥ 0 and rooms u ≥ 0, (batch, groups, size) each."""
+        moves = (magnitudes > 0) & (room > 0)
+        breaks = torch.where(moves, room / torch.where(moves, magnitudes, 1), torch.inf)
+        breaks, order = breaks.sort(dim=2)
+        room_squares = torch.where(moves, room, 0).square().gather(2, order)
+        magnitude_squares = torch.where(moves, magnitudes, 0).square().gather(2, order)
+        none = torch.zeros_like(room_squares[..., :1])
+        full = torch.cat([none, room_squares.cumsum(2)], 2)
+        free = torch.cat([magnitude_squares.flip(2).cumsum(2).flip(2), none], 2)
+        return cls(breaks, full, free)
+
+    def length_at_breaks(self) -> Tensor:
+        """The length at each breakpoint, (batch, groups, size); ∞ at an infinite one where coordinates are free."""
+        free = self.free[..., :-1]
+        free_part = torch.where(free > 0, self.breaks.square() * free, 0)
+        return (self.full[..., :-1] + free_part).sqrt()
+
+    def piece(self, number: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """full, free, first and last stretch of one piece of each group, given by its number (batch, groups)."""
+        index = number[..., None]
+        zero = torch.zeros_like(self.breaks[..., :1])
+        starts = torch.cat([zero, self.breaks], 2)
+        ends = torch.cat([self.breaks, torch.full_like(zero, torch.inf)], 2)
+        full = self.full.gather(2, index)[..., 0]
+        free = self.free.gather(2, index)[..., 0]
+        return full, free, starts.gather(2, index)[..., 0], ends.gather(2, index)[..., 0]
+
+
+def _stretch_to(pieces: Pieces, length: Tensor) -> Tensor:
+    """The θ at which each group has this length, (batch, groups); ∞ where it is never so long."""
+    number = (pieces.length_at_breaks() < length[..., None]).sum(2)
+    full, free, _, _ = pieces.piece(number)
+    missing = (length.square() - full).clamp(min=0)
+    return torch.where(free > 0, (missing / torch.where(free > 0, free, 1)).sqrt(), torch.inf)
+
+
+def _stretch(magnitudes: Tensor, room: Tensor, stretch: Tensor) -> Tensor:
+    """min(θ·a, u), where ∞·0 is 0."""
+    stretched = torch.where(magnitudes > 0, stretch[..., None] * magnitudes, 0)
+    return torch.minimum(stretched, room)
+
+
+def _shorten(groups: Tensor, radius: Tensor) -> Tensor:
+    """Groups scaled down to r where rounding has left their length above r by its last digits."""
+    lengths = torch.linalg.vector_norm(groups, dim=2, keepdim=True)
+    return groups * (radius[..., None] / lengths.clamp(min=TINY)).clamp(max=1)
+
+
+def project_maximum(target: Tensor, room: Tensor, radius: Tensor) -> Tensor:
+    """argmin ‖m − a‖₂ over ‖m_g‖₂ ≤ r for each group g, 0 ≤ m ≤ u: min(θ_g·a, u), θ_g ≤ 1.
+
+    Args:
+        target: a ≥ 0, (batch, groups, size).
+        room: u ≥ 0, (batch, groups, size).
+        radius: r, (batch, 1).
+    """
+    stretch = _stretch_to(Pieces.of(target, room), radius.expand(target.shape[:2]))
+    return _shorten(_stretch(target, room, stretch.clamp(max=1)), radius)
+
+
+def support_maximum(gain: Tensor, room: Tensor, radius: Tensor) -> Tensor:
+    """argmax ⟨g, m⟩ over ‖m_g‖₂ ≤ r for each group g, 0 ≤ m ≤ u: min(η_g·g, u).
+
+    Args:
+        gain: g ≥ 0, (batch, groups, size).
+        room: u ≥ 0, (batch, groups, size).
+        radius: r, (batch, 1).
+    """
+    stretch = _stretch_to(Pieces.of(gain, room), radius.expand(gain.shape[:2]))
+    return _shorten(_stretch(gain, room, stretch), radius)
+
+
+def project_sum(target: Tensor, room: Tensor, radius: Tensor) -> Tensor:
+    """argmin ‖m − a‖₂ over Σ ‖m_g‖₂ ≤ r, 0 ≤ m ≤ u, for points whose cut-off a is longer.
+
+    With the multiplier λ of the radius, a group is min(θ·a, u) with h(θ)·(1 − θ)/θ = λ for its length h(θ), or 0 where
+    λ ≥ ‖a‖ (without a box: θ = 1 − λ/‖a‖, soft thresholding). The sum of lengths falls in λ from too much to 0.
+
+    Args:
+        target: a ≥ 0, (batch, groups, size).
+        room: u ≥ 0, (batch, groups, size).
+        radius: r, (batch, 1).
+    """
+    pieces = Pieces.of(target, room)
+    moves = pieces.free[..., 0].sqrt()
+    # a bracket of λ with the errors of the sum of lengths at its ends
+    low = torch.zeros_like(radius)
+    high = moves.amax(1, keepdim=True)
+    short = -radius
+    long = torch.minimum(target, room).square().sum(2).sqrt().sum(1, keepdim=True) - radius
+    level = (low + high) / 2
+    for _ in range(OUTER):
+        # 1. the error at λ, and the bracket that it narrows
+        error = _project_lengths(pieces, moves, level)[1].sum(1, keepdim=True) - radius
+        above = error > 0
+        # Illinois: the error of the end that stays is halved, so that both ends approach the root
+        long = torch.where(above, error, long / 2)
+        short = torch.where(above, short / 2, error)
+        low = torch.where(above, level, low)
+        high = torch.where(above, high, level)
+        solved = error.abs() <= CLOSE * radius
+        high = torch.where(solved, level, high)
+        if bool((solved | (high - low <= ROUNDING * high)).all()):
+            break
+        # 2. the secant through both ends, or the middle of the bracket
+        level = (low * short - high * long) / (short - long)
+        level = torch.where((level > low) & (level < high), level, (low + high) / 2)
+    stretch, lengths = _project_lengths(pieces, moves, high)
+    shrink = (radius / lengths.sum(1, keepdim=True).clamp(min=TINY)).clamp(max=1)
+    return _stretch(target, room, stretch) * shrink[..., None]
+
+
+def _project_lengths(pieces: Pieces, moves: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+    """θ with h(θ)·(1 − θ)/θ = λ, and h(θ), of each group, (batch, groups)."""
+    # 1. the piece: the left side falls in θ, so it is the first at whose end it is below λ
+    at_breaks = pieces.breaks
+    pull = pieces.length_at_breaks() * (1 - at_breaks) / at_breaks.clamp(min=TINY)
+    number = ((at_breaks < 1) & (pull > level[..., None])).sum(2)
+    full, free, start, end = pieces.piece(number)
+    # 2. its root: known if nothing is full or nothing is free, else by Newton's method in the bracket
+    low = start
+    high = end.clamp(max=1)
+    none_full = (1 - level / free.sqrt().clamp(min=TINY)).clamp(min=0)
+    none_free = full.sqrt() / (full.sqrt() + level).clamp(min=TINY)
+    guess = torch.where(free == 0, none_free, (low + high) / 2)
+    stretch = torch.where(full == 0, none_full, guess)
+    mixed = (full > 0) & (free > 0)
+    for _ in range(INNER if bool(mixed.any()) else 0):
+        length = (full + stretch.square() * free).sqrt()
+        error = length * (1 - stretch) - level * stretch
+        low = torch.where(error > 0, stretch, low)
+        high = torch.where(error > 0, high, stretch)
+        slope = stretch * free / length.clamp(min=TINY) * (1 - stretch) - length - level
+        newton = stretch - error / slope
+        better = torch.where((newton >= low) & (newton <= high), newton, (low + high) / 2)
+        change = torch.where(mixed, (better - stretch).abs(), 0)
+        stretch = torch.where(mixed, better, stretch)
+        if bool((change <= ROUNDING).all()):
+            break
+    # 3. groups that λ brings to 0
+    stretch = torch.where(level >= moves, 0, stretch)
+    return stretch, torch.where(stretch > 0, (full + stretch.square() * free).sqrt(), 0)
+
+
+def support_sum(gain: Tensor, room: Tensor, radius: Tensor) -> Tensor:
+    """argmax ⟨g, m⟩ over Σ ‖m_g‖₂ ≤ r, 0 ≤ m ≤ u.
+
+    With the multiplier λ a group is min(η·g, u) with h(η)/η = λ, and 0 where λ ≥ ‖g‖. At λ = ‖g‖ it may have any length
+    up to its first full coordinate: the sum of lengths jumps there. So λ is enclosed, and the answers on both sides,
+    which are equally good at the jump, are mixed so that the sum of lengths is r.
+
+    Args:
+        gain: g ≥ 0, (batch, groups, size).
+        room: u ≥ 0, (batch, groups, size).
+        radius: r, (batch, 1).
+    """
+    pieces = Pieces.of(gain, room)
+    # ‖g‖, from which a group is 0, and h(η)/η at its first breakpoint are one number: else the jump is missed
+    pull = (pieces.full[..., :-1] / pieces.breaks.square() + pieces.free[..., :-1]).sqrt()
+    moves = pull[..., 0]
+    # 1. λ by bisection
+    low = torch.zeros_like(radius)
+    high = 2 * moves.amax(1, keepdim=True)
+    for _ in range(OUTER):
+        level = (low + high) / 2
+        fits = _support_lengths(pieces, pull, moves, level)[1].sum(1, keepdim=True) <= radius
+        low = torch.where(fits, low, level)
+        high = torch.where(fits, level, high)
+        if bool((high - low <= ROUNDING * high).all()):
+            break
+    # 2. the answers on both sides, mixed
+    short_stretch, short_lengths = _support_lengths(pieces, pull, moves, high)
+    long_stretch, long_lengths = _support_lengths(pieces, pull, moves, low)
+    short = short_lengths.sum(1, keepdim=True)
+    long = long_lengths.sum(1, keepdim=True)
+    jumps = long > short
+    share = torch.where(jumps, (radius - short) / torch.where(jumps, long - short, 1), 0).clamp(0, 1)[..., None]
+    return (1 - share) * _stretch(gain, room, short_stretch) + share * _stretch(gain, room, long_stretch)
+
+
+def _support_lengths(pieces: Pieces, pull: Tensor, moves: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+    """η with h(η)/η = λ, and h(η), of each group, (batch, groups); for λ = 0 the largest length."""
+    number = (pull > level[..., None]).sum(2)
+    full, free, start, _ = pieces.piece(number)
+    steep = level.square() - free
+    stretch = torch.where(steep > 0, (full / torch.where(steep > 0, steep, 1)).sqrt(), torch.inf)
+    is_last = number == pieces.breaks.shape[2]
+    at_least_start = torch.maximum(stretch, start.nan_to_num(posinf=0))
+    stretch = torch.where(is_last & (level == 0), torch.inf, at_least_start)
+    stretch = torch.where(level >= moves, 0, stretch)
+    length = (full + torch.where(free > 0, stretch.square() * free, 0)).sqrt()
+    return stretch, torch.where(stretch > 0, length, 0)
