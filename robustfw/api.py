@@ -217,8 +217,8 @@ def worst_case(
 def _make_loss(loss: losses.LossFunction | Spec | None) -> losses.LossFunction | None:
     """The loss for a spec; a function, or None, as it is."""
     if isinstance(loss, str | Mapping):
-        made: losses.LossFunction = make("loss", loss)
-        return made
+        loss_function: losses.LossFunction = make("loss", loss)
+        return loss_function
     return loss
 
 

@@ -271,6 +271,6 @@ def alone_on_stdout(as_json: bool) -> contextlib.AbstractContextManager[object]:
 
 def print_json(result: dict[str, Any]) -> None:
     """One object on one line, valid JSON in any encoding."""
-    from robustfw.storage.files import plain
+    from robustfw.storage.files import json_value
 
-    click.echo(json.dumps(plain(result), allow_nan=False))
+    click.echo(json.dumps(json_value(result), allow_nan=False))

@@ -52,9 +52,9 @@ class Array:
         elif isinstance(given, str | Path):
             name, _, expected_hash = str(given).partition(MARK)
             path = _resolve(name)
-            values = _to_float64(_read(path), f"the file {path}")
+            values = _copy_as_float64(_read(path), f"the file {path}")
         else:
-            values = _to_float64(given, "the array")
+            values = _copy_as_float64(given, "the array")
         digest = _hash(values)
         if not digest.startswith(expected_hash):
             raise DataError(
@@ -126,7 +126,7 @@ def _resolve(name: str) -> Path:
         raise UsageError(f"the path {name!r} can't be followed ({error}): write it in full") from error
 
 
-def _to_float64(given: Any, what: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _copy_as_float64(given: Any, what: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """A copy of numbers as float64 in C order; −0 becomes 0, so that equal numbers have equal hashes.
 
     Raises:

@@ -11,6 +11,7 @@ import attrs
 
 from robustfw.errors import PluginError
 from robustfw.interface import interface_of
+from robustfw.plugin._names import find_close, normalize, suggest
 
 
 @attrs.frozen
@@ -159,3 +160,16 @@ def kind_of(cls: type, kinds: Mapping[str, type]) -> str | None:
     if plugin_interface is not None:
         kinds_of_class.add(plugin_interface.kind)
     return kinds_of_class.pop() if len(kinds_of_class) == 1 else None
+
+
+def suggest_entries(name: str, entries: Sequence[Entry]) -> str:
+    """Advice for a message about a name that does not exist: what to write in its place."""
+    word = normalize(name)
+    nearest = [entry.name for entry in entries if word in map(normalize, entry.instead_of)]
+    if nearest:
+        return f"what comes nearest here: {', '.join(nearest)}"
+    all_names = {entry.name for entry in entries}
+    for entry in entries:
+        all_names.update(entry.aliases)
+    close = find_close(name, all_names)
+    return suggest(name, close or [entry.name for entry in entries])

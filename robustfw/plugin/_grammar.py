@@ -87,7 +87,9 @@ def parse(text: str, *, first: str | None = None, known: tuple[str, ...] = ()) -
         key, equals, value = item.partition("=")
         # a first value without a key belongs to the positional option
         if not equals and position == 0 and first is not None:
-            key, equals, value = first, "=", item
+            key = first
+            equals = "="
+            value = item
         if not equals or not key.strip():
             raise UsageError(f"cannot read {cut(item.strip())} in {cut(text)}: {_how_to_write(name.strip(), known)}")
         word = key.strip().replace("-", "_")
@@ -213,7 +215,7 @@ def read_toml(text: str) -> dict[str, Any]:
         raise UsageError("it holds more brackets within each other than can be read") from error
 
 
-def to_mapping(spec: Spec) -> dict[str, Any]:
+def expand_spec(spec: Spec) -> dict[str, Any]:
     """A spec as a mapping with the plugin's name under ``use``, and ``_`` for ``-`` in the names of options.
 
     Raises:

@@ -24,13 +24,13 @@ from robustfw.plugin._grammar import (
     check_text,
     cut,
     drop_options,
+    expand_spec,
     numbers,
     parse,
     read_toml,
     read_value,
     same_values,
     spell,
-    to_mapping,
 )
 from robustfw.plugin._names import suggest
 from robustfw.plugin._option_types import (
@@ -46,10 +46,39 @@ from robustfw.plugin._option_types import (
 from robustfw.plugin._ratios import Quotient, number, ratio_or_float, read_ratio
 
 __all__ = [
-    "Array", "Help", "Quotient", "Ratio", "Reader", "Spec", "aliases", "check_text", "cut", "default_of", "describe",
-    "describe_type", "drop_options", "fields", "help_text", "knowing", "learnt", "name_of", "number", "numbers",
-    "parse", "plain_numbers", "positional", "ratio_or_float", "read_toml", "read_value", "resolve_names",
-    "same_values", "spell", "strip", "suggest", "takes_floats", "to_mapping",
+    "Array",
+    "Help",
+    "Quotient",
+    "Ratio",
+    "Reader",
+    "Spec",
+    "aliases",
+    "check_text",
+    "cut",
+    "default_of",
+    "describe",
+    "describe_type",
+    "drop_options",
+    "expand_spec",
+    "fields",
+    "help_text",
+    "knowing",
+    "learnt",
+    "name_of",
+    "number",
+    "numbers",
+    "parse",
+    "plain_numbers",
+    "positional",
+    "ratio_or_float",
+    "read_toml",
+    "read_value",
+    "resolve_names",
+    "same_values",
+    "spell",
+    "strip",
+    "suggest",
+    "takes_floats",
 ]  # fmt: skip
 
 Ratio: TypeAlias = float | Fraction

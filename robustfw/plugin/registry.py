@@ -22,7 +22,7 @@ from robustfw.objective import Combined, Objective, combined
 from robustfw.plugin import _names as names
 from robustfw.plugin import options
 from robustfw.plugin._arrays import Array
-from robustfw.plugin._entries import Broken, Entry, Offers
+from robustfw.plugin._entries import Broken, Entry, Offers, suggest_entries
 from robustfw.plugin._kinds import KINDS as KINDS
 from robustfw.uncertainty import UncertaintySet
 
@@ -179,20 +179,7 @@ class Registry:
         if matches:
             listed = " and ".join(f"{entry.name} ({entry.plugin})" for entry in matches)
             raise UsageError(f"{name!r} is another name of {listed}: write one of these")
-        raise UsageError(f"no {kind} named {options.cut(name)}; {self._advice(entries, name)}{self._list_broken()}")
-
-    @staticmethod
-    def _advice(entries: Sequence[Entry], name: str) -> str:
-        """What to write in place of a name that does not exist, for a message."""
-        word = names.normalize(name)
-        nearest = [entry.name for entry in entries if word in map(names.normalize, entry.instead_of)]
-        if nearest:
-            return f"what comes nearest here: {', '.join(nearest)}"
-        all_names = {entry.name for entry in entries}
-        for entry in entries:
-            all_names.update(entry.aliases)
-        close = names.find_close(name, all_names)
-        return names.suggest(name, close or [entry.name for entry in entries])
+        raise UsageError(f"no {kind} named {options.cut(name)}; {suggest_entries(name, entries)}{self._list_broken()}")
 
     def _list_broken(self) -> str:
         """The plugins that failed to load, for the end of a message."""
@@ -232,8 +219,8 @@ class Registry:
             raise UsageError(
                 f'cannot make a plugin of kind {kind!r} from {options.cut(spec)}: give a spec like "name:key=value"'
             )
-        entry, given = self._read(kind, spec)
-        return self.reader.build(entry.cls, given, f"{kind} {entry.name}")
+        entry, values = self._read(kind, spec)
+        return self.reader.build(entry.cls, values, f"{kind} {entry.name}")
 
     def _read(self, kind: str, spec: options.Spec) -> tuple[Entry, dict[str, Any]]:
         """The plugin that a spec names, and the options that it gives."""
@@ -241,10 +228,11 @@ class Registry:
             options.check_text(spec)
             entry = self.entry(kind, spec.partition(":")[0].strip())
             known = tuple(options.name_of(field) for field in options.fields(entry.cls))
-            given = options.parse(spec, first=options.positional(entry.cls), known=known)
-            return entry, {key: value for key, value in given.items() if key != "use"}
-        given = options.to_mapping(spec)
-        return self.entry(kind, str(given.pop("use"))), given
+            values = options.parse(spec, first=options.positional(entry.cls), known=known)
+            del values["use"]
+            return entry, values
+        values = options.expand_spec(spec)
+        return self.entry(kind, str(values.pop("use"))), values
 
     @functools.cached_property
     def reader(self) -> options.Reader:
@@ -286,12 +274,12 @@ class Registry:
         is_plugin = isinstance(value, tuple(self.kinds.values()))
         record: dict[str, Any] = {"use": self.name_of(value)} if is_plugin else {}
         for field in options.fields(type(value)):
-            given = getattr(value, field.name)
-            if brief and is_plugin and given == options.default_of(field):
+            option = getattr(value, field.name)
+            if brief and is_plugin and option == options.default_of(field):
                 continue
             if is_plugin:
-                given = options.plain_numbers(given, field.type)
-            record[options.name_of(field)] = self.record(given, brief=brief)
+                option = options.plain_numbers(option, field.type)
+            record[options.name_of(field)] = self.record(option, brief=brief)
         return record
 
     def spell(self, plugin: object, *, brief: bool = False) -> str:

@@ -72,6 +72,7 @@ class EngineTurn:
         return loss
 
     def _clip_gradients(self) -> None:
+        """Scale the gradients down to the recipe's largest norm, if it has one."""
         largest_norm = self.recipe.train.clip
         if largest_norm is not None:
             nn.utils.clip_grad_norm_(self.state.model.parameters(), largest_norm)

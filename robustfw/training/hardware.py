@@ -44,6 +44,7 @@ def bf16_units() -> bool | None:
 
 
 def _processor() -> str:
+    """The name of the processor."""
     return _read_cpuinfo("model name") or platform.processor() or platform.machine()
 
 

@@ -62,7 +62,8 @@ def start(device: torch.device) -> None:
         return
     try:
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        _Sums.group, _Sums.device = distributed.new_group(), device
+        _Sums.group = distributed.new_group()
+        _Sums.device = device
     except RuntimeError as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise RunError(
