@@ -107,8 +107,10 @@ class Swa(Averaging):
         if progress >= self.start:
             average.update_parameters(model)
             return
+        means = average.module.state_dict().values()
+        values = model.state_dict().values()
         with torch.no_grad():
-            for mean, value in zip(average.module.state_dict().values(), model.state_dict().values(), strict=True):
+            for mean, value in zip(means, values, strict=True):
                 mean.copy_(value)
 
     def finish(self, average: AveragedModel, batches: Iterable[Tensor]) -> None:

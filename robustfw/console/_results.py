@@ -62,7 +62,8 @@ def audit(result: Audit, uncertainty: str, attack: str, split: str) -> None:
         attack: the spec of the attack.
         split: the name of the split that was attacked.
     """
-    show("audit", result.described() | {"uncertainty": uncertainty, "attack": attack, "split": split})
+    circumstances = {"uncertainty": uncertainty, "attack": attack, "split": split}
+    show("audit", result.described() | circumstances)
 
 
 def collection(manifest: Mapping[str, Any], path: str) -> None:
@@ -83,7 +84,8 @@ def transfer(result: Transfer, path: str, source: str) -> None:
         path: the directory of the collection.
         source: the run whose net was attacked.
     """
-    show("transfer", attrs.asdict(result) | {"collection": path, "source": source})
+    circumstances = {"collection": path, "source": source}
+    show("transfer", attrs.asdict(result) | circumstances)
 
 
 def sweep(result: Sweep, radii: Sequence[float], unit: float, uncertainty: str, attack: str) -> None:
@@ -98,8 +100,13 @@ def sweep(result: Sweep, radii: Sequence[float], unit: float, uncertainty: str, 
     """
     low, median, high = (unit * quartile for quartile in result.quartiles)
     minimal = {"median": median, "quartiles": [low, high], "beyond": result.beyond}
-    circumstances = {"uncertainty": uncertainty, "attack": attack, "radii": list(radii)}
-    show("sweep", attrs.asdict(result) | circumstances | {"minimal_radius": minimal})
+    circumstances = {
+        "uncertainty": uncertainty,
+        "attack": attack,
+        "radii": list(radii),
+        "minimal_radius": minimal,
+    }
+    show("sweep", attrs.asdict(result) | circumstances)
 
 
 def comparison(results: Mapping[str, Comparison], n: int, runs: tuple[str, str]) -> None:
@@ -111,7 +118,8 @@ def comparison(results: Mapping[str, Comparison], n: int, runs: tuple[str, str])
         runs: the directories of the two runs.
     """
     pairs = {name: attrs.asdict(result) for name, result in results.items()}
-    show("comparison", pairs | {"n": n, "runs": list(runs), "uncertainty": "", "attacks": []})
+    circumstances = {"n": n, "runs": list(runs), "uncertainty": "", "attacks": []}
+    show("comparison", pairs | circumstances)
 
 
 def distinguishability(spaces: Sequence[Mapping[str, Any]], n: int, labels: Sequence[str] | None) -> None:
@@ -122,7 +130,8 @@ def distinguishability(spaces: Sequence[Mapping[str, Any]], n: int, labels: Sequ
         n: how many examples they are from.
         labels: names of the classes, where the data has them.
     """
-    show("distinguishability", {"spaces": list(spaces), "examples": n, "split": ""}, labels)
+    result = {"spaces": list(spaces), "examples": n, "split": ""}
+    show("distinguishability", result, labels)
 
 
 def fooling(searches: Sequence[Mapping[str, Any]], target: float, path: str, labels: Sequence[str] | None) -> None:
@@ -134,8 +143,14 @@ def fooling(searches: Sequence[Mapping[str, Any]], target: float, path: str, lab
         path: the file of the images.
         labels: names of the classes, where the data has them.
     """
-    facts = {"range": [0.0, 1.0], "shape": [], "images": path}
-    show("fooling", facts | {"searches": list(searches), "target": target}, labels)
+    result = {
+        "range": [0.0, 1.0],
+        "shape": [],
+        "images": path,
+        "searches": list(searches),
+        "target": target,
+    }
+    show("fooling", result, labels)
 
 
 def lipschitz(layers: Layers, slopes: Slopes, levels: Sequence[float]) -> None:

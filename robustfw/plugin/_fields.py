@@ -63,7 +63,8 @@ def resolve_names(cls: type, given: Mapping[str, Any], owner: str) -> dict[str, 
         if name in options:
             raise UsageError(f"{owner}: {name} is given twice, once as {key}")
         if normalize(key) == "stepsize" and name == "step":
-            _warn_of_distance(value, key, f"{owner}: {key} is read as step, {help_text(known[name].type)}")
+            explanation = help_text(known[name].type)
+            _warn_of_distance(value, key, f"{owner}: {key} is read as step, {explanation}")
         options[name] = value
     return options
 

@@ -55,7 +55,9 @@ def _is_finite(value: float | Fraction) -> bool:
 def same_values(before: Any, now: Any) -> bool:
     """Whether two recorded values are equal; numbers count by their value, however each is written."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
-        return before.keys() == now.keys() and all(same_values(before[key], now[key]) for key in before)
+        if before.keys() != now.keys():
+            return False
+        return all(same_values(before[key], now[key]) for key in before)
     if isinstance(before, list | tuple) and isinstance(now, list | tuple):
         return len(before) == len(now) and all(map(same_values, before, now))
     return bool(_read_number(before) == _read_number(now))
@@ -91,7 +93,8 @@ def parse(text: str, *, first: str | None = None, known: tuple[str, ...] = ()) -
             equals = "="
             value = item
         if not equals or not key.strip():
-            raise UsageError(f"cannot read {cut(item.strip())} in {cut(text)}: {_how_to_write(name.strip(), known)}")
+            help_ = _how_to_write(name.strip(), known)
+            raise UsageError(f"cannot read {cut(item.strip())} in {cut(text)}: {help_}")
         word = key.strip().replace("-", "_")
         if word in options:
             raise UsageError(f"{word} is given twice in {cut(text)}")
@@ -115,7 +118,10 @@ def check_text(text: str) -> None:
         raise UsageError(f"there is a NUL character in {cut(text)}: no name, number or path has one")
     depth = 0
     for char in text:
-        depth += (char in "([{") - (char in ")]}")
+        if char in "([{":
+            depth += 1
+        elif char in ")]}":
+            depth -= 1
         if depth > DEEPEST:
             raise UsageError(f"there are more than {DEEPEST} brackets within each other in {cut(text)}")
 
@@ -247,8 +253,10 @@ def drop_options(spec: str, *names: str) -> str:
 def spell(value: Any) -> str:
     """Write a recorded value in the grammar of specs; for a mapping, the inverse of `parse`."""
     if isinstance(value, Mapping):
-        items = ",".join(f"{key}={_spell_part(part)}" for key, part in value.items() if key != "use")
-        return f"{value['use']}:{items}" if items else str(value["use"])
+        name = str(value["use"])
+        options = {key: part for key, part in value.items() if key != "use"}
+        items = [f"{key}={_spell_part(part)}" for key, part in options.items()]
+        return f"{name}:{','.join(items)}" if items else name
     if isinstance(value, list | tuple):
         return "[" + ",".join(map(_spell_part, value)) + "]"
     if isinstance(value, bool):

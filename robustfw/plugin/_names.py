@@ -74,7 +74,10 @@ def suggest(word: str, known: Iterable[str]) -> str:
     """Advice for a message: the known names that ``word`` may be a misspelling of, or else all of them."""
     names = sorted(set(known))
     close = find_close(word, names)
-    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names) or 'none'}"
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    listed = ", ".join(names) or "none"
+    return f"known: {listed}"
 
 
 def find_close(word: str, known: Iterable[str]) -> list[str]:
@@ -123,8 +126,8 @@ def _count_edits(one: str, other: str) -> int:
             insertion = row[j - 1] + 1
             replacement = row_above[j - 1] + (letter != other_letter)
             edits = min(deletion, insertion, replacement)
-            are_swapped = i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == other_letter
-            if are_swapped:
+            have_neighbours = i > 1 and j > 1
+            if have_neighbours and letter == other[j - 2] and one[i - 2] == other_letter:
                 edits = min(edits, row_two_above[j - 2] + 1)
             row.append(edits)
     return row[-1]

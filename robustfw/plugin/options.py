@@ -196,7 +196,10 @@ class Reader:
         types = [parts[0]] * len(value) if Ellipsis in parts else list(parts)
         if len(types) != len(value):
             raise ValueError(value)
-        return tuple(self._converter.structure(part, strip(type_)) for part, type_ in zip(value, types, strict=True))
+        values = []
+        for part, type_ in zip(value, types, strict=True):
+            values.append(self._converter.structure(part, strip(type_)))
+        return tuple(values)
 
 
 def _check_exact_type(value: Any, annotation: type) -> Any:
@@ -261,9 +264,14 @@ def describe(cls: type, plain: Any) -> list[Help]:
     """The options of a class in words; ``plain`` turns a default into plain values (see `Registry.record`)."""
     options = []
     for field in fields(cls):
-        default = _spell_default(field, plain)
-        help_ = Help(name_of(field), describe_type(field.type), default, help_text(field.type), aliases(field))
-        options.append(help_)
+        option = Help(
+            name=name_of(field),
+            type=describe_type(field.type),
+            default=_spell_default(field, plain),
+            meaning=help_text(field.type),
+            aliases=aliases(field),
+        )
+        options.append(option)
     return options
 
 

@@ -179,7 +179,8 @@ class Registry:
         if matches:
             listed = " and ".join(f"{entry.name} ({entry.plugin})" for entry in matches)
             raise UsageError(f"{name!r} is another name of {listed}: write one of these")
-        raise UsageError(f"no {kind} named {options.cut(name)}; {suggest_entries(name, entries)}{self._list_broken()}")
+        advice = suggest_entries(name, entries)
+        raise UsageError(f"no {kind} named {options.cut(name)}; {advice}{self._list_broken()}")
 
     def _list_broken(self) -> str:
         """The plugins that failed to load, for the end of a message."""

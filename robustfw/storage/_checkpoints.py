@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from robustfw.errors import UsageError
+from robustfw.errors import RunError, UsageError
 from robustfw.storage.files import parse_json
 
 DAMAGED = (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError)
@@ -42,9 +42,8 @@ def _find_obstacle(value: object) -> str | None:
     if not isinstance(value, Tensor):
         if _survives_json(value):
             return None
-        return (
-            f"{_describe_type(value)}; get_extra_state must return a tensor, or numbers, texts, lists and dicts of them"
-        )
+        description = _describe_type(value)
+        return f"{description}; get_extra_state must return a tensor, or numbers, texts, lists and dicts of them"
     if torch.nn.parameter.is_lazy(value):
         return "a parameter without a shape: let a lazy model see an example once, before it is trained"
     if value.is_meta:
@@ -143,7 +142,9 @@ def misfit(facts: object, fresh: object, name: str = "facts") -> str | None:
         if not isinstance(facts, dict):
             return f"{name} is no object"
         for key, value in fresh.items():
-            reason = misfit(facts[key], value, f"{name}.{key}") if key in facts else None
+            if key not in facts:
+                continue
+            reason = misfit(facts[key], value, f"{name}.{key}")
             if reason is not None:
                 return reason
         return None
@@ -165,6 +166,14 @@ def _has_same_type(value: object, fresh: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return not abs(value) >= LARGEST_NUMBER
+
+
+def misfit_error(path: Path, reason: str) -> RunError:
+    """The error for a checkpoint of another training; ``reason`` says by what it shows."""
+    return RunError(
+        f"{path} does not fit this recipe ({reason}): it belongs to another run, or to another version of a plugin; "
+        "train again with another --out"
+    )
 
 
 def tensors_below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

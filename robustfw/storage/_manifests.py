@@ -78,6 +78,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         raise RunError(f"cannot read {path}: {error.strerror}; mend that, and try again") from error
     except ValueError:
         lines = [None]
-    if not all(isinstance(line, dict) and type(line.get("epoch")) is int for line in lines):
-        raise RunError(f"{path} is damaged: move it away to go on without the record of past epochs")
+    for line in lines:
+        if not isinstance(line, dict) or type(line.get("epoch")) is not int:
+            raise RunError(f"{path} is damaged: move it away to go on without the record of past epochs")
     return lines

@@ -207,8 +207,11 @@ def _find_mismatch(examples: Examples, sets: int) -> str | None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() != (name in floats):
             return f"{name} is of the type {tensor.dtype}"
-    if n and not 0 <= int(examples.set.min()) <= int(examples.set.max()) < sets:
-        return f"its examples are from other than {sets} sets"
+    if n:
+        first_set = int(examples.set.min())
+        last_set = int(examples.set.max())
+        if first_set < 0 or last_set >= sets:
+            return f"its examples are from other than {sets} sets"
     return None
 
 

@@ -40,7 +40,8 @@ def write_whole(path: Path, content: bytes, *, within: Path | None = None) -> No
     """
     if within is not None:
         refuse_links(path, within)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    unique = f"{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = path.with_name(f".{path.name}.{unique}.tmp")
     try:
         # O_EXCL: a link that somebody has put there is an error, and not followed
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK | BINARY, 0o666)

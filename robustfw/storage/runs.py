@@ -16,7 +16,7 @@ from torch import Tensor
 
 from robustfw.errors import RobustfwWarning, RunError, UsageError
 from robustfw.records import Epoch, Record
-from robustfw.storage._checkpoints import DAMAGED, decode, encode, misfit, weights_to_evaluate
+from robustfw.storage._checkpoints import DAMAGED, decode, encode, misfit, misfit_error, weights_to_evaluate
 from robustfw.storage._locks import DirectoryLock, claim
 from robustfw.storage._manifests import read_manifest, read_metrics
 from robustfw.storage.files import advice, append_line, json_bytes, json_line, remove_leftovers, write_whole
@@ -205,12 +205,12 @@ class Run:
                 state.restore(tensors, facts)
         except Exception as error:  # whatever torch raises at what it was not given by itself
             reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
-            raise _misfit_error(path, reason) from error
+            raise misfit_error(path, reason) from error
         counts = (state.epoch, state.batch)
         if reason is None and not all(type(count) is int and count >= 0 for count in counts):
             reason = f"it stands at epoch {state.epoch}, batch {state.batch}"
         if reason is not None:
-            raise _misfit_error(path, reason)
+            raise misfit_error(path, reason)
 
     def weights(self, name: str = "best") -> dict[str, Any]:
         """Read the weights ``best``, of highest robust validation accuracy, or those of the ``last`` checkpoint.
@@ -222,7 +222,8 @@ class Run:
         """
         named, _ = self._load_tensors(name)
         weights = weights_to_evaluate(named) if name == "last" else named
-        with_nan = [key for key, value in weights.items() if isinstance(value, Tensor) and bool(value.isnan().any())]
+        tensors = {key: value for key, value in weights.items() if isinstance(value, Tensor)}
+        with_nan = [key for key, value in tensors.items() if bool(value.isnan().any())]
         if with_nan:
             warnings.warn(
                 f"{len(with_nan)} of the {name} weights in {self.path} are not numbers (NaN), the first of them "
@@ -292,11 +293,3 @@ class Run:
         else:
             help_ = f"what was saved before is whole: {advice(error)}, then go on with: {self.resume_command()}"
         return RunError(f"cannot write {path}: {error.strerror}; {help_}")
-
-
-def _misfit_error(path: Path, reason: str) -> RunError:
-    """The error for a checkpoint of another training."""
-    return RunError(
-        f"{path} does not fit this recipe ({reason}): it belongs to another run, or to another version of a plugin; "
-        "train again with another --out"
-    )

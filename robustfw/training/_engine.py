@@ -106,7 +106,9 @@ def update(recipe: Recipe, state: State, batch: Batch) -> Tensor:
     batch.net.train()  # type: ignore[attr-defined]  # a module here
     loss: object = recipe.train.update(EngineTurn(recipe, state, batch))
     if not isinstance(loss, Tensor) or loss.shape != ():
-        form = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+        form = f"a {type(loss).__name__}"
+        if isinstance(loss, Tensor):
+            form = f"a tensor of shape {tuple(loss.shape)}"
         raise PluginError(
             f"{type(recipe.train.update).__name__} gave {form}: an update gives the mean loss of the batch, a "
             "tensor of one number"
@@ -151,7 +153,13 @@ def _position(state: State) -> tuple[int, int, int]:
 
 
 def _assemble_batch(
-    recipe: Recipe, splits: Splits, state: State, net: nn.Module, x: Tensor, y: Tensor, meta: Mapping[str, Tensor]
+    recipe: Recipe,
+    splits: Splits,
+    state: State,
+    net: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    meta: Mapping[str, Tensor],
 ) -> Batch:
     """Examples and targets with the adversary and the random generators of this step."""
     options = recipe.train

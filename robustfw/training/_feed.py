@@ -47,7 +47,8 @@ def read_batches(
         if len(x) != len(rows) or len(y) != len(rows):
             raise DataError(f"the training split gave {len(x)} examples and {len(y)} targets for {len(rows)} indices")
         meta = {"index": rows, **split.metadata(rows)}
-        yield x, y, {name: values.to(device, non_blocking=True) for name, values in meta.items()}
+        meta_on_device = {name: values.to(device, non_blocking=True) for name, values in meta.items()}
+        yield x, y, meta_on_device
 
 
 def _stream_batches(
@@ -56,8 +57,10 @@ def _stream_batches(
     """The batches of a stream from where the training stands; a stream decides its own order."""
     share = (parallel.rank(), parallel.world())
     for x, y, *metadata in split.epoch(state.epoch, options.seed, options.batch_size, state.batch, share):
+        # a stream gives metadata or leaves it out
         meta = dict(metadata[0]) if metadata else {}
-        yield x.to(device), y.to(device), {name: values.to(device) for name, values in meta.items()}
+        meta_on_device = {name: values.to(device) for name, values in meta.items()}
+        yield x.to(device), y.to(device), meta_on_device
 
 
 @contextlib.contextmanager

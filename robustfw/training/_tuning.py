@@ -157,7 +157,9 @@ def _choose_precision_and_layout(recipe: Recipe, splits: Splits, state: State, *
 def _choose_compilation(recipe: Recipe, splits: Splits, state: State, tuning: Tuning) -> Tuning:
     """Compile the net if that saves more time than it takes, over the whole training."""
     # 1. a short training is not worth the attempt
-    eager = tuning.seconds.get(_name(tuning)) or _time_updates(recipe, splits, state, [tuning])[0]
+    eager = tuning.seconds.get(_name(tuning))
+    if not eager:
+        (eager,) = _time_updates(recipe, splits, state, [tuning])
     updates = recipe.train.epochs * engine.updates_per_epoch(len(splits.train), recipe.train.batch_size)
     duration = updates * eager
     if duration < WORTH_COMPILING:
@@ -224,7 +226,16 @@ def _run_updates(recipe: Recipe, splits: Splits, state: State, candidate: Tuning
         tuned.train.loss,
     )
     net = engine.compile_if_asked(tuned, trial)
-    batch = Batch(net, x, y, adversary, splits.spec.task, meta=meta, mode=tuned.train.ascent_mode, trusted=True)
+    batch = Batch(
+        net,
+        x,
+        y,
+        adversary,
+        splits.spec.task,
+        meta=meta,
+        mode=tuned.train.ascent_mode,
+        trusted=True,
+    )
 
     # 3. updates, each timed from an idle device to an idle device
     while True:
@@ -246,7 +257,8 @@ def _first_batch(splits: Splits, size: int, device: torch.device) -> tuple[Tenso
     rows = torch.arange(size)
     x, y = next(iter(split.batches([rows], device)))
     meta = {"index": rows, **split.metadata(rows)}
-    return x, task.targets(y), {name: values.to(device) for name, values in meta.items()}
+    meta_on_device = {name: values.to(device) for name, values in meta.items()}
+    return x, task.targets(y), meta_on_device
 
 
 def _wait(device: torch.device) -> None:
@@ -269,6 +281,7 @@ def read(facts: Mapping[str, Any]) -> Tuning:
     seconds = facts.get("seconds", {})
     why = facts.get("why", "")
     is_choice = precision in ("fp32", "bf16") and layout in (None, *FORMATS) and isinstance(compiled, bool)
-    if not (is_choice and isinstance(seconds, dict) and isinstance(why, str)):
+    is_reason = isinstance(seconds, dict) and isinstance(why, str)
+    if not (is_choice and is_reason):
         raise RunError("the manifest's table 'tuning' is damaged: train again with another --out")
     return Tuning(precision, layout, compiled, seconds, why)  # type: ignore[arg-type]  # just looked at

@@ -138,6 +138,7 @@ class Recipe:
                 raise UsageError(f"a recipe has no part {key!r}; {suggest(key, known)}")
         specs = DEFAULTS | {key: value for key, value in given.items() if value is not None}
         parts = {kind: registry.make(kind, specs[kind]) for kind in known - {"train"}}
-        train_given = dict(given.get("train") or {})
-        train = DEFAULTS["train"] | {str(name).replace("-", "_"): value for name, value in train_given.items()}
+        train = dict(DEFAULTS["train"])
+        for name, value in dict(given.get("train") or {}).items():
+            train[str(name).replace("-", "_")] = value
         return cls(**parts, train=registry.reader.build(TrainOptions, train, "train"))
