@@ -1,4 +1,4 @@
-"""What the manifest of a run says of its training."""
+"""The manifest of a run: what it says about the training."""
 
 from __future__ import annotations
 

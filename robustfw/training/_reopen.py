@@ -1,4 +1,4 @@
-"""The net and the data of a run, made again from its manifest and its weights."""
+"""Rebuilds the net and the data of a run from its manifest and its weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a training that goes on is the one that stopped, and what of it is lost."""
+"""Checks that a resumed training is the one that stopped, and warns of what is lost of it."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ def find_differences(before: Mapping[str, Any], now: Mapping[str, Any], owner: s
     other_plugin = now.get("use") != before.get("use")
     keys = ["use"] if other_plugin else list(now)
     for key in keys:
-        there = before.get(key)
-        here = now[key]
-        if isinstance(there, Mapping) and isinstance(here, Mapping):
-            yield from find_differences(there, here, f"{owner}{key}.")
-        elif not same_values(there, here):
-            yield f"{owner}{key} is {_spell_value(there)} there and {_spell_value(here)} here"
+        value_before = before.get(key)
+        value_now = now[key]
+        if isinstance(value_before, Mapping) and isinstance(value_now, Mapping):
+            yield from find_differences(value_before, value_now, f"{owner}{key}.")
+        elif not same_values(value_before, value_now):
+            yield f"{owner}{key} is {_spell_value(value_before)} there and {_spell_value(value_now)} here"
 
 
 def _spell_value(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""From a recipe to a training under way: data loaded, net built, run directory made or taken up again."""
+"""Sets up a training: loads the data, builds the net, and makes or reopens the run directory."""
 
 from __future__ import annotations
 

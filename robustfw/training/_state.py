@@ -1,4 +1,4 @@
-"""The state of a training: all that the next step depends on, as tensors and JSON, so that it can be taken up again."""
+"""The state of a training: all that the next step depends on, as tensors and JSON, so that it can be resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is fastest here, for this net: precision, memory layout and compilation, by a short measurement at the start."""
+"""Chooses the fastest precision, memory layout and compilation for a net, by a short measurement at the start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The batch at hand, and all that an objective or an update may ask about it."""
+"""One batch of a training, and what objectives and updates may ask about it."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Batch:
 
     @property
     def plain(self) -> nn.Module:
-        """The module that is trained, without what wraps it: for hooks, and for names of its parts."""
+        """The trained module without its wrappers: for hooks, and for the names of its parts."""
         return unwrap(self.net)
 
     @property
