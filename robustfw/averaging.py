@@ -24,14 +24,25 @@ class Averaging(ABC):
 
     @abstractmethod
     def build(self, model: nn.Module) -> AveragedModel:
-        """torch's AveragedModel of a net; its ``module`` is what is evaluated."""
+        """torch's AveragedModel of a net; its ``module`` is the net that is evaluated."""
 
     @abstractmethod
     def update(self, average: AveragedModel, model: nn.Module, progress: float) -> None:
-        """Take in the weights after an update; ``progress`` is the share of the training that is done."""
+        """Add the weights after an update to the average.
+
+        Args:
+            average: the average, which is changed.
+            model: the net as the update has left it.
+            progress: the share of the training that is done, from 0 to 1.
+        """
 
     def finish(self, average: AveragedModel, batches: Iterable[Tensor]) -> None:
-        """What is to be done before the average is evaluated, after an epoch; ``batches`` are training examples x."""
+        """Prepare the average for its evaluation after an epoch; by default nothing is done.
+
+        Args:
+            average: the average, which may be changed.
+            batches: training examples x, (batch, *shape) each.
+        """
         del average, batches
 
 
@@ -51,7 +62,13 @@ class Ema(Averaging):
         return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(self.decay), use_buffers=True)
 
     def update(self, average: AveragedModel, model: nn.Module, progress: float) -> None:
-        """After each update."""
+        """Move the average towards the weights by the share 1 − decay.
+
+        Args:
+            average: the average, which is changed.
+            model: the net.
+            progress: not used.
+        """
         average.update_parameters(model)
 
 
@@ -60,8 +77,8 @@ class Ema(Averaging):
 class Swa(Averaging):
     """The mean of the weights from a share of the training on: stochastic weight averaging (Izmailov et al. 2018).
 
-    Statistics of batch norm belong to other weights than the mean, so they are measured anew, on training examples as
-    they are, before each evaluation. Until it begins, the net itself is evaluated.
+    The net's batch norm statistics do not belong to the mean of its weights, so they are measured anew before each
+    evaluation, on training examples without augmentation. Until averaging begins, the net itself is evaluated.
     """
 
     start: Annotated[float, "share of the training after which it begins"] = attrs.field(
@@ -78,18 +95,26 @@ class Swa(Averaging):
         return AveragedModel(model)
 
     def update(self, average: AveragedModel, model: nn.Module, progress: float) -> None:
-        """After each update, once it has begun; before, the average is the net."""
+        """Add the weights to the mean; before averaging begins, copy them.
+
+        Args:
+            average: the average, which is changed.
+            model: the net.
+            progress: the share of the training that is done, from 0 to 1.
+        """
         import torch
 
         if progress >= self.start:
             average.update_parameters(model)
             return
+        means = average.module.state_dict().values()
+        values = model.state_dict().values()
         with torch.no_grad():
-            for mean, value in zip(average.module.state_dict().values(), model.state_dict().values(), strict=True):
+            for mean, value in zip(means, values, strict=True):
                 mean.copy_(value)
 
     def finish(self, average: AveragedModel, batches: Iterable[Tensor]) -> None:
-        """Batch norm's statistics at the mean weights, over the first batches."""
+        """Measure batch norm's statistics at the mean weights, over the first batches."""
         import itertools
 
         from torch.optim.swa_utils import update_bn

@@ -1,12 +1,13 @@
-"""What robustfw raises. Each message is one sentence that says what to do."""
+"""The errors that robustfw raises. Each message is one sentence that says what to do."""
 
 from __future__ import annotations
 
 
 class RobustfwError(Exception):
-    """Anything a user can mend; the command line prints it without a traceback."""
+    """An error that a user can mend; the command line prints it without a traceback."""
 
     exit_status = 1
+    """The status with which the command line ends."""
 
 
 class UsageError(RobustfwError):
@@ -16,7 +17,7 @@ class UsageError(RobustfwError):
 
 
 class DataError(RobustfwError):
-    """Data that is missing, in the wrong form or outside its declared range."""
+    """Data that is missing, in the wrong form, or outside its declared range."""
 
 
 class RunError(RobustfwError):

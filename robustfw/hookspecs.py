@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from robustfw.reproduction import Experiment, Judge
 
 hookspec = pluggy.HookspecMarker("robustfw")
+"""Marks the functions here as hooks."""
 hookimpl = pluggy.HookimplMarker("robustfw")
+"""Marks a plugin's function as the implementation of a hook: ``@robustfw.hookimpl``."""
 
 Outcome: TypeAlias = Literal["finished", "stopped"] | Exception
-"""What became of a training: it came to its end, its user stopped it, or the exception ended it."""
+"""The end of a training: "finished" after its last epoch, "stopped" by its user, or the exception that ended it."""
 
 
 class Add(Protocol):
-    """What ``robustfw_register`` is given."""
+    """The function that ``robustfw_register`` is given, which offers a class by name."""
 
     def __call__(
         self,
@@ -41,7 +43,7 @@ class Add(Protocol):
             name: what specs and records call it.
             target: the class, or ``"module:Class"``, which is imported when the class is first used.
             kind: the name of the kind; needed with ``"module:Class"``, otherwise the base class says it.
-            aliases: other names that find it, such as ``("fgsm",)``; records hold ``name``.
+            aliases: other names of it for specs, such as ``("fgsm",)``; records hold ``name``.
             instead_of: names of things that are not offered, whose users are pointed here.
             summary: one line for the list of plugins, which otherwise imports the class and shows its docstring.
         """

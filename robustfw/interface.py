@@ -1,4 +1,4 @@
-"""A door for kinds of plugins that robustfw does not know: interfaces that a plugin brings for its own options."""
+"""The base of interfaces that plugins bring: kinds of plugins beside those of the formula."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 class Interface(ABC):
-    """What an interface of a plugin's own derives from: a kind beside those of the formula.
+    """The base class of an interface that a plugin defines, which is then a kind of plugins.
 
-    Classes that implement it are registered by ``add(name, cls)`` as all others are, by anybody; an option annotated
-    with the interface then takes their specs: ``tangent:basis=(knn-pca:dim=8)``.
+    Any plugin may register classes that implement it, by ``add(name, cls)``. An option annotated with the interface
+    takes their specs: ``tangent:basis=(knn-pca:dim=8)``.
     """
 
     kind: ClassVar[str]
@@ -21,10 +21,13 @@ class Interface(ABC):
 
     @classmethod
     def laws(cls) -> tuple[Law, ...]:
-        """What everything of this kind must obey; the contract kit runs them."""
+        """The laws that every class of this kind must obey; the contract kit runs them. By default there are none."""
         return ()
 
 
 def interface_of(cls: type) -> type[Interface] | None:
-    """The interface that a class implements: the one of its bases that is derived from `Interface` directly."""
-    return next((base for base in cls.__mro__ if Interface in base.__bases__), None)
+    """The plugin-defined interface of a class: the base of it that derives directly from `Interface`, or None."""
+    for base in cls.__mro__:
+        if Interface in base.__bases__:
+            return base
+    return None

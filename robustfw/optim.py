@@ -14,16 +14,26 @@ if TYPE_CHECKING:
 
 
 class Optimizer(ABC):
-    """A recipe for a ``torch.optim.Optimizer``."""
+    """A recipe for a ``torch.optim.Optimizer``. A subclass is a frozen attrs class whose fields are its options."""
 
     @abstractmethod
     def build(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-        """The optimizer of these parameters."""
+        """The optimizer of a net.
+
+        Args:
+            parameters: the net's parameters that ask for a gradient.
+            learning_rate: the rate at which it starts.
+        """
 
 
 class Schedule(ABC):
-    """A recipe for a learning-rate scheduler that is stepped after each update."""
+    """A recipe for a learning-rate scheduler, which is stepped after each update."""
 
     @abstractmethod
     def build(self, optimizer: torch.optim.Optimizer, updates: int) -> LRScheduler:
-        """The scheduler of a training of so many updates."""
+        """The scheduler of a training.
+
+        Args:
+            optimizer: the optimizer whose learning rates it changes.
+            updates: the number of updates in the whole training.
+        """

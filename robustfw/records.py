@@ -1,4 +1,4 @@
-"""Records: what a training yields, for whoever draws, keeps or logs it."""
+"""Records: what a training yields, for the console, run directories and loggers."""
 
 from __future__ import annotations
 
@@ -19,41 +19,50 @@ class Step:
     epoch: int
     """The epoch under way, from 1."""
     batch: int
-    """Batches finished in it."""
+    """Batches finished in this epoch."""
     batches: int
+    """Batches of a whole epoch."""
     loss: Tensor
     """Mean loss of the batch, detached; reading it waits for the device."""
     learning_rate: float
+    """The rate of the next update."""
 
 
 @attrs.frozen(eq=False)
 class Epoch:
-    """One pass over the training examples, and what validation says after it; accuracies are on that split."""
+    """One pass over the training examples, and the validation after it; accuracies are on the validation split."""
 
     epoch: int
+    """The epoch, from 1."""
     epochs: int
+    """Epochs of the whole training."""
     loss: float
-    """Mean training loss: of the objective, so at worst cases."""
+    """Mean training loss: the objective's, so at worst cases."""
     clean_accuracy: float
+    """Share of the ``attacked`` examples that are right without an attack, from 0 to 1."""
     robust_accuracy: float
-    """Under the validation attack, over ``attacked`` examples."""
+    """Share of the ``attacked`` examples that are right under the validation attack."""
     attack_accuracy: float
-    """Under the training attack. Far above ``robust_accuracy``: the net has learnt to fool its attack."""
+    """Share that are right under the training attack. Far above ``robust_accuracy``, the net fools its attack."""
     attacked: int
+    """Validation examples that were attacked."""
     gradient_alignment: float
     """Mean cosine between ∇ₓJ at x and at a random member of 𝒰(x) (Andriushchenko & Flammarion 2020)."""
     learning_rate: float
+    """The rate of the next update."""
     passes_per_example: float
     """Forward and backward passes of the ascent, per training example."""
     seconds: float
+    """Duration of the epoch with its validation."""
     best: bool
-    """Whether this is the highest robust accuracy so far."""
+    """Whether this is the best epoch so far, by robust accuracy first."""
     warnings: tuple[str, ...]
+    """What is wrong with the training, in sentences."""
     model: nn.Module = attrs.field(repr=False)
-    """The net that counts, as it is after this epoch (its average where there is one), in evaluation mode. It is the
-    live one: the next update changes it, and puts it in training mode."""
+    """The net after this epoch (its average where there is one), in evaluation mode. The training goes on with this
+    very object: the next update changes it, and puts it in training mode."""
     best_weights: Mapping[str, Tensor] = attrs.field(factory=dict, repr=False)
-    """The weights of the best epoch so far; what `robustfw.load` and the commands evaluate."""
+    """The weights of the best epoch so far, which `robustfw.load` and the commands evaluate."""
 
     def best_model(self) -> nn.Module:
         """A copy of the net with the weights of the best epoch so far, in evaluation mode.

@@ -22,12 +22,15 @@ class Sampler(ABC):
 
     @abstractmethod
     def order(self, split: Split, generator: torch.Generator, epoch: int) -> Tensor:
-        """Indices into the training split, int64, as many as it has examples; some may stand more than once.
+        """The order of one epoch.
 
         Args:
             split: the training examples.
             generator: the only source of randomness; the same for the same seed and epoch.
-            epoch: from 0.
+            epoch: the number of the epoch, from 0.
+
+        Returns:
+            Indices into the split, int64, as many as it has examples; an example may occur more than once.
         """
 
 
@@ -37,7 +40,13 @@ class Shuffled(Sampler):
     """Each example once, in random order."""
 
     def order(self, split: Split, generator: torch.Generator, epoch: int) -> Tensor:
-        """A random permutation."""
+        """A random permutation of the split's indices.
+
+        Args:
+            split: the training examples.
+            generator: the source of randomness.
+            epoch: not used.
+        """
         import torch
 
         return torch.randperm(len(split), generator=generator)
@@ -49,7 +58,13 @@ class Sequential(Sampler):
     """Each example once, in the order of the split."""
 
     def order(self, split: Split, generator: torch.Generator, epoch: int) -> Tensor:
-        """From 0 up."""
+        """The split's indices from 0 up.
+
+        Args:
+            split: the training examples.
+            generator: not used.
+            epoch: not used.
+        """
         import torch
 
         return torch.arange(len(split))
@@ -58,21 +73,30 @@ class Sequential(Sampler):
 @final
 @attrs.frozen
 class Balanced(Sampler):
-    """Each group as often as any other, drawn with replacement: groups are classes, or what the split calls so."""
+    """Each group as often as any other, drawn with replacement; a group is a class, or one in the split's metadata."""
 
     by: Annotated[str, "name of the groups in the split's metadata; label: the classes"] = "label"
 
     def order(self, split: Split, generator: torch.Generator, epoch: int) -> Tensor:
-        """Draws with probabilities 1/(groups · size of the group)."""
+        """Indices drawn with probabilities 1/(groups · size of the group).
+
+        Args:
+            split: the training examples.
+            generator: the source of randomness.
+            epoch: not used.
+
+        Raises:
+            UsageError: the split has no groups of that name, or not one for each example.
+        """
         import torch
 
         from robustfw.errors import UsageError
 
-        everything = torch.arange(len(split))
+        # 1. the group of each example
         if self.by == "label":
             groups = torch.cat([y for _, y in split.in_order(1000)])
         else:
-            meta = split.metadata(everything)
+            meta = split.metadata(torch.arange(len(split)))
             if self.by not in meta:
                 raise UsageError(
                     f"the examples have no {self.by!r}; balanced:by=… names one of {sorted(meta) or 'none'}"
@@ -80,8 +104,9 @@ class Balanced(Sampler):
             groups = meta[self.by]
         if groups.dim() != 1 or groups.is_floating_point():
             raise UsageError(f"balanced needs one group for each example, and {self.by!r} is none")
-        _, member, counts = groups.cpu().unique(return_inverse=True, return_counts=True)
-        weights = 1 / counts.double()[member]
+        # 2. each example weighs the less, the larger its group
+        _, group_index, sizes = groups.cpu().unique(return_inverse=True, return_counts=True)
+        weights = 1 / sizes.double()[group_index]
         return torch.multinomial(weights, len(split), replacement=True, generator=generator)
 
 

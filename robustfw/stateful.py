@@ -1,4 +1,4 @@
-"""Parts of a recipe that remember: what they know goes into checkpoints."""
+"""Parts of a recipe that remember earlier batches: their state goes into checkpoints."""
 
 from __future__ import annotations
 
@@ -12,51 +12,55 @@ import attrs
 class Stateful(ABC):
     """A second base for an objective, an attack, an update, a sampler or a data set whose work depends on its past.
 
-    What `state_dict` gives is saved with each checkpoint, and given back before a resumed training goes on, so that it
-    is the uninterrupted one. The first of several processes saves.
+    Its state is saved with each checkpoint and restored when a training is resumed, so that the resumed training is the
+    uninterrupted one. Of several processes, the first one's state is saved.
     """
 
     @abstractmethod
     def state_dict(self) -> Mapping[str, Any]:
-        """Tensors, and what JSON can hold, by name."""
+        """The state: tensors, and values that JSON can hold, by name."""
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Become what one was that gave this state."""
+        """Restore a state that `state_dict` gave."""
 
 
 def stateful_parts(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The parts of a recipe, at any depth, that have a state to keep, with the way to each, such as ``attack.attack``.
+    """The parts of a recipe, at any depth, that have a state, each with its path, such as ``attack.attack``.
 
-    A part counts if it derives from `Stateful`, or has both of its methods.
+    A part has a state if it derives from `Stateful`, or has both of its methods.
     """
     if _has_state(value):
         yield path, value
-    if isinstance(value, list | tuple):
-        for place, part in enumerate(value):
-            yield from stateful_parts(part, f"{path}.{place}")
-    elif attrs.has(type(value)):
-        for field in attrs.fields(type(value)):
-            if field.init:
-                yield from stateful_parts(getattr(value, field.name), f"{path}.{field.name}".lstrip("."))
-
-
-def _has_state(value: Any) -> bool:
-    if isinstance(value, Stateful):
-        return True
-    given = callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None))
-    return given and not isinstance(value, type) and attrs.has(type(value))
+    for part_path, part in _list_parts(value, path):
+        yield from stateful_parts(part, part_path)
 
 
 def forgetful_parts(value: Any, path: str = "") -> Iterator[str]:
-    """The ways to parts that keep something which no checkpoint holds: fields that are neither options nor learnt."""
+    """The paths of parts that hold something no checkpoint saves: fields that are neither options nor learnt."""
     if attrs.has(type(value)):
-        own = [f for f in attrs.fields(type(value)) if not f.init and f.default is not None]
-        if own and not _has_state(value):
+        fields = attrs.fields(type(value))
+        unsaved = [field for field in fields if not field.init and field.default is not None]
+        if unsaved and not _has_state(value):
             yield path
+    for part_path, part in _list_parts(value, path):
+        yield from forgetful_parts(part, part_path)
+
+
+def _list_parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """The members of a list or the options of a part, each with its path."""
+    if isinstance(value, list | tuple):
+        for index, part in enumerate(value):
+            yield f"{path}.{index}", part
+    elif attrs.has(type(value)):
         for field in attrs.fields(type(value)):
             if field.init:
-                yield from forgetful_parts(getattr(value, field.name), f"{path}.{field.name}".lstrip("."))
-    elif isinstance(value, list | tuple):
-        for place, part in enumerate(value):
-            yield from forgetful_parts(part, f"{path}.{place}")
+                yield f"{path}.{field.name}".lstrip("."), getattr(value, field.name)
+
+
+def _has_state(value: Any) -> bool:
+    """Whether an object, not a class, has a state to save."""
+    if isinstance(value, Stateful):
+        return True
+    has_methods = callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None))
+    return has_methods and not isinstance(value, type) and attrs.has(type(value))

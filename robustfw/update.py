@@ -1,4 +1,4 @@
-"""min: how θ changes by one batch; the interface of an update, and two of them."""
+"""min: how θ changes by one batch. The interface of an update, and two updates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Turn(Protocol):
-    """One batch's turn: what an update is given to work with."""
+    """One batch's turn in a training: what an update is given to work with."""
 
     @property
     def batch(self) -> Batch:
@@ -40,29 +40,33 @@ class Turn(Protocol):
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
         """Clip the gradient as the recipe says, and let the optimizer step.
 
-        With a ``closure``, which clears gradients, computes them anew and gives the loss, the optimizer calls it, once
-        or more often (LBFGS, sharpness-aware minimization); its first loss is returned.
+        Args:
+            closure: clears the gradients, computes them anew and returns the loss; the optimizer calls it once or more
+                often (LBFGS, sharpness-aware minimization). Without one, the gradients are those of `backward`.
+
+        Returns:
+            The closure's first loss; None without a closure.
         """
 
     def clear(self) -> None:
         """Set the parameters' gradients to none."""
 
     def parts(self, count: int) -> Iterator[tuple[Batch, float]]:
-        """The batch in so many parts, each with its share of the rows.
+        """The batch in ``count`` parts (fewer where it has fewer rows), each with its share of the rows.
 
-        Gradients are averaged over the processes in the last part only, so that all of them must be gone through.
+        Gradients are averaged over the processes in the last part only, so an update must go through all of them.
         """
 
 
 class Update(ABC):
     """How θ changes by one batch. A subclass is a frozen attrs class whose fields are its options.
 
-    One whose work depends on earlier batches derives from `robustfw.Stateful` as well.
+    An update whose work depends on earlier batches derives from `robustfw.Stateful` as well.
     """
 
     @abstractmethod
     def __call__(self, turn: Turn) -> Tensor:
-        """Change the parameters; the mean loss of the batch, detached."""
+        """Change the parameters, and return the mean loss of the batch: one number, detached."""
 
 
 @final
@@ -70,11 +74,11 @@ class Update(ABC):
 class Once(Update):
     """θ ← optimizer(θ, ∇ mean objective): one forward and one backward pass, one step.
 
-    An optimizer that wants the loss at other parameters, too, asks for it by the closure that it is given.
+    An optimizer that needs the loss at other parameters as well computes it by the closure that it is given.
     """
 
     def __call__(self, turn: Turn) -> Tensor:
-        """One step by one closure."""
+        """Take one step with a closure, and return the loss before it."""
         losses: list[Tensor] = []
 
         def closure() -> Tensor:
@@ -96,7 +100,7 @@ class Accumulate(Update):
     parts: Annotated[int, "how many parts a batch is cut into"] = attrs.field(default=2, validator=ge(1))
 
     def __call__(self, turn: Turn) -> Tensor:
-        """As many forward and backward passes as there are parts, and one step."""
+        """Make one forward and backward pass for each part, then one step; return the mean loss of the batch."""
         turn.clear()
         total: Tensor | float = 0.0
         for part, share in turn.parts(self.parts):

@@ -20,6 +20,7 @@ from robustfw.plugin.registry import Registry
 from robustfw.task import Regression
 from robustfw.testing.batches import given_batch
 from robustfw.training import _engine as engine
+from robustfw.training import _validation as validation
 from robustfw.training._given import GivenDataset, GivenModel
 from robustfw.training._session import begin
 from robustfw.training._state import State
@@ -239,7 +240,9 @@ def test_optimizers_and_schedules_learn(optimizer, schedule):
     assert found[-1].loss < found[0].loss
 
 
-@pytest.mark.parametrize("schedule", [entry.name for entry in REGISTRY.of_kind("schedule")] + ["one-cycle:peak=0.01"])
+@pytest.mark.parametrize(
+    "schedule", [entry.name for entry in REGISTRY.entries_of_kind("schedule")] + ["one-cycle:peak=0.01"]
+)
 @pytest.mark.parametrize("updates", [1, 2, 3, 5])
 def test_schedules_of_the_shortest_trainings(schedule, updates):
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
@@ -295,7 +298,7 @@ def test_the_set_grows_during_the_warm_up():
     made = recipe("mlp:hidden=[8]", blobs(), uncertainty="l2:radius=1", train={"radius_warmup": 2})
     x, g = torch.zeros(1, 6), torch.ones(1, 6)
     whole = Threat(made.uncertainty, None)
-    sizes = [float(engine._grown(made, whole, epochs).region(x).support(g).norm()) for epochs in (0.5, 1, 2, 3)]
+    sizes = [float(engine.grow_threat(made, whole, epochs).region(x).support(g).norm()) for epochs in (0.5, 1, 2, 3)]
     assert sizes == pytest.approx([0.25, 0.5, 1, 1])
 
 
@@ -306,12 +309,12 @@ def test_catastrophic_overfitting_is_noticed_and_dealt_with(action, monkeypatch)
 
     def validate(recipe, splits, state):
         under_attack, robust = next(symptoms)
-        found = engine.Symptoms(under_attack, 0.9)
+        found = validation.Symptoms(under_attack, 0.9)
         limit = recipe.train.overfitting_gap
-        diagnosis = engine.diagnose(found, 0.99, robust, smallest_gap=state.smallest_gap, limit=limit)
-        return engine._Validation(10, 0.99, robust, found, diagnosis)
+        diagnosis = validation.diagnose(found, 0.99, robust, smallest_gap=state.smallest_gap, limit=limit)
+        return validation.Validation(10, 0.99, robust, found, diagnosis)
 
-    monkeypatch.setattr(engine, "_validate", validate)
+    monkeypatch.setattr(validation, "validate", validate)
     options = {"epochs": 4, "batch_size": 16, "on_overfitting": action, "schedule": "constant"}
     session = begin(recipe("mlp:hidden=[8]", blobs(dtype=torch.float32), train=options), REGISTRY)
     epochs, weights = [], []

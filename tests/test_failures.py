@@ -41,7 +41,7 @@ def test_too_little_memory_is_a_sentence(action):
     error = raised_by(action)
     assert not isinstance(error, RobustfwError)
     assert failures.sentence(error).startswith("there is not enough memory for this")
-    with pytest.raises(RobustfwError, match="take a smaller batch, model or data set"), failures.explained():
+    with pytest.raises(RobustfwError, match="take a smaller batch, model or data set"), failures.explain():
         action()
 
 
@@ -50,7 +50,7 @@ def test_too_little_memory_is_a_sentence(action):
 )
 def test_what_is_not_known_stays_as_it_is(error):
     assert failures.sentence(error) is None
-    with pytest.raises(type(error)), failures.explained():
+    with pytest.raises(type(error)), failures.explain():
         raise error
 
 
@@ -106,7 +106,7 @@ def test_numbers_that_cannot_be_kept_are_not_lost(tmp_path, monkeypatch):
         warnings.simplefilter("error")
         kept = results.keep(tmp_path, "evaluation", {"n": 3}, {"correct": 2}, "robustfw evaluate")
     assert json.loads(kept.read_text())["correct"] == 2
-    monkeypatch.setattr("robustfw.results._store.write_whole", full)
+    monkeypatch.setattr(results._store, "write_whole", full)
     with pytest.warns(
         RobustfwWarning, match=r"could not be kept in .*No space left on device\): make room, and measure"
     ):

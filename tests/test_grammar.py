@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import robustfw
 from robustfw import RobustfwError, UsageError
 from robustfw.plugin import options
-from robustfw.plugin._grammar import numbers, read_toml, same, without
+from robustfw.plugin._grammar import drop_options, numbers, read_toml, same_values
 from robustfw.plugin._ratios import Quotient, ratio_or_float, read_ratio
 from robustfw.plugin.options import Array, Ratio, Reader
 from robustfw.plugin.registry import Registry
@@ -114,13 +114,13 @@ def test_a_list_of_radii_keeps_its_ratios():
 
 
 def test_records_of_older_versions_say_the_same():
-    assert same({"use": "linf", "radius": "1/85"}, {"use": "linf", "radius": "3/255"})
-    assert same({"radius": ["1/4", 1]}, {"radius": [0.25, 1.0]})
-    assert same({"path": "a/b"}, {"path": "a/b"})
-    assert not same({"path": "a/b"}, {"path": "a/c"})
-    assert not same({"radius": "8/255"}, {"radius": 0.03137})
-    assert not same({"radius": 1}, {"radius": 1, "p": 2})
-    assert not same([1], [1, 2])
+    assert same_values({"use": "linf", "radius": "1/85"}, {"use": "linf", "radius": "3/255"})
+    assert same_values({"radius": ["1/4", 1]}, {"radius": [0.25, 1.0]})
+    assert same_values({"path": "a/b"}, {"path": "a/b"})
+    assert not same_values({"path": "a/b"}, {"path": "a/c"})
+    assert not same_values({"radius": "8/255"}, {"radius": 0.03137})
+    assert not same_values({"radius": 1}, {"radius": 1, "p": 2})
+    assert not same_values([1], [1, 2])
 
 
 # Specs
@@ -138,14 +138,14 @@ def test_records_of_older_versions_say_the_same():
     ],
 )
 def test_a_spec_without_its_radius(spec, left):
-    assert without(spec, "radius") == left
+    assert drop_options(spec, "radius") == left
 
 
 @pytest.mark.parametrize(
     ("text", "value"), [(".1", 0.1), ("5.", 5.0), ("-.5e1", -5.0), ("1e-1", 0.1), ("+1.e2", 100.0)]
 )
 def test_decimals_of_every_language_are_read(text, value):
-    assert options.value_of(text) == value
+    assert options.read_value(text) == value
     assert robustfw.make("uncertainty", f"l2:radius={text.strip('-')}").radius == abs(value)
 
 

@@ -55,7 +55,7 @@ TABLE = {
         "attrs cattrs errors hookspecs interface matplotlib numpy plugin results safetensors scipy storage "
         "testing version"
     ),
-    "console": "attrs errors records results rich storage",
+    "console": "attrs console errors records results rich storage",
     "report": "attrs errors jinja2 markupsafe matplotlib numpy report results safetensors storage version",
     "reproduction": "attrs errors plugin reproduction results storage training",
     "cli": (

@@ -17,7 +17,7 @@ from robustfw.plugin.registry import Registry
 from robustfw.regions import Region
 
 REGISTRY = Registry.installed()
-ATTACKS = [entry.name for entry in REGISTRY.of_kind("attack")]
+ATTACKS = [entry.name for entry in REGISTRY.entries_of_kind("attack")]
 
 
 def problem_of(function, x, spec="linf:radius=0.2", **more):

@@ -104,12 +104,12 @@ def test_a_wrong_value_says_what_was_expected(text, expected):
 
 def test_a_mapping_must_name_something():
     with pytest.raises(UsageError, match="names nothing"):
-        options.as_mapping({"radius": 3})
+        options.expand_spec({"radius": 3})
 
 
 def test_shell_and_toml_say_the_same():
     table = tomllib.loads('[attack]\nuse = "pgd"\nsteps = 5\nstep = 0.25\nrandom_start = false')["attack"]
-    assert options.as_mapping(table) == options.parse("pgd:steps=5,step=0.25,random_start=false")
+    assert options.expand_spec(table) == options.parse("pgd:steps=5,step=0.25,random_start=false")
 
 
 LITERALS = {"true", "false", "inf", "nan", "none"}

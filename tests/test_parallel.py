@@ -86,10 +86,10 @@ def test_no_thread_that_holds_tensors_outlives_python():
         import atexit, pathlib, torch
         from robustfw.training import parallel
         parallel.start(torch.device("cpu"))
-        net = parallel.wrapped(torch.nn.Linear(2, 2))
+        net = parallel.wrap(torch.nn.Linear(2, 2))
         tasks = pathlib.Path("/proc/self/task")
         threads = lambda: sum("gloo_runloop" in (task / "comm").read_text() for task in tasks.iterdir())
-        print(threads(), parallel.summed(torch.ones(1)).item())
+        print(threads(), parallel.sum_over_processes(torch.ones(1)).item())
         atexit._run_exitfuncs()
         print(threads())
     """)
@@ -205,8 +205,8 @@ parallel.start(torch.device("cpu"))
 torch.manual_seed(0)
 net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2, dtype=torch.complex64))
 parallel.check_equal(net)
-assert parallel.agreed(parallel.rank()) == 0
-assert parallel.on_first(lambda: "done") == ("done" if parallel.rank() == 0 else None)
+assert parallel.broadcast(parallel.rank()) == 0
+assert parallel.run_on_first(lambda: "done") == ("done" if parallel.rank() == 0 else None)
 assert float(parallel.mean(torch.tensor(float(parallel.rank())))) == 0.5
 net[1].running_mean += parallel.rank()
 net[1].num_batches_tracked += parallel.rank()
@@ -219,7 +219,7 @@ def fail():
 
 
 try:
-    parallel.on_first(fail)
+    parallel.run_on_first(fail)
 except RunError as error:
     print(error)
 if parallel.rank() == 1:

@@ -19,7 +19,7 @@ from robustfw.plugin.registry import Registry
 
 torch.set_num_threads(1)
 out = sys.argv[1]
-for entry in Registry.installed().of_kind("objective"):
+for entry in Registry.installed().entries_of_kind("objective"):
     records = robustfw.train(
         dataset="digits", model="mlp:hidden=[12]", uncertainty="l2:radius=0.5", objective=entry.name,
         attack="pgd:steps=2,random_start=false", epochs=1, batch_size=64, seed=3, validation_examples=60,

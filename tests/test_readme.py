@@ -119,7 +119,7 @@ def test_the_set_up_commands_are_those_of_ci_and_name_extras_that_exist():
 @pytest.mark.parametrize("kind", installed().kinds)
 def test_the_table_lists_the_plugins_that_there_are(kind):
     (row,) = [line for line in README.splitlines() if line.startswith("|") and f"| `{kind}` |" in line]
-    ours = [e.name for e in installed().of_kind(kind) if e.distribution.startswith("robustfw ")]
+    ours = [e.name for e in installed().entries_of_kind(kind) if e.distribution.startswith("robustfw ")]
     assert sorted(re.findall(r"`([\w-]+)`", row.split("|")[4])) == ours
 
 
@@ -154,7 +154,7 @@ def test_the_recipe_is_the_measured_command():
     given = {
         kind: flags.pop(kind) for kind in list(flags) if kind in KINDS and kind != "optimizer" and kind != "schedule"
     }
-    given["train"] = {name: options.value_of(value) for name, value in flags.items()}
+    given["train"] = {name: options.read_value(value) for name, value in flags.items()}
     shipped = named("madry-mnist", installed().modules()).text
     expected = Recipe.read(given, installed())
     assert Recipe.read(tomllib.loads(toml), installed()) == Recipe.read(tomllib.loads(shipped), installed()) == expected

@@ -61,7 +61,7 @@ def test_a_plugin_that_fails_is_reported_and_breaks_nothing_else():
         raise RuntimeError("no such file")
 
     registry = Registry({"bad": plugin(robustfw_register=fails), "good": plugin(robustfw_register=offers_point)})
-    assert [entry.name for entry in registry.of_kind("uncertainty")] == ["point"]
+    assert [entry.name for entry in registry.entries_of_kind("uncertainty")] == ["point"]
     assert registry.broken[0].plugin == "bad"
     assert "RuntimeError: no such file" in registry.broken[0].reason
     with pytest.raises(UsageError, match=r"no uncertainty named 'half'.*failed to load: bad.*no such file"):
@@ -186,7 +186,7 @@ def test_another_plugin_adds_to_a_kind_in_whatever_order_they_are_loaded():
 
     modules = {"a": plugin(robustfw_register=offers_more), "b": plugin(robustfw_register=offers_shapes)}
     for order in (modules, dict(reversed(modules.items()))):
-        assert [entry.name for entry in Registry(order).of_kind("shape")] == ["ring", "round"]
+        assert [entry.name for entry in Registry(order).entries_of_kind("shape")] == ["ring", "round"]
 
 
 def test_two_kinds_of_one_name_are_an_error():
@@ -241,8 +241,13 @@ def lazy(tmp_path, monkeypatch):
 
 def test_a_class_given_by_its_place_is_imported_when_it_is_used(lazy):
     registry = lazy(summary="A late set.", aliases=("tardy",))
-    (entry,) = registry.of_kind("uncertainty")
-    assert (entry.kind, entry.name, entry.about, entry.loaded) == ("uncertainty", "late", "A late set.", None)
+    (entry,) = registry.entries_of_kind("uncertainty")
+    assert (entry.kind, entry.name, entry.about, entry.class_if_imported) == (
+        "uncertainty",
+        "late",
+        "A late set.",
+        None,
+    )
     assert registry.name_of(Point()) == f"{Point.__module__}:Point"
     assert "late_module" not in sys.modules
     made = registry.make("uncertainty", "tardy:radius=2")
@@ -253,10 +258,10 @@ def test_a_class_given_by_its_place_is_imported_when_it_is_used(lazy):
 
 def test_without_a_summary_the_list_imports_the_class_for_its_docstring(lazy):
     registry = lazy()
-    (entry,) = registry.of_kind("uncertainty")
-    assert entry.loaded is None
+    (entry,) = registry.entries_of_kind("uncertainty")
+    assert entry.class_if_imported is None
     assert entry.about == "A set that is imported late."
-    assert entry.loaded is not None
+    assert entry.class_if_imported is not None
 
 
 @pytest.mark.parametrize(
@@ -275,7 +280,7 @@ def test_an_import_that_fails_names_the_plugin_and_breaks_nothing_else(target, r
     with pytest.raises(PluginError) as refused:
         registry.make("uncertainty", "late")
     assert str(refused.value) == f"the plugin mine (my-package 1.2) could not load the uncertainty late: {reason}"
-    (entry,) = registry.of_kind("uncertainty")
+    (entry,) = registry.entries_of_kind("uncertainty")
     assert entry.about == str(refused.value)
 
 
@@ -306,7 +311,7 @@ def test_a_kind_that_another_plugin_brings_is_known_whatever_the_order(tmp_path,
     for order in (modules, dict(reversed(modules.items()))):
         registry = Registry(order)
         assert not registry.broken
-        assert [entry.name for entry in registry.of_kind("shape")] == ["round", "square"]
+        assert [entry.name for entry in registry.entries_of_kind("shape")] == ["round", "square"]
 
 
 # Other names

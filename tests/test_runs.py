@@ -18,7 +18,7 @@ from robustfw import RunError, UsageError
 from robustfw.records import Epoch, Step
 from robustfw.storage import _locks as locks
 from robustfw.storage import runs
-from robustfw.storage.files import plain
+from robustfw.storage.files import json_value
 from robustfw.storage.runs import Run
 from robustfw.training._state import State
 from robustfw.training.recipe import TrainOptions
@@ -184,7 +184,7 @@ def test_epochs_that_will_be_trained_again_are_dropped(run, state):
 
 
 def test_plain_values():
-    assert plain({"a": (1, float("inf"), [float("nan"), "NaN", True, None, 0.5])}) == {
+    assert json_value({"a": (1, float("inf"), [float("nan"), "NaN", True, None, 0.5])}) == {
         "a": [1, None, [None, "NaN", True, None, 0.5]]
     }
 

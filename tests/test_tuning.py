@@ -45,7 +45,7 @@ def clock(monkeypatch):
             raise RuntimeError("no compiler")
         return [told["compiled" if each.compiled else tuning._name(each)] for each in candidates]
 
-    monkeypatch.setattr(tuning, "_timed", timed)
+    monkeypatch.setattr(tuning, "_time_updates", timed)
     return told
 
 
@@ -87,7 +87,7 @@ def test_a_net_that_cannot_be_compiled_is_not(clock, monkeypatch):
 
 
 def test_what_is_said_is_not_measured(monkeypatch):
-    monkeypatch.setattr(tuning, "_timed", lambda *_: pytest.fail("it measured"))
+    monkeypatch.setattr(tuning, "_time_updates", lambda *_: pytest.fail("it measured"))
     assert begun({"precision": "bf16"}).recipe.train.precision == "bf16"
     assert begun({}).recipe.train.precision == "fp32"
 
@@ -107,9 +107,9 @@ def test_where_bf16_cannot_pay_it_is_not_tried_and_who_asks_for_it_is_told_the_f
 )
 def test_a_damaged_record_is_refused(damage):
     facts = attrs.asdict(Tuning("fp32", None, compiled=False))
-    assert tuning.recalled(facts) == Tuning("fp32", None, compiled=False)
+    assert tuning.read(facts) == Tuning("fp32", None, compiled=False)
     with pytest.raises(RunError, match="'tuning' is damaged"):
-        tuning.recalled(facts | damage)
+        tuning.read(facts | damage)
 
 
 def test_it_is_in_the_record_and_a_resumed_run_measures_nothing(clock, monkeypatch, tmp_path):
@@ -124,7 +124,7 @@ def test_it_is_in_the_record_and_a_resumed_run_measures_nothing(clock, monkeypat
     assert facts["seconds"] == {"fp32": 2.0, "bf16": 1.0}
     assert "0.50 of one in fp32" in facts["why"]
     clock.clear()
-    assert tuning.recalled(facts) == Tuning("bf16", None, False, facts["seconds"], facts["why"])
+    assert tuning.read(facts) == Tuning("bf16", None, False, facts["seconds"], facts["why"])
     assert list(robustfw.train(**options | {"epochs": 2}, out=out, resume=True))
 
 
@@ -135,7 +135,7 @@ def test_measuring_leaves_the_training_as_it_was():
         begun_ = begun({"epochs": 2})
         if settle:
             recipe = attrs.evolve(begun_.recipe, train=attrs.evolve(begun_.recipe.train, precision="auto"))
-            found = tuning.settled(recipe, begun_.splits, begun_.state)
+            found = tuning.choose(recipe, begun_.splits, begun_.state)
             assert set(found.seconds) == {f"{p} {layout}" for p in ("fp32", "bf16") for layout in tuning.FORMATS}
             assert all(seconds > 0 for seconds in found.seconds.values())
         for record in begun_.records():
@@ -151,10 +151,12 @@ def test_a_part_of_a_large_batch_is_timed_for_the_whole(monkeypatch):
     monkeypatch.setattr(tuning.engine, "update", lambda recipe, state, batch: seen.append(len(batch)))
     begun_ = begun({})
     eager, compiled = (Tuning("fp32", None, compiled=how) for how in (False, True))
-    assert tuning._timed(begun_.recipe, begun_.splits, begun_.state, [eager]) == [400 / 50]
+    assert tuning._time_updates(begun_.recipe, begun_.splits, begun_.state, [eager]) == [400 / 50]
     assert set(seen) == {50}
     seen.clear()
-    assert tuning._timed(begun_.recipe, begun_.splits, begun_.state, [compiled]) == [1.0], "compiled for its own size"
+    assert tuning._time_updates(begun_.recipe, begun_.splits, begun_.state, [compiled]) == [1.0], (
+        "compiled for its own size"
+    )
     assert set(seen) == {400}
 
 

@@ -9,12 +9,18 @@ import torch
 from torch import Tensor, nn
 
 STEPS = 3
+"""Iterations of Newton and Schulz for each orthogonalisation."""
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of σ ↦ aσ + bσ³ + cσ⁵, which takes small numbers away from 0 as fast as it can and keeps large ones near 1."""
+"""(a, b, c) of σ ↦ aσ + bσ³ + cσ⁵, which drives small singular values from 0 quickly and keeps large ones near 1."""
+SMALLEST_LENGTH = 1e-30
+"""Lengths below this count as this, so that none is divided by 0."""
 
 
 class OrthogonalSGD(torch.optim.SGD):
-    """`torch.optim.SGD`, Nesterov's, for all but filters; those take steps of one length in `orthogonal` directions."""
+    """`torch.optim.SGD` with Nesterov's momentum, whose steps for filters have one length and `orthogonal` directions.
+
+    Filters are parameters of more than two dimensions, such as those of convolutions.
+    """
 
     def __init__(
         self,
@@ -25,47 +31,63 @@ class OrthogonalSGD(torch.optim.SGD):
         momentum: float,
         weight_decay: float,
     ) -> None:
-        every = list(parameters)
-        filters, rest = ([p for p in every if (p.dim() > 2) is wanted] for wanted in (True, False))
+        """Sort the parameters into filters and others.
+
+        Args:
+            parameters: the net's parameters.
+            learning_rate: the length of a filter's step, relative to the filter's norm.
+            others: the learning rate of other parameters.
+            momentum: the share of the momentum that is kept at each step.
+            weight_decay: ℓ2 penalty of other parameters, added to their gradient.
+        """
+        all_parameters = list(parameters)
+        filters = [parameter for parameter in all_parameters if parameter.dim() > 2]
+        other_parameters = [parameter for parameter in all_parameters if parameter.dim() <= 2]
         self.filter_momentum = momentum
         nesterov = {"momentum": momentum, "nesterov": momentum > 0, "weight_decay": weight_decay}
-        groups: list[dict[str, Any]] = [{"params": filters}, {"params": rest, "lr": others, **nesterov}]
+        groups: list[dict[str, Any]] = [{"params": filters}, {"params": other_parameters, "lr": others, **nesterov}]
         super().__init__(groups, learning_rate)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One update; what the closure returns, if one is given to compute gradients."""
+        """Make one update; a closure computes the gradients before, and its result is returned."""
         loss = None if closure is None else torch.enable_grad()(closure)()
-        filters = [(p, p.grad) for p in self.param_groups[0]["params"] if p.grad is not None]
-        lengths = [p.norm() for p, _ in filters]
-        for (p, grad), length in zip(filters, lengths, strict=True):
-            direction = orthogonal(self._ahead(p, grad).flatten(1)).view_as(p)
-            p.grad = direction * (length / direction.norm().clamp(min=1e-30))
+        filters = [(weight, weight.grad) for weight in self.param_groups[0]["params"] if weight.grad is not None]
+        lengths = [weight.norm() for weight, _ in filters]
+        # 1. hand plain gradient descent an orthogonal direction, as long as the filter
+        for (weight, gradient), length in zip(filters, lengths, strict=True):
+            direction = orthogonal(self._look_ahead(weight, gradient).flatten(1)).view_as(weight)
+            weight.grad = direction * (length / direction.norm().clamp(min=SMALLEST_LENGTH))
+        # 2. step
         super().step()
-        for (p, _), length in zip(filters, lengths, strict=True):
-            p.mul_(length / p.norm().clamp(min=1e-30))
+        # 3. bring each filter back to its length, since only its direction matters
+        for (weight, _), length in zip(filters, lengths, strict=True):
+            weight.mul_(length / weight.norm().clamp(min=SMALLEST_LENGTH))
         return loss
 
-    def _ahead(self, p: Tensor, grad: Tensor) -> Tensor:
-        """The momentum as it will be if the next gradient is this one."""
-        state = self.state[p]
+    def _look_ahead(self, weight: Tensor, gradient: Tensor) -> Tensor:
+        """Update the momentum of a filter, and return what it will be if the next gradient is the same."""
+        state = self.state[weight]
         if "filter_momentum" not in state:
-            state["filter_momentum"] = torch.zeros_like(p)
-        momentum = state["filter_momentum"].mul_(self.filter_momentum).add_(grad)
-        return grad.add(momentum, alpha=self.filter_momentum)
+            state["filter_momentum"] = torch.zeros_like(weight)
+        momentum = state["filter_momentum"].mul_(self.filter_momentum).add_(gradient)
+        return gradient.add(momentum, alpha=self.filter_momentum)
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """Roughly the nearest matrix whose singular values are all 1, (m, n): UVᵀ of UΣVᵀ.
+    """Roughly the nearest matrix whose singular values are all 1, (m, n): UVᵀ for a matrix UΣVᵀ.
 
-    Steps of Newton and Schulz's iteration, which are matrix products; singular values that were at least 1/60 of the
-    Frobenius norm end between 0.64 and 1.21 (Jordan et al. 2024, "Muon", with their coefficients).
+    It takes steps of Newton and Schulz's iteration, which are matrix products. Singular values that were at least 1/60
+    of the Frobenius norm end between 0.64 and 1.21 (Jordan et al. 2024, "Muon", with their coefficients).
     """
     rows, columns = matrix.shape
+    # the products are smaller for a wide matrix than for a tall one
     x = matrix.t() if rows > columns else matrix
-    x = x / x.norm().clamp(min=1e-30)
+    x = x / x.norm().clamp(min=SMALLEST_LENGTH)
     a, b, c = COEFFICIENTS
     for _ in range(STEPS):
+        # x ← a·x + (b·G + c·G²)·x, where G = x·xᵀ
         gram = x @ x.t()
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+        polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.addmm(x, polynomial, x, beta=a)
     return x.t() if rows > columns else x

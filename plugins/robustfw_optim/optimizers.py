@@ -1,4 +1,4 @@
-"""Optimizers: torch's own, and Muon, as recipes with options. Nothing here imports torch before it is used."""
+"""Optimizers as recipes with options: torch's own, and Muon. torch is imported when one is built."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Sgd(Optimizer):
     weight_decay: Annotated[float, "ℓ2 penalty, added to the gradient"] = attrs.field(default=5e-4, validator=ge(0))
 
     def build(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-        """torch.optim.SGD."""
+        """torch.optim.SGD; without momentum it cannot be Nesterov's."""
         from torch.optim import SGD
 
         nesterov = self.nesterov and self.momentum > 0
@@ -38,9 +38,9 @@ class Sgd(Optimizer):
 class Muon(Optimizer):
     """Orthogonalised momentum for the filters of convolutions, gradient descent for all other parameters (Jordan 2024).
 
-    A step turns a layer's filters W, one row each, by the learning rate: W ← W − lr · ‖W‖ · O/‖O‖, where O is about the
-    nearest to the momentum of all matrices whose singular values are 1; ‖W‖ stays as it is. For nets with a norm after
-    each convolution, where only the direction of W matters.
+    A step turns a layer's filters W, a matrix with a row for each, by the learning rate: W ← W − lr · ‖W‖ · O/‖O‖. O is
+    roughly the matrix nearest to the momentum among those whose singular values are 1; ‖W‖ stays the same. It is meant
+    for nets with a norm after each convolution, where only the direction of W matters.
     """
 
     momentum: Annotated[float, "heavy-ball momentum, Nesterov's form"] = attrs.field(
@@ -54,7 +54,7 @@ class Muon(Optimizer):
     )
 
     def build(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-        """torch.optim.SGD, which is handed other gradients of filters."""
+        """An `OrthogonalSGD`: torch.optim.SGD with other steps for filters."""
         from robustfw_optim.muon import OrthogonalSGD
 
         return OrthogonalSGD(

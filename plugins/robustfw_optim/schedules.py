@@ -1,4 +1,4 @@
-"""Learning-rate schedules: torch's own, as recipes with options. Nothing here imports torch before it is used."""
+"""Learning-rate schedules as recipes with options: torch's own, which is imported when one is built."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @final
 @attrs.frozen
 class Constant(Schedule):
-    """The learning rate as it is."""
+    """The same learning rate throughout."""
 
     def build(self, optimizer: torch.optim.Optimizer, updates: int) -> LRScheduler:
         """torch's ConstantLR with factor 1."""
@@ -82,12 +82,13 @@ class OneCycle(Schedule):
     )
 
     def build(self, optimizer: torch.optim.Optimizer, updates: int) -> LRScheduler:
-        """torch's OneCycleLR, momentum left alone."""
+        """torch's OneCycleLR, which leaves the momentum alone."""
         from torch.optim.lr_scheduler import OneCycleLR
 
         rates: Any = [group["lr"] for group in optimizer.param_groups]
         anneal: Any = "cos" if self.shape == "cosine" else "linear"
-        peak = max(self.peak, 2 / (updates + 1))  # torch divides by the updates before the peak
+        # torch divides by the number of updates before the peak, so there must be some
+        peak = max(self.peak, 2 / (updates + 1))
         return OneCycleLR(
             optimizer,
             rates,

@@ -76,7 +76,7 @@ def _distinguishability(subject: Subject) -> dict[str, Any]:
     quiet, spaces = subject.choices.as_json, []
     for points in distinguishability.spaces(subject.model, subject.split, subject.choices.batch_size):
         text = f"pairs of classes, {points.name}"
-        pairs = [attrs.asdict(p) for p in console.counted(points.pairs(), points.count, text, quiet=quiet)]
+        pairs = [attrs.asdict(p) for p in console.track(points.pairs(), points.count, text, quiet=quiet)]
         spaces.append({"name": points.name, "dimension": points.x.shape[1], "pairs": pairs})
     if not quiet:
         console.distinguishability(spaces, len(subject.split), subject.splits.spec.labels)
@@ -95,7 +95,7 @@ def _fooling(subject: Subject, *, steps: int, generations: int) -> dict[str, Any
     }
     found = {}
     for name, (rounds, most) in searches.items():
-        *_, found[name] = console.counted(rounds, most, f"fooling images by {name}", quiet=quiet)
+        *_, found[name] = console.track(rounds, most, f"fooling images by {name}", quiet=quiet)
     circumstances = subject.circumstances(steps=steps, generations=generations)
     path = results.path_of(subject.home, "fooling", circumstances).with_suffix(".safetensors")
     fooling.keep(path, **found)
@@ -134,7 +134,7 @@ def _lipschitz(subject: Subject) -> dict[str, Any]:
     size = lipschitz.batch_size(spec.shape, spec.classes, choices.batch_size)
     batches = subject.split.in_order(size, parallel.usable_device(choices.device))
     parts = lipschitz.slopes(subject.model, (x for x, _ in batches))
-    counted = console.counted(parts, -(-len(subject.split) // size), "slopes at examples", quiet=quiet)
+    counted = console.track(parts, -(-len(subject.split) // size), "slopes at examples", quiet=quiet)
     slopes = lipschitz.Slopes.of(counted)
     if not quiet:
         console.lipschitz(found, slopes, lipschitz.QUANTILES)

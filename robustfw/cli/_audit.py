@@ -74,7 +74,7 @@ def audit(
             loss=raised,
         )
         text = f"looking for signs of masking in {run}"
-        counted = console.counted(audits.lines(case), len(audits.CHECKS), text, quiet=chosen.as_json)
+        counted = console.track(audits.lines(case), len(audits.CHECKS), text, quiet=chosen.as_json)
         result = audits.Audit.of(len(subject.split), counted)
         spell = subject.known.spell
         if not chosen.as_json:

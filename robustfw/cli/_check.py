@@ -33,7 +33,7 @@ def check(kind: str, spec: str, seed: int, expect: Sequence[str]) -> None:
 
     laws = testing.laws_for(plugin)
     findings = testing.findings(plugin, seed=seed, expected_failures=expected)
-    found = list(console.counted(findings, len(laws), f"checking {kind} {spec}"))
+    found = list(console.track(findings, len(laws), f"checking {kind} {spec}"))
     rows = [[finding.law, finding.verdict, finding.detail] for finding in found]
     console.table(f"{kind} {spec}", ["law", "verdict", ""], rows)
     broken = [finding.law for finding in found if finding.broken]

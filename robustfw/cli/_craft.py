@@ -57,7 +57,7 @@ def craft(run: Path, specs: tuple[str, ...], attack: str, loss: str | None, out:
             seed=chosen.seed,
         )
         batches = math.ceil(len(subject.split) / chosen.batch_size) * len(threats)
-        examples = Examples.joined(list(console.counted(parts, batches, "crafting", quiet=chosen.as_json)))
+        examples = Examples.joined(list(console.track(parts, batches, "crafting", quiet=chosen.as_json)))
         facts = _facts(subject, threats, made, examples) | subject.about_loss(raised)
         place = out or NewDirectory(Path("transfer"), subject.home.resolve().name)
         collection = Collection.create(place, examples, facts)
@@ -70,11 +70,11 @@ def craft(run: Path, specs: tuple[str, ...], attack: str, loss: str | None, out:
 
 def _facts(subject: Subject, threats: list[Threat], attack: Attack, examples: Examples) -> dict[str, Any]:
     from robustfw.evaluation._transfer import correct, rounded
-    from robustfw.storage.collections import hash_of_weights
+    from robustfw.storage.collections import hash_weights
 
     known, bounds = subject.known, subject.splits.spec.bounds
     fooled = ~correct(subject.model, rounded(examples.adversarial, bounds), examples.y, subject.task)
-    weights = {"weights": subject.choices.weights, "sha256": hash_of_weights(subject.model.state_dict())}
+    weights = {"weights": subject.choices.weights, "sha256": hash_weights(subject.model.state_dict())}
     data = {"hash": subject.data_hash, "split": subject.choices.split}
     return {
         "robustfw": __version__,

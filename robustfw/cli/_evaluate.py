@@ -97,7 +97,7 @@ def _attacked(
         skip=partial.batches,
         see=gallery,
     )
-    with contextlib.closing(partial.kept(parts)) as kept:
+    with contextlib.closing(partial.collect(parts)) as kept:
         try:
             evaluation = joined(kept, subject.split, choices.split, subject.spec, quiet=choices.as_json)
         except KeyboardInterrupt:
@@ -115,9 +115,9 @@ def _attacked(
 
 def _deciding(subject: Subject) -> dict[str, Any]:
     """What decides the verdicts besides the circumstances: the batches, and the weights themselves."""
-    from robustfw.storage.collections import hash_of_weights
+    from robustfw.storage.collections import hash_weights
 
-    return {"batch_size": subject.choices.batch_size, "sha256": hash_of_weights(subject.model.state_dict())}
+    return {"batch_size": subject.choices.batch_size, "sha256": hash_weights(subject.model.state_dict())}
 
 
 def _interrupted(partial: Partial, n: int) -> str:

@@ -47,7 +47,7 @@ def _usual(kind: str) -> str:
 def _owner(kind: str, word: str) -> tuple[str, str] | None:
     """The plugin of a kind that has an option of that name, and the option: the usual plugin, if it has."""
     known, usual = registry.installed(), _usual(kind)
-    for entry in sorted(known.of_kind(kind), key=lambda entry: (entry.name != usual, entry.name)):
+    for entry in sorted(known.entries_of_kind(kind), key=lambda entry: (entry.name != usual, entry.name)):
         try:
             cls = entry.cls
         except PluginError:

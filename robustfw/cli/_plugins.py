@@ -34,7 +34,7 @@ def plugins(as_json: bool) -> None:
     from robustfw import console
 
     for kind in known.kinds:
-        of_kind = known.of_kind(kind)
+        of_kind = known.entries_of_kind(kind)
         columns = {
             "name": [entry.name for entry in of_kind],
             "what it is": [entry.about for entry in of_kind],
@@ -61,7 +61,7 @@ def show(kind: str, name: str) -> None:
     helps = options.describe(entry.cls, functools.partial(known.spell, brief=True))
     from robustfw import console
 
-    if names.plain(name) != names.plain(entry.name):
+    if names.normalize(name) != names.normalize(entry.name):
         console.line(f"{name} is another name of {entry.name}")
     console.paragraph(f"{entry.kind} {entry.name} ({entry.distribution})", entry.cls.__doc__ or "")
     if entry.aliases:

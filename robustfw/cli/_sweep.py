@@ -73,7 +73,7 @@ def sweep(
             seed=chosen.seed,
         )
         batches = math.ceil(len(subject.split) / chosen.batch_size)
-        fooled = Fooled.joined(console.counted(parts, batches, "sweeping", quiet=chosen.as_json))
+        fooled = Fooled.joined(console.track(parts, batches, "sweeping", quiet=chosen.as_json))
         result = Sweep.of(fooled, factors)
         spelled = {"uncertainty": subject.known.spell(threat.uncertainty), "attack": subject.known.spell(made)}
         if not chosen.as_json:

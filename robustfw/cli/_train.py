@@ -115,7 +115,7 @@ def _given(recipe: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
     """The recipe file's parts, with the flags over them."""
     parts = {} if recipe is None else _read_toml(recipe)
     set_flags = {name: value for name, value in flags.items() if value is not None}
-    train = {name: options.value_of(value) for name, value in set_flags.items() if name not in KINDS}
+    train = {name: options.read_value(value) for name, value in set_flags.items() if name not in KINDS}
     return _merged(parts, {k: v for k, v in set_flags.items() if k in KINDS} | {"train": train})
 
 
@@ -135,7 +135,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     if not isinstance(parts.get("train", {}), dict):
         raise UsageError(f"in the recipe {path} train is {parts['train']!r}: make it a table [train]")
     if "train" in parts:
-        parts["train"] = options.canonical(TrainOptions, parts["train"], f"train in {path}")
+        parts["train"] = options.resolve_names(TrainOptions, parts["train"], f"train in {path}")
     return parts
 
 
@@ -144,7 +144,7 @@ def _recorded(out: Path) -> dict[str, Any]:
     from robustfw.storage.runs import Run
     from robustfw.training import _reopen
 
-    return _reopen.named_parts(Run.open(out), *KINDS)
+    return _reopen.read_recipe(Run.open(out), *KINDS)
 
 
 def _new_run(known: registry.Registry, recipe: Recipe) -> NewDirectory:

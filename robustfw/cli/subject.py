@@ -113,7 +113,7 @@ class Subject:
 
         known, run = registry.installed(), Run.open(path)
         manifest = run.manifest()
-        recipe = _reopen.named_parts(run, "dataset", "model")
+        recipe = _reopen.read_recipe(run, "dataset", "model")
         data_hash = str(manifest["data"]["hash"])
         on = parallel.usable_device(choices.device)
         hardware.use_threads(choices.threads)
@@ -149,7 +149,7 @@ class Subject:
         from robustfw.inner.threat import Threat
         from robustfw.training import _reopen
 
-        asked = spec or _reopen.named_part(self.recipe, "uncertainty", self.name)
+        asked = spec or _reopen.read_part(self.recipe, "uncertainty", self.name)
         threat = Threat(self.known.make("uncertainty", asked), self.spec.bounds)
         fitted = threat.fitted(self.splits.learning_split())
         fitted.warn_of_unit(next(self.split.first(8).in_order(8))[0])
@@ -271,6 +271,6 @@ def alone_on_stdout(as_json: bool) -> contextlib.AbstractContextManager[object]:
 
 def print_json(result: dict[str, Any]) -> None:
     """One object on one line, valid JSON in any encoding."""
-    from robustfw.storage.files import plain
+    from robustfw.storage.files import json_value
 
-    click.echo(json.dumps(plain(result), allow_nan=False))
+    click.echo(json.dumps(json_value(result), allow_nan=False))

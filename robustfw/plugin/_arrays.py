@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST_INLINE = 64
-"""Numbers that a record holds itself; of more it holds the file and a hash of its content."""
+"""Most numbers that a record holds itself; for more it holds the path of their file and a hash of its content."""
 MARK = "#sha256:"
-"""Between the path of a file and the beginning of the hash of its numbers."""
+"""Stands in a record between the path of a file and the beginning of the hash of its numbers."""
 HASH_LENGTH = 16
+"""Hexadecimal digits of the hash that a record holds."""
 
 
 @final
@@ -37,29 +38,33 @@ class Array:
     _digest: str
 
     def __init__(self, given: Any) -> None:
-        """Take numbers, the path of a file, or one with the hash that a record adds to it.
+        """Take numbers, the path of a file, or the path with the hash that a record adds to it.
 
         Raises:
             UsageError: the numbers have no shape, or are none.
             DataError: the file can't be read, or holds other numbers than the hash says.
         """
+        path = None
+        expected_hash = ""
         if isinstance(given, Array):
-            values, path, expected = given._values, given._path, ""
+            values = given._values
+            path = given._path
         elif isinstance(given, str | Path):
-            name, _, expected = str(given).partition(MARK)
-            path = _absolute(name)
-            values = _float64(_read(path), f"the file {path}")
+            name, _, expected_hash = str(given).partition(MARK)
+            path = _resolve(name)
+            values = _copy_as_float64(_read(path), f"the file {path}")
         else:
-            values, path, expected = _float64(given, "the array"), None, ""
+            values = _copy_as_float64(given, "the array")
         digest = _hash(values)
-        if not digest.startswith(expected):
+        if not digest.startswith(expected_hash):
             raise DataError(
                 f"{path} holds other numbers than those that were recorded (sha256 {digest[:HASH_LENGTH]}, not "
-                f"{expected}): give the file as it was, or leave out what follows the #"
+                f"{expected_hash}): give the file as it was, or leave out what follows the #"
             )
         self._set(values, path, digest)
 
     def _set(self, values: np.ndarray[Any, np.dtype[np.float64]], path: Path | None, digest: str) -> None:
+        """Set the fields, which nothing else can."""
         values.flags.writeable = False
         object.__setattr__(self, "_values", values)
         object.__setattr__(self, "_path", path)
@@ -85,7 +90,7 @@ class Array:
         return torch.tensor(self._values, dtype=x.dtype, device=x.device)
 
     def record(self) -> Any:
-        """Nested lists, or a path with a hash: what a run's record holds, and ``Array(…)`` makes an equal one of."""
+        """The array as a run's record holds it: nested lists, or a path with a hash. ``Array(record)`` is equal."""
         if self._path is None or self._values.size <= MOST_INLINE:
             return self._values.tolist()
         return f"{self._path}{MARK}{self._digest[:HASH_LENGTH]}"
@@ -101,16 +106,18 @@ class Array:
         return _restore, (self._values, self._path)
 
     def __repr__(self) -> str:
-        return f"Array({self.record()})" if isinstance(self.record(), list) else f"Array({self.record()!r})"
+        return f"Array({self.record()!r})"
 
 
 def _restore(values: np.ndarray[Any, np.dtype[np.float64]], path: Path | None) -> Array:
+    """The array of a pickle, made from its numbers; the file is not read."""
     array = Array(values)
     array._set(array._values, path, array._digest)
     return array
 
 
-def _absolute(name: str) -> Path:
+def _resolve(name: str) -> Path:
+    """The absolute path of a file by its name; ~ is the home directory."""
     if not name or "\0" in name:
         raise UsageError(f"{name!r} is no path of a file with numbers")
     try:
@@ -119,17 +126,22 @@ def _absolute(name: str) -> Path:
         raise UsageError(f"the path {name!r} can't be followed ({error}): write it in full") from error
 
 
-def _float64(given: Any, what: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """A copy of the numbers, in C order; −0 is 0, so that equal numbers have equal hashes."""
+def _copy_as_float64(given: Any, what: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """A copy of numbers as float64 in C order; −0 becomes 0, so that equal numbers have equal hashes.
+
+    Raises:
+        UsageError: they have no shape, are none or not numbers; the message calls them ``what``.
+    """
     import numpy as np
 
     try:
         if isinstance(given, bool | str) or given is None:
             raise ValueError(given)
-        found = np.asarray(given.detach().cpu().double() if hasattr(given, "detach") else given)
-        if found.dtype.kind not in "iuf":
-            raise ValueError(found.dtype)
-        values = np.array(found, dtype=np.float64, order="C") + 0.0
+        is_tensor = hasattr(given, "detach")
+        array = np.asarray(given.detach().cpu().double() if is_tensor else given)
+        if array.dtype.kind not in "iuf":
+            raise ValueError(array.dtype)
+        values = np.array(array, dtype=np.float64, order="C") + 0.0
     except (ValueError, TypeError, OverflowError) as error:
         raise UsageError(
             f"{what} must hold numbers in rows of one length, such as [[1,2],[3,4]], or be the path of a file with them"
@@ -142,16 +154,22 @@ def _float64(given: Any, what: str) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def _hash(values: np.ndarray[Any, np.dtype[np.float64]]) -> str:
-    """SHA-256 of shape and little-endian bytes, in hexadecimal digits."""
+    """SHA-256 of the shape and the little-endian bytes, in hexadecimal digits."""
     digest = hashlib.sha256(repr(values.shape).encode())
     digest.update(values.astype("<f8", copy=False).tobytes())
     return digest.hexdigest()
 
 
 def _read(path: Path) -> Any:
-    """The numbers in a file, by the ending of its name; nothing in it is executed."""
+    """Read the numbers in a file, whose format its name's ending says; nothing in it is executed.
+
+    Raises:
+        UsageError: the name has another ending.
+        DataError: the file does not exist, cannot be read, or holds no numbers.
+    """
     readers = {".npy": _read_npy, ".csv": _read_csv, ".safetensors": _read_safetensors}
-    if path.suffix.lower() not in readers:
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
         raise UsageError(
             f"{path.name!r} is neither numbers like [[1,2],[3,4]] nor a file whose name ends in .npy, .csv or "
             ".safetensors"
@@ -159,16 +177,18 @@ def _read(path: Path) -> Any:
     if not os.path.isfile(path):  # Path.is_file raises for a name that is too long
         raise DataError(f"there is no file {path}: give the path of one with numbers")
     try:
-        return readers[path.suffix.lower()](path)
+        return reader(path)
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}") from error
     except DataError:
         raise
     except Exception as error:  # a damaged file makes its reader raise anything
-        raise DataError(f"{path} holds no numbers that can be read: {str(error).partition(chr(10))[0]}") from error
+        first_line = str(error).partition("\n")[0]
+        raise DataError(f"{path} holds no numbers that can be read: {first_line}") from error
 
 
 def _read_npy(path: Path) -> Any:
+    """The array in numpy's own format, without objects."""
     import numpy as np
 
     return np.load(path, allow_pickle=False)
@@ -176,12 +196,13 @@ def _read_npy(path: Path) -> Any:
 
 def _read_csv(path: Path) -> Any:
     """Rows of numbers with commas between; one row is a vector."""
-    rows = [line.split(",") for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    numbers = [[float(cell) for cell in row] for row in rows]
-    return numbers[0] if len(numbers) == 1 else numbers
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    rows = [list(map(float, line.split(","))) for line in lines if line.strip()]
+    return rows[0] if len(rows) == 1 else rows
 
 
 def _read_safetensors(path: Path) -> Any:
+    """The only tensor in a file."""
     from safetensors.numpy import load_file
 
     tensors = load_file(path)

@@ -24,42 +24,47 @@ DECIMAL = re.compile(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def numbers(text: str) -> list[float | Quotient]:
-    """``"0.1,4/255"`` as numbers; ratios keep their spelling.
+    """The numbers in a text, with commas between: ``"0.1,4/255"``; ratios keep their spelling.
 
     Raises:
         UsageError: a part is no number, or not a finite one.
     """
-    found: list[float | Quotient] = []
+    values: list[float | Quotient] = []
     for part in split(text):
-        value = value_of(part.strip())
-        try:
-            read = read_ratio(value) if isinstance(value, str) else value
-        except ValueError:
-            read = None
-        if isinstance(read, bool) or not isinstance(read, int | float | Quotient) or not _is_finite(read):
+        value = read_value(part.strip())
+        if isinstance(value, str):
+            try:
+                value = read_ratio(value)
+            except ValueError:
+                value = None
+        is_number = isinstance(value, int | float | Quotient) and not isinstance(value, bool)
+        if not is_number or not _is_finite(value):
             raise UsageError(f"{cut(part.strip())} is no number: write numbers with commas between, like 0.1,4/255")
-        found.append(read if isinstance(read, Quotient) else float(read))
-    return found
+        values.append(value if isinstance(value, Quotient) else float(value))
+    return values
 
 
 def _is_finite(value: float | Fraction) -> bool:
+    """Whether a number is finite and has a float."""
     try:
         return math.isfinite(value)
     except OverflowError:
         return False
 
 
-def same(before: Any, now: Any) -> bool:
-    """Whether two recorded values say the same: numbers by their value, however each is written."""
+def same_values(before: Any, now: Any) -> bool:
+    """Whether two recorded values are equal; numbers count by their value, however each is written."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
-        return before.keys() == now.keys() and all(same(before[key], now[key]) for key in before)
+        if before.keys() != now.keys():
+            return False
+        return all(same_values(before[key], now[key]) for key in before)
     if isinstance(before, list | tuple) and isinstance(now, list | tuple):
-        return len(before) == len(now) and all(same(*pair) for pair in zip(before, now, strict=True))
-    return bool(_number_or_self(before) == _number_or_self(now))
+        return len(before) == len(now) and all(map(same_values, before, now))
+    return bool(_read_number(before) == _read_number(now))
 
 
-def _number_or_self(value: Any) -> Any:
-    """A ratio as a float; a word with a slash in it, a path say, is itself."""
+def _read_number(value: Any) -> Any:
+    """A recorded ratio as a float; any other value, such as a path with a slash in it, as it is."""
     try:
         return number(value)
     except ValueError:
@@ -67,7 +72,7 @@ def _number_or_self(value: Any) -> Any:
 
 
 def parse(text: str, *, first: str | None = None, known: tuple[str, ...] = ()) -> dict[str, Any]:
-    """``"pgd:steps=10"`` as ``{"use": "pgd", "steps": 10}``.
+    """A spec as a mapping: ``"pgd:steps=10"`` as ``{"use": "pgd", "steps": 10}``.
 
     Args:
         text: the spec.
@@ -78,37 +83,45 @@ def parse(text: str, *, first: str | None = None, known: tuple[str, ...] = ()) -
         UsageError: the text is not in this grammar.
     """
     check_text(text)
-    name, _, rest = text.strip().partition(":")
+    name, _, option_text = text.strip().partition(":")
     options: dict[str, Any] = {"use": name.strip()}
-    for position, item in enumerate(split(rest)):
+    for position, item in enumerate(split(option_text)):
         key, equals, value = item.partition("=")
+        # a first value without a key belongs to the positional option
         if not equals and position == 0 and first is not None:
-            key, equals, value = first, "=", item
+            key = first
+            equals = "="
+            value = item
         if not equals or not key.strip():
-            raise UsageError(f"cannot read {cut(item.strip())} in {cut(text)}: {_how_to_write(name.strip(), known)}")
+            help_ = _how_to_write(name.strip(), known)
+            raise UsageError(f"cannot read {cut(item.strip())} in {cut(text)}: {help_}")
         word = key.strip().replace("-", "_")
         if word in options:
             raise UsageError(f"{word} is given twice in {cut(text)}")
-        options[word] = value_of(value.strip())
+        options[word] = read_value(value.strip())
     return options
 
 
 def _how_to_write(name: str, known: tuple[str, ...]) -> str:
+    """Advice for a message: the form of a spec, and the options there are."""
     listed = f"; its options are {', '.join(known)}" if known else ""
     return f"write {name}:key=value,key=value{listed}"
 
 
 def check_text(text: str) -> None:
-    """Refuse what no spec needs and a parser may choke on: a NUL character, and brackets too deep.
+    """Refuse a text with a NUL character or with brackets too deep: no spec needs them, and a parser may choke.
 
     Raises:
-        UsageError: it has either.
+        UsageError: the text has either.
     """
     if "\0" in text:
         raise UsageError(f"there is a NUL character in {cut(text)}: no name, number or path has one")
     depth = 0
     for char in text:
-        depth += (char in "([{") - (char in ")]}")
+        if char in "([{":
+            depth += 1
+        elif char in ")]}":
+            depth -= 1
         if depth > DEEPEST:
             raise UsageError(f"there are more than {DEEPEST} brackets within each other in {cut(text)}")
 
@@ -120,15 +133,16 @@ def split(text: str) -> list[str]:
         UsageError: a bracket or a quote is not closed, or closed without being opened.
     """
     parts: list[str] = []
-    depth = start = 0
-    for at, char in _outside_quotes(text):
+    depth = 0
+    start = 0
+    for position, char in _scan_outside_quotes(text):
         if char in "([{":
             depth += 1
         elif char in ")]}":
             depth -= 1
         elif char == "," and depth == 0:
-            parts.append(text[start:at])
-            start = at + 1
+            parts.append(text[start:position])
+            start = position + 1
         if depth < 0:
             break
     if depth:
@@ -136,15 +150,15 @@ def split(text: str) -> list[str]:
     return [part for part in [*parts, text[start:]] if part.strip()]
 
 
-def _outside_quotes(text: str) -> Iterator[tuple[int, str]]:
-    """The characters that no quotes enclose, with their places; in double quotes, a backslash escapes."""
+def _scan_outside_quotes(text: str) -> Iterator[tuple[int, str]]:
+    """The characters that no quotes enclose, with their positions; in double quotes, a backslash escapes."""
     quote = ""
     escaped = False
-    for at, char in enumerate(text):
+    for position, char in enumerate(text):
         if not quote and char in "\"'":
             quote = char
         elif not quote:
-            yield at, char
+            yield position, char
         elif escaped:
             escaped = False
         elif char == "\\" and quote == '"':
@@ -155,8 +169,10 @@ def _outside_quotes(text: str) -> Iterator[tuple[int, str]]:
         raise UsageError(f"a bracket or a quote is not closed in {cut(text)}")
 
 
-def value_of(text: str) -> Any:
-    """A TOML literal, a bare word, a ratio, a bracketed spec or a list, as the value or text it stands for.
+def read_value(text: str) -> Any:
+    """The value of an option's text: a TOML literal, a word, a ratio, a list, or a spec in brackets.
+
+    Words and ratios stay text, and so does a spec, without its brackets.
 
     Raises:
         UsageError: a number is longer or larger than any that a computer holds, or brackets are not closed.
@@ -165,15 +181,15 @@ def value_of(text: str) -> Any:
     if text.startswith("(") and text.endswith(")"):
         return text[1:-1]
     if text.startswith("[") and text.endswith("]"):
-        return [value_of(part.strip()) for part in split(text[1:-1])]
-    value = float(text) if DECIMAL.fullmatch(text) else _toml_literal(text)
+        return [read_value(part.strip()) for part in split(text[1:-1])]
+    value = float(text) if DECIMAL.fullmatch(text) else _read_toml_literal(text)
     if isinstance(value, float) and math.isinf(value) and text.strip("+-") != "inf":
         raise UsageError(f"the number {cut(text)} is larger than any that a float holds; write inf if that is meant")
     return value
 
 
-def _toml_literal(text: str) -> Any:
-    """The value of a TOML literal; of anything else, dates among it, the text."""
+def _read_toml_literal(text: str) -> Any:
+    """The value of a TOML literal; any other text, a date too, as it is."""
     import tomllib
 
     if "\n" in text or "\r" in text:
@@ -188,7 +204,7 @@ def _toml_literal(text: str) -> Any:
 
 
 def read_toml(text: str) -> dict[str, Any]:
-    """A TOML document.
+    """Read a TOML document.
 
     Raises:
         UsageError: it is not TOML, or holds a number of too many digits, or brackets too deep.
@@ -205,8 +221,12 @@ def read_toml(text: str) -> dict[str, Any]:
         raise UsageError("it holds more brackets within each other than can be read") from error
 
 
-def as_mapping(spec: Spec) -> dict[str, Any]:
-    """A spec in its long form."""
+def expand_spec(spec: Spec) -> dict[str, Any]:
+    """A spec as a mapping with the plugin's name under ``use``, and ``_`` for ``-`` in the names of options.
+
+    Raises:
+        UsageError: it names no plugin.
+    """
     if isinstance(spec, str):
         return parse(spec)
     if "use" not in spec:
@@ -214,44 +234,51 @@ def as_mapping(spec: Spec) -> dict[str, Any]:
     return {str(key).replace("-", "_"): value for key, value in spec.items()}
 
 
-def without(spec: str, *names: str) -> str:
-    """A spec without some of its own options: ``without("linf:radius=0.1,inner_radius=3", "radius")``.
+def drop_options(spec: str, *names: str) -> str:
+    """A spec without some of its own options: ``drop_options("linf:radius=0.1,inner_radius=3", "radius")``.
 
     Options of specs within it stay, and so does the spelling of what is left. A list of specs is left as it is.
     """
-    name, _, rest = spec.strip().partition(":")
+    name, _, option_text = spec.strip().partition(":")
     if name.startswith("["):
         return spec
-    kept = [item.strip() for item in split(rest) if item.partition("=")[0].strip().replace("-", "_") not in names]
-    return f"{name.strip()}:{','.join(kept)}" if kept else name.strip()
+    options = []
+    for item in split(option_text):
+        key = item.partition("=")[0].strip().replace("-", "_")
+        if key not in names:
+            options.append(item.strip())
+    return f"{name.strip()}:{','.join(options)}" if options else name.strip()
 
 
 def spell(value: Any) -> str:
-    """A recorded value in the grammar of specs; the inverse of `parse` for a mapping."""
+    """Write a recorded value in the grammar of specs; for a mapping, the inverse of `parse`."""
     if isinstance(value, Mapping):
-        items = ",".join(f"{key}={_nested(part)}" for key, part in value.items() if key != "use")
-        return f"{value['use']}:{items}" if items else str(value["use"])
+        name = str(value["use"])
+        options = {key: part for key, part in value.items() if key != "use"}
+        items = [f"{key}={_spell_part(part)}" for key, part in options.items()]
+        return f"{name}:{','.join(items)}" if items else name
     if isinstance(value, list | tuple):
-        return "[" + ",".join(_nested(part) for part in value) + "]"
+        return "[" + ",".join(map(_spell_part, value)) + "]"
     if isinstance(value, bool):
         return str(value).lower()
     return "none" if value is None else str(value)
 
 
-def _nested(value: Any) -> str:
-    """A value beside others: specs in brackets, words that would be read as something else in quotes."""
+def _spell_part(value: Any) -> str:
+    """Write a value beside others: specs in brackets, words that would be read as something else in quotes."""
     if isinstance(value, Mapping):
         return f"({spell(value)})"
-    return quoted(value) if isinstance(value, str) else spell(value)
+    return quote(value) if isinstance(value, str) else spell(value)
 
 
-def quoted(word: str) -> str:
-    """A word as `value_of` reads it back: in quotes where it has to be."""
+def quote(word: str) -> str:
+    """A word as `read_value` reads it back: in quotes where it must have them."""
     import json
 
-    if not re.search(r"[\s,()\[\]{}\"'=#\x00-\x1f\x7f]", word) and word:
+    has_special_characters = re.search(r"[\s,()\[\]{}\"'=#\x00-\x1f\x7f]", word)
+    if word and not has_special_characters:
         try:
-            if value_of(word) == word:
+            if read_value(word) == word:
                 return word
         except UsageError:
             pass
@@ -259,7 +286,7 @@ def quoted(word: str) -> str:
 
 
 def cut(value: Any, most: int = 60) -> str:
-    """A value for a message: its repr, no longer than a message bears."""
+    """A value for a message: its repr, cut to ``most`` characters."""
     try:
         text = repr(value)
     except ValueError:  # an int of more digits than Python prints

@@ -28,24 +28,24 @@ OPTION_ALIASES: dict[str, tuple[str, ...]] = {
     "rand_init": ("random_start",),
     "random_init": ("random_start",),
 }
-"""Other names that the field has for an option: the first of these that a plugin has, and only if it has none so named.
+"""Options that a name from the field may mean, in order: the first of them that a plugin has is taken.
 
-A plugin declares more by ``attrs.field(metadata={"aliases": ("eps",)})``.
+The plugin's own names go first. A plugin declares more by ``attrs.field(metadata={"aliases": ("eps",)})``.
 """
 
 
-def plain(name: str) -> str:
-    """A name without case, ``_``, ``-`` and blanks: ``L_inf`` and ``linf`` are one."""
+def normalize(name: str) -> str:
+    """A name in lower case without ``_``, ``-`` and blanks, so that ``L_inf`` and ``linf`` are equal."""
     return re.sub(r"[-_\s]", "", name).casefold()
 
 
 def find(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is meant: the very one, or the only one that differs by case, ``_`` and ``-`` alone."""
+    """The known name that is meant: the name itself, or the only one that differs from it in case, ``_`` and ``-``."""
     names = list(known)
     if name in names:
         return name
-    alike = [each for each in names if plain(each) == plain(name)]
-    return alike[0] if len(alike) == 1 else None
+    matches = [known_name for known_name in names if normalize(known_name) == normalize(name)]
+    return matches[0] if len(matches) == 1 else None
 
 
 def find_option(name: str, known: Mapping[str, Iterable[str]]) -> str | None:
@@ -55,58 +55,79 @@ def find_option(name: str, known: Mapping[str, Iterable[str]]) -> str | None:
         name: what was typed.
         known: the aliases of each option, by its name.
     """
+    # 1. its own name
     by_name = find(name, known)
     if by_name is not None:
         return by_name
+    # 2. an alias that the plugin declares
     for option, aliases in known.items():
-        if plain(name) in {plain(alias) for alias in aliases}:
+        if normalize(name) in map(normalize, aliases):
             return option
+    # 3. a name that the field has for it
     for alias, options in OPTION_ALIASES.items():
-        if plain(alias) == plain(name):
+        if normalize(alias) == normalize(name):
             return next((option for option in options if option in known), None)
     return None
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """The names that a slip of the finger makes of ``word``, or all of them."""
+    """Advice for a message: the known names that ``word`` may be a misspelling of, or else all of them."""
     names = sorted(set(known))
     close = find_close(word, names)
-    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names) or 'none'}"
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    listed = ", ".join(names) or "none"
+    return f"known: {listed}"
 
 
 def find_close(word: str, known: Iterable[str]) -> list[str]:
-    """At most three names that a slip of the finger makes of ``word``, the nearest first."""
-    close = sorted((distance, name) for name in known if (distance := _distance(word, name)) is not None)
-    return [name for _, name in close[:3]]
+    """At most three known names that ``word`` may be a misspelling of, the nearest first."""
+    close = []
+    for name in known:
+        distance = _distance(word, name)
+        if distance is not None:
+            close.append((distance, name))
+    return [name for _, name in sorted(close)[:3]]
 
 
 def _distance(word: str, name: str) -> int | None:
-    """How far a name is from a word; None where it is another word rather than a slip.
+    """How many slips lie between a typed word and a name; None where it is another word rather than a misspelling.
 
     Another first letter or another number is another thing (kmnist is not mnist, cifar100 not cifar10), and so are two
     changes in a word of five letters: fgsm is not lbfgs.
     """
-    typed, there = plain(word), plain(name)
-    if not typed or not there:
+    typed = normalize(word)
+    target = normalize(name)
+    if not typed or not target:
         return None
     numbers = re.findall(r"\d+", typed)
-    if numbers and numbers != re.findall(r"\d+", there):
+    if numbers and numbers != re.findall(r"\d+", target):
         return None
-    if len(typed) >= 3 and (there.startswith(typed) or typed in re.split(r"[-_]", name.casefold())):
+    # the beginning of a name, or one of its words, counts as one slip
+    words = re.split(r"[-_]", name.casefold())
+    if len(typed) >= 3 and (target.startswith(typed) or typed in words):
         return 1
-    distance = _edits(typed, there)
-    return distance if typed[0] == there[0] and distance <= min(2, len(typed) // 3) else None
+    edits = _count_edits(typed, target)
+    most = min(2, len(typed) // 3)
+    return edits if typed[0] == target[0] and edits <= most else None
 
 
-def _edits(one: str, other: str) -> int:
+def _count_edits(one: str, other: str) -> int:
     """Letters to insert, delete, replace or swap with their neighbour (Damerau; restricted distance)."""
-    before: list[int] = []
+    # row[j] is the distance between the first i letters of one and the first j letters of the other
+    row_above: list[int] = []
     row = list(range(len(other) + 1))
     for i, letter in enumerate(one, 1):
-        before, last, row = row, before, [i]
-        for j, there in enumerate(other, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != there))
-            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == there:
-                cost = min(cost, last[j - 2] + 1)
-            row.append(cost)
+        row_two_above = row_above
+        row_above = row
+        row = [i]
+        for j, other_letter in enumerate(other, 1):
+            deletion = row_above[j] + 1
+            insertion = row[j - 1] + 1
+            replacement = row_above[j - 1] + (letter != other_letter)
+            edits = min(deletion, insertion, replacement)
+            have_neighbours = i > 1 and j > 1
+            if have_neighbours and letter == other[j - 2] and one[i - 2] == other_letter:
+                edits = min(edits, row_two_above[j - 2] + 1)
+            row.append(edits)
     return row[-1]

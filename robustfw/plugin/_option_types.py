@@ -14,15 +14,16 @@ from robustfw.plugin._ratios import ratio_or_float
 
 
 def strip(annotation: Any) -> Any:
-    """An annotation without ``Annotated``."""
+    """The type in ``Annotated[type, …]``; any other annotation as it is."""
     return typing.get_args(annotation)[0] if typing.get_origin(annotation) is typing.Annotated else annotation
 
 
 def leaves(annotation: Any) -> Iterator[Any]:
-    """The types that an annotation is made of."""
-    parts = typing.get_args(strip(annotation))
-    if not parts or typing.get_origin(strip(annotation)) is typing.Literal:
-        yield strip(annotation)
+    """The types that an annotation is made of, such as int and float of ``tuple[int | float, ...]``."""
+    kind = strip(annotation)
+    parts = typing.get_args(kind)
+    if not parts or typing.get_origin(kind) is typing.Literal:
+        yield kind
     for part in parts:
         yield from leaves(part)
 
@@ -34,17 +35,17 @@ def takes_floats(annotation: Any) -> bool:
 
 
 def is_union(annotation: Any) -> bool:
-    """Whether it is ``A | B``."""
+    """Whether an annotation is of the form ``A | B``."""
     return typing.get_origin(annotation) in (typing.Union, types.UnionType)
 
 
 def is_tuple(annotation: Any) -> bool:
-    """Whether it is ``tuple[…]``."""
+    """Whether an annotation is of the form ``tuple[…]``."""
     return typing.get_origin(annotation) is tuple
 
 
 def plain_numbers(value: Any, annotation: Any) -> Any:
-    """An option's value with numbers as a record has them: ratios as text and, where the type takes floats, no ints."""
+    """An option's value with numbers as records have them: ratios as text, ints as floats where the type is float."""
     if isinstance(value, list | tuple):
         return [plain_numbers(part, annotation) for part in value]
     if isinstance(value, float | Fraction):
@@ -57,7 +58,8 @@ def plain_numbers(value: Any, annotation: Any) -> Any:
 def describe_type(annotation: Any) -> str:
     """A type in words, for messages and tables."""
     annotation = strip(annotation)
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    origin = typing.get_origin(annotation)
+    arguments = typing.get_args(annotation)
     if annotation is type(None):
         return "none"
     if is_union(annotation):
@@ -66,15 +68,22 @@ def describe_type(annotation: Any) -> str:
         return " or ".join(str(part) for part in arguments)
     if origin is tuple:
         parts = [describe_type(part).removeprefix("a ") for part in arguments if part is not Ellipsis]
-        return f"a list like [{', '.join(parts)}{', …' if Ellipsis in arguments else ''}]"
+        more = ", …" if Ellipsis in arguments else ""
+        return f"a list like [{', '.join(parts)}{more}]"
     words = {
-        int: "a whole number", float: "a number", Fraction: "a ratio like 8/255", bool: "true or false",
-        str: "a word", Path: "a path", Array: "numbers like [[1,2],[3,4]] or a path to .npy, .csv or .safetensors",
-    }  # fmt: skip
+        int: "a whole number",
+        float: "a number",
+        Fraction: "a ratio like 8/255",
+        bool: "true or false",
+        str: "a word",
+        Path: "a path",
+        Array: "numbers like [[1,2],[3,4]] or a path to .npy, .csv or .safetensors",
+    }
     name = getattr(annotation, "__name__", str(annotation))
     return words.get(annotation, f"the spec of a plugin: {name.lower()}")
 
 
-def meaning(annotation: Any) -> str:
-    """The help text in ``Annotated[type, "help text"]``."""
-    return next((extra for extra in typing.get_args(annotation)[1:] if isinstance(extra, str)), "")
+def help_text(annotation: Any) -> str:
+    """The help text in ``Annotated[type, "help text"]``; empty where there is none."""
+    extras = typing.get_args(annotation)[1:]
+    return next((extra for extra in extras if isinstance(extra, str)), "")

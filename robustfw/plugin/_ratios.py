@@ -8,13 +8,13 @@ from fractions import Fraction
 from typing import Any
 
 LARGEST_DENOMINATOR = 10_000
-"""A float is written as a ratio only if one with a denominator up to this is exactly it."""
+"""A float is written as a ratio only if one with a denominator up to this equals it exactly."""
 LONG = 15
-"""Characters from which a decimal is long enough to be written as a ratio: 0.25 stays, 0.03137254901960784 is 8/255."""
+"""Shortest decimal, in characters, that is written as a ratio: 0.25 stays, 0.03137254901960784 becomes 8/255."""
 DIGITS = 40
 """Most characters of a ratio's numerator or denominator."""
-
 RATIO = re.compile(r"([+-]?\d+(?:\.\d+)?) */ *(\d+(?:\.\d+)?)", re.ASCII)
+"""A ratio in a text: numerator and denominator may be decimals, the denominator has no sign."""
 
 
 class Quotient(Fraction):
@@ -49,19 +49,21 @@ class Quotient(Fraction):
 
 
 def read_ratio(text: str) -> Quotient:
-    """``8/255`` or ``0.5/255``, exactly.
+    """The exact ratio in a text such as ``8/255`` or ``0.5/255``.
 
     Raises:
         ValueError: the text is no ratio, or one that no float comes near to.
     """
     match = RATIO.fullmatch(text.strip())
-    if match is None or max(map(len, match.groups())) > DIGITS or Fraction(match[2]) == 0:
+    if match is None or max(map(len, match.groups())) > DIGITS:
+        raise ValueError(text)
+    if Fraction(match[2]) == 0:
         raise ValueError(text)
     return Quotient(Fraction(match[1]) / Fraction(match[2]))
 
 
 def ratio_or_float(value: float | Fraction) -> float | str:
-    """A number as a record holds it: ``"8/255"`` for 8/255, whatever type it comes in; other numbers as floats."""
+    """A number in a record's form: ``"8/255"`` for 8/255, given as float or as ratio; other numbers as floats."""
     number = float(value)
     if not math.isfinite(number) or len(repr(number)) < LONG:
         return number
@@ -75,7 +77,11 @@ def ratio_or_float(value: float | Fraction) -> float | str:
 
 
 def number(value: Any) -> Any:
-    """A recorded ratio as a float, in lists too; other values as they are."""
+    """A recorded ratio as a float, also within lists; other values as they are.
+
+    Raises:
+        ValueError: a text with a slash is no ratio.
+    """
     if isinstance(value, list | tuple):
         return [number(part) for part in value]
     return float(read_ratio(value)) if isinstance(value, str) and "/" in value else value

@@ -14,48 +14,35 @@ import pluggy
 
 from robustfw import hookspecs
 from robustfw.attack import Attack
-from robustfw.averaging import Averaging
 from robustfw.dataset import Dataset
 from robustfw.errors import UsageError
 from robustfw.interface import interface_of
-from robustfw.loss import Loss
 from robustfw.model import Model
 from robustfw.objective import Combined, Objective, combine
-from robustfw.optim import Optimizer, Schedule
 from robustfw.plugin import _names as names
 from robustfw.plugin import options
 from robustfw.plugin._arrays import Array
-from robustfw.plugin._entries import Broken, Entry, Offers
-from robustfw.sampler import Sampler
-from robustfw.task import Task
+from robustfw.plugin._entries import Broken, Entry, Offers, suggest_entries
+from robustfw.plugin._kinds import KINDS as KINDS
 from robustfw.uncertainty import UncertaintySet
-from robustfw.update import Update
-
-KINDS: dict[str, type] = {
-    "uncertainty": UncertaintySet,
-    "attack": Attack,
-    "objective": Objective,
-    "model": Model,
-    "dataset": Dataset,
-    "loss": Loss,
-    "task": Task,
-    "optimizer": Optimizer,
-    "schedule": Schedule,
-    "update": Update,
-    "sampler": Sampler,
-    "averaging": Averaging,
-}
-"""The interfaces of the formula, and the engine's own; plugins may bring more (`robustfw.Interface`)."""
 
 
 class Registry:
     """Plugins by kind and name. `installed` reads the entry points; tests hand modules to the constructor."""
 
     def __init__(self, plugins: Mapping[str, Any], distributions: Mapping[str, str] | None = None) -> None:
-        """``plugins``: hook-implementing modules by name."""
+        """Load plugins.
+
+        Args:
+            plugins: modules that implement hooks, by the plugin's name.
+            distributions: name and version of the distribution behind each plugin, by the plugin's name.
+        """
         self.entries: dict[tuple[str, str], Entry] = {}
+        """Registered classes by kind and name."""
         self.kinds: dict[str, type] = dict(KINDS)
+        """Interfaces by kind, those that plugins bring included."""
         self.broken: list[Broken] = []
+        """Plugins that could not be loaded."""
         self._manager = pluggy.PluginManager("robustfw")
         self._manager.add_hookspecs(hookspecs)
         self._distributions = dict(distributions or {})
@@ -88,13 +75,14 @@ class Registry:
                 self.broken.append(Broken(entry.plugin, entry.distribution, reason))
 
     def _load(self, plugin: str, module: Any) -> None:
+        """Register a plugin's classes; if any of its hooks fails, none of them."""
         try:
             self._manager.register(module, plugin)
             self._check_hooks(module)
             others = [other for name, other in self._manager.list_name_plugin() if name != plugin]
             offers = Offers(plugin, self.distribution(plugin), KINDS, self.kinds)
             self._manager.subset_hook_caller("robustfw_register", others)(add=offers.add)
-        except Exception as error:  # as above: its hooks may raise anything
+        except Exception as error:  # a stranger's hooks may raise anything
             self._manager.unregister(name=plugin)
             self._report(plugin, error)
         else:
@@ -102,20 +90,27 @@ class Registry:
                 self._enter(entry)
 
     def _check_hooks(self, module: Any) -> None:
-        """As pluggy's ``check_pending``, with the right names."""
+        """Raise a `UsageError` that lists the right names where a plugin implements a hook that does not exist."""
         for caller in self._manager.get_hookcallers(module) or ():
-            if not caller.has_spec() and not all(hook.optionalhook for hook in caller.get_hookimpls()):
+            all_optional = all(hook.optionalhook for hook in caller.get_hookimpls())
+            if not caller.has_spec() and not all_optional:
                 hooks = [name for name in vars(hookspecs) if name.startswith("robustfw_")]
                 raise UsageError(f"no hook is called {caller.name}; {names.suggest(caller.name, hooks)}")
 
     def _report(self, plugin: str, error: BaseException) -> None:
+        """Note that a plugin could not be loaded, and why."""
         lines = f"{type(error).__name__}: {error}".splitlines()
         reason = "; ".join(lines) if isinstance(error, pluggy.PluginValidationError) else lines[0]
         self.broken.append(Broken(plugin, self.distribution(plugin), reason))
 
     def _enter(self, entry: Entry) -> None:
-        own = interface_of(entry.target) if isinstance(entry.target, type) else None
-        if own is not None and self.kinds.setdefault(entry.kind, own) is not own:
+        """Add an entry, and its kind if its plugin brings one.
+
+        Raises:
+            UsageError: another plugin has a kind or a class of that name.
+        """
+        interface = interface_of(entry.target) if isinstance(entry.target, type) else None
+        if interface is not None and self.kinds.setdefault(entry.kind, interface) is not interface:
             raise UsageError(
                 f"{entry.plugin} ({entry.distribution}) brings a kind {entry.kind!r} of its own, and there is another "
                 "of that name: uninstall one of the plugins"
@@ -137,7 +132,7 @@ class Registry:
         return self._manager.hook
 
     def callers(self, hook: str) -> dict[str, Any]:
-        """A caller for each plugin that implements a hook, by the plugin's name, in the order of pluggy's calls."""
+        """Callers of a hook by plugin, one for each plugin that implements it, in the order of pluggy's calls."""
         implementations = getattr(self._manager.hook, hook).get_hookimpls()
         callers = {}
         for implementation in reversed(implementations):
@@ -146,15 +141,19 @@ class Registry:
         return callers
 
     def modules(self) -> list[object]:
-        """What the entry points name, by name of the entry point."""
+        """The plugins' modules, in the order of their entry points' names."""
         return [module for _, module in sorted(self._manager.list_name_plugin())]
 
-    def of_kind(self, kind: str) -> list[Entry]:
-        """The entries of a kind, by name."""
+    def entries_of_kind(self, kind: str) -> list[Entry]:
+        """The entries of a kind, in the order of their names."""
         return [self.entries[key] for key in sorted(self.entries) if key[0] == kind]
 
     def kind(self, word: str) -> str:
-        """The kind that is meant, or a `UsageError` that lists the kinds."""
+        """The kind that a word means, without regard to case, ``_`` and ``-``.
+
+        Raises:
+            UsageError: there is none; the message lists the kinds.
+        """
         kind = names.find(word, self.kinds)
         if kind is None:
             raise UsageError(f"there is no kind of plugin {options.cut(word)}; {names.suggest(word, self.kinds)}")
@@ -167,32 +166,26 @@ class Registry:
             UsageError: there is none, or more than one; it lists the close names and the plugins that failed to load.
         """
         kind = self.kind(kind)
-        entries = self.of_kind(kind)
-        found = names.find(name, [entry.name for entry in entries])
-        if found is not None:
-            return self.entries[kind, found]
-        word = names.plain(name)
-        known_as = [entry for entry in entries if word in map(names.plain, entry.aliases)]
-        if len(known_as) == 1:
-            return known_as[0]
-        if known_as:
-            listed = " and ".join(f"{entry.name} ({entry.plugin})" for entry in known_as)
+        entries = self.entries_of_kind(kind)
+        # 1. by its own name
+        own_name = names.find(name, [entry.name for entry in entries])
+        if own_name is not None:
+            return self.entries[kind, own_name]
+        # 2. by an alias, which several plugins may declare
+        word = names.normalize(name)
+        matches = [entry for entry in entries if word in map(names.normalize, entry.aliases)]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            listed = " and ".join(f"{entry.name} ({entry.plugin})" for entry in matches)
             raise UsageError(f"{name!r} is another name of {listed}: write one of these")
-        raise UsageError(f"no {kind} named {options.cut(name)}; {self._advice(entries, name)}{self._failed()}")
+        advice = suggest_entries(name, entries)
+        raise UsageError(f"no {kind} named {options.cut(name)}; {advice}{self._list_broken()}")
 
-    @staticmethod
-    def _advice(entries: Sequence[Entry], name: str) -> str:
-        """What there is in the place of a name that there is not."""
-        nearest = [entry.name for entry in entries if names.plain(name) in map(names.plain, entry.instead_of)]
-        if nearest:
-            return f"what comes nearest here: {', '.join(nearest)}"
-        close = names.find_close(name, {word for entry in entries for word in (entry.name, *entry.aliases)})
-        return names.suggest(name, close or [entry.name for entry in entries])
-
-    def _failed(self) -> str:
+    def _list_broken(self) -> str:
         """The plugins that failed to load, for the end of a message."""
-        failed = "; ".join(f"{b.plugin} ({b.distribution}): {b.reason}" for b in self.broken)
-        return f" (plugins that failed to load: {failed})" if failed else ""
+        reasons = [f"{broken.plugin} ({broken.distribution}): {broken.reason}" for broken in self.broken]
+        return f" (plugins that failed to load: {'; '.join(reasons)})" if reasons else ""
 
     @overload
     def make(self, kind: Literal["uncertainty"], spec: UncertaintySet | options.Spec) -> UncertaintySet: ...
@@ -211,52 +204,59 @@ class Registry:
         """The plugin object for a spec: ``"l1:radius=8"``, a mapping with ``use``, or the object itself.
 
         Objectives may be a list of these, or ``"[robust,vat]"``: a loss and penalties (see `combine`).
+
+        Raises:
+            UsageError: there is no such kind, plugin or option, or a value does not fit.
+            PluginError: the plugin's class cannot be imported.
         """
         kind = self.kind(kind)
         if isinstance(spec, self.kinds[kind]):
             return spec
         if kind == "objective" and isinstance(spec, str) and spec.strip().startswith("["):
-            spec = options.value_of(spec.strip())
+            spec = options.read_value(spec.strip())
         if kind == "objective" and isinstance(spec, list | tuple):
             return combine([self.make(kind, part) for part in spec])
         if not isinstance(spec, str | Mapping):
             raise UsageError(
                 f'cannot make a plugin of kind {kind!r} from {options.cut(spec)}: give a spec like "name:key=value"'
             )
-        entry, given = self._read(kind, spec)
-        return self.reader.build(entry.cls, given, f"{kind} {entry.name}")
+        entry, values = self._read(kind, spec)
+        return self.reader.build(entry.cls, values, f"{kind} {entry.name}")
 
     def _read(self, kind: str, spec: options.Spec) -> tuple[Entry, dict[str, Any]]:
-        """Which plugin a spec names, and the options that it gives."""
+        """The plugin that a spec names, and the options that it gives."""
         if isinstance(spec, str):
             options.check_text(spec)
             entry = self.entry(kind, spec.partition(":")[0].strip())
             known = tuple(options.name_of(field) for field in options.fields(entry.cls))
-            given = options.parse(spec, first=options.positional(entry.cls), known=known)
-            return entry, {key: value for key, value in given.items() if key != "use"}
-        given = options.as_mapping(spec)
-        return self.entry(kind, str(given.pop("use"))), given
+            values = options.parse(spec, first=options.positional(entry.cls), known=known)
+            del values["use"]
+            return entry, values
+        values = options.expand_spec(spec)
+        return self.entry(kind, str(values.pop("use"))), values
 
     @functools.cached_property
     def reader(self) -> options.Reader:
-        """Reads options; fields that hold a plugin are made by this registry."""
-        names = {base: kind for kind, base in self.kinds.items()}
-        return options.Reader(lambda base, spec: self.make(names[base], spec), names)
+        """The reader of options, for which this registry makes the plugins that options hold."""
+        kind_of_base = {base: kind for kind, base in self.kinds.items()}
+        return options.Reader(lambda base, spec: self.make(kind_of_base[base], spec), kind_of_base)
 
     def name_of(self, plugin: object) -> str:
         """The registered name of an object's class; ``module:class`` for one that nobody registered."""
         cls = type(plugin)
-        found = [entry.name for entry in self.entries.values() if entry.loaded is cls]
-        return found[0] if found else f"{cls.__module__}:{cls.__qualname__}"
+        for entry in self.entries.values():
+            if entry.class_if_imported is cls:
+                return entry.name
+        return f"{cls.__module__}:{cls.__qualname__}"
 
     def record(self, value: Any, *, brief: bool = False) -> Any:
-        """A value in plain terms, for TOML and JSON: a plugin as a mapping that `make` takes back, a sum as a list.
+        """A value as TOML and JSON hold it: a plugin as a mapping that `make` takes back, a sum of them as a list.
 
         Equal plugins have equal records: a radius of 8/255 is ``"8/255"``, whether a shell or Python gave it.
 
         Args:
             value: a plugin, options, or what an option may hold.
-            brief: leave out the options that are as the class has them anyway.
+            brief: leave out the options that have their defaults.
         """
         if isinstance(value, Combined):
             return self.record(value.parts, brief=brief)
@@ -275,16 +275,16 @@ class Registry:
         is_plugin = isinstance(value, tuple(self.kinds.values()))
         record: dict[str, Any] = {"use": self.name_of(value)} if is_plugin else {}
         for field in options.fields(type(value)):
-            given = getattr(value, field.name)
-            if brief and is_plugin and given == options.default_of(field):
+            option = getattr(value, field.name)
+            if brief and is_plugin and option == options.default_of(field):
                 continue
             if is_plugin:
-                given = options.plain_numbers(given, field.type)
-            record[options.name_of(field)] = self.record(given, brief=brief)
+                option = options.plain_numbers(option, field.type)
+            record[options.name_of(field)] = self.record(option, brief=brief)
         return record
 
     def spell(self, plugin: object, *, brief: bool = False) -> str:
-        """A plugin in the grammar of specs; ``brief``: only the options that are not as the class has them anyway."""
+        """Write a plugin in the grammar of specs; with ``brief``, only the options that differ from their defaults."""
         return options.spell(self.record(plugin, brief=brief))
 
 

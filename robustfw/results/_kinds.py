@@ -23,7 +23,7 @@ def kinds_by_name(known: Registry | None = None) -> dict[str, ResultKind]:
     from robustfw.plugin import registry
 
     kinds = {}
-    for entry in (known or registry.installed()).of_kind(ResultKind.kind):
+    for entry in (known or registry.installed()).entries_of_kind(ResultKind.kind):
         try:
             kinds[entry.name] = entry.cls()
         except Exception as error:  # a stranger's class may raise anything

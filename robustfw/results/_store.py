@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from robustfw.errors import RobustfwWarning, RunError
-from robustfw.storage.files import advice, json_bytes, plain, read_json, refuse_links, remove_leftovers, write_whole
+from robustfw.storage.files import (
+    advice,
+    json_bytes,
+    json_value,
+    read_json,
+    refuse_links,
+    remove_leftovers,
+    write_whole,
+)
 from robustfw.version import __version__
 
 if TYPE_CHECKING:
@@ -155,7 +163,7 @@ def _keep_tensors(run: Path, kind: str, circumstances: Mapping[str, Any], tensor
 
 def path_of(run: Path, kind: str, circumstances: Mapping[str, Any]) -> Path:
     """Where a result is kept: its kind, and a hash of its circumstances."""
-    facts = json.dumps(plain(dict(circumstances)), sort_keys=True).encode()
+    facts = json.dumps(json_value(dict(circumstances)), sort_keys=True).encode()
     return run / FOLDER / f"{kind}-{hashlib.sha256(facts).hexdigest()[:10]}.json"
 
 

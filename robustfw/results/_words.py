@@ -98,7 +98,7 @@ def chance(p: float | None) -> str:
 def bare(uncertainty: str) -> str:
     """A spec without its radius, which a sweep varies: linf:radius=0.1 is linf. Radii of sets within it stay."""
     try:
-        return options.without(uncertainty, "radius")
+        return options.drop_options(uncertainty, "radius")
     except RobustfwError:
         return uncertainty
 

@@ -12,18 +12,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from robustfw.errors import UsageError
+from robustfw.errors import RunError, UsageError
 from robustfw.storage.files import parse_json
 
 DAMAGED = (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError)
-"""What reading a checkpoint that is none may raise, besides an OSError."""
+"""Errors, besides an OSError, that reading a damaged checkpoint or another program's file may raise."""
 
 LARGEST_NUMBER = float(1 << 62)
-"""Whole numbers from here on do not fit torch's."""
+"""Smallest number that is refused: torch's whole numbers have 64 bits."""
 
 
 def check_storable(named: Mapping[str, Any]) -> None:
-    """Make sure that a ``state_dict`` can be written to a checkpoint and comes back as it was.
+    """Make sure that a ``state_dict`` can be written to a checkpoint and read back unchanged.
 
     Tensors may be of any shape, layout in memory and type, complex ones too, and may share memory. What a module gives
     as its extra state (``get_extra_state``) may be a tensor or a value that JSON gives back.
@@ -32,17 +32,18 @@ def check_storable(named: Mapping[str, Any]) -> None:
         UsageError: it holds a sparse, quantised or lazy tensor, one without data, or another object.
     """
     for name, value in named.items():
-        reason = _unstorable(value)
+        reason = _find_obstacle(value)
         if reason is not None:
             raise UsageError(f"the model cannot be saved: {name!r} in its state_dict is {reason}")
 
 
-def _unstorable(value: object) -> str | None:
+def _find_obstacle(value: object) -> str | None:
     """Why a value cannot be saved, in words; None where it can."""
     if not isinstance(value, Tensor):
         if _survives_json(value):
             return None
-        return f"{_kind(value)}; get_extra_state must return a tensor, or numbers, texts, lists and dicts of them"
+        description = _describe_type(value)
+        return f"{description}; get_extra_state must return a tensor, or numbers, texts, lists and dicts of them"
     if torch.nn.parameter.is_lazy(value):
         return "a parameter without a shape: let a lazy model see an example once, before it is trained"
     if value.is_meta:
@@ -54,17 +55,18 @@ def _unstorable(value: object) -> str | None:
     return None
 
 
-def _kind(value: object) -> str:
-    """The type of a value, and of what in it is at fault."""
+def _describe_type(value: object) -> str:
+    """The type of a value in words, with the types of those parts of it that JSON does not give back."""
     if isinstance(value, dict | list | tuple):
         parts = value.values() if isinstance(value, dict) else value
-        inner = sorted({type(part).__name__ for part in parts if not _survives_json(part)})
-        return f"a {type(value).__name__}" + (f" with {' and '.join(inner)}" if inner else "")
+        part_types = sorted({type(part).__name__ for part in parts if not _survives_json(part)})
+        with_parts = f" with {' and '.join(part_types)}" if part_types else ""
+        return f"a {type(value).__name__}{with_parts}"
     return f"of the type {type(value).__name__}"
 
 
 def _survives_json(value: object) -> bool:
-    """Whether JSON gives a value back as it was: no tuples, no keys but texts."""
+    """Whether JSON gives a value back as it was: it has no tuples, and no keys but texts."""
     if isinstance(value, dict):
         return all(type(key) is str and _survives_json(part) for key, part in value.items())
     if isinstance(value, list):
@@ -76,36 +78,41 @@ def encode(named: Mapping[str, Any], facts: Mapping[str, Any]) -> bytes:
     """The content of a checkpoint file.
 
     Args:
-        named: tensors, and what else `check_storable` takes.
-        facts: JSON.
+        named: tensors, and other values that `check_storable` takes, by name.
+        facts: what JSON can hold, by name.
+
+    Raises:
+        UsageError: a value cannot be stored.
     """
     check_storable(named)
     tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
-    complex_ = [name for name, value in tensors.items() if value.is_complex()]
+    values = {name: value for name, value in named.items() if name not in tensors}
+    complex_names = [name for name, value in tensors.items() if value.is_complex()]
     header = {"facts": json.dumps(facts)}
-    if complex_:
-        header["complex"] = json.dumps(complex_)
-    if len(tensors) < len(named):
-        header["values"] = json.dumps({name: value for name, value in named.items() if name not in tensors})
-    return save({name: _copy(value) for name, value in tensors.items()}, header)
+    if complex_names:
+        header["complex"] = json.dumps(complex_names)
+    if values:
+        header["values"] = json.dumps(values)
+    return save({name: _copy_to_cpu(value) for name, value in tensors.items()}, header)
 
 
-def _copy(value: Tensor) -> Tensor:
-    """A tensor of memory of its own on the CPU; a complex one as pairs of real numbers."""
-    plain = value.detach().cpu()
-    if plain.is_complex():
-        plain = torch.view_as_real(plain.resolve_conj())
-    return plain.resolve_neg().contiguous().clone()
+def _copy_to_cpu(value: Tensor) -> Tensor:
+    """A copy of a tensor on the CPU, in memory of its own; a complex one as pairs of real numbers."""
+    copied = value.detach().cpu()
+    if copied.is_complex():
+        copied = torch.view_as_real(copied.resolve_conj())
+    return copied.resolve_neg().contiguous().clone()
 
 
 def decode(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What `encode` was given: tensors and values by name, and facts.
+    """Read a checkpoint: tensors and values by name, and facts, as `encode` was given them.
 
     Raises:
         OSError: the file cannot be read.
         SafetensorError, KeyError, TypeError, ValueError, AttributeError: it is damaged, or of another program.
     """
-    with path.open("rb") as file:  # safetensors calls a file missing that may not be read
+    # safetensors says of an unreadable file that it is missing, so it is read once before
+    with path.open("rb") as file:
         file.read(1)
     with safe_open(path, framework="pt") as opened:
         named: dict[str, Any] = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  # not a mapping
@@ -119,38 +126,62 @@ def decode(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def misfit(facts: object, fresh: object, name: str = "facts") -> str | None:
-    """What of a checkpoint's facts has not the form of a fresh state's, in words; None where all has.
+    """The first of a checkpoint's facts whose form is not that of a fresh state's, in words; None where all fit.
 
-    Facts that only one of them has are nobody's fault: another version of torch keeps others. Where a fresh state has
-    None, or an empty list or dict, anything may have been put in the course of the training.
+    Facts that only one of the two has are no misfit: another version of torch keeps others.
+
+    Args:
+        facts: the checkpoint's facts, or a part of them.
+        fresh: the same part of a fresh state's. Where it is None, or an empty list or dict, anything fits, since the
+            training may have put it there.
+        name: the path of the part, for the message.
     """
     if fresh is None or (isinstance(fresh, dict | list | tuple) and not fresh):
         return None
     if isinstance(fresh, dict):
         if not isinstance(facts, dict):
             return f"{name} is no object"
-        found = (misfit(facts[key], value, f"{name}.{key}") for key, value in fresh.items() if key in facts)
-        return next((words for words in found if words), None)
+        for key, value in fresh.items():
+            if key not in facts:
+                continue
+            reason = misfit(facts[key], value, f"{name}.{key}")
+            if reason is not None:
+                return reason
+        return None
     if isinstance(fresh, list | tuple):
         if not isinstance(facts, list) or len(facts) != len(fresh):
             return f"{name} is no list of {len(fresh)}"
-        found = (misfit(part, value, f"{name}[{i}]") for i, (part, value) in enumerate(zip(facts, fresh, strict=True)))
-        return next((words for words in found if words), None)
-    return None if _same_kind(facts, fresh) else f"{name} is {str(facts)[:40]!r}"
+        for index, value in enumerate(fresh):
+            reason = misfit(facts[index], value, f"{name}[{index}]")
+            if reason is not None:
+                return reason
+        return None
+    return None if _has_same_type(facts, fresh) else f"{name} is {str(facts)[:40]!r}"
 
 
-def _same_kind(value: object, fresh: object) -> bool:
+def _has_same_type(value: object, fresh: object) -> bool:
+    """Whether a value is of the type of a fresh one; for a number, any number that torch can hold."""
     if isinstance(fresh, bool | str):
         return type(value) is type(fresh)
-    return isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) >= LARGEST_NUMBER
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return not abs(value) >= LARGEST_NUMBER
+
+
+def misfit_error(path: Path, reason: str) -> RunError:
+    """The error for a checkpoint of another training; ``reason`` says by what it shows."""
+    return RunError(
+        f"{path} does not fit this recipe ({reason}): it belongs to another run, or to another version of a plugin; "
+        "train again with another --out"
+    )
 
 
 def tensors_below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with ``prefix.``, without it."""
+    """The tensors whose names begin with ``prefix.``, by the rest of their names."""
     start = prefix + "."
     return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
 
 
-def evaluated_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """From a state's tensors the weights that count: the average's where there is one, else the net's."""
+def weights_to_evaluate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights in a state's tensors that are evaluated: the average's where there is one, else the net's."""
     return tensors_below("average.module", tensors) or tensors_below("model", tensors)

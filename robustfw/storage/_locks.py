@@ -18,12 +18,12 @@ if sys.platform != "win32":
     import fcntl
 
 PATIENCE = 10.0
-"""Seconds to wait for a directory in use: workers that read data outlive a killed training by about five."""
+"""Seconds to wait for a directory in use: workers that read data outlive a killed training by about 5 s."""
 
 
 @attrs.frozen
 class NewDirectory:
-    """A directory to be made: ``parent/name``, or ``parent/name-2``, … , the first that nobody has."""
+    """A directory to be made: ``parent/name``, or ``parent/name-2``, …, the first that does not exist."""
 
     parent: Path
     name: str
@@ -37,20 +37,22 @@ class DirectoryLock:
     """The right to write in a directory, from `take` to `release`, or until the object is gone."""
 
     def __init__(self, path: Path, handle: int | None, made: tuple[Path, ...]) -> None:
-        """Made by `take`.
+        """Wrap a handle that is locked already, as `take` does.
 
         Args:
             path: the directory.
-            handle: open on it, and locked; None where the system cannot lock directories.
+            handle: a file descriptor, open on the directory and locked; None where the system cannot lock directories.
             made: the directories that were made for it, outermost first.
         """
         self.path = path
         self.held = True
-        self._handle, self._made, self._process = handle, made, os.getpid()
+        self._handle = handle
+        self._made = made
+        self._process = os.getpid()
 
     @classmethod
     def take(cls, place: Path | NewDirectory, patience: float | None = None) -> DirectoryLock:
-        """Lock a directory, which is made if there is none.
+        """Lock a directory; one that does not exist is made.
 
         Args:
             place: the directory, or where to make a new one.
@@ -75,6 +77,7 @@ class DirectoryLock:
 
     @classmethod
     def _take_new(cls, place: NewDirectory) -> DirectoryLock:
+        """Make and lock the first directory of the name that does not exist."""
         made = _make(place.parent)
         number = 1
         while True:
@@ -89,8 +92,9 @@ class DirectoryLock:
 
     @classmethod
     def _try(cls, path: Path, made: tuple[Path, ...]) -> DirectoryLock | None:
-        """Lock a directory that is there; None if another has it, or if it was removed meanwhile."""
-        if sys.platform == "win32":  # directories cannot be locked there
+        """Lock a directory that exists; None if it has another owner, or was removed meanwhile."""
+        # Windows cannot lock directories
+        if sys.platform == "win32":
             return cls(path, None, made)
         try:
             handle = os.open(path, os.O_RDONLY)
@@ -104,32 +108,38 @@ class DirectoryLock:
         return None
 
     def is_at(self, path: Path) -> bool:
-        """Whether the locked directory is still found under this path: it may have been renamed or removed."""
+        """Whether the locked directory is still at this path: it may have been renamed or removed."""
         if self._handle is None:
             return True
         try:
-            there, own = os.stat(path), os.fstat(self._handle)
+            at_path = os.stat(path)
+            locked = os.fstat(self._handle)
         except OSError:
             return False
-        return (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
+        return (at_path.st_dev, at_path.st_ino) == (locked.st_dev, locked.st_ino)
 
     def hand_over(self) -> DirectoryLock:
-        """The lock in another object, which alone releases it from now on."""
+        """Move the lock into a new object, which alone releases it from now on."""
         other = DirectoryLock(self.path, self._handle, self._made)
-        self.held, self._handle, self._made = False, None, ()
+        self.held = False
+        self._handle = None
+        self._made = ()
         return other
 
     def release(self) -> None:
-        """Give the directory free; nothing happens the second time."""
-        handle, self.held, self._handle = self._handle, False, None
+        """Unlock the directory; a second call does nothing."""
+        handle = self._handle
+        self.held = False
+        self._handle = None
         if handle is None:
             return
-        if os.getpid() == self._process:  # and not a forked worker, which would unlock its parent's
+        # a forked worker would unlock its parent's directory
+        if os.getpid() == self._process:
             _unlock(handle)
         os.close(handle)
 
     def abandon(self) -> None:
-        """Release, and remove the directories that were made for it as far as nothing is in them."""
+        """Remove those directories that were made for the lock and are empty, then release it."""
         for path in reversed(self._made):
             with contextlib.suppress(OSError):
                 path.rmdir()
@@ -142,26 +152,26 @@ class DirectoryLock:
 
 
 def _make(path: Path) -> tuple[Path, ...]:
-    """Make a directory and its parents; those that were not there."""
+    """Make a directory and its parents; return those that were made, outermost first."""
     missing = []
-    for each in (path, *path.parents):
-        if each.exists():
+    for folder in (path, *path.parents):
+        if folder.exists():
             break
-        missing.append(each)
+        missing.append(folder)
     made = []
-    for each in reversed(missing):
+    for folder in reversed(missing):
         try:
-            each.mkdir()
-            made.append(each)
+            folder.mkdir()
+            made.append(folder)
         except FileExistsError:  # another process was faster
-            if not each.is_dir():
+            if not folder.is_dir():
                 raise
     path.mkdir(exist_ok=True)  # an error where it is a file
     return tuple(made)
 
 
 def _flock(handle: int) -> bool:
-    """Lock an open directory, unless another process has; a file system without locks lets everybody pass."""
+    """Lock an open directory; False where another process has it. On a file system without locks, always True."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -172,17 +182,17 @@ def _flock(handle: int) -> bool:
 
 
 def _unlock(handle: int) -> None:
-    """At once, also where a forked worker has the directory still open."""
+    """Unlock an open directory at once, even if a forked worker still has it open."""
     with contextlib.suppress(OSError):
         fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 def claim(place: Path | NewDirectory, what: str, patience: float | None = None) -> DirectoryLock:
-    """The right to write in a directory, for one owner at a time, before anything in it is looked at.
+    """Lock a directory for writing, for one owner at a time, before anything in it is read.
 
     Args:
-        place: the directory, which is made if there is none; or where to make a new one.
-        what: is done there, in a sentence: "trained".
+        place: the directory, which is made if it does not exist; or where to make a new one.
+        what: the participle that says in messages what is done there, such as "trained".
         patience: seconds to wait for another owner; by default `PATIENCE`.
 
     Raises:

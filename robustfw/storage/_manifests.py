@@ -1,4 +1,4 @@
-"""Reading a run's manifest and metrics, which may be damaged, or come from a stranger."""
+"""Reads a run's manifest and metrics, which may be damaged or come from a stranger."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from robustfw.errors import RunError
 from robustfw.storage.files import parse_json, read_bytes, read_json
 
 PARTS = ("dataset", "model", "uncertainty", "attack", "objective", "train")
-"""What the recipe in a manifest is made of."""
+"""The parts of the recipe in a manifest."""
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The record of a run.
+    """Read the manifest of a run.
 
     Raises:
         RunError: there is none, it cannot be read, or it is none.
     """
-    folder, advice = path.parent, "without it the run cannot be used: train again with another --out"
+    folder = path.parent
+    advice = "without it the run cannot be used: train again with another --out"
     try:
         manifest = read_json(path)
     except FileNotFoundError:
@@ -35,36 +36,49 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def is_manifest(value: object) -> bool:
-    """Whether all is there that a run is taken up again from."""
+    """Whether a value has all that is needed to resume or to evaluate a run."""
     if not isinstance(value, dict):
         return False
-    recipe, data = value.get("recipe"), value.get("data")
+    recipe = value.get("recipe")
+    data = value.get("data")
     if not (isinstance(recipe, dict) and isinstance(data, dict)):
         return False
-    objective = recipe.get("objective")  # a sum of several is a list
+
+    # 1. the recipe: each part is an object, an objective with penalties a list of them
+    objective = recipe.get("objective")
     objectives = objective if isinstance(objective, list) and objective else [objective]
-    parts = [recipe.get(part) for part in PARTS if part != "objective"] + objectives
-    known = isinstance(data.get("hash"), str) and isinstance(data.get("spec"), dict)
-    tuned = value.get("tuning", {})
-    counted = type(value.get("processes", 1)) is int and (tuned is None or isinstance(tuned, dict))
-    return known and counted and all(isinstance(part, dict) for part in parts)
+    other_parts = [recipe.get(part) for part in PARTS if part != "objective"]
+    if not all(isinstance(part, dict) for part in [*other_parts, *objectives]):
+        return False
+
+    # 2. the data
+    if not (isinstance(data.get("hash"), str) and isinstance(data.get("spec"), dict)):
+        return False
+
+    # 3. what older runs do not have
+    processes = value.get("processes", 1)
+    tuning = value.get("tuning", {})
+    return type(processes) is int and (tuning is None or isinstance(tuning, dict))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The finished epochs of a run, none where there is no file; a last line that was cut off is no epoch.
+    """Read the finished epochs of a run, one object each; there are none where the file does not exist.
+
+    What follows the last line break was cut off by a kill or a full disk, and is no epoch.
 
     Raises:
-        RunError: it cannot be read, or a line of it is no epoch.
+        RunError: the file cannot be read, or a line of it is no epoch.
     """
     try:
-        *whole, _ = read_bytes(path).split(b"\n")
-        lines = [parse_json(line) for line in whole]
+        *complete_lines, _ = read_bytes(path).split(b"\n")
+        lines = [parse_json(line) for line in complete_lines]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}; mend that, and try again") from error
     except ValueError:
         lines = [None]
-    if not all(isinstance(line, dict) and type(line.get("epoch")) is int for line in lines):
-        raise RunError(f"{path} is damaged: move it away to go on without the record of past epochs")
+    for line in lines:
+        if not isinstance(line, dict) or type(line.get("epoch")) is not int:
+            raise RunError(f"{path} is damaged: move it away to go on without the record of past epochs")
     return lines

@@ -1,4 +1,4 @@
-"""A measurement that is under way, on disk: what was interrupted goes on where it stopped."""
+"""Measurements under way, saved on disk, so that an interrupted one goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from robustfw.evaluation import Verdicts
 from robustfw.inner.problem import Passes
-from robustfw.storage.files import plain, write_whole
+from robustfw.storage.files import json_value, write_whole
 
 SAVE_EVERY = 5.0
 """Seconds between two saves."""
@@ -25,62 +25,68 @@ SAVE_EVERY = 5.0
 @final
 @attrs.define(eq=False)
 class Partial:
-    """The verdicts of the batches so far, in one file; it is gone once the measurement is whole.
+    """The verdicts of a measurement so far, in one file, which is removed when the measurement is complete.
 
-    What cannot be written is not kept, without a word: the measurement itself matters more.
+    A file that cannot be written is left out without a warning: the measurement itself matters more.
     """
 
     path: Path
+    """The file."""
     batches: int = 0
-    """Batches that are in the file, or on the way into it."""
+    """Batches whose verdicts are known."""
     verdicts: Verdicts | None = None
+    """The verdicts of these batches; None before the first."""
 
     @classmethod
     def open(cls, folder: Path, circumstances: Mapping[str, Any]) -> Partial:
-        """What was kept of the same measurement; nothing yet, where there is none or it cannot be read.
+        """Read the saved part of a measurement; it is empty where there is none or it cannot be read.
 
         Args:
             folder: where results are kept.
-            circumstances: all that decides the verdicts; another measurement has a file of its own.
+            circumstances: everything that decides the verdicts; their hash is in the file's name.
         """
-        facts = json.dumps(plain(dict(circumstances)), sort_keys=True).encode()
+        facts = json.dumps(json_value(dict(circumstances)), sort_keys=True).encode()
         path = folder / f"partial-{hashlib.sha256(facts).hexdigest()[:10]}.safetensors"
         partial = cls(path)
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a mapping
-                said = json.loads(file.metadata()["facts"])
-            partial.verdicts, partial.batches = _read(tensors, said), int(said["batches"])
+                saved_facts = json.loads(file.metadata()["facts"])
+            verdicts = _decode_verdicts(tensors, saved_facts)
+            batches = int(saved_facts["batches"])
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-            partial.verdicts, partial.batches = None, 0
+            return partial
+        partial.verdicts = verdicts
+        partial.batches = batches
         return partial
 
-    def kept(self, parts: Iterable[Verdicts]) -> Generator[Verdicts, None, None]:
-        """Pass on what is known already, then new verdicts while saving them; interrupted, what there is is saved."""
-        saved = time.monotonic()
+    def collect(self, parts: Iterable[Verdicts]) -> Generator[Verdicts, None, None]:
+        """Yield the saved verdicts, then new ones, which are saved now and then and when the caller stops early."""
+        last_save = time.monotonic()
         if self.verdicts is not None:
             yield self.verdicts
-        whole = False
+        complete = False
         try:
             for part in parts:
                 known = [] if self.verdicts is None else [self.verdicts]
-                self.verdicts, self.batches = Verdicts.joined([*known, part]), self.batches + 1
-                if time.monotonic() - saved > SAVE_EVERY:
+                self.verdicts = Verdicts.joined([*known, part])
+                self.batches += 1
+                if time.monotonic() - last_save > SAVE_EVERY:
                     self.save()
-                    saved = time.monotonic()
+                    last_save = time.monotonic()
                 yield part
-            whole = True
+            complete = True
         finally:
-            if whole:
+            if complete:
                 self.path.unlink(missing_ok=True)
             else:
                 self.save()
 
     def save(self) -> None:
-        """Write what there is."""
+        """Write the verdicts so far, if the disk allows it."""
         if self.verdicts is None:
             return
-        tensors, facts = _written(self.verdicts)
+        tensors, facts = _encode_verdicts(self.verdicts)
         content = save(tensors, {"facts": json.dumps(facts | {"batches": self.batches})})
         try:
             self.path.parent.mkdir(exist_ok=True)
@@ -90,18 +96,22 @@ class Partial:
 
 
 TENSORS = ("y", "clean", "robust", "clean_measure", "robust_measure")
+"""Fields of `Verdicts` that are tensors, or None."""
 NUMBERS = ("zero_gradients", "ties", "not_numbers", "seconds")
+"""Fields of `Verdicts` that are numbers."""
 
 
-def _written(verdicts: Verdicts) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _encode_verdicts(verdicts: Verdicts) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Verdicts as tensors by name, and as what JSON holds."""
     values = {name: getattr(verdicts, name) for name in TENSORS}
     tensors = {name: value.contiguous() for name, value in values.items() if value is not None}
     facts = {name: getattr(verdicts, name) for name in NUMBERS}
     return tensors, facts | {"passes": [verdicts.passes.forward, verdicts.passes.backward]}
 
 
-def _read(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Verdicts:
+def _decode_verdicts(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Verdicts:
+    """The verdicts that `_encode_verdicts` was given."""
     forward, backward = facts["passes"]
     numbers = {name: facts[name] for name in NUMBERS}
-    given = {name: tensors.get(name) for name in TENSORS}
-    return Verdicts(passes=Passes(forward, backward), **numbers, **given)  # type: ignore[arg-type]  # by name
+    values = {name: tensors.get(name) for name in TENSORS}
+    return Verdicts(passes=Passes(forward, backward), **numbers, **values)  # type: ignore[arg-type]  # by name

@@ -23,9 +23,14 @@ from robustfw.plugin.registry import Registry
 from robustfw.storage._locks import NewDirectory, claim
 from robustfw.storage.files import advice, json_bytes, read_bytes, read_json, write_whole
 
-MANIFEST, EXAMPLES = "manifest.json", "examples.safetensors"
+MANIFEST = "manifest.json"
+"""The file that says where the examples of a collection come from."""
+EXAMPLES = "examples.safetensors"
+"""The file of a collection's tensors."""
 ALTERED = "the collection was altered: craft it again"
+"""The advice of messages about a collection that is not as it was written."""
 SPLITS = ("train", "validation", "test")
+"""The splits that originals may be from."""
 LARGEST = 1 << 40
 """Bytes of the largest file of examples."""
 
@@ -33,7 +38,10 @@ LARGEST = 1 << 40
 @final
 @attrs.frozen(eq=False)
 class Collection:
-    """``manifest.json`` (source, data, sets, attack, seeds, the hash of the rest) and ``examples.safetensors``."""
+    """Adversarial examples in a directory: ``manifest.json`` and ``examples.safetensors``.
+
+    The manifest holds source, data, sets, attack and seeds, and the hash of the file of examples.
+    """
 
     path: Path
     manifest: dict[str, Any]
@@ -41,15 +49,15 @@ class Collection:
 
     @classmethod
     def create(cls, place: Path | NewDirectory, examples: Examples, facts: Mapping[str, Any]) -> Collection:
-        """Write a new one; a directory that holds one already is left alone.
+        """Write a new collection; a directory that holds one already is left alone.
 
         Args:
             place: the directory, or where to make a new one.
-            examples: what is collected.
-            facts: where they come from.
+            examples: the adversarial examples with their originals.
+            facts: where they come from, for the manifest.
 
         Raises:
-            RunError: there is one, somebody else is writing there, or it cannot be written.
+            RunError: the directory holds a collection, somebody else is writing there, or it cannot be written.
         """
         content = save({name: tensor.contiguous() for name, tensor in examples.tensors().items()})
         manifest = dict(facts) | {"n": len(examples), "sha256": hashlib.sha256(content).hexdigest()}
@@ -69,7 +77,7 @@ class Collection:
 
     @property
     def split(self) -> str:
-        """The split that the originals are from."""
+        """The name of the split that the originals are from."""
         return str(self.manifest["data"]["split"])
 
     @property
@@ -84,8 +92,7 @@ class Collection:
         Raises:
             DataError: the examples belong to other data, or keep another range than the data's.
         """
-        there, here = self.manifest["data"].get("hash"), splits.fingerprint()
-        if there != here:
+        if self.manifest["data"].get("hash") != splits.fingerprint():
             raise DataError(f"the examples in {self.path} belong to other data (another hash): craft them on this data")
         bounds = splits.spec.bounds
         if self.bounds != bounds:
@@ -104,23 +111,29 @@ class Collection:
         bounds = self.manifest["bounds"]
         if bounds is None:
             return None
-        lower, upper = (tuple(map(float, end)) if isinstance(end, list) else float(end) for end in bounds)
-        return lower, upper
+        lower, upper = bounds
+        return _read_bound(lower), _read_bound(upper)
 
     def threats(self, known: Registry, splits: Splits) -> list[Threat]:
-        """The sets that the examples are from, in their data range; ``splits``: the data that they belong to."""
+        """The sets that the examples are from, within the data range.
+
+        Args:
+            known: makes the sets from the specs in the manifest.
+            splits: the data that the examples belong to; sets that learn from data see its training examples.
+        """
         sets = [known.make("uncertainty", part["uncertainty"]) for part in self.manifest["sets"]]
         train = splits.learning_split()
-        return [Threat(each, self.bounds).fitted(train) for each in sets]
+        return [Threat(uncertainty, self.bounds).fitted(train) for uncertainty in sets]
 
     @classmethod
     def open(cls, path: Path) -> Collection:
-        """Read one, and refuse it if its examples are not those that were written.
+        """Read a collection, and refuse it if its examples are not those that were written.
 
         Raises:
             RunError: there is none, or it cannot be read.
             DataError: it was altered.
         """
+        # 1. read both files
         file = path / MANIFEST
         try:
             manifest = read_json(file)
@@ -134,14 +147,16 @@ class Collection:
             raise RunError(f"cannot read {file}: {error.strerror}; mend that, and try again") from error
         except ValueError as error:
             raise RunError(f"{file} is not JSON ({error}); {ALTERED}") from error
+        # 2. check the manifest against the hash and for its fields
         if not isinstance(manifest, dict) or manifest.get("sha256") != hashlib.sha256(content).hexdigest():
             raise DataError(f"{path / EXAMPLES} is not what {path / MANIFEST} describes (another hash); {ALTERED}")
-        reason = _fault(manifest)
+        reason = _find_fault(manifest)
         if reason is not None:
             raise DataError(f"{path / MANIFEST} is not the manifest of a collection ({reason}); {ALTERED}")
+        # 3. check the tensors
         try:
             examples = Examples(**load(content))
-            reason = _mismatch(examples, len(manifest["sets"]))
+            reason = _find_mismatch(examples, len(manifest["sets"]))
         except Exception as error:  # safetensors and torch raise whatever the bytes lead them to
             reason = (str(error).splitlines() or [type(error).__name__])[0]
         if reason is not None:
@@ -149,9 +164,17 @@ class Collection:
         return cls(path, manifest, examples)
 
 
-def _fault(manifest: dict[str, Any]) -> str | None:
-    """What of a collection's manifest is missing or of the wrong type; None if all is there."""
-    data, source, sets, bounds = (manifest.get(key) for key in ("data", "source", "sets", "bounds"))
+def _read_bound(bound: Any) -> Any:
+    """A bound of the data range in a manifest: a number, or one for each feature or channel."""
+    return tuple(map(float, bound)) if isinstance(bound, list) else float(bound)
+
+
+def _find_fault(manifest: dict[str, Any]) -> str | None:
+    """What is missing in a collection's manifest or of the wrong type, in words; None if nothing is."""
+    data = manifest.get("data")
+    source = manifest.get("source")
+    sets = manifest.get("sets")
+    bounds = manifest.get("bounds")
     if not isinstance(data, dict) or data.get("split") not in SPLITS:
         return f"data.split is none of {', '.join(SPLITS)}"
     if source is not None and not (isinstance(source, dict) and isinstance(source.get("run"), str)):
@@ -160,18 +183,19 @@ def _fault(manifest: dict[str, Any]) -> str | None:
     specs = [part.get("uncertainty") if isinstance(part, dict) else None for part in parts]
     if not specs or not all(isinstance(spec, str | dict) for spec in specs):
         return "sets is no list of uncertainty sets"
-    pair = isinstance(bounds, list) and len(bounds) == 2 and all(map(_finite, bounds))
-    if "bounds" not in manifest or not (bounds is None or pair):
+    is_pair = isinstance(bounds, list) and len(bounds) == 2 and all(map(_is_finite, bounds))
+    if "bounds" not in manifest or not (bounds is None or is_pair):
         return "bounds are no pair of numbers"
     return None
 
 
-def _finite(value: object) -> bool:
+def _is_finite(value: object) -> bool:
+    """Whether a value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _mismatch(examples: Examples, sets: int) -> str | None:
-    """Why tensors are not those of a collection, in words; None if they may be."""
+def _find_mismatch(examples: Examples, sets: int) -> str | None:
+    """Why tensors are not those of a collection with so many sets, in words; None if they may be."""
     tensors = examples.tensors()
     n = len(examples.y)
     short = [name for name, tensor in tensors.items() if not tensor.ndim or len(tensor) != n]
@@ -180,16 +204,22 @@ def _mismatch(examples: Examples, sets: int) -> str | None:
     if examples.original.shape != examples.adversarial.shape:
         return "original and adversarial are of different shapes"
     floats = ("original", "adversarial", "delta", "confidence")
-    odd = [name for name, tensor in tensors.items() if tensor.is_floating_point() != (name in floats)]
-    if odd:
-        return f"{odd[0]} is of the type {tensors[odd[0]].dtype}"
-    if n and not 0 <= int(examples.set.min()) <= int(examples.set.max()) < sets:
-        return f"its examples are from other than {sets} sets"
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() != (name in floats):
+            return f"{name} is of the type {tensor.dtype}"
+    if n:
+        first_set = int(examples.set.min())
+        last_set = int(examples.set.max())
+        if first_set < 0 or last_set >= sets:
+            return f"its examples are from other than {sets} sets"
     return None
 
 
-def hash_of_weights(weights: Mapping[str, Any]) -> str:
-    """SHA-256 over names, shapes, types and bytes; of what is no tensor, over its JSON."""
+def hash_weights(weights: Mapping[str, Any]) -> str:
+    """SHA-256 of a net's weights, in hexadecimal digits.
+
+    It covers each tensor's name, shape, type and bytes, and the JSON of any other value.
+    """
     digest = hashlib.sha256()
     for name in sorted(weights):
         value = weights[name]

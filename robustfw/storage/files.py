@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and read with care: they may be damaged, or come from a stranger."""
+"""Writes files whole or not at all, and reads them with care: they may be damaged, or come from a stranger."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from typing import Any, NoReturn
 LARGEST = 1 << 28
 """Bytes of the largest JSON file that is read."""
 DEEPEST = 64
-"""Lists and objects within each other in a JSON file that is read; those of robustfw have fewer than ten."""
+"""Deepest nesting of lists and objects in JSON that is read; robustfw's own files have fewer than ten levels."""
 LONGEST = 300
-"""Digits of the longest whole number that is read: a longer one has no float."""
+"""Most digits of a whole number that is read: longer ones have no float."""
 STALE = 3600.0
-"""Seconds after which a temporary file is what a killed process left: a write takes less than a minute."""
+"""Age in seconds from which a temporary file counts as left by a killed process: a write takes under a minute."""
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+"""The flag of `os.open` that refuses symbolic links, where the system has it."""
+BINARY = getattr(os, "O_BINARY", 0)
+"""The flag of `os.open` for bytes as they are, which Windows needs."""
 
 
 def write_whole(path: Path, content: bytes, *, within: Path | None = None) -> None:
@@ -29,7 +32,7 @@ def write_whole(path: Path, content: bytes, *, within: Path | None = None) -> No
 
     Args:
         path: the file; it may exist.
-        content: all that it shall hold.
+        content: the whole content of the file.
         within: a folder that may be a stranger's; below it no link is followed or replaced.
 
     Raises:
@@ -37,10 +40,11 @@ def write_whole(path: Path, content: bytes, *, within: Path | None = None) -> No
     """
     if within is not None:
         refuse_links(path, within)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    unique = f"{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = path.with_name(f".{path.name}.{unique}.tmp")
     try:
-        # O_EXCL: a link that somebody has put there is an error, and not followed.
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK | getattr(os, "O_BINARY", 0), 0o666)
+        # O_EXCL: a link that somebody has put there is an error, and not followed
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK | BINARY, 0o666)
         with open(handle, "wb") as file:
             file.write(content)
             file.flush()
@@ -55,8 +59,8 @@ def append_line(path: Path, line: bytes, *, within: Path | None = None) -> None:
     """Add a line to a file; where there is no room for all of it, the file is left as it was.
 
     Args:
-        path: the file; made if there is none.
-        line: without its end.
+        path: the file; made if it does not exist.
+        line: the line without its line break.
         within: a folder that may be a stranger's; below it no link is followed.
 
     Raises:
@@ -64,16 +68,17 @@ def append_line(path: Path, line: bytes, *, within: Path | None = None) -> None:
     """
     if within is not None:
         refuse_links(path, within)
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_LINK | getattr(os, "O_BINARY", 0), 0o666)
+    content = line + b"\n"
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_LINK | BINARY, 0o666)
     with open(handle, "ab", buffering=0) as file:
-        before, whole = os.fstat(handle).st_size, line + b"\n"
+        size_before = os.fstat(handle).st_size
         try:
-            written = file.write(whole)
-            if written != len(whole):
+            written = file.write(content)
+            if written != len(content):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         except OSError:
             with contextlib.suppress(OSError):
-                os.ftruncate(handle, before)
+                os.ftruncate(handle, size_before)
             raise
 
 
@@ -93,10 +98,10 @@ def refuse_links(path: Path, within: Path) -> None:
 
 
 def safe_child(root: Path, name: object) -> Path:
-    """``root/name``, for a name that a file holds and a stranger may have chosen.
+    """The path ``root/name``, for a name that was read from a file and that a stranger may have chosen.
 
     Raises:
-        ValueError: it is no text, or leads out of ``root``: an absolute path, one with ``..``, or a link.
+        ValueError: the name is no text, or leads out of ``root``: an absolute path, one with ``..``, or a link.
     """
     if not isinstance(name, str) or not name or "\0" in name or "\\" in name:
         raise ValueError(f"{name!r} is no name of a file")
@@ -115,9 +120,9 @@ def remove_leftovers(folder: Path, name: str = "*", *, older: float = STALE) -> 
     """Remove temporary files that killed processes left in a folder.
 
     Args:
-        folder: where; it need not exist.
-        name: of the files that were to be written, as a pattern.
-        older: seconds since they were touched; 0 where nobody else can be writing.
+        folder: the folder; it need not exist.
+        name: a pattern for the names of the files that were to be written.
+        older: least age in seconds of what is removed; 0 where nobody else can be writing.
     """
     now = time.time()
     for leftover in folder.glob(f".{name}.*.tmp"):
@@ -127,7 +132,7 @@ def remove_leftovers(folder: Path, name: str = "*", *, older: float = STALE) -> 
 
 
 def advice(error: OSError) -> str:
-    """What helps against a failure to write, as an order: "make room"."""
+    """What helps against a failure to write, as an order such as "make room"."""
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None), errno.EFBIG):
         return "make room"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -140,24 +145,24 @@ def advice(error: OSError) -> str:
 
 
 def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
-    """The content of a regular file: anything else, such as a pipe, could keep the reader waiting for ever.
+    """Read a regular file. Others are refused: a pipe, for instance, could keep the reader waiting for ever.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is no regular file.
         ValueError: it is larger than ``largest`` bytes.
     """
-    found = path.stat()
-    if stat.S_ISDIR(found.st_mode):
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
-    if found.st_size > largest:
-        raise ValueError(f"it has {found.st_size} bytes, more than the {largest} that are read")
+    if status.st_size > largest:
+        raise ValueError(f"it has {status.st_size} bytes, more than the {largest} that are read")
     return path.read_bytes()
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file, read as `parse_json` does.
+    """Read the value in a JSON file, with the limits of `parse_json`.
 
     Raises:
         OSError: it cannot be read.
@@ -167,70 +172,77 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: bytes | str, *, nan: bool = False) -> Any:
-    """The value that JSON stands for; whole numbers have a float, and nesting is such that functions may recurse.
+    """The value of JSON text. All its numbers have a float, and its nesting is shallow enough for recursion.
 
     Args:
-        text: UTF-8 where it is bytes.
-        nan: whether NaN and Infinity are taken, which are no JSON.
+        text: JSON; bytes are UTF-8.
+        nan: whether to read NaN and Infinity as well, which are no JSON.
 
     Raises:
         ValueError: it is not JSON, too deeply nested, or a number in it is too large.
     """
     try:
-        value = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=float if nan else _no_number)
+        parse_constant = float if nan else _refuse_constant
+        value = json.loads(text, parse_int=_read_int, parse_float=_read_float, parse_constant=parse_constant)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     _check_depth(value)
     return value
 
 
-def _whole(digits: str) -> int:
+def _read_int(digits: str) -> int:
+    """A whole number, unless it has no float."""
     if len(digits) > LONGEST:
         raise ValueError(f"a number in it has {len(digits)} digits")
     return int(digits)
 
 
-def _finite(digits: str) -> float:
+def _read_float(digits: str) -> float:
+    """A number, unless it overflows."""
     value = float(digits)
     if math.isinf(value):
         raise ValueError("a number in it is too large")
     return value
 
 
-def _no_number(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
+    """Raise a `ValueError` for NaN or Infinity."""
     raise ValueError(f"{name} is no number in JSON")
 
 
 def _check_depth(value: Any) -> None:
+    """Raise a `ValueError` for a value that is nested too deeply, looking at one level after the other."""
     level = [value]
     for _ in range(DEEPEST):
         containers = [part for part in level if isinstance(part, dict | list)]
         if not containers:
             return
-        level = [part for each in containers for part in (each.values() if isinstance(each, dict) else each)]
+        level = []
+        for container in containers:
+            level.extend(container.values() if isinstance(container, dict) else container)
     raise ValueError("it is nested too deeply")
 
 
 def json_bytes(value: dict[str, Any]) -> bytes:
-    """JSON to be read by people as well; a name that is not UTF-8 comes back as it was."""
-    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """JSON in lines, which people can read too; a name that is not UTF-8 comes back as it was."""
+    text = json.dumps(json_value(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     return text.encode(errors="backslashreplace")
 
 
 def json_line(value: dict[str, Any]) -> bytes:
-    """JSON without a line break."""
-    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False).encode(errors="backslashreplace")
+    """JSON in one line, without a line break."""
+    return json.dumps(json_value(value), ensure_ascii=False, allow_nan=False).encode(errors="backslashreplace")
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON has it: what is not a finite number is null, and a tuple is a list."""
+def json_value(value: Any) -> Any:
+    """A value as JSON can hold it: NaN and infinite numbers become None, and tuples lists."""
     if isinstance(value, dict):
-        return {key: plain(part) for key, part in value.items()}
+        return {key: json_value(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
+        return [json_value(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def printable(text: str) -> str:
-    """Text without control characters, direction marks and halves of characters, which a file may hold to mislead."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    """Text whose control characters, direction marks and halves of characters are replaced: they may mislead."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)

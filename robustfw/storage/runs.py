@@ -1,4 +1,4 @@
-"""Run directories: a manifest, metrics, and checkpoints without pickle that are written whole or not at all."""
+"""Run directories: a manifest, metrics, and checkpoints without pickle, each written whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from robustfw.errors import RobustfwWarning, RunError, UsageError
 from robustfw.records import Epoch, Record
-from robustfw.storage._checkpoints import DAMAGED, decode, encode, evaluated_weights, misfit
+from robustfw.storage._checkpoints import DAMAGED, decode, encode, misfit, misfit_error, weights_to_evaluate
 from robustfw.storage._locks import DirectoryLock, claim
 from robustfw.storage._manifests import read_manifest, read_metrics
 from robustfw.storage.files import advice, append_line, json_bytes, json_line, remove_leftovers, write_whole
@@ -31,11 +31,11 @@ SAVE_EVERY = 60.0
 @final
 @attrs.frozen
 class Run:
-    """``manifest.json``, ``metrics.jsonl``, ``checkpoints/last.safetensors`` and ``checkpoints/best.safetensors``."""
+    """A directory with ``manifest.json``, ``metrics.jsonl`` and ``checkpoints/last.safetensors`` and ``…/best…``."""
 
     path: Path
     lock: DirectoryLock | None = attrs.field(default=None, eq=False, repr=False)
-    """The right to train it, where this object has it."""
+    """The lock on the directory, if this object may train the run."""
 
     @classmethod
     def create(cls, path: Path, manifest: dict[str, Any], lock: DirectoryLock | None = None) -> Run:
@@ -44,18 +44,18 @@ class Run:
         Args:
             path: the directory.
             manifest: the record of the run.
-            lock: the right to write there (see `claim`); whoever has none must be alone.
+            lock: the lock on the directory (see `claim`); without one, nobody else may write there.
 
         Raises:
             RunError: there is a run, or a part of one, or the directory cannot be written.
         """
         run = cls(path, lock)
         try:
-            left = [file for file in run._files() if file.exists()]
-            if run.manifest_path in left:
+            existing = [file for file in run._files() if file.exists()]
+            if run.manifest_path in existing:
                 raise RunError(f"{path} holds a run already: go on with it by --resume, or choose another --out")
-            if left:
-                raise run._without_manifest()
+            if existing:
+                raise run._manifest_error()
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"cannot make the run directory {path}: {error.strerror}; choose another --out") from error
@@ -64,101 +64,113 @@ class Run:
 
     @classmethod
     def open(cls, path: Path, lock: DirectoryLock | None = None) -> Run:
-        """An existing run; its manifest is read to make sure of it."""
+        """An existing run, whose manifest is read as a check.
+
+        Raises:
+            RunError: there is none, or its manifest cannot be read.
+        """
         run = cls(path, lock)
         run.manifest()
         return run
 
     def release(self) -> None:
-        """Give up the right to train the run; training does so by itself at its end."""
+        """Release the lock on the directory; training does so by itself at its end."""
         if self.lock is not None:
             self.lock.release()
 
     @property
     def manifest_path(self) -> Path:
-        """What makes a directory a run."""
+        """The file that makes a directory a run."""
         return self.path / "manifest.json"
 
     @property
     def metrics_path(self) -> Path:
-        """One JSON object per finished epoch."""
+        """The file with one JSON object per finished epoch."""
         return self.path / "metrics.jsonl"
 
     def _files(self) -> tuple[Path, ...]:
+        """All files that a run may have."""
         return self.manifest_path, self.metrics_path, self.checkpoint_path("last"), self.checkpoint_path("best")
 
     def checkpoint_path(self, name: str) -> Path:
-        """``last`` holds a whole `State`, ``best`` the weights of highest robust validation accuracy."""
+        """The file of ``last``, a whole `State`, or of ``best``, the weights of highest robust validation accuracy."""
         return self.path / "checkpoints" / f"{name}.safetensors"
 
     def resume_command(self) -> str:
-        """What to type to go on with this run."""
+        """The command that goes on with this run."""
         return shlex.join(["robustfw", "train", "--resume", "--out", str(self.path)])
 
     def manifest(self) -> dict[str, Any]:
-        """The run's record."""
+        """Read the manifest.
+
+        Raises:
+            RunError: it is missing, cannot be read, or is none.
+        """
         if not self.manifest_path.exists() and any(file.exists() for file in self._files()):
-            raise self._without_manifest()
+            raise self._manifest_error()
         return read_manifest(self.manifest_path)
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest."""
         self._write(self.manifest_path, json_bytes(manifest))
 
-    def _without_manifest(self) -> RunError:
+    def _manifest_error(self) -> RunError:
+        """The error for a directory that has other files of a run, but no manifest."""
         return RunError(
             f"{self.path} holds parts of a run, but {self.manifest_path} is missing, which says what was trained: put "
             "it back, or choose another --out"
         )
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The finished epochs; a last line that was cut off by a kill or a full disk is none."""
+        """Read the finished epochs; a last line that was cut off by a kill or a full disk is left out."""
         return read_metrics(self.metrics_path)
 
     def keep(self, records: Iterator[Record], state: State) -> Generator[Record, None, None]:
-        """Pass records on, and keep what they say: a line per epoch, the best weights, the state to resume from.
+        """Yield records, and save what they say: a line per epoch, the best weights, the state to resume from.
 
-        The state is saved before the first record, after each epoch, now and then within one, and when the consumer
-        stops early. At each of these moments it is whole, and a crash between two of them loses only the work between.
-        The run's lock is used up; without one a new one is taken.
+        The state is saved before the first record, after each epoch, once in a while within one, and when the caller
+        stops early. It is whole at each of these moments, and a crash between two of them loses only the work between.
+        The run's lock is handed over and released at the end; without one a new one is taken.
 
         Raises:
             RunError: another process (or another generator in this one) is training the run, or it cannot be written.
         """
-        held = self.lock is not None and self.lock.held
-        lock = self.lock.hand_over() if held and self.lock is not None else claim(self.path, "trained")
+        own_lock = self.lock if self.lock is not None and self.lock.held else None
+        lock = claim(self.path, "trained") if own_lock is None else own_lock.hand_over()
         run = attrs.evolve(self, lock=lock)
         try:
             for file in run._files():
                 remove_leftovers(file.parent, file.name, older=0)
             run._keep_metrics_until(state.epoch)
             run.save(state)
-            yield from run._kept(records, state)
+            yield from run._save_records(records, state)
         finally:
             lock.release()
 
-    def _kept(self, records: Iterator[Record], state: State) -> Generator[Record, None, None]:
-        saved = time.monotonic()
+    def _save_records(self, records: Iterator[Record], state: State) -> Generator[Record, None, None]:
+        """Yield records and save what they say, in a directory that is locked."""
+        last_save = time.monotonic()
         try:
             for record in records:
                 if isinstance(record, Epoch):
                     self._append(record)
                     if record.best:
                         self._save_tensors("best", state.weights(), {"epoch": record.epoch})
-                if isinstance(record, Epoch) or time.monotonic() - saved > SAVE_EVERY:
+                if isinstance(record, Epoch) or time.monotonic() - last_save > SAVE_EVERY:
                     self.save(state)
-                    saved = time.monotonic()
+                    last_save = time.monotonic()
                 yield record
         except GeneratorExit:
             self.save(state)
             raise
         except UsageError:
+            # a recipe that cannot make even a first step: the name is free for a better one
             if state.epoch == state.batch == 0:
                 self._withdraw()
             raise
 
     def _withdraw(self) -> None:
-        """Take back a run whose recipe cannot make even a first step, so that the name is free for a better one."""
+        """Remove the run's files, and its directories if they are empty and were made for it."""
         for file in self._files():
             file.unlink(missing_ok=True)
         if self.lock is not None:
@@ -167,22 +179,22 @@ class Run:
             self.lock.abandon()
 
     def save(self, state: State) -> None:
-        """Write the whole state, unless its loss has stopped being finite: then the previous one is worth more."""
+        """Save the state as ``last``, unless its loss is not finite: then the previous checkpoint is worth more."""
         if math.isfinite(float(state.total_loss)):
             self._save_tensors("last", state.tensors(), state.facts())
 
     def restore(self, state: State) -> None:
-        """Put a fresh state where the last checkpoint stands; before the first one, training starts from the beginning.
+        """Restore a fresh state from the last checkpoint; where there is none yet, it stays as it is.
 
         Raises:
             RunError: the checkpoint is lost, damaged, or of another training.
         """
         path = self.checkpoint_path("last")
         if not path.exists():
-            trained = len(self.metrics())
-            if trained or self.checkpoint_path("best").exists():
+            epochs = len(self.metrics())
+            if epochs or self.checkpoint_path("best").exists():
                 raise RunError(
-                    f"{path} is missing, though {trained} epochs were trained: put it back, or train again with "
+                    f"{path} is missing, though {epochs} epochs were trained: put it back, or train again with "
                     "another --out"
                 )
             return
@@ -193,40 +205,36 @@ class Run:
                 state.restore(tensors, facts)
         except Exception as error:  # whatever torch raises at what it was not given by itself
             reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
-            raise self._foreign(path, reason) from error
-        if reason is None and not all(type(n) is int and n >= 0 for n in (state.epoch, state.batch)):
+            raise misfit_error(path, reason) from error
+        counts = (state.epoch, state.batch)
+        if reason is None and not all(type(count) is int and count >= 0 for count in counts):
             reason = f"it stands at epoch {state.epoch}, batch {state.batch}"
         if reason is not None:
-            raise self._foreign(path, reason)
-
-    @staticmethod
-    def _foreign(path: Path, reason: str) -> RunError:
-        return RunError(
-            f"{path} does not fit this recipe ({reason}): it belongs to another run, or to another version of a "
-            "plugin; train again with another --out"
-        )
+            raise misfit_error(path, reason)
 
     def weights(self, name: str = "best") -> dict[str, Any]:
-        """Weights to evaluate: ``best``, of highest robust validation accuracy, or those of the ``last`` checkpoint.
+        """Read the weights ``best``, of highest robust validation accuracy, or those of the ``last`` checkpoint.
 
-        A module's extra state is among them where it has one.
+        A module's extra state is among them, if it has one. Weights that are not numbers are warned of.
 
         Raises:
             RunError: the checkpoint is missing or damaged.
         """
         named, _ = self._load_tensors(name)
-        weights = evaluated_weights(named) if name == "last" else named
-        broken = [key for key, value in weights.items() if isinstance(value, Tensor) and bool(value.isnan().any())]
-        if broken:
+        weights = weights_to_evaluate(named) if name == "last" else named
+        tensors = {key: value for key, value in weights.items() if isinstance(value, Tensor)}
+        with_nan = [key for key, value in tensors.items() if bool(value.isnan().any())]
+        if with_nan:
             warnings.warn(
-                f"{len(broken)} of the {name} weights in {self.path} are not numbers (NaN), the first of them "
-                f"{broken[0]}: what is measured with them says nothing",
+                f"{len(with_nan)} of the {name} weights in {self.path} are not numbers (NaN), the first of them "
+                f"{with_nan[0]}: what is measured with them says nothing",
                 RobustfwWarning,
                 stacklevel=2,
             )
         return weights
 
     def _append(self, record: Epoch) -> None:
+        """Add an epoch's line to the metrics."""
         values = attrs.asdict(record, filter=attrs.filters.exclude("model", "best_weights"))
         self._check_place()
         try:
@@ -235,19 +243,22 @@ class Run:
             raise self._unwritable(self.metrics_path, error) from error
 
     def _keep_metrics_until(self, epoch: int) -> None:
-        """Drop the lines of epochs that a resumed training will go through again."""
+        """Drop the metrics of later epochs, which a resumed training will go through again."""
         lines = [json_line(line) + b"\n" for line in self.metrics() if line["epoch"] <= epoch]
         self._write(self.metrics_path, b"".join(lines))
 
     def _save_tensors(self, name: str, tensors: dict[str, Any], facts: dict[str, Any]) -> None:
+        """Write the checkpoint of that name."""
         self._write(self.checkpoint_path(name), encode(tensors, facts))
 
     def _load_tensors(self, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        path, other = self.checkpoint_path(name), "last" if name == "best" else "best"
+        """Read a checkpoint; an error says whether the other one may help."""
+        path = self.checkpoint_path(name)
+        other = "last" if name == "best" else "best"
         command = shlex.join(["robustfw", "evaluate", str(self.path), "--weights", other])
-        instead = f"the {other} weights may be there: {command}"
-        if not self.checkpoint_path(other).exists():
-            instead = "put the folder checkpoints back, or train again with another --out"
+        instead = "put the folder checkpoints back, or train again with another --out"
+        if self.checkpoint_path(other).exists():
+            instead = f"the {other} weights may be there: {command}"
         try:
             return decode(path)
         except FileNotFoundError:
@@ -258,7 +269,7 @@ class Run:
             raise RunError(f"the checkpoint {path} is damaged, or none of robustfw ({error}); {instead}") from error
 
     def _write(self, path: Path, content: bytes, *, new: bool = False) -> None:
-        """Write a file of this run, or of a ``new`` one, of which nothing has been saved yet."""
+        """Write a file; ``new`` says that the run is new, so that nothing has been saved yet."""
         self._check_place()
         try:
             if path.parent != self.path:
@@ -268,7 +279,7 @@ class Run:
             raise self._unwritable(path, error, new=new) from error
 
     def _check_place(self) -> None:
-        """Make sure that nothing is written into another run, which may have taken the name of this one meanwhile."""
+        """Make sure that the path still leads to this run: another one may have taken its name meanwhile."""
         if self.lock is not None and not self.lock.is_at(self.path):
             raise RunError(
                 f"{self.path} was renamed or removed while it was trained: what was saved is in it, and robustfw train "
@@ -276,7 +287,9 @@ class Run:
             )
 
     def _unwritable(self, path: Path, error: OSError, *, new: bool = False) -> RunError:
-        help_ = f"{advice(error)} or choose another --out, then start again"
-        if not new:
+        """The error for a file that cannot be written, with advice."""
+        if new:
+            help_ = f"{advice(error)} or choose another --out, then start again"
+        else:
             help_ = f"what was saved before is whole: {advice(error)}, then go on with: {self.resume_command()}"
         return RunError(f"cannot write {path}: {error.strerror}; {help_}")

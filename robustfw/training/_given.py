@@ -1,4 +1,4 @@
-"""Nets and data that a program has made itself, as parts of a recipe."""
+"""Nets and data that a program passes in as objects, as parts of a recipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from robustfw.model import Model
 
 @final
 class GivenModel(Model):
-    """A net that already is one; trained in place."""
+    """The recipe of a net that exists already, and is trained in place."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -27,7 +27,7 @@ class GivenModel(Model):
 
 @final
 class GivenDataset(Dataset):
-    """Splits that are already there."""
+    """A data set whose splits are in memory already."""
 
     def __init__(self, splits: Splits) -> None:
         self.splits = splits

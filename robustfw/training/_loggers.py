@@ -39,18 +39,19 @@ class Loggers:
 
     @contextlib.contextmanager
     def training(self, recipe: Mapping[str, Any]) -> Iterator[None]:
-        """Call `start`, let the training run, and call `end` with what became of it.
+        """Call `start`, let the training run, and call `end` with its outcome.
 
-        A generator that is closed early, Ctrl-C and an exit count as stopped; other exceptions go to the loggers and
-        then on to the caller.
+        A generator that is closed early, Ctrl-C and an exit count as stopped; any other exception goes to the loggers
+        and then on to the caller.
         """
         self.start(recipe)
         try:
             yield
-        except Exception as error:  # told to the loggers, and then the caller's
+        except Exception as error:
             self.end(error)
             raise
-        except BaseException:  # GeneratorExit, KeyboardInterrupt, SystemExit
+        # GeneratorExit, KeyboardInterrupt, SystemExit
+        except BaseException:
             self.end("stopped")
             raise
         self.end("finished")
@@ -68,6 +69,7 @@ class Loggers:
         self._call("robustfw_end", outcome=outcome)
 
     def _call(self, hook: str, **arguments: Any) -> None:
+        """Call a hook of each logger; one that fails is warned of."""
         callers: dict[str, Callable[..., Any]] = self._callers[hook]
         for plugin, call in callers.items():
             try:
@@ -76,6 +78,7 @@ class Loggers:
                 self._warn(plugin, hook, error)
 
     def _warn(self, plugin: str, hook: str, error: Exception) -> None:
+        """Warn of a failure, the first time that this hook of this plugin fails."""
         if (plugin, hook) in self._failed:
             return
         self._failed.add((plugin, hook))

@@ -1,4 +1,4 @@
-"""What the manifest of a run says of its training."""
+"""The manifest of a run: what it says about the training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ from robustfw.version import __version__
 
 
 def compose_manifest(recipe: Recipe, registry: Registry, splits: Splits, device: torch.device) -> dict[str, Any]:
-    """What a run's manifest says of the training: its recipe, plugins, data, code and machine, as JSON takes it."""
+    """A run's manifest: the training's recipe, plugins, data, code and machine, as JSON takes it.
+
+    Args:
+        recipe: the recipe, as it was given.
+        registry: the plugins.
+        splits: the data.
+        device: where the training runs.
+    """
     record = describe(registry.record(recipe), registry)
     spec = attrs.asdict(splits.spec, recurse=False) | {"task": registry.record(splits.spec.task)}
     return {
@@ -43,7 +50,7 @@ def compose_manifest(recipe: Recipe, registry: Registry, splits: Splits, device:
 
 
 def describe(value: Any, registry: Registry) -> Any:
-    """A value as it comes back from JSON; of an object that a program has given, the name of its class."""
+    """A value as JSON takes it; an object that a program has given is named by its class."""
     if isinstance(value, Mapping):
         return {key: describe(part, registry) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -53,18 +60,19 @@ def describe(value: Any, registry: Registry) -> Any:
 
 def find_origins(record: Mapping[str, Any], registry: Registry) -> dict[str, str]:
     """The distribution behind each part of the recipe."""
-    known = {(entry.kind, entry.name): entry.distribution for entry in registry.entries.values()}
-    origins = {
-        kind: [known.get((kind, name), "given as an object") for name in plugin_names(part)]
-        for kind, part in record.items()
-    }
-    return {kind: ", ".join(dict.fromkeys(found)) for kind, found in origins.items() if found}
+    distributions = {(entry.kind, entry.name): entry.distribution for entry in registry.entries.values()}
+    origins: dict[str, str] = {}
+    for kind, part in record.items():
+        of_part = [distributions.get((kind, name), "given as an object") for name in plugin_names(part)]
+        if of_part:
+            origins[kind] = ", ".join(dict.fromkeys(of_part))
+    return origins
 
 
 def plugin_names(part: Any) -> list[str]:
     """The names of the plugins that a part of a recorded recipe is made of: one, or several where they are a sum."""
-    listed = part if isinstance(part, list) else [part]
-    return [str(each["use"]) for each in listed if isinstance(each, Mapping) and "use" in each]
+    summands = part if isinstance(part, list) else [part]
+    return [str(spec["use"]) for spec in summands if isinstance(spec, Mapping) and "use" in spec]
 
 
 def read_commit() -> str | None:

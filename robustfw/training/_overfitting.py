@@ -25,32 +25,37 @@ class Symptoms:
 
 
 def examine(model: nn.Module, x: Tensor, y: Tensor, adversary: Adversary, task: Task) -> Symptoms:
-    """The symptoms on one batch.
+    """Measure the symptoms of overfitting on one batch.
 
     Args:
-        model: outputs of x (batch, *shape).
-        x: held-out examples.
+        model: the net.
+        x: held-out examples (batch, *shape).
         y: their targets in the form of the task.
-        adversary: the one that the net is trained against.
+        adversary: the adversary that the net is trained against.
         task: what the outputs are for.
     """
     with freeze(model):
         problem = adversary.problem(model, x, y)
         region = problem.region
         attempt = adversary.attempt(problem, judge=task.wrong)
-        _, here = problem.value_and_grad(region.zero())
-        _, there = problem.value_and_grad(region.sample(adversary.generator))
-    return Symptoms(float((~attempt.wrong).float().mean()), float(_cosines(here, there).mean()))
+        _, gradient_at_x = problem.value_and_grad(region.zero())
+        _, gradient_nearby = problem.value_and_grad(region.sample(adversary.generator))
+    accuracy = float((~attempt.wrong).float().mean())
+    alignment = float(_cosines(gradient_at_x, gradient_nearby).mean())
+    return Symptoms(accuracy, alignment)
 
 
 def _cosines(left: Tensor, right: Tensor) -> Tensor:
-    """cos of the angle between the rows, (batch,), however small they are; 0 where one of them is 0."""
-    left, right = (_with_unit_maximum(each.double().flatten(1)) for each in (left, right))
+    """The cosine of the angle between the rows, (batch,); 0 where a row is 0."""
+    # rows may be so small that their squares vanish, so each is first divided by its largest entry
+    left = _divide_by_maximum(left.double().flatten(1))
+    right = _divide_by_maximum(right.double().flatten(1))
     lengths = norms(left) * norms(right)
     return inner_products(left, right) / lengths.where(lengths > 0, 1)
 
 
-def _with_unit_maximum(rows: Tensor) -> Tensor:
+def _divide_by_maximum(rows: Tensor) -> Tensor:
+    """Each row divided by its largest absolute value; rows of zeros stay."""
     largest = rows.abs().amax(1, keepdim=True)
     return rows / largest.where(largest > 0, 1)
 
@@ -60,15 +65,25 @@ class Diagnosis:
     """What the symptoms mean."""
 
     overfitted: bool
+    """Whether the net has learnt to fool the attack that it is trained with."""
     gap: float
     """Lead of the training attack's accuracy over the validation attack's."""
     warnings: tuple[str, ...]
+    """What is wrong, in sentences."""
 
 
 def diagnose(
     symptoms: Symptoms, clean_accuracy: float, robust_accuracy: float, *, smallest_gap: float, limit: float
 ) -> Diagnosis:
-    """Overfitted: the many-step accuracy fell behind the training attack's by ``limit`` more than it used to."""
+    """Decide whether a net has overfitted: its lead under the training attack grew by more than ``limit``.
+
+    Args:
+        symptoms: how the net fares under the training attack.
+        clean_accuracy: share of the validation examples that are right without an attack.
+        robust_accuracy: share that are right under the validation attack, which takes many steps.
+        smallest_gap: smallest lead so far of the training attack's accuracy over the validation attack's.
+        limit: how much the lead may grow beyond that.
+    """
     gap = symptoms.attack_accuracy - robust_accuracy
     overfitted = gap > min(smallest_gap, TOLERATED_GAP) + limit
     warnings = []

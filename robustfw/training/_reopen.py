@@ -1,4 +1,4 @@
-"""The net and the data of a run, made again from its manifest and its weights."""
+"""Rebuilds the net and the data of a run from its manifest and its weights."""
 
 from __future__ import annotations
 
@@ -14,19 +14,28 @@ from robustfw.storage.runs import Run
 from robustfw.training._manifest import plugin_names
 
 
-def named_parts(run: Run, *kinds: str) -> dict[str, Any]:
-    """The recipe in a run's manifest; its parts of these kinds must have names, by which they can be made again."""
+def read_recipe(run: Run, *kinds: str) -> dict[str, Any]:
+    """The recipe in a run's manifest, whose parts of these kinds can be made again by their names.
+
+    Raises:
+        RunError: a part of these kinds was given as an object, which has no name.
+    """
     recipe: dict[str, Any] = run.manifest()["recipe"]
     for kind in kinds:
-        named_part(recipe, kind, str(run.path))
+        read_part(recipe, kind, str(run.path))
     return recipe
 
 
-def named_part(recipe: Mapping[str, Any], kind: str, run: str) -> Any:
-    """A part of a recorded recipe, which must have a name by which it can be made again.
+def read_part(recipe: Mapping[str, Any], kind: str, run: str) -> Any:
+    """The spec of a part of a recorded recipe, by which it can be made again.
+
+    Args:
+        recipe: the recipe in a run's manifest.
+        kind: the kind of the part, such as "model".
+        run: the directory of the run, for the message.
 
     Raises:
-        RunError: it was given as an object.
+        RunError: the part was given as an object, which has no name.
     """
     if any(":" in name for name in plugin_names(recipe[kind])):
         by = {"model": "robustfw.load(run, model=net)", "uncertainty": "--uncertainty"}.get(kind, "its program")
@@ -41,8 +50,13 @@ def rebuild(run: Run, registry: Registry, model: nn.Module | None = None, *, wei
     """The trained net of a run, in evaluation mode; needs no data.
 
     Args:
+        run: the run.
+        registry: the plugins, of which one builds the net.
         model: a net of the run's architecture to load the weights into; by default a new one, on the CPU.
         weights: ``best``, of highest robust validation accuracy, or ``last``.
+
+    Raises:
+        RunError: the weights are missing or do not fit, or the net was given as an object.
     """
     if model is None:
         model = _build_untrained(run, registry)
@@ -56,16 +70,24 @@ def rebuild(run: Run, registry: Registry, model: nn.Module | None = None, *, wei
 
 
 def read_spec(run: Run, registry: Registry) -> DataSpec:
-    """The data spec in a run's manifest."""
+    """The data spec in a run's manifest.
+
+    Raises:
+        RunError: what the manifest has is none.
+    """
     facts = run.manifest()["data"]["spec"]
-    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
-    if "task" in given:
-        given["task"] = registry.make("task", given["task"])
+    values: dict[str, Any] = {}
+    for key, value in facts.items():
+        values[key] = tuple(value) if isinstance(value, list) else value
+    if "task" in values:
+        values["task"] = registry.make("task", values["task"])
     try:
-        return DataSpec(**given)
+        return DataSpec(**values)
     except (TypeError, ValueError) as error:
         raise RunError(f"the manifest of {run.path} does not describe its data ({error}); train again") from error
 
 
 def _build_untrained(run: Run, registry: Registry) -> nn.Module:
-    return registry.make("model", named_parts(run, "model")["model"]).build_untrained(read_spec(run, registry))
+    """A new net of a run's architecture, on the CPU, with weights that mean nothing yet."""
+    model = registry.make("model", read_recipe(run, "model")["model"])
+    return model.build_untrained(read_spec(run, registry))

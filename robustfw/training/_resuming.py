@@ -1,4 +1,4 @@
-"""Whether a training that goes on is the one that stopped, and what of it is lost."""
+"""Checks that a resumed training is the one that stopped, and warns of what is lost of it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from robustfw.errors import RobustfwWarning, RunError
-from robustfw.plugin.options import same, spell
+from robustfw.plugin.options import same_values, spell
 from robustfw.plugin.registry import installed
 from robustfw.stateful import forgetful_parts, stateful_parts
 from robustfw.training import parallel
 from robustfw.training.recipe import Recipe, TrainOptions
 
 MACHINE = ("threads", "device")
-"""Options of a training that say where it runs: a run may be gone on with elsewhere."""
+"""Options that say where a training runs: it may be resumed with others."""
 
 
 def check_same_training(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
-    then, here = ({**each["recipe"], "train": deciding_options(each["recipe"]["train"])} for each in (before, now))
-    changed = "; ".join(find_differences(then, here))
+    """Make sure that a resumed training is the one that stopped.
+
+    Args:
+        before: the manifest of the run.
+        now: the manifest of the training that would go on.
+        out: the run directory, for the message.
+
+    Raises:
+        RunError: the recipe, the number of processes or the data are others.
+    """
+    changed = "; ".join(find_differences(_read_deciding_recipe(before), _read_deciding_recipe(now)))
     if changed:
         raise RunError(
             f"the run in {out} has another recipe ({changed}): leave that option out to go on with it, or choose "
@@ -38,34 +47,47 @@ def check_same_training(before: dict[str, Any], now: dict[str, Any], out: Path) 
         )
 
 
-def deciding_options(train: Mapping[str, Any]) -> dict[str, Any]:
-    """The training's options that decide its numbers; those that a run says nothing of, as it is older, by default."""
-    whole = installed().record(TrainOptions()) | dict(train)
-    return {name: value for name, value in whole.items() if name not in MACHINE}
+def _read_deciding_recipe(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe in a manifest, of whose options for training only those are left that decide its numbers."""
+    recipe = dict(manifest["recipe"])
+    # a run of an older version does not name every option: it was trained with the default
+    options = installed().record(TrainOptions()) | dict(recipe["train"])
+    recipe["train"] = {name: value for name, value in options.items() if name not in MACHINE}
+    return recipe
 
 
 def find_differences(before: Mapping[str, Any], now: Mapping[str, Any], owner: str = "") -> Iterator[str]:
-    """What of ``now`` is otherwise in ``before``, in words; of another plugin, its name only."""
-    keys = ["use"] if now.get("use") != before.get("use") else list(now)
+    """What differs between two recorded recipes, in words; of another plugin, its name only.
+
+    Args:
+        before: the recipe of the run, or a part of it.
+        now: the recipe or the part of the training that would go on; what only ``before`` has does not count.
+        owner: the path of the part in the recipe, with a dot at its end.
+    """
+    other_plugin = now.get("use") != before.get("use")
+    keys = ["use"] if other_plugin else list(now)
     for key in keys:
-        there, here = before.get(key), now[key]
-        if isinstance(there, Mapping) and isinstance(here, Mapping):
-            yield from find_differences(there, here, f"{owner}{key}.")
-        elif not same(there, here):
-            yield f"{owner}{key} is {say(there)} there and {say(here)} here"
+        value_before = before.get(key)
+        value_now = now[key]
+        if isinstance(value_before, Mapping) and isinstance(value_now, Mapping):
+            yield from find_differences(value_before, value_now, f"{owner}{key}.")
+        elif not same_values(value_before, value_now):
+            yield f"{owner}{key} is {_spell_value(value_before)} there and {_spell_value(value_now)} here"
 
 
-def say(value: Any) -> str:
+def _spell_value(value: Any) -> str:
     """A recorded value in a sentence: plugins as specs."""
-    plugins = value if isinstance(value, list) else [value]
-    return spell(value) if all(isinstance(each, Mapping) and "use" in each for each in plugins) else str(value)
+    parts = value if isinstance(value, list) else [value]
+    all_plugins = all(isinstance(part, Mapping) and "use" in part for part in parts)
+    return spell(value) if all_plugins else str(value)
 
 
 def warn_of_lost_state(recipe: Recipe) -> None:
     """Warn of parts whose past no checkpoint holds: the resumed training is not the uninterrupted one."""
     lost = list(forgetful_parts(recipe))
+    # only the first process saves, so the state of parts on the others is lost
     if parallel.world() > 1:
-        lost += [way for way, _ in stateful_parts(recipe)]  # only the first process saves
+        lost += [path for path, _ in stateful_parts(recipe)]
     if lost:
         warnings.warn(
             f"{' and '.join(lost)} of the recipe remember what they have seen, and the checkpoint does not hold all of "

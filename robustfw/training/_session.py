@@ -1,4 +1,4 @@
-"""From a recipe to a training under way: data loaded, net built, run directory made or taken up again."""
+"""Sets up a training: loads the data, builds the net, and makes or reopens the run directory."""
 
 from __future__ import annotations
 
@@ -39,17 +39,20 @@ from robustfw.training.recipe import Recipe
 
 @attrs.frozen(eq=False)
 class Session:
-    """All that a training needs; `records` is the training."""
+    """A training that is set up; `records` carries it out."""
 
     recipe: Recipe
+    """The recipe, with its parts fitted to the data and its options as measured."""
     splits: Splits
     state: State
     run: Run | None
+    """The run directory; None where nothing is written, and on all processes but the first."""
     registry: Registry
 
     def records(self) -> Generator[Record, None, None]:
-        """Train; each record goes to the run directory and to the plugins that want to see it."""
-        if self.state.epoch >= self.recipe.train.epochs:  # the first process may have gone on to measure the net
+        """Train, and yield the records, each of which goes to the run directory and to the loggers first."""
+        # a finished training only releases its directory: the first process may have gone on to measure the net
+        if self.state.epoch >= self.recipe.train.epochs:
             if self.run is not None:
                 self.run.release()
             return
@@ -58,8 +61,8 @@ class Session:
             records = self.run.keep(records, self.state)
         path = None if self.run is None else self.run.path
         loggers = Loggers(self.registry, path, first_process=parallel.rank() == 0)
-        recorded = describe(self.registry.record(self.recipe), self.registry)
-        with failures.explained(), contextlib.closing(records), loggers.training(recorded):
+        recipe_record = describe(self.registry.record(self.recipe), self.registry)
+        with failures.explain(), contextlib.closing(records), loggers.training(recipe_record):
             for record in records:
                 loggers.record(record)
                 yield record
@@ -73,14 +76,21 @@ def begin(
     out: Path | NewDirectory | None = None,
     resume: bool = False,
 ) -> Session:
-    """Load, build, and make or reopen the run directory; nothing is written where ``out`` is None.
+    """Load the data, build the net, and make or reopen the run directory.
 
     Args:
+        recipe: what to train on what, and how.
+        registry: the plugins, which the manifest and the loggers need.
+        data_dir: where data files are; by default that of the run that is resumed, else ROBUSTFW_DATA, else
+            ~/.cache/robustfw.
         out: the run directory, or where to make a new one; this training alone has it until its records have ended.
+            With None nothing is written.
         resume: go on where the run in ``out`` stopped; where there is none yet, start it.
 
     Raises:
         RunError: ``out`` holds a run and ``resume`` is false, or its recipe or its data are others.
+        UsageError: the device cannot be used, or the processes cannot share a batch alike.
+        DataError: there are no training examples, or the net does not take them.
     """
     options = recipe.train
     hardware.use_threads(options.threads)
@@ -88,14 +98,15 @@ def begin(
     parallel.start(device)
     if options.batch_size % parallel.world():
         raise UsageError(f"a batch of {options.batch_size} cannot be shared by {parallel.world()} processes alike")
-    with failures.explained(), _claimed(out) as lock:
-        return _begin(recipe, registry, data_dir, device, out if lock is None else lock.path, lock, resume=resume)
+    with failures.explain(), _claim_directory(out) as lock:
+        place = out if lock is None else lock.path
+        return _set_up(recipe, registry, data_dir, device, place, lock, resume=resume)
 
 
 @contextlib.contextmanager
-def _claimed(out: Path | NewDirectory | None) -> Iterator[DirectoryLock | None]:
-    """The right to write in the run directory, on the first process; given back where the training cannot begin."""
-    lock = None if out is None else parallel.on_first(lambda: claim(out, "trained"))
+def _claim_directory(out: Path | NewDirectory | None) -> Iterator[DirectoryLock | None]:
+    """Lock the run directory on the first process; if the training cannot begin, give it up again."""
+    lock = None if out is None else parallel.run_on_first(lambda: claim(out, "trained"))
     try:
         yield lock
     except BaseException:
@@ -104,7 +115,7 @@ def _claimed(out: Path | NewDirectory | None) -> Iterator[DirectoryLock | None]:
         raise
 
 
-def _begin(
+def _set_up(
     recipe: Recipe,
     registry: Registry,
     data_dir: Path | None,
@@ -114,13 +125,14 @@ def _begin(
     *,
     resume: bool,
 ) -> Session:
-    """As `begin`, with the run directory claimed; ``out`` is None where nothing is written."""
+    """Make the session of `begin`, with the run directory claimed; ``out`` is None where nothing is written."""
     options = recipe.train
     path = out if isinstance(out, Path) else None
 
-    # 1. the run that is gone on with, on which all processes agree
+    # 1. the run that is resumed: the first process says whether there is one
     earlier = None
-    if parallel.agreed(resume and path is not None and (path / "manifest.json").exists()) and path is not None:
+    has_run = parallel.broadcast(resume and path is not None and (path / "manifest.json").exists())
+    if has_run and path is not None:
         earlier = Run.open(path)
     manifest_before = None if earlier is None else earlier.manifest()
 
@@ -141,8 +153,8 @@ def _begin(
     # 4. what learns from the data, and what is chosen by measuring
     fitted = _fit_to_data(recipe, splits)
     Threat(fitted.uncertainty, splits.spec.bounds).warn_of_unit(splits.first_examples(8)[0])
-    chosen = _read_tuning(manifest_before) or tuning.settled(fitted, splits, state)
-    tuned = tuning.applied(chosen, fitted, state.model)
+    chosen = _read_tuning(manifest_before) or tuning.choose(fitted, splits, state)
+    tuned = tuning.apply(chosen, fitted, state.model)
     state.parts = dict(stateful_parts(tuned))
 
     # 5. the run directory
@@ -158,15 +170,15 @@ def _begin(
 
 
 def _read_tuning(manifest: Mapping[str, Any] | None) -> tuning.Tuning | None:
-    """What was chosen when a run began; None where its manifest says nothing of it."""
+    """The tuning that was chosen when a run began; None where its manifest has none."""
     facts = None if manifest is None else manifest.get("tuning")
-    return None if facts is None else tuning.recalled(facts)
+    return None if facts is None else tuning.read(facts)
 
 
 def _build_net(model: Model, splits: Splits, *, has_weights: bool) -> nn.Module:
-    """The net, with layers that take their sizes from the first batch (``nn.LazyLinear``) given theirs.
+    """Build the net; layers that take their sizes from the first batch (``nn.LazyLinear``) see two examples.
 
-    ``has_weights``: a checkpoint has its weights, so that none need be downloaded or learnt from data.
+    ``has_weights`` says that a checkpoint has its weights, so that none need be downloaded or learnt from data.
     """
     fitted = model.fitted(splits.learning_split())
     net = fitted.build_untrained(splits.spec) if has_weights else fitted.build(splits.spec)
@@ -179,9 +191,15 @@ def _build_net(model: Model, splits: Splits, *, has_weights: bool) -> nn.Module:
 
 
 def check_net(model: nn.Module, splits: Splits, device: torch.device) -> None:
-    """Raise a `DataError` where the net does not take the examples, or gives nothing that the task can read.
+    """Check the net against the data: two examples go through it in evaluation mode.
 
-    Two examples go through it in evaluation mode.
+    Args:
+        model: the net, on the device.
+        splits: the data.
+        device: where the net is.
+
+    Raises:
+        DataError: the net does not take the examples, or gives nothing that the task can read.
     """
     x, _ = splits.first_examples(2)
     x = x.to(device)
@@ -196,21 +214,22 @@ def check_net(model: nn.Module, splits: Splits, device: torch.device) -> None:
 
 
 def _check_measuring(recipe: Recipe) -> None:
-    """Raise where the recipe could not be validated, before anything is trained."""
+    """Raise a `UsageError` before anything is trained if the trained net could not be validated."""
     options = recipe.train
     Adversary.check_honest_attack(options.validation_attack or recipe.attack)
-    _ = options.averages
+    _ = options.averages  # an error where two averages are given
 
 
 def _fit_to_data(recipe: Recipe, splits: Splits) -> Recipe:
-    """The recipe with whatever learns from data having seen the training examples, and no others."""
+    """Let the set and the objective learn from the training examples, and from no others."""
     train = splits.learning_split()
-    uncertainty, objective = recipe.uncertainty.fitted(train), recipe.objective.fitted(train)
+    uncertainty = recipe.uncertainty.fitted(train)
+    objective = recipe.objective.fitted(train)
     return attrs.evolve(recipe, uncertainty=uncertainty, objective=objective)
 
 
 def _open_run(out: Path, lock: DirectoryLock | None, manifest: dict[str, Any], state: State, *, resume: bool) -> Run:
-    """The run directory: made anew, or, to resume, opened with its state restored into ``state``."""
+    """Make the run directory; or, to resume, open it and restore its state into ``state``."""
     if resume:
         run = Run.open(out, lock)
         check_same_training(run.manifest(), manifest, out)
@@ -218,4 +237,4 @@ def _open_run(out: Path, lock: DirectoryLock | None, manifest: dict[str, Any], s
         if run.checkpoint_path("best").exists():
             state.best = run.weights("best")
         return run
-    return parallel.on_first(lambda: Run.create(out, manifest, lock)) or Run(out)
+    return parallel.run_on_first(lambda: Run.create(out, manifest, lock)) or Run(out)

@@ -1,4 +1,4 @@
-"""The state of a training: all that the next step depends on, as tensors and JSON, so that it can be taken up again."""
+"""The state of a training: all that the next step depends on, as tensors and JSON, so that it can be resumed."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ from robustfw.training.recipe import TrainOptions
 
 @attrs.define(eq=False)
 class State:
-    """The net, what trains it, and where it stands. `tensors` and `facts` are the whole of it."""
+    """The net, what trains it, and where the training stands; `tensors` and `facts` together hold all of it."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     scheduler: LRScheduler
     average: AveragedModel | None
+    """The average of the weights; None where nothing is averaged."""
     total_loss: Tensor
     """Sum of the losses of the epoch under way, float64, on the net's device."""
     passes: Passes = attrs.field(factory=Passes)
-    """Of the ascent, in the epoch under way."""
+    """Passes through the net for worst cases, in the epoch under way."""
     epoch: int = 0
-    """Epochs finished."""
+    """Finished epochs."""
     batch: int = 0
-    """Batches finished of the epoch under way."""
+    """Finished batches of the epoch under way."""
     best_accuracy: float = -1.0
     """Highest robust validation accuracy so far."""
     smallest_gap: float = 1.0
@@ -47,21 +48,30 @@ class State:
     best_clean: float = -1.0
     """Clean validation accuracy of the best epoch, which decides among epochs of the same robust accuracy."""
     best_loss: float = math.inf
-    """Its training loss, which decides among epochs that are alike in both."""
+    """Training loss of the best epoch, which decides among epochs that are alike in both accuracies."""
     best: dict[str, Tensor] = attrs.field(factory=dict)
     """The weights of the best epoch; a run directory has them in a file of their own."""
     parts: Mapping[str, Stateful] = attrs.field(factory=dict)
-    """Parts of the recipe that remember, by the way to each; what they know is a part of this state."""
+    """Parts of the recipe that remember, by their paths in it; what they know is a part of this state."""
 
     @classmethod
     def fresh(cls, build: Callable[[], nn.Module], options: TrainOptions, device: torch.device, updates: int) -> State:
-        """Weights as ``build`` makes them from the seed; nothing trained yet."""
+        """The state before the first update.
+
+        Args:
+            build: makes the net, with weights drawn from torch's global generator, which is seeded meanwhile.
+            options: the optimizer, the schedule, the averaging and the seed.
+            device: where to train.
+            updates: updates of the whole training, which the schedule spans.
+        """
         with global_randomness(device, derive_seed(options.seed, "weights")):
             model = build().to(device)
-        optimizer = options.optimizer.build([p for p in model.parameters() if p.requires_grad], options.learning_rate)
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = options.optimizer.build(parameters, options.learning_rate)
         average = None if options.averages is None else options.averages.build(model)
-        total = torch.zeros((), dtype=torch.float64, device=device)
-        return cls(model, optimizer, options.schedule.build(optimizer, updates), average, total)
+        total_loss = torch.zeros((), dtype=torch.float64, device=device)
+        scheduler = options.schedule.build(optimizer, updates)
+        return cls(model, optimizer, scheduler, average, total_loss)
 
     @property
     def learning_rate(self) -> float:
@@ -69,13 +79,13 @@ class State:
         return float(self.scheduler.get_last_lr()[0])
 
     @property
-    def evaluated(self) -> nn.Module:
-        """The net that counts: the average where there is one."""
+    def net_to_evaluate(self) -> nn.Module:
+        """The net that is evaluated: the average where there is one, else the trained net."""
         return self.model if self.average is None else self.average.module
 
     def weights(self) -> dict[str, Tensor]:
-        """Parameters and buffers of the net that counts."""
-        return dict(self.evaluated.state_dict())
+        """Parameters and buffers of the net that is evaluated."""
+        return dict(self.net_to_evaluate.state_dict())
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is a tensor, by name."""
@@ -83,14 +93,23 @@ class State:
         if self.average is not None:
             named |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
         for index, values in self.optimizer.state_dict()["state"].items():
-            named |= {f"optimizer.{index}.{name}": v for name, v in values.items() if isinstance(v, Tensor)}
+            for name, value in values.items():
+                if isinstance(value, Tensor):
+                    named[f"optimizer.{index}.{name}"] = value
         named |= {f"good.{name}": value for name, value in self.good.items()}
-        for way, part in self.parts.items():
-            named |= {f"part.{way}/{name}": v for name, v in part.state_dict().items() if isinstance(v, Tensor)}
+        for path, part in self.parts.items():
+            for name, value in part.state_dict().items():
+                if isinstance(value, Tensor):
+                    named[f"part.{path}/{name}"] = value
         return named | {"total_loss": self.total_loss}
 
     def facts(self) -> dict[str, Any]:
-        """Everything else, as JSON takes it."""
+        """Everything that is no tensor, as JSON takes it.
+
+        Raises:
+            PluginError: a part of the recipe has something in its state that is neither a tensor nor JSON.
+        """
+        schedule = self.scheduler.state_dict()
         return {
             "epoch": self.epoch,
             "batch": self.batch,
@@ -100,23 +119,24 @@ class State:
             "smallest_gap": self.smallest_gap,
             "passes": attrs.asdict(self.passes),
             "groups": self.optimizer.state_dict()["param_groups"],
-            "schedule": {k: v for k, v in self.scheduler.state_dict().items() if _plain(v)},
-            "parts": {way: self._facts_of(part, way) for way, part in self.parts.items()},
+            "schedule": {name: value for name, value in schedule.items() if _survives_json(value)},
+            "parts": {path: self._facts_of_part(part, path) for path, part in self.parts.items()},
         }
 
     @staticmethod
-    def _facts_of(part: Stateful, way: str) -> dict[str, Any]:
+    def _facts_of_part(part: Stateful, path: str) -> dict[str, Any]:
+        """What a part of the recipe remembers besides tensors."""
         facts = {name: value for name, value in part.state_dict().items() if not isinstance(value, Tensor)}
         for name, value in facts.items():
-            if not _plain(value):
+            if not _survives_json(value):
                 raise PluginError(
-                    f"{type(part).__name__} ({way}) keeps {name!r}, a {type(value).__name__}, in its state: give "
+                    f"{type(part).__name__} ({path}) keeps {name!r}, a {type(value).__name__}, in its state: give "
                     "tensors, numbers, words and lists of these"
                 )
         return facts
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Back to what `tensors` and `facts` said, bit for bit.
+        """Become what `tensors` and `facts` were taken from, bit for bit.
 
         Raises:
             KeyError, RuntimeError: they belong to another net.
@@ -136,21 +156,22 @@ class State:
         self._restore_parts(tensors, facts.get("parts", {}))
 
     def _restore_parts(self, tensors: dict[str, Tensor], facts: dict[str, dict[str, Any]]) -> None:
-        """Give each part that remembers what it had saved; warn of one that had saved nothing, which begins afresh."""
-        for way, part in self.parts.items():
-            start = f"part.{way}/"
-            kept = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
-            if way not in facts:
+        """Give each part that remembers its saved state; warn of one that has none, which begins afresh."""
+        for path, part in self.parts.items():
+            start = f"part.{path}/"
+            own_tensors = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+            if path not in facts:
                 warnings.warn(
-                    f"the checkpoint has no state of {type(part).__name__} ({way}): it begins afresh, and the resumed "
+                    f"the checkpoint has no state of {type(part).__name__} ({path}): it begins afresh, and the resumed "
                     "training is not the uninterrupted one",
                     RobustfwWarning,
                     stacklevel=2,
                 )
                 continue
-            part.load_state_dict(kept | facts[way])
+            part.load_state_dict(own_tensors | facts[path])
 
     def _restore_optimizer(self, tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> None:
+        """Give the optimizer its tensors, named ``index.name``, and its parameter groups."""
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             index, name = key.split(".", 1)
@@ -158,19 +179,31 @@ class State:
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         for parameter, values in self.optimizer.state.items():
             for name, value in values.items():
-                # Kernels may round differently on another memory layout, so the parameter's own is restored too.
+                # kernels may round differently on another memory layout, so the parameter's own is restored too
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     values[name] = torch.empty_like(parameter).copy_(value)
 
     def keep_best(self, robust: float, clean: float, loss: float) -> None:
-        """Remember this epoch as the best one so far, with its weights."""
-        self.best_accuracy, self.best_clean, self.best_loss = robust, clean, loss
-        self.best = _copies(self.weights())
+        """Remember this epoch as the best one so far, with its weights.
+
+        Args:
+            robust: robust validation accuracy.
+            clean: clean validation accuracy.
+            loss: mean training loss.
+        """
+        self.best_accuracy = robust
+        self.best_clean = clean
+        self.best_loss = loss
+        self.best = _copy_state(self.weights())
 
     def is_best(self, robust: float, clean: float, loss: float) -> bool:
         """Whether an epoch is better than the best: by robust accuracy, then clean accuracy, then training loss.
 
-        Without validation examples (accuracies are not a number) each epoch is better than the one before.
+        Args:
+            robust: robust validation accuracy; not a number where there are no validation examples, and then each epoch
+                is better than the one before.
+            clean: clean validation accuracy.
+            loss: mean training loss.
         """
         if math.isnan(robust):
             return True
@@ -178,23 +211,27 @@ class State:
 
     def keep_good(self) -> None:
         """Remember the weights as those to roll back to."""
-        self.good = _copies(self.model.state_dict())
+        self.good = _copy_state(self.model.state_dict())
 
     def roll_back(self) -> None:
-        """The remembered weights, without the optimizer's memory of what followed them."""
+        """Put back the remembered weights, and clear the optimizer's memory of what followed them."""
         self.model.load_state_dict(self.good)
-        if self.average is not None:  # it would go on spreading what was rolled back
+        # an average would go on spreading what was rolled back
+        if self.average is not None:
             self.average.module.load_state_dict(self.good)
         self.optimizer.state.clear()
 
 
-def _copies(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A state dict of its own; a module's extra state may be something else than a tensor."""
-    return {n: v.detach().clone() if isinstance(v, Tensor) else copy.deepcopy(v) for n, v in state.items()}
+def _copy_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a state dict that shares no memory with it; a module's extra state may be no tensor."""
+    copies = {}
+    for name, value in state.items():
+        copies[name] = value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+    return copies
 
 
-def _plain(value: object) -> bool:
-    """Whether JSON gives the value back as it was; a schedule's other facts follow from its options."""
+def _survives_json(value: object) -> bool:
+    """Whether JSON gives the value back as it was (a tuple as a list)."""
     if isinstance(value, list | tuple):
-        return all(_plain(part) for part in value)
+        return all(_survives_json(part) for part in value)
     return value is None or isinstance(value, bool | int | float | str)

@@ -1,4 +1,4 @@
-"""What torchrun tells a process about itself, by its environment; free of torch."""
+"""What torchrun tells a process about itself by environment variables; imports no torch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import attrs
 from robustfw.errors import UsageError
 
 NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""Environment variables that torchrun sets for each process."""
 
 
 @attrs.frozen
@@ -16,14 +17,16 @@ class Launch:
     """One of several processes that were started together."""
 
     rank: int
+    """The number of this process, from 0."""
     world: int
+    """How many processes there are."""
 
 
 def launch() -> Launch | None:
     """Rank and number of the processes that torchrun started; None where this one is alone.
 
     Raises:
-        UsageError: the environment says only a part of it, or what is no number.
+        UsageError: some of the variables are missing, or no whole numbers.
     """
     if os.environ.get("WORLD_SIZE", "1").strip() in ("", "1"):
         return None
@@ -35,19 +38,21 @@ def launch() -> Launch | None:
         are = "is" if len(missing) == 1 else "are"
         world_size = os.environ["WORLD_SIZE"]
         raise UsageError(f"WORLD_SIZE is {world_size}, but {' and '.join(missing)} {are} not set: {advice}")
-    told = {name: os.environ[name] for name in ("RANK", "WORLD_SIZE", "MASTER_PORT")}
-    if not all(value.strip().isdecimal() for value in told.values()):
-        raise UsageError(f"{', '.join(f'{k}={v}' for k, v in told.items())} are not all whole numbers: {advice}")
-    rank, world = int(told["RANK"]), int(told["WORLD_SIZE"])
+    values = {name: os.environ[name] for name in ("RANK", "WORLD_SIZE", "MASTER_PORT")}
+    if not all(value.strip().isdecimal() for value in values.values()):
+        settings = ", ".join(f"{name}={value}" for name, value in values.items())
+        raise UsageError(f"{settings} are not all whole numbers: {advice}")
+    rank = int(values["RANK"])
+    world = int(values["WORLD_SIZE"])
     if not rank < world:
         raise UsageError(f"RANK is {rank}, and WORLD_SIZE {world}, which must be greater: {advice}")
     return Launch(rank, world)
 
 
 def follows() -> bool:
-    """Whether torchrun started this process, and it is not the first: only trainings have something for it to do."""
+    """Whether torchrun started this process and it is not the first: only trainings have something for it to do."""
     try:
-        found = launch()
+        process = launch()
     except UsageError:
         return False
-    return found is not None and found.rank > 0
+    return process is not None and process.rank > 0

@@ -1,4 +1,4 @@
-"""What is fastest here, for this net: precision, memory layout and compilation, by a short measurement at the start."""
+"""Chooses the fastest precision, memory layout and compilation for a net, by a short measurement at the start."""
 
 from __future__ import annotations
 
@@ -27,55 +27,76 @@ from robustfw.training.recipe import Recipe
 Precision: TypeAlias = Literal["fp32", "bf16"]
 Layout: TypeAlias = Literal["channels_last", "contiguous"]
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
-TURNS, SECONDS = 5, 3.0
-"""Of each candidate: updates that are timed at most, and after how long, were all of a batch timed, no more are."""
+"""torch's memory format for each name of a layout."""
+TURNS = 5
+"""At most so many updates are timed for each candidate."""
+SECONDS = 3.0
+"""A candidate is timed no further once its updates, scaled to whole batches, have taken so many seconds."""
 ENOUGH = 250
-"""Examples of a batch that are timed on a CPU, where larger batches take as long for each of them."""
+"""Largest number of examples per timed update on a CPU, where larger batches take as long for each example."""
 GAIN = 0.95
-"""bf16 is chosen if its updates take less than this share of fp32's: what is no faster should be exact."""
+"""bf16 is chosen if its updates take less than this share of fp32's time: what is no faster should be exact."""
 WORTH_COMPILING = 600.0
-"""Seconds that a training must take at least before compilation is tried: to try it takes about a minute on a CPU."""
+"""Shortest training, in seconds, for which compilation is tried: trying takes about a minute on a CPU."""
 
 
 @attrs.frozen
 class Tuning:
-    """What was chosen, and why: seconds of an update, the median, for each candidate."""
+    """The precision, memory layout and compilation that were chosen, and why."""
 
     precision: Precision
     layout: Layout | None
-    """None: as the net is."""
+    """Memory layout of convolutions; None: the net's own."""
     compiled: bool
+    """Whether the net is run by torch.compile."""
     seconds: Mapping[str, float] = attrs.field(factory=dict)
+    """Median seconds of an update, for each candidate by its name."""
     why: str = "as asked for"
+    """The reason for the choice, in a sentence."""
 
 
-def settled(recipe: Recipe, splits: Splits, state: State) -> Tuning:
-    """What the options leave open, measured; the state is left as it is.
+def choose(recipe: Recipe, splits: Splits, state: State) -> Tuning:
+    """Choose by measurement what the options leave open (``auto``).
 
-    Training must be worth it: candidates get a copy of the net, the training's first batch, and its own objective and
-    attack. Where several processes train, all of them choose by the mean of their times.
+    Candidates train a copy of the net on the training's first batch, with its own objective and attack. Where several
+    processes train, all of them choose by the mean of their times.
+
+    Args:
+        recipe: the recipe, with its options for precision and compilation.
+        splits: the data.
+        state: the net, which is left as it is.
     """
-    options, bf16_may_pay = recipe.train, _bf16_may_pay(state)
+    options = recipe.train
+    bf16_may_pay = _bf16_may_pay(state)
     precision: Precision = "bf16" if options.precision == "bf16" else "fp32"
     tuning = Tuning(precision, None, compiled=options.compile == "on")
     if options.precision == "bf16" and not bf16_may_pay:
-        tuning = _warned(recipe, splits, state, tuning)
+        tuning = _warn_of_slow_bf16(recipe, splits, state, tuning)
     if options.precision == "auto":
-        tuning = _precision_and_layout(recipe, splits, state, bf16=bf16_may_pay)
+        tuning = _choose_precision_and_layout(recipe, splits, state, bf16=bf16_may_pay)
     if options.compile == "auto":
-        tuning = _compilation(recipe, splits, state, tuning)
+        tuning = _choose_compilation(recipe, splits, state, tuning)
     return tuning
 
 
-def applied(tuning: Tuning, recipe: Recipe, model: nn.Module) -> Recipe:
-    """The recipe with its open options filled in; the net is laid out as was chosen."""
+def apply(tuning: Tuning, recipe: Recipe, model: nn.Module) -> Recipe:
+    """Fill in what the options of a recipe leave open, and lay out the net as was chosen.
+
+    Args:
+        tuning: what was chosen.
+        recipe: the recipe, which is left as it is.
+        model: the net, which is changed in place.
+
+    Returns:
+        The recipe with a precision and a decision about compilation.
+    """
     lay_out(model, tuning.layout)
     train = attrs.evolve(recipe.train, precision=tuning.precision, compile="on" if tuning.compiled else "off")
     return attrs.evolve(recipe, train=train)
 
 
 def lay_out(model: nn.Module, layout: Layout | None) -> None:
-    """Parameters in a memory layout, and so the activations of layers with a ``memory_format``."""
+    """Bring a net's parameters into a memory layout, and the activations of layers that have a ``memory_format``."""
     if layout is None:
         return
     model.to(memory_format=FORMATS[layout])
@@ -87,14 +108,15 @@ def lay_out(model: nn.Module, layout: Layout | None) -> None:
 def _bf16_may_pay(state: State) -> bool:
     """Whether bf16 is worth a measurement: not on a CPU that is known to have no instructions for it."""
     on_cpu = state.total_loss.device.type == "cpu"
-    return parallel.agreed(not on_cpu or hardware.bf16_units() is not False)
+    return parallel.broadcast(not on_cpu or hardware.bf16_units() is not False)
 
 
-def _warned(recipe: Recipe, splits: Splits, state: State, tuning: Tuning) -> Tuning:
-    """bf16 as asked for, with a warning of what it costs here."""
-    full = attrs.evolve(tuning, precision="fp32", compiled=False)
-    half = attrs.evolve(tuning, compiled=False)
-    seconds = dict(zip(("fp32", "bf16"), _timed(recipe, splits, state, [full, half]), strict=True))
+def _warn_of_slow_bf16(recipe: Recipe, splits: Splits, state: State, tuning: Tuning) -> Tuning:
+    """Time bf16, which was asked for, and warn if it is slower than fp32 here; the tuning with its times."""
+    fp32 = attrs.evolve(tuning, precision="fp32", compiled=False)
+    bf16 = attrs.evolve(tuning, compiled=False)
+    fp32_seconds, bf16_seconds = _time_updates(recipe, splits, state, [fp32, bf16])
+    seconds = {"fp32": fp32_seconds, "bf16": bf16_seconds}
     factor = seconds["bf16"] / seconds["fp32"]
     if factor > 1 and parallel.rank() == 0:
         warnings.warn(
@@ -106,123 +128,160 @@ def _warned(recipe: Recipe, splits: Splits, state: State, tuning: Tuning) -> Tun
     return attrs.evolve(tuning, seconds=seconds)
 
 
-def _precision_and_layout(recipe: Recipe, splits: Splits, state: State, *, bf16: bool) -> Tuning:
+def _choose_precision_and_layout(recipe: Recipe, splits: Splits, state: State, *, bf16: bool) -> Tuning:
     """The fastest precision, and memory layout of convolutions, by measurement; bf16 if it may pay."""
+    # 1. time each precision in each layout
     precisions: tuple[Precision, ...] = ("fp32", "bf16") if bf16 else ("fp32",)
     layouts: list[Layout | None] = [None]
     if any(isinstance(module, nn.Conv2d) for module in state.model.modules()):
         layouts = ["channels_last", "contiguous"]
     candidates = [Tuning(precision, layout, compiled=False) for precision in precisions for layout in layouts]
-    names = [_name(each) for each in candidates]
-    seconds = dict(zip(names, _timed(recipe, splits, state, candidates), strict=True))
-    full, *half = (
-        min((t for t in candidates if t.precision == precision), key=lambda t: seconds[_name(t)])
-        for precision in precisions
-    )
-    if not half:
-        return attrs.evolve(full, seconds=seconds, why="this processor has no instructions for bf16")
-    share = seconds[_name(half[0])] / seconds[_name(full)]
-    chosen = half[0] if share < GAIN else full
+    names = [_name(candidate) for candidate in candidates]
+    seconds = dict(zip(names, _time_updates(recipe, splits, state, candidates), strict=True))
+
+    # 2. take the better layout for each precision
+    fastest: dict[Precision, Tuning] = {}
+    for precision in precisions:
+        of_precision = [candidate for candidate in candidates if candidate.precision == precision]
+        fastest[precision] = min(of_precision, key=lambda candidate: seconds[_name(candidate)])
+    if not bf16:
+        return attrs.evolve(fastest["fp32"], seconds=seconds, why="this processor has no instructions for bf16")
+
+    # 3. take bf16 only where it saves time
+    share = seconds[_name(fastest["bf16"])] / seconds[_name(fastest["fp32"])]
+    chosen = fastest["bf16"] if share < GAIN else fastest["fp32"]
     why = f"an update in bf16 takes {share:.2f} of one in fp32, each in its better layout"
     return attrs.evolve(chosen, seconds=seconds, why=why)
 
 
-def _compilation(recipe: Recipe, splits: Splits, state: State, tuning: Tuning) -> Tuning:
-    """Compiled where that saves more than it costs over the whole training."""
-    eager = tuning.seconds.get(_name(tuning)) or _timed(recipe, splits, state, [tuning])[0]
+def _choose_compilation(recipe: Recipe, splits: Splits, state: State, tuning: Tuning) -> Tuning:
+    """Compile the net if that saves more time than it takes, over the whole training."""
+    # 1. a short training is not worth the attempt
+    eager = tuning.seconds.get(_name(tuning))
+    if not eager:
+        (eager,) = _time_updates(recipe, splits, state, [tuning])
     updates = recipe.train.epochs * engine.updates_per_epoch(len(splits.train), recipe.train.batch_size)
-    whole = updates * eager
-    if whole < WORTH_COMPILING:
-        why = f"the training takes about {whole:.0f} s, too little for compiling to pay"
+    duration = updates * eager
+    if duration < WORTH_COMPILING:
+        why = f"the training takes about {duration:.0f} s, too little for compiling to pay"
         return attrs.evolve(tuning, why=f"{tuning.why}; {why}")
+    # 2. compile, and time the updates
     start = time.perf_counter()
     try:
-        (compiled,) = _timed(recipe, splits, state, [attrs.evolve(tuning, compiled=True)])
+        (compiled,) = _time_updates(recipe, splits, state, [attrs.evolve(tuning, compiled=True)])
     except (RuntimeError, ImportError, OSError) as error:  # a net that torch cannot compile, or no compiler
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        message = str(error).strip()
+        reason = message.splitlines()[0] if message else type(error).__name__
         return attrs.evolve(tuning, why=f"{tuning.why}; it cannot be compiled here ({reason})")
-    took = time.perf_counter() - start
-    saved = updates * (eager - compiled)
+    cost = time.perf_counter() - start
+    # 3. compare what it saves with what it takes
+    saving = updates * (eager - compiled)
     seconds = {**tuning.seconds, "eager": eager, "compiled": compiled}
-    why = f"{tuning.why}; compiled, the training would save {saved:.0f} s, and compiling takes {took:.0f} s"
-    return attrs.evolve(tuning, compiled=saved > took, seconds=seconds, why=why)
+    why = f"{tuning.why}; compiled, the training would save {saving:.0f} s, and compiling takes {cost:.0f} s"
+    return attrs.evolve(tuning, compiled=saving > cost, seconds=seconds, why=why)
 
 
 def _name(tuning: Tuning) -> str:
+    """The name of a candidate, by its precision and its layout."""
     return tuning.precision if tuning.layout is None else f"{tuning.precision} {tuning.layout}"
 
 
-def _timed(recipe: Recipe, splits: Splits, state: State, candidates: Sequence[Tuning]) -> list[float]:
+def _time_updates(recipe: Recipe, splits: Splits, state: State, candidates: Sequence[Tuning]) -> list[float]:
     """Median seconds of an update for each candidate, in turns, so that all meet the machine in the same states."""
-    updates = [_updates(recipe, splits, state, candidate) for candidate in candidates]
+    updates = [_run_updates(recipe, splits, state, candidate) for candidate in candidates]
+    # the first update of each warms up, and is not counted
     for update in updates:
-        next(update)  # warms up
+        next(update)
     seconds: list[list[float]] = [[] for _ in candidates]
     for _ in range(TURNS):
-        for update, taken in zip(updates, seconds, strict=True):
-            if sum(taken) < SECONDS:
-                taken.append(next(update))
-    medians = torch.tensor([statistics.median(taken) for taken in seconds], dtype=torch.float64)
-    on = state.total_loss.device
-    return [float(each) for each in parallel.summed(medians.to(torch.float32).to(on)) / parallel.world()]
+        for update, times in zip(updates, seconds, strict=True):
+            if sum(times) < SECONDS:
+                times.append(next(update))
+    medians = torch.tensor([statistics.median(times) for times in seconds], dtype=torch.float64)
+    # float32, since some devices have no float64
+    on_device = medians.to(torch.float32).to(state.total_loss.device)
+    means = parallel.sum_over_processes(on_device) / parallel.world()
+    return [float(mean) for mean in means]
 
 
-def _updates(recipe: Recipe, splits: Splits, state: State, candidate: Tuning) -> Iterator[float]:
-    """Seconds of one update by a whole batch after the other, of a copy of the net."""
+def _run_updates(recipe: Recipe, splits: Splits, state: State, candidate: Tuning) -> Iterator[float]:
+    """Make updates of a copy of the net, one for each ``next``, and yield the seconds that a full batch takes."""
+    # 1. a copy of the net, and a recipe whose parts that remember will remember nothing of this
     device = state.total_loss.device
-    own = copy.deepcopy(state.model)
-    settled = applied(candidate, recipe, own)
-    throwaway = State.fresh(lambda: own, settled.train, device, TURNS + 2)
-    whole = min(len(splits.train), recipe.train.batch_size // parallel.world())
-    timed = whole if device.type != "cpu" or candidate.compiled else min(whole, ENOUGH)
-    x, y, meta = _first_batch(splits, timed, device)
-    settled = copy.deepcopy(settled)  # parts that remember shall remember nothing of this
+    model = copy.deepcopy(state.model)
+    tuned = apply(candidate, recipe, model)
+    trial = State.fresh(lambda: model, tuned.train, device, TURNS + 2)
+    tuned = copy.deepcopy(tuned)
+
+    # 2. the first batch; on a CPU a part of it is enough
+    batch_size = min(len(splits.train), recipe.train.batch_size // parallel.world())
+    needs_full_batch = device.type != "cpu" or candidate.compiled
+    size = batch_size if needs_full_batch else min(batch_size, ENOUGH)
+    x, y, meta = _first_batch(splits, size, device)
     adversary = Adversary(
-        Threat(settled.uncertainty, splits.spec.bounds),
-        settled.attack,
+        Threat(tuned.uncertainty, splits.spec.bounds),
+        tuned.attack,
         generator_for(recipe.train.seed, "tuning"),
         splits.spec.task,
-        settled.train.loss,
+        tuned.train.loss,
     )
-    forward = engine.forward_of(settled, throwaway)
-    batch = Batch(forward, x, y, adversary, splits.spec.task, meta=meta, mode=settled.train.ascent_mode, trusted=True)
+    net = engine.compile_if_asked(tuned, trial)
+    batch = Batch(
+        net,
+        x,
+        y,
+        adversary,
+        splits.spec.task,
+        meta=meta,
+        mode=tuned.train.ascent_mode,
+        trusted=True,
+    )
+
+    # 3. updates, each timed from an idle device to an idle device
     while True:
         _wait(device)
         start = time.perf_counter()
         with global_randomness(device, 0):
-            engine.update(settled, throwaway, batch)
+            engine.update(tuned, trial, batch)
         _wait(device)
-        yield (time.perf_counter() - start) * whole / timed
+        yield (time.perf_counter() - start) * batch_size / size
 
 
 def _first_batch(splits: Splits, size: int, device: torch.device) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """The first training examples, their targets, and what else is known of them."""
-    split, task = splits.train, splits.spec.task
+    """The first training examples, their targets in the form of the task, and their metadata by name."""
+    split = splits.train
+    task = splits.spec.task
     if isinstance(split, StreamedSplit):
         x, y = split.first_examples(size)
         return x.to(device), task.targets(y.to(device)), {}
     rows = torch.arange(size)
     x, y = next(iter(split.batches([rows], device)))
     meta = {"index": rows, **split.metadata(rows)}
-    return x, task.targets(y), {name: values.to(device) for name, values in meta.items()}
+    meta_on_device = {name: values.to(device) for name, values in meta.items()}
+    return x, task.targets(y), meta_on_device
 
 
 def _wait(device: torch.device) -> None:
+    """Wait until the device has finished what it was told to do."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
 
 
-def recalled(facts: Mapping[str, Any]) -> Tuning:
-    """What a run's manifest says, for whoever goes on with it.
+def read(facts: Mapping[str, Any]) -> Tuning:
+    """The tuning in a run's manifest, with which a resumed training goes on.
 
     Raises:
-        RunError: it says something else.
+        RunError: what is there is none.
     """
-    precision, layout, compiled = (facts.get(key) for key in ("precision", "layout", "compiled"))
-    known = precision in ("fp32", "bf16") and layout in (None, *FORMATS) and isinstance(compiled, bool)
-    seconds, why = facts.get("seconds", {}), facts.get("why", "")
-    if not (known and isinstance(seconds, dict) and isinstance(why, str)):
+    precision = facts.get("precision")
+    layout = facts.get("layout")
+    compiled = facts.get("compiled")
+    seconds = facts.get("seconds", {})
+    why = facts.get("why", "")
+    is_choice = precision in ("fp32", "bf16") and layout in (None, *FORMATS) and isinstance(compiled, bool)
+    is_reason = isinstance(seconds, dict) and isinstance(why, str)
+    if not (is_choice and is_reason):
         raise RunError("the manifest's table 'tuning' is damaged: train again with another --out")
     return Tuning(precision, layout, compiled, seconds, why)  # type: ignore[arg-type]  # just looked at

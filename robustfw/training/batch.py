@@ -1,4 +1,4 @@
-"""The batch at hand, and all that an objective or an update may ask about it."""
+"""One batch of a training, and what objectives and updates may ask about it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from robustfw.uncertainty import UncertaintySet
 
 @attrs.frozen(eq=False)
 class Batch:
-    """x, y and the adversary of this step; the engine makes one for each batch, and the contract kit the same.
+    """Examples, targets and the adversary of one step, as the engine and the contract kit make them.
 
-    To call it is to ask for the worst cases (`worst_case`). Everything has a default, which is what the recipe says,
-    and everything can be asked for otherwise: at another x or y, within another set, by another attack or loss.
+    Calling a batch gives its worst cases (`worst_case`). By default these are what the recipe says; arguments ask for
+    others: at another x or y, within another set, by another attack or loss.
     """
 
     net: Callable[[Tensor], Tensor]
@@ -41,6 +41,7 @@ class Batch:
     adversary: Adversary
     """The attack, the threat and the generator of this step."""
     task: Task = Classification()
+    """What outputs and targets are."""
     progress: float = 0.0
     """The share of the training that is done, from 0 to 1."""
     epoch: int = 1
@@ -49,17 +50,17 @@ class Batch:
     """What else is known of each example, by name: ``index``, its place in the training split, and what the split
     gives (`robustfw.data.splits.Split.metadata`), such as ``group``."""
     passes: Passes = attrs.field(factory=Passes)
-    """Passes through the net for worst cases, so far in this epoch; whoever makes some of his own adds them."""
+    """Passes through the net for worst cases, so far in this epoch; an objective adds those that it makes itself."""
     mode: AscentMode = "eval"
-    """Of batch norm and dropout during the ascent."""
+    """Mode of batch norm and dropout during the ascent: "eval" or "train"."""
     checked: bool = True
     """Whether x is known to be finite and in the data range."""
     noise: torch.Generator = attrs.field(factory=lambda: torch.Generator().manual_seed(0))
-    """Of an objective's own draws (`normal_like`, `uniform_like`)."""
+    """Generator of an objective's own draws (`normal_like`, `uniform_like`)."""
     share: tuple[int, int] = (0, 1)
-    """(rank, processes): the batch holds each ``processes``-th row of the whole batch, from ``rank`` on."""
+    """(rank, processes): the batch holds every ``processes``-th row of the full batch, from row ``rank`` on."""
     trusted: bool = False
-    """Whether the attack is believed that δ is in its set, which is looked at now and then."""
+    """Whether to skip the check that δ is in its set, which the engine makes now and then."""
 
     @classmethod
     def of(
@@ -79,16 +80,16 @@ class Batch:
         """A batch outside a training, for tests and for loops of one's own.
 
         Args:
-            net: outputs of x.
+            net: the net, which maps x to outputs.
             x: examples (batch, *shape).
-            y: targets.
-            uncertainty: the set.
+            y: targets, as the data set gives them.
+            uncertainty: the set 𝒰.
             attack: the attack.
-            bounds: the data range.
+            bounds: the data range, (lower, upper), or None.
             task: what the outputs are for; classification by default.
-            loss: J; None: the task's.
-            seed: of the attack's randomness.
-            more: other fields.
+            loss: J; by default the task's.
+            seed: seeds the attack's randomness.
+            more: values of other fields, by name.
         """
         task = task or Classification()
         generator = torch.Generator().manual_seed(seed)
@@ -99,18 +100,18 @@ class Batch:
         return len(self.x)
 
     def __getitem__(self, rows: Tensor | slice) -> Batch:
-        """Some of the rows; passes go on being counted together."""
+        """The batch of some of the rows; passes are still counted in the same place."""
         meta = {name: values[rows] for name, values in self.meta.items()}
         return attrs.evolve(self, x=self.x[rows], y=self.y[rows], meta=meta)
 
     def __call__(self, **asked: Any) -> Tensor:
-        """As `worst_case`."""
+        """The worst cases x̃, (batch, *shape); takes the arguments of `worst_case`."""
         return self.worst_case(**asked)
 
     @property
     def plain(self) -> nn.Module:
-        """The module that is trained, without what wraps it: for hooks, and for names of its parts."""
-        return unwrapped(self.net)
+        """The trained module without its wrappers: for hooks, and for the names of its parts."""
+        return unwrap(self.net)
 
     @property
     def threat(self) -> Threat:
@@ -135,7 +136,7 @@ class Batch:
         mode: AscentMode | None = None,
         net: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """x̃ = x + argmax_{δ ∈ 𝒰(x)} J(net(x + δ), y), detached; the net comes back as it was.
+        """x̃ = x + argmax_{δ ∈ 𝒰(x)} J(net(x + δ), y), (rows, *shape), detached; the net comes back as it was.
 
         Args:
             x: other examples than the batch's, (rows, *shape).
@@ -145,12 +146,13 @@ class Batch:
             loss: another J than the training's: outputs in the form of the task and y to values (rows,).
             start: members δ that an iterated attack begins at.
             goal: what solves a row: outputs and y to a mask (rows,); None: nothing does.
-            mode: "eval" or "train", of batch norm and dropout during the ascent.
+            mode: "eval" or "train": batch norm and dropout during the ascent.
             net: another net, such as an average of this one.
         """
-        threat = self.threat if uncertainty is None else self.threat.within(uncertainty)
-        as_it_is = attack is None and loss is None and uncertainty is None
-        adversary = self.adversary if as_it_is else self._adversary(threat, attack, loss)
+        adversary = self.adversary
+        if attack is not None or loss is not None or uncertainty is not None:
+            threat = self.threat if uncertainty is None else self.threat.within(uncertainty)
+            adversary = Adversary(threat, attack or adversary.attack, self.generator, self.task, loss or adversary.loss)
         return worst_case(
             self.net if net is None else net,
             self.x if x is None else x,
@@ -165,48 +167,52 @@ class Batch:
             trusted=self.trusted and attack is None,
         )
 
-    def _adversary(self, threat: Threat, attack: Attack | None, loss: LossFunction | None) -> Adversary:
-        return Adversary(
-            threat, attack or self.adversary.attack, self.generator, self.task, loss or self.adversary.loss
-        )
-
     def region(self, x: Tensor | None = None, uncertainty: UncertaintySet | None = None) -> Region:
         """𝒰(x) within the data range, at the batch's x or another one."""
         threat = self.threat if uncertainty is None else self.threat.within(uncertainty)
         return threat.region(self.x if x is None else x, checked=self.checked and x is None)
 
     def random_member(self, x: Tensor | None = None, uncertainty: UncertaintySet | None = None) -> Tensor:
-        """x̃ = x + δ with δ a random member of 𝒰(x) for each row."""
-        at = self.x if x is None else x
+        """x̃ = x + δ with δ a random member of 𝒰(x) for each row, at the batch's x or another one."""
+        examples = self.x if x is None else x
         region = self.region(x, uncertainty)
-        return self.threat.apply(region, at, region.sample(self.generator))
+        return self.threat.apply(region, examples, region.sample(self.generator))
 
     def normal_like(self, like: Tensor) -> Tensor:
-        """N(0, 1) of the shape, type and device of ``like``, whose rows are examples.
+        """Draws from N(0, 1) of the shape, type and device of ``like``, whose rows are examples.
 
         Several processes together draw what one alone would: each has the numbers of its own rows.
         """
-        return self._own(torch.randn(self._whole(like), generator=self.noise, device=self.noise.device), like)
+        draws = torch.randn(self._shape_of_all_rows(like), generator=self.noise, device=self.noise.device)
+        return self._take_share(draws).to(like)
 
     def uniform_like(self, like: Tensor) -> Tensor:
-        """U[0, 1), otherwise as `normal_like`."""
-        return self._own(torch.rand(self._whole(like), generator=self.noise, device=self.noise.device), like)
+        """Draws from U[0, 1) of the shape, type and device of ``like``, whose rows are examples.
 
-    def _whole(self, like: Tensor) -> tuple[int, ...]:
-        return len(like) * self.share[1], *like.shape[1:]
+        Several processes together draw what one alone would: each has the numbers of its own rows.
+        """
+        draws = torch.rand(self._shape_of_all_rows(like), generator=self.noise, device=self.noise.device)
+        return self._take_share(draws).to(like)
 
-    def _own(self, drawn: Tensor, like: Tensor) -> Tensor:
+    def _shape_of_all_rows(self, like: Tensor) -> tuple[int, ...]:
+        """The shape of ``like`` with the rows of all processes."""
+        _, processes = self.share
+        return len(like) * processes, *like.shape[1:]
+
+    def _take_share(self, draws: Tensor) -> Tensor:
+        """This process's rows of what all processes have drawn."""
         rank, processes = self.share
-        return drawn[rank::processes].to(like)
+        return draws[rank::processes]
 
     def loss(self, outputs: Tensor, y: Tensor | None = None) -> Tensor:
         """J, the training's loss: values (batch,) of a net's outputs as they are, and of targets."""
-        values = self.adversary.attack_loss(self.task.read(outputs, len(outputs)), self.y if y is None else y)
+        predictions = self.task.read(outputs, len(outputs))
+        values = self.adversary.attack_loss(predictions, self.y if y is None else y)
         check_per_example(values, len(outputs), self.adversary.attack_loss)
         return values
 
     def count(self, *, forward: int = 0, backward: int = 0) -> None:
-        """Add examples that went through the net, and back, on the way to worst cases."""
+        """Add to the passes of this epoch: examples that went forward through the net, and back, for worst cases."""
         self.passes.forward += forward
         self.passes.backward += backward
 
@@ -214,8 +220,8 @@ class Batch:
 class Wrapper(nn.Module):
     """A net that runs another one, its ``module``, which has the parameters and knows nothing of it.
 
-    Whoever puts a net of his own around the one that is trained derives from this class, so that `Batch.plain` sees
-    through it as it does through DistributedDataParallel and torch.compile.
+    A net that wraps the trained one derives from this class, so that `Batch.plain` sees through it as it does through
+    DistributedDataParallel and torch.compile.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -223,15 +229,15 @@ class Wrapper(nn.Module):
         self.module = module
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the module gives."""
+        """The module's outputs at x (batch, *shape)."""
         outputs: Tensor = self.module(x)
         return outputs
 
 
-def unwrapped(net: Any) -> Any:
-    """A module without what wraps it: DistributedDataParallel, compilation, a `Wrapper`."""
+def unwrap(net: Any) -> Any:
+    """The module inside all wrappers: DistributedDataParallel, torch.compile, `Wrapper`."""
     while True:
-        inner = getattr(net, "_orig_mod", None)
+        inner = getattr(net, "_orig_mod", None)  # where torch.compile keeps it
         if inner is None and isinstance(net, Wrapper | nn.parallel.DistributedDataParallel):
             inner = net.module
         if inner is None:
@@ -240,8 +246,8 @@ def unwrapped(net: Any) -> Any:
 
 
 @contextlib.contextmanager
-def without_synchronisation(net: object) -> Any:
-    """Backward passes whose gradients are not yet averaged over the processes."""
+def skip_synchronisation(net: object) -> Any:
+    """Inside, backward passes of a net do not average its gradients over the processes."""
     if isinstance(net, nn.parallel.DistributedDataParallel):
         with net.no_sync():
             yield

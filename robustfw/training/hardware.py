@@ -1,4 +1,4 @@
-"""The machine: what a record must say of it, what it can do, and the one setting of it that pays."""
+"""The machine: its description for records, its instructions for bf16, and settings of memory and threads."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 CPUINFO = Path("/proc/cpuinfo")
+"""Where Linux describes the processors."""
 
 
 def describe(device: torch.device) -> dict[str, str | int]:
@@ -28,30 +29,35 @@ def describe(device: torch.device) -> dict[str, str | int]:
 @functools.cache
 def matrix_units() -> bool:
     """Whether the processor has units for products of bf16 matrices (AMX), where Linux says so."""
-    return "amx_bf16" in (_said("flags") or "").split()
+    flags = _read_cpuinfo("flags") or ""
+    return "amx_bf16" in flags.split()
 
 
 @functools.cache
 def bf16_units() -> bool | None:
-    """Whether the processor has instructions for bf16 (AVX-512 BF16 or AMX); None where nobody says so.
+    """Whether the processor has instructions for bf16 (AVX-512 BF16 or AMX); None where the system does not tell.
 
     Without them torch computes in bf16 by way of float32, and an update takes 10 to 16 times as long as in float32.
     """
-    flags = _said("flags")
+    flags = _read_cpuinfo("flags")
     return None if flags is None else not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
 
 
 def _processor() -> str:
-    return _said("model name") or platform.processor() or platform.machine()
+    """The name of the processor."""
+    return _read_cpuinfo("model name") or platform.processor() or platform.machine()
 
 
-def _said(key: str) -> str | None:
-    """What Linux says of the first processor."""
+def _read_cpuinfo(key: str) -> str | None:
+    """The value under a key in Linux's description of the first processor; None where there is none."""
     try:
         lines = CPUINFO.read_text().splitlines()
     except OSError:
         return None
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), None)
+    for line in lines:
+        if line.startswith(key):
+            return line.split(":", 1)[1].strip()
+    return None
 
 
 def keep_freed_memory() -> None:
@@ -62,14 +68,17 @@ def keep_freed_memory() -> None:
     """
     if platform.libc_ver()[0] != "glibc":
         return
-    m_trim_threshold, m_mmap_threshold = -1, -3
+    # parameters of mallopt, as malloc.h numbers them
+    m_trim_threshold = -1
+    m_mmap_threshold = -3
     never = -1
+    one_gigabyte = 1 << 30
     libc = ctypes.CDLL(None)
     libc.mallopt(m_trim_threshold, never)
-    libc.mallopt(m_mmap_threshold, 1 << 30)
+    libc.mallopt(m_mmap_threshold, one_gigabyte)
 
 
 def use_threads(count: int | None) -> None:
-    """So many threads for torch; its own choice if None."""
+    """Let torch compute with ``count`` threads; with None, with as many as it chooses itself."""
     if count is not None:
         torch.set_num_threads(count)

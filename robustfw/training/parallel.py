@@ -15,32 +15,36 @@ from robustfw.errors import RobustfwError, RunError, TrainingError, UsageError
 from robustfw.training import _torchrun as torchrun
 
 Value = TypeVar("Value")
+"""What one process tells the others."""
 SUM_IN_ORDER = 3
-"""Processes from which on a sum of three numbers depends on its order, and so on who begins."""
+"""Smallest number of processes at which gradients are summed in a fixed order: rounding depends on it from there on."""
 
 
 def world() -> int:
-    """How many processes train together."""
+    """The number of processes that train together."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this one is."""
+    """The number of this process, from 0."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 class _Sums:
-    """The group for `summed`, one of its own: DistributedDataParallel keeps hold of the default group for good.
+    """The process group of `sum_over_processes` and its device.
 
-    A thread of gloo that still lets go of a tensor while Python ends aborts the process; to give up the last hold on a
-    group waits for its threads.
+    It is not the default group, which DistributedDataParallel holds until the process ends. Gloo threads that are alive
+    during interpreter shutdown abort the process; destroying a group that nobody else holds waits for its threads.
     """
 
     group: Any = None
+    """torch's process group; None before `start` and after `leave`."""
     device = torch.device("cpu")
+    """Where tensors must be that the group exchanges."""
 
     @classmethod
     def leave(cls) -> None:
+        """Destroy the groups; for the end of the process."""
         if distributed.is_initialized():
             distributed.destroy_process_group()
         cls.group = None
@@ -50,7 +54,7 @@ def start(device: torch.device) -> None:
     """Join the processes that torchrun started, if it did.
 
     Raises:
-        UsageError: the environment says only a part of what torchrun tells.
+        UsageError: only some of the variables are set that torchrun sets.
         RunError: the others cannot be reached.
     """
     launched = torchrun.launch()
@@ -58,7 +62,8 @@ def start(device: torch.device) -> None:
         return
     try:
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        _Sums.group, _Sums.device = distributed.new_group(), device
+        _Sums.group = distributed.new_group()
+        _Sums.device = device
     except RuntimeError as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise RunError(
@@ -82,82 +87,88 @@ def share(rows: Tensor) -> Tensor:
     return rows[rank() :: world()]
 
 
-def wrapped(model: nn.Module) -> nn.Module:
-    """The net with its gradients averaged over the processes.
+def wrap(model: nn.Module) -> nn.Module:
+    """Average a net's gradients over the processes, by DistributedDataParallel; a process alone gets the net itself.
 
-    A sum of three or more numbers is rounded otherwise in another order. By default a gradient's place in the message
-    decides who begins, and the messages of a process's first update are others than those that follow: a training
-    that is resumed would not be the uninterrupted one. So they are summed in the order of the processes.
+    The rounding of a sum of three or more numbers depends on their order. By default the order depends on a gradient's
+    place in its message, and the first update's messages differ from later ones: a resumed training would not be the
+    uninterrupted one. So gradients are summed in the order of the processes.
     """
     if world() == 1:
         return model
-    together = DistributedDataParallel(model)
+    wrapper = DistributedDataParallel(model)
     if world() >= SUM_IN_ORDER:
         # a lambda has no annotations, which torch compares as objects and finds to be texts
-        together.register_comm_hook(None, lambda _, bucket: _mean_in_order(bucket))
-    return together
+        wrapper.register_comm_hook(None, lambda _, bucket: _average_in_order(bucket))
+    return wrapper
 
 
-def _mean_in_order(bucket: Any) -> torch.futures.Future[Tensor]:
-    """The mean over the processes of a message of gradients, summed in their order whatever the place in it.
+def _average_in_order(bucket: Any) -> torch.futures.Future[Tensor]:
+    """The mean over the processes of a bucket of gradients, summed in the order of the processes.
 
-    Each process sums one part of the message for all; as many numbers are sent as in a ring.
+    Each process sums one part of the bucket for all; as many numbers are sent as in a ring.
     """
-    gradients, count = bucket.buffer(), world()
+    gradients = bucket.buffer()
+    count = world()
+    # 1. pad the gradients with zeros, so that all processes have parts of one width
     width = -(-len(gradients) // count)
     padded = gradients.new_zeros(count * width)
     padded[: len(gradients)] = gradients
+    # 2. send each process its part, and get one part from every process
     parts = torch.empty_like(padded)
     distributed.all_to_all_single(parts, padded)
-    own = parts[:width]
+    # 3. sum them from the first process to the last
+    average = parts[:width]
     for number in range(1, count):
-        own += parts[number * width : (number + 1) * width]
-    own /= count
-    distributed.all_gather(list(padded.chunk(count)), own)
+        average += parts[number * width : (number + 1) * width]
+    average /= count
+    # 4. collect the averages of all parts
+    distributed.all_gather(list(padded.chunk(count)), average)
     gradients.copy_(padded[: len(gradients)])
     future: torch.futures.Future[Tensor] = torch.futures.Future()
     future.set_result(gradients)
     return future
 
 
-def summed(values: Tensor) -> Tensor:
-    """The sum over the processes, known to all of them."""
+def sum_over_processes(values: Tensor) -> Tensor:
+    """Sum a tensor over the processes, elementwise and in place; all of them get the sum."""
     if world() > 1:
         distributed.all_reduce(values, group=_Sums.group)
     return values
 
 
 def mean(values: Tensor) -> Tensor:
-    """The mean over the processes, known to all of them."""
-    return values if world() == 1 else summed(values.clone()) / world()
+    """The elementwise mean of a tensor over the processes, known to all of them."""
+    return values if world() == 1 else sum_over_processes(values.clone()) / world()
 
 
-def agreed(value: Value) -> Value:
-    """The first process's value, which may be any that pickle takes, known to all of them."""
+def broadcast(value: Value) -> Value:
+    """The first process's value, on all processes; it may be any that pickle takes."""
     if world() == 1:
         return value
-    told = [value]
-    distributed.broadcast_object_list(told, src=0, group=_Sums.group, device=_Sums.device)
-    return told[0]
+    message = [value]
+    distributed.broadcast_object_list(message, src=0, group=_Sums.group, device=_Sums.device)
+    return message[0]
 
 
-def on_first(action: Callable[[], Value]) -> Value | None:
-    """What the first process gets by an action that it alone carries out; None on the others.
+def run_on_first(action: Callable[[], Value]) -> Value | None:
+    """Run an action on the first process only, and return its result there; the other processes get None.
 
     Raises:
-        RobustfwError: the action failed with one; on all processes, so that none waits for another.
+        RobustfwError: the action raised one; it is raised on all processes, so that none waits for another.
     """
-    result, error = None, None
+    result = None
+    error = None
     if rank() == 0:
         try:
             result = action()
         except RobustfwError as caught:
             error = caught
-    failed = agreed(None if error is None else (type(error), str(error)))
+    failure = broadcast(None if error is None else (type(error), str(error)))
     if error is not None:
         raise error
-    if failed is not None:
-        kind, message = failed
+    if failure is not None:
+        kind, message = failure
         raise kind(message)
     return result
 
@@ -165,7 +176,7 @@ def on_first(action: Callable[[], Value]) -> Value | None:
 def share_buffers(model: nn.Module) -> None:
     """Give all processes the first one's buffers, such as the statistics of batch norm, which each measures for itself.
 
-    After each update: the next ascent, and what is averaged, saved and measured, then is the same on all processes.
+    Called after each update, so that the next ascent and what is averaged, saved and measured is the same on all.
     """
     if world() == 1:
         return
@@ -173,9 +184,11 @@ def share_buffers(model: nn.Module) -> None:
     for buffer in model.buffers():
         by_type.setdefault(buffer.dtype, []).append(buffer.detach())
     for buffers in by_type.values():
-        message = torch.cat([buffer.reshape(-1) for buffer in buffers])  # one message for all of a type
+        # one message for all buffers of a type
+        message = torch.cat([buffer.reshape(-1) for buffer in buffers])
         distributed.broadcast(message, src=0, group=_Sums.group)
-        for buffer, part in zip(buffers, message.split([buffer.numel() for buffer in buffers]), strict=True):
+        sizes = [buffer.numel() for buffer in buffers]
+        for buffer, part in zip(buffers, message.split(sizes), strict=True):
             buffer.copy_(part.reshape(buffer.shape))
 
 
@@ -188,12 +201,12 @@ def check_equal(model: nn.Module) -> None:
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.numel()]
     if world() == 1 or not named:
         return
-    own = torch.stack([_checksum(parameter) for _, parameter in named]).to(_Sums.device)
-    parts = [torch.empty_like(own) for _ in range(world())]
-    distributed.all_gather(parts, own, group=_Sums.group)
-    different = (torch.stack(parts) != own).any(0)
+    checksums = torch.stack([_checksum(parameter) for _, parameter in named]).to(_Sums.device)
+    checksums_of_all = [torch.empty_like(checksums) for _ in range(world())]
+    distributed.all_gather(checksums_of_all, checksums, group=_Sums.group)
+    differs = (torch.stack(checksums_of_all) != checksums).any(0).tolist()
     # a process that agrees with none of the others sees all of them differ, so the first one's view decides
-    names = agreed([name for (name, _), unlike in zip(named, different.tolist(), strict=True) if unlike])
+    names = broadcast([name for (name, _), different in zip(named, differs, strict=True) if different])
     if names:
         raise TrainingError(
             f"the processes have come to different parameters ({len(names)} of {len(named)}, the first is {names[0]}): "
@@ -203,20 +216,24 @@ def check_equal(model: nn.Module) -> None:
 
 
 def _checksum(parameter: Tensor) -> Tensor:
-    """A whole number by the bits of a tensor and their places, up to overflow."""
+    """A checksum of a tensor: the sum of its bytes, each times a weight that depends on its place (int64, wrapping)."""
     values = parameter.detach()
     values = torch.view_as_real(values) if values.is_complex() else values
-    bits = values.contiguous().reshape(-1).view(torch.uint8).to(torch.int64)
-    places = torch.arange(len(bits), device=bits.device) * 2654435761 % 1000003 + 1
-    return (bits * places).sum()
+    bytes_ = values.contiguous().reshape(-1).view(torch.uint8).to(torch.int64)
+    weights = torch.arange(len(bytes_), device=bytes_.device) * 2654435761 % 1000003 + 1
+    return (bytes_ * weights).sum()
 
 
 def usable_device(name: str) -> torch.device:
-    """A device by name, tried out."""
+    """A device by name, on which a tensor has been made to try it out.
+
+    Raises:
+        UsageError: torch cannot use it here, or knows none of that name.
+    """
     try:
-        named = device(name)
-        torch.zeros(1, device=named).item()
+        place = device(name)
+        torch.zeros(1, device=place).item()
     except (RuntimeError, AssertionError) as error:  # an AssertionError is how torch says that it has no CUDA
         reason = str(error).splitlines()[0]
         raise UsageError(f"the device {name!r} cannot be used here ({reason}): give cpu, or auto") from error
-    return named
+    return place

@@ -32,11 +32,11 @@ DEFAULTS: dict[str, Any] = {
     "objective": "robust",
     "train": {"validation_attack": "pgd:steps=10"},
 }
-"""What ``robustfw train`` does when nothing is said: names only, which the registry resolves."""
+"""The recipe of ``robustfw train`` without options: names only, which the registry resolves."""
 
 
-def _installed(kind: str, name: str) -> Any:
-    """The plugin of that name, which nothing in the core imports by itself."""
+def _make_by_name(kind: str, name: str) -> Any:
+    """An installed plugin by its name; the core imports no plugin by itself."""
     from robustfw.plugin.registry import installed
 
     return installed().make(kind, name)
@@ -51,10 +51,10 @@ class TrainOptions:
     learning_rate: Annotated[float, "the optimizer's; a schedule's highest"] = attrs.field(default=0.1, validator=gt(0))
     loss: Annotated[Loss | None, "spec of J, which training lowers and the attack raises; the task's if none"] = None
     optimizer: Annotated[Optimizer, "spec of an optimizer"] = attrs.field(
-        factory=functools.partial(_installed, "optimizer", "sgd")
+        factory=functools.partial(_make_by_name, "optimizer", "sgd")
     )
     schedule: Annotated[Schedule, "spec of a schedule"] = attrs.field(
-        factory=functools.partial(_installed, "schedule", "one-cycle")
+        factory=functools.partial(_make_by_name, "schedule", "one-cycle")
     )
     update: Annotated[Update, "spec: how a batch changes the parameters"] = attrs.field(factory=Once)
     sampler: Annotated[Sampler, "spec: the order of an epoch's examples"] = attrs.field(factory=Shuffled)
@@ -96,10 +96,16 @@ class TrainOptions:
 
     @property
     def averages(self) -> Averaging | None:
-        """The averaging, whichever way it is given."""
+        """The averaging, given as ``averaging`` or in short as ``ema``; None where nothing is averaged.
+
+        Raises:
+            UsageError: it is given in both ways.
+        """
         if self.averaging is not None and self.ema:
             raise UsageError("ema is short for an averaging: give one of the two")
-        return self.averaging or (Ema(self.ema) if self.ema else None)
+        if self.ema:
+            return Ema(self.ema)
+        return self.averaging
 
 
 @attrs.frozen
@@ -115,14 +121,24 @@ class Recipe:
 
     @classmethod
     def read(cls, given: Mapping[str, Any], registry: Registry) -> Recipe:
-        """A recipe from specs or objects by kind, and a mapping ``train``; `DEFAULTS` where nothing is given."""
+        """A recipe from its parts by kind; `DEFAULTS` where nothing is given.
+
+        Args:
+            given: specs or objects by kind, and a mapping ``train`` of options.
+            registry: makes the parts from their specs.
+
+        Raises:
+            UsageError: a part, a plugin or an option does not exist, or a value does not fit.
+        """
         known = {field.name for field in attrs.fields(cls)}
         for key in given:
             if key not in known:
                 from robustfw.plugin.options import suggest
 
                 raise UsageError(f"a recipe has no part {key!r}; {suggest(key, known)}")
-        parts = DEFAULTS | {key: value for key, value in given.items() if value is not None}
-        train = DEFAULTS["train"] | {str(k).replace("-", "_"): v for k, v in dict(given.get("train") or {}).items()}
-        made = {kind: registry.make(kind, parts[kind]) for kind in known - {"train"}}
-        return cls(**made, train=registry.reader.build(TrainOptions, train, "train"))
+        specs = DEFAULTS | {key: value for key, value in given.items() if value is not None}
+        parts = {kind: registry.make(kind, specs[kind]) for kind in known - {"train"}}
+        train = dict(DEFAULTS["train"])
+        for name, value in dict(given.get("train") or {}).items():
+            train[str(name).replace("-", "_")] = value
+        return cls(**parts, train=registry.reader.build(TrainOptions, train, "train"))

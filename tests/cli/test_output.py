@@ -186,7 +186,7 @@ def test_a_terminal_gets_a_table_that_fits(monkeypatch):
     from rich.console import Console
 
     terminal = Console(force_terminal=True, width=60, record=True, highlight=False)
-    monkeypatch.setattr(console, "_out", terminal)
+    monkeypatch.setattr(console._output, "_out", terminal)
     console.table("kind", ["name", "what it is"], [["pgd", "a long story " * 10]])
     console.paragraph("title", "A first line.\n\n    Some prose that\n    was folded.\n\n      code\n")
     text = terminal.export_text()

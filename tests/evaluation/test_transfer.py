@@ -12,7 +12,7 @@ from robustfw import DataError, PluginError, RunError, TensorSplit
 from robustfw.evaluation import Examples, craft
 from robustfw.evaluation._transfer import Transfer, correct, rounded, verify
 from robustfw.inner.threat import Threat
-from robustfw.storage.collections import Collection, hash_of_weights
+from robustfw.storage.collections import Collection, hash_weights
 
 BOUNDS = (0.0, 1.0)
 THREATS = [Threat(robustfw.make("uncertainty", spec), BOUNDS) for spec in ("linf:radius=0.1", "l2:radius=0.3")]
@@ -190,5 +190,5 @@ def test_the_hash_of_weights_is_of_all_of_them():
         {"a": torch.zeros(1, 2), "b": torch.ones(3)},
         {"a": torch.zeros(2).double(), "b": torch.ones(3)},
     ]
-    assert hash_of_weights(dict(reversed(weights.items()))) == hash_of_weights(weights)
-    assert len({hash_of_weights(each) for each in (weights, *changed)}) == 5
+    assert hash_weights(dict(reversed(weights.items()))) == hash_weights(weights)
+    assert len({hash_weights(each) for each in (weights, *changed)}) == 5

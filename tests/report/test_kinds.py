@@ -65,7 +65,7 @@ def test_an_unknown_kind_and_a_result_of_another_form_name_what_is_wrong():
         console.show("sweep", {"radii": 3})
 
 
-@pytest.mark.parametrize("kind", [entry.name for entry in installed().of_kind("result")])
+@pytest.mark.parametrize("kind", [entry.name for entry in installed().entries_of_kind("result")])
 def test_every_kind_can_be_printed_from_its_file(kind, capsys):
     """What a file holds, JSON, is enough for the console."""
     example = json.loads(json_bytes(dict(kinds_by_name()[kind].example())))
