@@ -1,4 +1,4 @@
-"""Attacks: approximate maximizers over any region. None of them knows a norm or a network."""
+"""Attacks: approximate maximizers over any region, whatever its norm and whatever the network."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def robustfw_register(add: Add) -> None:
+    """Register the attacks, each as a path that is imported on first use."""
     attack = functools.partial(add, kind="attack")
     attack("single-step", "robustfw_attacks.single:SingleStep", aliases=("fgsm", "fast-gradient", "fgm"))
     attack("pgd", "robustfw_attacks.iterated:Pgd", instead_of=("bim", "i-fgsm", "mi-fgsm"))

@@ -10,7 +10,7 @@ from attrs.validators import ge, gt, le
 
 from robustfw import Attack
 from robustfw_attacks.best import Best
-from robustfw_attacks.iterated import starting_point
+from robustfw_attacks.iterated import choose_start
 
 if TYPE_CHECKING:
     import torch
@@ -24,9 +24,11 @@ FORWARD = 0.75
 FIRST_PERIOD = 0.22
 """The first checkpoint, as a share of all steps."""
 SHORTER = 0.03
-"""By how much each period is shorter than the one before,"""
+"""How much shorter each period between checkpoints is than the one before, as a share of all steps."""
 SHORTEST = 0.06
-"""down to this share of all steps."""
+"""The shortest period between two checkpoints, as a share of all steps."""
+ROUNDING = 1e-9
+"""Taken off before a checkpoint is rounded up: sums of shares such as 0.22 + 0.19 are off by less than that."""
 
 
 @final
@@ -55,92 +57,128 @@ class Apgd(Attack):
         return 0.9 if self.steps > 2 else 0.85
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
-        """``steps`` forward and backward passes, and a forward pass for the last iterate."""
-        best = Best.none_yet(problem)
+        """Each example's best iterate, (batch, *shape).
+
+        It takes ``steps`` forward and backward passes, and a forward pass for the last iterate.
+        """
+        best = Best.empty(problem)
         if not len(problem):
             return best.delta
-        delta = starting_point(problem, generator, random=self.random_start)
+        delta = choose_start(problem, generator, random=self.random_start)
         value, gradient = problem.value_and_grad(delta)
         best.offer(delta, value)
         climb = _Climb.begin(delta, value, gradient)
-        rows, periods = None, dict(checkpoints(self.steps))
+        rows: Tensor | None = None  # indices of the rows that are still attacked; None: all
+        periods = dict(checkpoints(self.steps))
         for k in range(1, self.steps + 1):
-            # 1. leave out what is solved: nothing exceeds it
+            # 1. drop the rows that are solved: no value exceeds theirs
             if problem.goal is not None:
-                going = (~climb.value.isposinf()).nonzero()[:, 0]
-                if not len(going):
+                unsolved = (~climb.value.isposinf()).nonzero()[:, 0]
+                if not len(unsolved):
                     return best.delta
-                if len(going) < len(problem):
-                    problem, climb = problem[going], climb[going]
-                    rows = going if rows is None else rows[going]
-            # 2. a step, and where it led
+                if len(unsolved) < len(problem):
+                    problem = problem[unsolved]
+                    climb = climb[unsolved]
+                    rows = unsolved if rows is None else rows[unsolved]
+            # 2. take a step, and evaluate the net there; the last iterate needs no gradient
             delta = climb.next_point(problem.region, momentum=k > 1)
             if k == self.steps:
                 best.offer(delta, problem.value(delta), rows, ties=True)
                 break
             value, gradient = problem.value_and_grad(delta)
             best.offer(delta, value, rows, ties=True)
-            climb.go_on(delta, value, gradient)
-            # 3. shorter steps from the best iterate where these ones did not pay
+            climb.update(delta, value, gradient)
+            # 3. at a checkpoint: halve the steps of rows that did not gain, and restart these at their best iterate
             if k in periods:
-                climb.shorten(periods[k], self.rho)
+                climb.halve_steps(periods[k], self.rho)
         return best.delta
 
 
 def checkpoints(steps: int) -> list[tuple[int, int]]:
-    """(w_j, w_j − w_{j−1}): after how many steps rows are looked at, and how many of them are new.
+    """Pairs (w_j, w_j − w_{j−1}): the step after which progress is judged, and the number of steps since the last one.
 
     w_j = ⌈p_j·steps⌉ with p_0 = 0, p_1 = 0.22 and p_{j+1} = p_j + max(p_j − p_{j−1} − 0.03, 0.06).
     """
-    found, share, period, last = [], FIRST_PERIOD, FIRST_PERIOD, 0
+    pairs = []
+    share = FIRST_PERIOD
+    period = FIRST_PERIOD
+    previous = 0
     while share <= 1:
-        at = math.ceil(share * steps - 1e-9)
-        if at > last:
-            found.append((at, at - last))
-        last, period = at, max(period - SHORTER, SHORTEST)
+        checkpoint = math.ceil(share * steps - ROUNDING)
+        if checkpoint > previous:
+            pairs.append((checkpoint, checkpoint - previous))
+        previous = checkpoint
+        period = max(period - SHORTER, SHORTEST)
         share += period
-    return found
+    return pairs
 
 
 @attrs.define(eq=False)
 class _Climb:
-    """Where each row stands; every tensor has the rows as its first axis."""
+    """The state of the ascent; every tensor has the rows as its first axis."""
 
     delta: Tensor
-    before: Tensor
-    """The point before that one."""
+    previous: Tensor
+    """The iterate before ``delta``."""
     value: Tensor
+    """J at ``delta``, (rows,)."""
     gradient: Tensor
+    """∇J at ``delta``."""
     peak: Tensor
-    """The row's best point so far,"""
+    """The row's best iterate so far."""
     peak_value: Tensor
+    """J at ``peak``, (rows,)."""
     peak_gradient: Tensor
+    """∇J at ``peak``."""
     halvings: Tensor
     """How often the step was halved: it is 2·2^−halvings of the set."""
     rises: Tensor
     """How many steps since the last checkpoint have raised J."""
-    at_checkpoint: Tensor
-    """The best value at the last checkpoint,"""
+    checkpoint_value: Tensor
+    """The best value at the last checkpoint."""
     halved: Tensor
-    """and whether the step was halved there."""
+    """Whether the step was halved at the last checkpoint."""
 
     @classmethod
     def begin(cls, delta: Tensor, value: Tensor, gradient: Tensor) -> _Climb:
-        """At the start, where nothing has risen yet."""
+        """The state at the start, where nothing has risen yet.
+
+        Args:
+            delta: members to start from, (rows, *shape).
+            value: J there, (rows,).
+            gradient: ∇J there, (rows, *shape).
+        """
         import torch
 
-        none = torch.zeros(len(delta), dtype=torch.long, device=delta.device)
-        return cls(delta, delta, value, gradient, delta, value, gradient, none, none.clone(), value, none > 0)
+        zeros = torch.zeros(len(delta), dtype=torch.long, device=delta.device)
+        return cls(
+            delta=delta,
+            previous=delta,
+            value=value,
+            gradient=gradient,
+            peak=delta,
+            peak_value=value,
+            peak_gradient=gradient,
+            halvings=zeros,
+            rises=zeros.clone(),
+            checkpoint_value=value,
+            halved=zeros > 0,
+        )
 
     def __getitem__(self, rows: Tensor) -> _Climb:
         return _Climb(**{field.name: getattr(self, field.name)[rows] for field in attrs.fields(_Climb)})
 
     def next_point(self, region: Region, *, momentum: bool) -> Tensor:
-        """The next iterate, a member: the projected step, and a quarter of the last move beside it."""
+        """The next iterate, a member of the region; with momentum the last move counts for a quarter.
+
+        z = P(δ_k + η·s), and with momentum P(δ_k + α(z − δ_k) + (1 − α)(δ_k − δ_{k−1})).
+        """
         target = region.project(self.delta + self._steps(region))
         if not momentum:
             return target
-        return region.project(self.delta + FORWARD * (target - self.delta) + (1 - FORWARD) * (self.delta - self.before))
+        step = FORWARD * (target - self.delta)
+        inertia = (1 - FORWARD) * (self.delta - self.previous)
+        return region.project(self.delta + step + inertia)
 
     def _steps(self, region: Region) -> Tensor:
         """Each row's steepest move: one call of the region for all rows whose steps are equally long."""
@@ -155,30 +193,43 @@ class _Climb:
             steps[rows] = region[rows].ascent(self.gradient[rows], self.delta[rows], 2.0 ** (1 - level))
         return steps
 
-    def go_on(self, delta: Tensor, value: Tensor, gradient: Tensor) -> None:
-        """Take the next iterate, and note whether it is higher than the last and than all."""
+    def update(self, delta: Tensor, value: Tensor, gradient: Tensor) -> None:
+        """Take the next iterate, count it where it is higher than the last one, and keep it where it is the best.
+
+        Args:
+            delta: the next iterate, (rows, *shape).
+            value: J there, (rows,).
+            gradient: ∇J there, (rows, *shape).
+        """
         self.rises += value > self.value
-        self.before, self.delta, self.value, self.gradient = self.delta, delta, value, gradient
+        self.previous = self.delta
+        self.delta = delta
+        self.value = value
+        self.gradient = gradient
         higher = value >= self.peak_value
-        self.peak, self.peak_gradient = (
-            new.where(_column(higher, new), old) for new, old in ((delta, self.peak), (gradient, self.peak_gradient))
-        )
+        self.peak = delta.where(_broadcast(higher, delta), self.peak)
+        self.peak_gradient = gradient.where(_broadcast(higher, gradient), self.peak_gradient)
         self.peak_value = value.where(higher, self.peak_value)
 
-    def shorten(self, period: int, rho: float) -> None:
-        """Halve the steps of rows that rose too seldom or not at all, and put these rows back to their best point."""
+    def halve_steps(self, period: int, rho: float) -> None:
+        """Halve the steps of rows that rose too seldom or not at all, and put these rows back to their best iterate.
+
+        ``period`` is the number of steps since the last checkpoint, ``rho`` the share of them that must raise J.
+        """
+        # conditions 1 and 2 of algorithm 1
         seldom = self.rises < rho * period
-        stuck = ~self.halved & (self.peak_value <= self.at_checkpoint)
+        stuck = ~self.halved & (self.peak_value <= self.checkpoint_value)
         self.halved = seldom | stuck
         self.halvings = self.halvings + self.halved
+        # a new period begins
         self.rises = self.rises * 0
-        self.at_checkpoint = self.peak_value
-        back = _column(self.halved, self.delta)
-        self.delta = self.peak.where(back, self.delta)
-        self.gradient = self.peak_gradient.where(back, self.gradient)
+        self.checkpoint_value = self.peak_value
+        restart = _broadcast(self.halved, self.delta)
+        self.delta = self.peak.where(restart, self.delta)
+        self.gradient = self.peak_gradient.where(restart, self.gradient)
         self.value = self.peak_value.where(self.halved, self.value)
 
 
-def _column(rows: Tensor, like: Tensor) -> Tensor:
-    """A mask of rows, shaped to go with ``like``."""
+def _broadcast(rows: Tensor, like: Tensor) -> Tensor:
+    """A mask of rows, (rows,), shaped (rows, 1, …) to go with ``like``."""
     return rows.reshape(-1, *[1] * (like.dim() - 1))

@@ -1,4 +1,4 @@
-"""What an attack that runs another one promises: what that one does."""
+"""The base class of attacks that run another attack."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from robustfw import Attack
 
 
 class Around(Attack):
-    """An attack with an option ``attack``, whose declarations are that attack's."""
+    """An attack with an option ``attack``, whose properties are those of that attack."""
 
     if TYPE_CHECKING:  # a field of each subclass; attrs could not make it a field of an abstract one
 
         @property
         def attack(self) -> Attack:
-            """What is run."""
+            """The attack that is run."""
 
     @property
     def stays_inside(self) -> bool:
-        """As far as the attack itself does."""
+        """Whether the inner attack's results are members."""
         return self.attack.stays_inside
 
     @property
     def couples_rows(self) -> bool:
-        """Where the attack itself does."""
+        """Whether the inner attack's result for a row depends on the other rows of the batch."""
         return self.attack.couples_rows
 
     @property
     def minimal(self) -> bool:
-        """Where the attack itself is."""
+        """Whether the inner attack looks for the nearest solved member."""
         return self.attack.minimal

@@ -30,7 +30,7 @@ class Restarts(Around):
     n: Annotated[int, "how often"] = attrs.field(default=10, validator=ge(1))
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
-        """Runs on the rows that are not solved yet."""
+        """The worst δ of ``n`` runs, (batch, *shape); each run attacks the rows that are not solved yet."""
         return _worst(problem, [self.attack] * self.n, generator)
 
 
@@ -45,32 +45,34 @@ class Strongest(Attack):
 
     @property
     def stays_inside(self) -> bool:
-        """As far as all of them do."""
+        """Whether the results of all attacks are members."""
         return all(attack.stays_inside for attack in self.attacks)
 
     @property
     def couples_rows(self) -> bool:
-        """Where one of them does."""
+        """Whether the result of one attack for a row depends on the other rows of the batch."""
         return any(attack.couples_rows for attack in self.attacks)
 
     @property
     def minimal(self) -> bool:
-        """Where one of them is: the others do not mind a goal."""
+        """Whether one attack looks for the nearest solved member: the others do not mind a goal."""
         return any(attack.minimal for attack in self.attacks)
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
-        """Runs on the rows that are not solved yet."""
+        """The worst δ of all attacks, (batch, *shape); each attacks the rows that are not solved yet."""
         return _worst(problem, self.attacks, generator)
 
 
 def _worst(problem: InnerProblem, attacks: Iterable[Attack], generator: torch.Generator) -> Tensor:
-    best = Best.none_yet(problem)
+    """The worst δ of each example over several runs."""
+    best = Best.empty(problem)
     for attack in attacks:
-        rows = best.unsolved.nonzero()[:, 0]
+        rows = best.open_mask.nonzero()[:, 0]
         if not len(rows):
             break
-        rest = problem if len(rows) == len(problem) else problem[rows]
-        delta = attack.maximize(rest, generator)
-        problem = attrs.evolve(problem, start=None)  # one run goes on from it, the others look elsewhere
-        best.offer(delta, rest.value(delta), rows)
+        unsolved = problem if len(rows) == len(problem) else problem[rows]
+        delta = attack.maximize(unsolved, generator)
+        # only the first run begins at the problem's own start, the others look elsewhere
+        problem = attrs.evolve(problem, start=None)
+        best.offer(delta, unsolved.value(delta), rows)
     return best.delta

@@ -8,8 +8,8 @@ import attrs
 from attrs.validators import ge, gt
 
 from robustfw import Attack
-from robustfw_attacks.nearest import Nearest, first_order, slope
-from robustfw_attacks.targets import has_classes, with_finite_logits
+from robustfw_attacks.nearest import Nearest, border_distance, gradient_length
+from robustfw_attacks.targets import has_classes, mask_finitely
 
 if TYPE_CHECKING:
     import torch
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 APART = 10.0
 """The factor between two weights while only one end of the bisection is known, as in the authors' program."""
 BETAS = (0.9, 0.999)
-"""Adam's shares of the old averages, as everywhere (Kingma & Ba 2015)."""
+"""Adam's decay rates of the averages of gradients and of their squares (Kingma & Ba 2015)."""
 EPSILON = 1e-8
-"""Adam's smallest denominator, relative to gradients that are scaled to about 1."""
+"""Added to Adam's denominator, for gradients that are scaled to about 1."""
 
 
 @final
@@ -52,21 +52,24 @@ class CarliniWagner(Attack):
 
     @property
     def minimal(self) -> bool:
-        """The nearest solved member is what it looks for."""
+        """True: the attack looks for the nearest solved member."""
         return True
 
     @property
     def linear_share(self) -> float:
-        """How far the steps together go."""
+        """The share of a linear maximum that all steps together reach."""
         return min(0.9, self.step * self.steps / 4)
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
-        """At most ``rounds · (steps + 1)`` forward and backward passes, and two more."""
+        """Each example's nearest solved δ, or the one of highest margin, (batch, *shape).
+
+        It takes at most ``rounds · (steps + 1)`` forward and backward passes, and two more.
+        """
         import torch
 
         from robustfw import losses
 
-        nearest = Nearest.none_yet(problem)
+        nearest = Nearest.empty(problem)
         zero = problem.region.zero()
         rows = torch.arange(len(problem), device=zero.device)
         if not len(problem):
@@ -74,25 +77,30 @@ class CarliniWagner(Attack):
         if problem.goal is None:
             self._ascend(problem, nearest, rows)
             return nearest.delta
-        problem = with_finite_logits(problem)
+        # 1. leave out the rows that are solved at δ = 0
+        problem = mask_finitely(problem)
         logits = problem.logits(zero)
         nearest.offer(zero, problem.judged(logits), rows)
-        rows = nearest.unsolved
+        rows = nearest.open_rows
         if not len(rows):
             return nearest.delta
-        rest = problem[rows]
+        unsolved = problem[rows]
         by_margin = has_classes(problem, logits)
         if by_margin:
-            rest = attrs.evolve(rest, loss=losses.margin)
+            unsolved = attrs.evolve(unsolved, loss=losses.margin)
         nearest.value[rows] = -torch.inf  # from here on values are margins
-        distance = first_order(rest, by_margin=by_margin)
-        far = distance.masked_fill(distance == 0, 1)
-        weight = 2 * far  # the least c that goes so far if J is linear and of slope 1
-        unit = slope(rest) if by_margin else None
-        low, high = torch.zeros_like(weight), torch.full_like(weight, torch.inf)  # c that fails, c that succeeds
+        # 2. the first c is the least that reaches the border if J is linear and of slope 1
+        distance = border_distance(unsolved, by_margin=by_margin)
+        scale = distance.masked_fill(distance == 0, 1)
+        weight = 2 * scale
+        unit = gradient_length(unsolved) if by_margin else None
+        # 3. bisect c between the largest that failed and the least that succeeded
+        low = torch.zeros_like(weight)
+        high = torch.full_like(weight, torch.inf)
         for _ in range(self.rounds):
-            solved = self._round(rest, _Balance(weight, distance, far, unit), nearest, rows)
-            low, high = low.where(solved, weight), high.where(~solved, weight)
+            solved = self._descend(unsolved, _Balance(weight, distance, scale, unit), nearest, rows)
+            low = low.where(solved, weight)
+            high = high.where(~solved, weight)
             between = (low * high).sqrt().where(low > 0, high / APART)
             weight = between.where(high.isfinite(), low * APART)
         return nearest.delta
@@ -113,55 +121,64 @@ class CarliniWagner(Attack):
             delta = problem.region.project(delta + move)
         nearest.offer(delta, problem.value(delta), rows)
 
-    def _round(self, problem: InnerProblem, balance: _Balance, nearest: Nearest, rows: Tensor) -> Tensor:
-        """Adam with one weight each; whether a row was solved on the way, (rows,)."""
+    def _descend(self, problem: InnerProblem, balance: _Balance, nearest: Nearest, rows: Tensor) -> Tensor:
+        """One round of Adam with a fixed c for each row; a mask of the rows that were solved on the way, (rows,)."""
         import torch
 
         from robustfw.regions import per_row, wide
         from robustfw_attacks.directions import unit_rows
 
         delta = problem.region.zero() if problem.start is None else problem.start
-        kind = wide(delta.dtype)
-        mean = torch.zeros_like(delta, dtype=kind)
+        dtype = wide(delta.dtype)
+        mean = torch.zeros_like(delta, dtype=dtype)
         square = torch.zeros_like(mean)
         solved_once = torch.zeros(len(delta), dtype=torch.bool, device=delta.device)
-        pace = None
+        first_step = None
         for k in range(self.steps + 1):
+            # 1. evaluate the net, and keep what is solved
             value, gradient, solved = problem.probe(delta)
             assert solved is not None  # there is a goal
-            judged = value.masked_fill(solved, torch.inf)
-            nearest.offer(delta, judged, rows)
-            solved_once |= judged.isposinf()
+            value = value.masked_fill(solved, torch.inf)
+            nearest.offer(delta, value, rows)
+            solved_once |= value.isposinf()
             if k == self.steps:
                 break
-            if pace is None:
-                reach = problem.region.support(unit_rows(gradient)).flatten(1).abs().amax(1).to(kind)
-                pace = self.step * per_row(torch.minimum(reach, balance.distance), mean)
-            ascent = balance.ascent(gradient.to(kind), delta.to(kind), solved)
+            # 2. the first step is relative to the set, or to the border's distance where that is less
+            if first_step is None:
+                reach = problem.region.support(unit_rows(gradient)).flatten(1).abs().amax(1).to(dtype)
+                first_step = self.step * per_row(torch.minimum(reach, balance.distance), mean)
+            # 3. Adam's step, shrinking to 0, and back into the set
+            ascent = balance.ascent(gradient.to(dtype), delta.to(dtype), solved)
             mean = BETAS[0] * mean + (1 - BETAS[0]) * ascent
             square = BETAS[1] * square + (1 - BETAS[1]) * ascent.square()
             unbiased = square / (1 - BETAS[1] ** (k + 1))
             direction = mean / (1 - BETAS[0] ** (k + 1)) / (unbiased.sqrt() + EPSILON)
-            move = (1 - k / self.steps) * pace * direction
-            delta = problem.region.project((delta.to(kind) + move).to(delta.dtype))
+            move = (1 - k / self.steps) * first_step * direction
+            delta = problem.region.project((delta.to(dtype) + move).to(delta.dtype))
         return solved_once
 
 
 @attrs.frozen(eq=False)
 class _Balance:
-    """What one round of Adam weighs against each other; every tensor is (rows,)."""
+    """The objective c·J − ‖δ‖₂² of one round of Adam; every tensor is (rows,)."""
 
     weight: Tensor
     """c, of J whose gradient has length 1 at 0."""
     distance: Tensor
-    """How far the border of the linear model is."""
-    far: Tensor
-    """The same, nowhere 0."""
+    """The distance of the linear model's border."""
+    scale: Tensor
+    """``distance``, with 1 in place of 0."""
     unit: Tensor | None
-    """‖∇J‖₂ at 0; None: the length of each gradient."""
+    """‖∇J‖₂ at 0, by which gradients are divided; None: each gradient is divided by its own length."""
 
     def ascent(self, gradient: Tensor, delta: Tensor, solved: Tensor) -> Tensor:
-        """c·∇J − 2δ, divided by twice the border's distance: about 1 at first, whatever the units of J and x."""
+        """c·∇J − 2δ, divided by twice the border's distance: about 1 at first, whatever the units of J and x.
+
+        Args:
+            gradient: ∇J at δ, (rows, *shape).
+            delta: (rows, *shape).
+            solved: mask of the rows that reach the goal, where J no longer counts, (rows,).
+        """
         from robustfw.regions import per_row
         from robustfw_attacks.directions import lengths, unit_rows
 
@@ -170,5 +187,5 @@ class _Balance:
             direction = direction / per_row(lengths(direction).clamp(min=1), direction)
         else:
             direction = gradient / per_row(self.unit, gradient)
-        weight = self.weight.masked_fill(solved, 0) / (2 * self.far)
-        return per_row(weight, direction) * direction - delta / per_row(self.far, delta)
+        weight = self.weight.masked_fill(solved, 0) / (2 * self.scale)
+        return per_row(weight, direction) * direction - delta / per_row(self.scale, delta)

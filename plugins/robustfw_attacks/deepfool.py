@@ -9,7 +9,7 @@ from attrs.validators import ge, gt, in_
 
 from robustfw import Attack
 from robustfw_attacks.nearest import Nearest, euclidean, largest
-from robustfw_attacks.targets import has_classes, others, with_finite_logits
+from robustfw_attacks.targets import has_classes, mask_finitely, rank_rivals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from robustfw.regions import Region
 
 GROWTH = 4.0
-"""The overshoot grows by this factor from step to step,"""
+"""The factor by which the overshoot grows from step to step."""
 MOST = 0.02
-"""up to the paper's 2 %, of the way as of the logits' own size."""
+"""The paper's overshoot, 2 %, which no step exceeds: as a share of the way, and of the logits' size."""
+LARGEST_POWER = 64
+"""The largest exponent of `GROWTH`: both overshoots have reached `MOST` before, and higher powers overflow."""
 
 
 @final
@@ -62,11 +64,14 @@ class DeepFool(Attack):
 
     @property
     def minimal(self) -> bool:
-        """The nearest solved member is what it looks for."""
+        """True: the attack looks for the nearest solved member."""
         return True
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
-        """For each step two forward passes and a backward pass for each candidate, and a forward pass at the end."""
+        """Each example's nearest solved δ, or the one of highest J, (batch, *shape).
+
+        Each step takes two forward passes and a backward pass for each candidate; the end takes a forward pass.
+        """
         import torch
 
         from robustfw import losses
@@ -74,31 +79,38 @@ class DeepFool(Attack):
         delta = problem.region.zero()
         if not len(problem):
             return delta
-        problem = with_finite_logits(problem)
-        nearest = Nearest.none_yet(problem, self._measure)
+        problem = mask_finitely(problem)
+        nearest = Nearest.empty(problem, self._measure)
         rows = torch.arange(len(problem), device=delta.device)
-        borders = None
+        classes = None  # the wrong classes whose borders are considered, chosen at δ = 0
         for k in range(self.steps + 1):
-            rest = problem[rows]
-            logits = rest.logits(delta)
-            if not has_classes(rest, logits):
+            # 1. evaluate the net, and drop the rows that are solved
+            attacked = problem[rows]
+            logits = attacked.logits(delta)
+            if not has_classes(attacked, logits):
                 return problem.region.support(problem.linearized()[1])
-            value = rest.judged(logits)
+            value = attacked.judged(logits)
             nearest.offer(delta, value, rows)
-            solved = value.isposinf() if problem.goal else losses.misclassified(logits, rest.y)
-            borders = others(logits, rest.y)[:, : self.candidates] if borders is None else borders
+            solved = value.isposinf() if problem.goal else losses.misclassified(logits, attacked.y)
+            if classes is None:
+                classes = rank_rivals(logits, attacked.y)[:, : self.candidates]
             if k == self.steps or solved.all():
                 break
-            rows, delta, borders = rows[~solved], delta[~solved], borders[~solved]
-            moved = self._moved(problem[rows], delta, borders, k)
-            alive = (moved != delta).flatten(1).any(1)  # what does not move once never will
-            rows, delta, borders = rows[alive], moved[alive], borders[alive]
+            rows = rows[~solved]
+            delta = delta[~solved]
+            classes = classes[~solved]
+            # 2. step across the nearest border; a row that does not move once never will
+            crossed = self._cross_border(problem[rows], delta, classes, k)
+            alive = (crossed != delta).flatten(1).any(1)
+            rows = rows[alive]
+            delta = crossed[alive]
+            classes = classes[alive]
             if not len(rows):
                 break
         return nearest.delta
 
-    def _moved(self, problem: InnerProblem, delta: Tensor, borders: Tensor, k: int) -> Tensor:
-        """The members beyond the nearest border of the linearised net."""
+    def _cross_border(self, problem: InnerProblem, delta: Tensor, classes: Tensor, k: int) -> Tensor:
+        """The members just beyond the nearest border of the linearised net, in step number k."""
         import torch
 
         from robustfw import losses
@@ -107,28 +119,30 @@ class DeepFool(Attack):
         def heights(logits: Tensor) -> Tensor:
             if problem.target is not None:
                 return -losses.margin(logits, problem.target)[:, None]
-            return logits.gather(1, borders) - logits.gather(1, problem.y[:, None])
+            return logits.gather(1, classes) - logits.gather(1, problem.y[:, None])
 
-        kind = wide(delta.dtype)
+        dtype = wide(delta.dtype)
         logits, height, slopes = problem.jacobian(delta, heights)
-        depth = (-height.to(kind)).clamp(min=0)
-        # GROWTH**k is beyond every float from some k on: both overshoots have an end before
-        growth = GROWTH ** min(k, 64)
-        noise = min(torch.finfo(logits.dtype).eps * growth, MOST) * self._size(problem, logits.to(kind), borders)
-        wanted = depth * (1 + min(self.overshoot * growth, MOST)) + noise
-        return self._nearest(problem.region, delta, wanted, slopes.to(kind))
+        depth = (-height.to(dtype)).clamp(min=0)
+        # overshoot by a share of the way, and by the rounding of the logits
+        growth = GROWTH ** min(k, LARGEST_POWER)
+        rounding = min(torch.finfo(logits.dtype).eps * growth, MOST) * self._logit_size(
+            problem, logits.to(dtype), classes
+        )
+        rise = depth * (1 + min(self.overshoot * growth, MOST)) + rounding
+        return self._nearest_crossing(problem.region, delta, rise, slopes.to(dtype))
 
     @staticmethod
-    def _size(problem: InnerProblem, logits: Tensor, borders: Tensor) -> Tensor:
-        """The larger of the two logits that meet at each border, (rows, k): its height is rounded by a share of it."""
+    def _logit_size(problem: InnerProblem, logits: Tensor, classes: Tensor) -> Tensor:
+        """The larger of the two logits that meet at each border, (rows, k): the border's height is rounded like it."""
         import torch
 
-        own = problem.y if problem.target is None else problem.target
-        rivals = borders if problem.target is None else others(logits, own)[:, :1]
-        return torch.maximum(logits.gather(1, rivals).abs(), logits.gather(1, own[:, None]).abs())
+        label = problem.y if problem.target is None else problem.target
+        rivals = classes if problem.target is None else rank_rivals(logits, label)[:, :1]
+        return torch.maximum(logits.gather(1, rivals).abs(), logits.gather(1, label[:, None]).abs())
 
-    def _nearest(self, region: Region, delta: Tensor, wanted: Tensor, slopes: Tensor) -> Tensor:
-        """Of the k members P(δ + λw), each as far as its border is, the one that gets there by the shortest way.
+    def _nearest_crossing(self, region: Region, delta: Tensor, rise: Tensor, slopes: Tensor) -> Tensor:
+        """The nearest of the k members P(δ + λw), each as far away as its border is.
 
         What a projection holds back counts as way still to go, so that a border which the set does not let δ approach
         is never the nearest.
@@ -136,32 +150,35 @@ class DeepFool(Attack):
         Args:
             region: n sets.
             delta: n members.
-            wanted: (n, k), the heights of the borders.
-            slopes: (n, k, *shape).
+            rise: (n, k), by how much each border's function must rise.
+            slopes: (n, k, *shape), the gradients of these functions.
         """
         import torch
 
         from robustfw.regions import inner_products, per_row
         from robustfw_attacks.directions import unit_rows
 
-        n, k = wanted.shape
+        n, k = rise.shape
         row = torch.arange(n, device=delta.device)
-        slope, far = slopes.flatten(0, 1), delta.repeat_interleave(k, 0)
-        # 1. heights in units of each slope's largest entry: no square of a slope vanishes, however flat the net is
+        slope = slopes.flatten(0, 1)
+        start = delta.repeat_interleave(k, 0)
+        # 1. measure in units of each slope's largest entry: no square of a slope underflows, however flat the net is
         unit = unit_rows(slope)
-        height = wanted.flatten() / slope.flatten(1).abs().amax(1)
+        height = rise.flatten() / slope.flatten(1).abs().amax(1)
         way = unit if self.norm == "l2" else unit.sign()
-        # 2. as far as the border is, or as numbers whose squares can be summed go; nowhere where there is no slope
+        # 2. go as far as the border is, at most to where squares can still be summed; nowhere where there is no slope
         farthest = min(torch.finfo(delta.dtype).max / 4, torch.finfo(slope.dtype).max ** 0.5 / slope[0].numel())
         height = height.nan_to_num(0, farthest).clamp(max=farthest)
         length = (height / inner_products(unit, way)).nan_to_num(0, 0, 0)
-        moved = region[row.repeat_interleave(k)].project((far.to(slope) + per_row(length, slope) * way).to(delta.dtype))
-        # 3. the whole way, if the projection lets δ go on as it began
-        step = (moved - far).to(slope)
+        point = start.to(slope) + per_row(length, slope) * way
+        projected = region[row.repeat_interleave(k)].project(point.to(delta.dtype))
+        # 3. compare the ways to the borders, as if the projection let δ go on at the rate of this step
+        step = (projected - start).to(slope)
         progress = inner_products(unit, step)
         distance = torch.where(progress > 0, self._measure(step) * (height / progress), torch.inf)
-        return moved[row * k + distance.reshape(n, k).argmin(1)]
+        return projected[row * k + distance.reshape(n, k).argmin(1)]
 
     @property
     def _measure(self) -> Callable[[Tensor], Tensor]:
+        """The length of each row in the chosen norm."""
         return euclidean if self.norm == "l2" else largest

@@ -20,43 +20,49 @@ if TYPE_CHECKING:
     from robustfw.inner.problem import InnerProblem
 
 PAIRS = 8
-"""Of steps and gradient changes that are remembered (Nocedal & Wright 2006, section 7.2: 3 to 20 are usual)."""
+"""How many pairs of step and gradient change are remembered (Nocedal & Wright 2006, section 7.2: 3 to 20 are usual)."""
 SUFFICIENT = 1e-4
 """Armijo's share of the decrease that the slope predicts."""
 DESCENT = 1e-3
-"""A quasi-Newton direction falls at least so steeply, relative to the projected gradient, or is not taken."""
+"""Least slope of a quasi-Newton direction that is taken, relative to the slope of the projected gradient."""
 ROUNDINGS = 16
-"""J is as flat as its numbers allow where it changes by no more roundings of itself than that."""
+"""J counts as flat where it changes by at most so many times its own rounding."""
 STILL = 1e-6
-"""A row rests once its move is that short, relative to the reach of its set."""
+"""A row is at rest once its move is shorter than this, relative to the reach of its set."""
+CURVATURE = 1e-10
+"""Least cosine between a step and its gradient change for the pair to be remembered."""
 
-Seen: TypeAlias = Callable[[Tensor, Tensor, Tensor | None, Tensor], None]
-"""Is shown every δ evaluated, with J, where the goal is reached (None: there is no goal), and the rows' numbers."""
+Observer: TypeAlias = Callable[[Tensor, Tensor, Tensor | None, Tensor], None]
+"""Is called at each evaluation with δ, J, a mask of the rows that reach the goal (None without one) and row numbers."""
 
 
 @attrs.frozen(eq=False)
 class _Rows:
-    """Where each row stands; every tensor has the rows as its first axis."""
+    """The state of the descent; every tensor has the rows as its first axis."""
 
     delta: Tensor
     value: Tensor
+    """weight·‖δ‖₂² − J/unit at δ, (rows,)."""
     reward: Tensor
-    """J/unit, a part of the value."""
+    """J/unit at δ, (rows,)."""
     gradient: Tensor
+    """The gradient of the value at δ, (rows, d)."""
     move: Tensor
-    """The direction δ ← δ + length·move that is being tried; a member of the set at length 1."""
+    """The direction δ ← δ + length·move that is being tried; δ + move is a member."""
     length: Tensor
+    """The length of the next trial step, (rows,), 1 at most."""
     steps: Tensor
     """(rows, pairs, d): past steps s, the latest last; 0 where there is none yet."""
     bends: Tensor
-    """(rows, pairs, d): the changes of gradient that belong to them."""
+    """(rows, pairs, d): the change of gradient over each of the past steps."""
     reach: Tensor
-    """‖support(−∇)‖₂ at the start: the size of the set, which makes lengths relative."""
+    """‖support(−∇)‖₂ at the start, (rows,): the size of the set, which makes lengths relative."""
     weight: Tensor
+    """The weight of the distance, (rows,)."""
     unit: Tensor
-    """J and its gradient are divided by this: so the gradient is about 1 at the start."""
+    """What J and its gradient are divided by, (rows,), so that the gradient is about 1 at the start."""
     number: Tensor
-    """Which row of the problem this is."""
+    """The row's index in the problem, (rows,)."""
 
     def __getitem__(self, rows: Tensor) -> Self:
         return attrs.evolve(self, **{f.name: getattr(self, f.name)[rows] for f in attrs.fields(type(self))})
@@ -67,7 +73,7 @@ def descend(
     start: Tensor,
     weight: Tensor,
     evaluations: int,
-    seen: Seen,
+    observe: Observer,
     *,
     unit: Tensor | None = None,
 ) -> Tensor:
@@ -82,41 +88,48 @@ def descend(
         start: members to begin at.
         weight: (batch,), ≥ 0, of the distance.
         evaluations: the most forward and backward passes; rows that have come to rest take no further part.
-        seen: is shown every δ that was evaluated.
+        observe: is called with every δ that is evaluated.
         unit: (batch,), > 0, in which J is measured; by default the length of its gradient at ``start``.
+
+    Returns:
+        The last accepted δ of each row, (batch, *shape).
     """
     result = start.clone()
-    rows = _begin(problem, start, weight, seen, unit)
+    rows = _begin(problem, start, weight, observe, unit)
     for _ in range(evaluations - 1):
-        going = (rows.length * norms(rows.move) > STILL * rows.reach).nonzero()[:, 0]
-        if len(going) < len(rows.number):
+        moving = (rows.length * norms(rows.move) > STILL * rows.reach).nonzero()[:, 0]
+        if len(moving) < len(rows.number):
             result[rows.number] = rows.delta
-            rows = rows[going]
-        if not len(going):
+            rows = rows[moving]
+        if not len(moving):
             return result
-        rows = _advanced(problem if len(going) == len(problem) else problem[rows.number], rows, seen)
+        remaining = problem if len(moving) == len(problem) else problem[rows.number]
+        rows = _try_step(remaining, rows, observe)
     result[rows.number] = rows.delta
     return result
 
 
-def _evaluate(problem: InnerProblem, delta: Tensor, number: Tensor, seen: Seen) -> tuple[Tensor, Tensor]:
-    """J and its gradient (rows, d), in float32 at least; ``seen`` is shown them."""
+def _evaluate(problem: InnerProblem, delta: Tensor, number: Tensor, observe: Observer) -> tuple[Tensor, Tensor]:
+    """J and its gradient (rows, d), in float32 at least; ``observe`` is told."""
     reward, ascent, solved = problem.probe(delta)
-    seen(delta, reward, solved, number)
-    kind = wide(delta.dtype)
-    return reward.to(kind), ascent.to(kind).flatten(1)
+    observe(delta, reward, solved, number)
+    dtype = wide(delta.dtype)
+    return reward.to(dtype), ascent.to(dtype).flatten(1)
 
 
 def _weigh(reward: Tensor, ascent: Tensor, delta: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """weight·‖δ‖₂² − reward, (rows,), and its gradient, (rows, d)."""
-    far = delta.to(reward).flatten(1)
-    return weight * norms(far).square() - reward, 2 * weight[:, None] * far - ascent
+    flat = delta.to(reward).flatten(1)
+    value = weight * norms(flat).square() - reward
+    gradient = 2 * weight[:, None] * flat - ascent
+    return value, gradient
 
 
-def _begin(problem: InnerProblem, start: Tensor, weight: Tensor, seen: Seen, unit: Tensor | None) -> _Rows:
+def _begin(problem: InnerProblem, start: Tensor, weight: Tensor, observe: Observer, unit: Tensor | None) -> _Rows:
+    """The state at the start: no history yet, and the first direction to try."""
     number = torch.arange(len(problem), device=start.device)
     weight = weight.to(wide(start.dtype))
-    reward, ascent = _evaluate(problem, start, number, seen)
+    reward, ascent = _evaluate(problem, start, number, observe)
     if unit is None:
         unit = lengths(ascent)
         unit = unit.masked_fill(unit == 0, 1)
@@ -139,91 +152,101 @@ def _begin(problem: InnerProblem, start: Tensor, weight: Tensor, seen: Seen, uni
         unit=unit,
         number=number,
     )
-    return _directed(problem, rows, torch.ones_like(value, dtype=torch.bool))
+    return _choose_direction(problem, rows, torch.ones_like(value, dtype=torch.bool))
 
 
-def _advanced(
-    problem: InnerProblem,
-    rows: _Rows,
-    seen: Seen,
-) -> _Rows:
-    """One evaluation: accept and turn, or shorten."""
+def _try_step(problem: InnerProblem, rows: _Rows, observe: Observer) -> _Rows:
+    """One evaluation: each row accepts its trial point and takes a new direction, or shortens its step."""
+    # 1. evaluate the trial point
     trial = problem.region.project(rows.delta + per_row(rows.length, rows.delta) * rows.move)
-    reward, ascent = _evaluate(problem, trial, rows.number, seen)
+    reward, ascent = _evaluate(problem, trial, rows.number, observe)
     reward = reward / rows.unit
     value, gradient = _weigh(reward, ascent / rows.unit[:, None], trial, rows.weight)
+    # 2. accept it by Armijo's rule
     move = rows.move.to(value).flatten(1)
     slope = (rows.gradient * move).sum(1)
     lower = value <= rows.value + SUFFICIENT * rows.length * slope
-    # where J is too flat for its numbers (log 3 + 1e-25, e^-50) the slopes at both ends tell (Hager & Zhang 2005)
+    # or, where J is too flat for its numbers (log 3 + 1e-25, e^-50), by the slopes at both ends (Hager & Zhang 2005)
     flat = (reward - rows.reward).abs() <= ROUNDINGS * torch.finfo(reward.dtype).eps * reward.abs()
     gentle = (gradient * move).sum(1) <= (2 * SUFFICIENT - 1) * slope
     accepted = lower | (flat & gentle & (slope < 0))
-    pushed, push = per_row(accepted, rows.delta) > 0, accepted[:, None]
+    # 3. remember the step and the change of gradient where the curvature along the step is positive
+    delta_mask = per_row(accepted, rows.delta) > 0
+    gradient_mask = accepted[:, None]
     step = (trial - rows.delta).to(value).flatten(1)
-    turned = attrs.evolve(
+    shorter = rows.length * _backtrack(rows, value, slope)
+    bend = gradient - rows.gradient
+    convex = (step * bend).sum(1) > CURVATURE * lengths(step) * lengths(bend)
+    pair_mask = (accepted & convex)[:, None, None]
+    steps = torch.cat([rows.steps[:, 1:], step[:, None]], 1)
+    bends = torch.cat([rows.bends[:, 1:], bend[:, None]], 1)
+    updated = attrs.evolve(
         rows,
-        delta=torch.where(pushed, trial, rows.delta),
+        delta=torch.where(delta_mask, trial, rows.delta),
         value=torch.where(accepted, value, rows.value),
         reward=torch.where(accepted, reward, rows.reward),
-        gradient=torch.where(push, gradient, rows.gradient),
-        length=rows.length * _shortened(rows, value, slope),
-        **_remembered(rows, step, gradient - rows.gradient, accepted),
+        gradient=torch.where(gradient_mask, gradient, rows.gradient),
+        length=shorter,
+        steps=torch.where(pair_mask, steps, rows.steps),
+        bends=torch.where(pair_mask, bends, rows.bends),
     )
-    return _directed(problem, turned, accepted)
+    # 4. accepted rows go on in a new direction, the others try the shorter step
+    return _choose_direction(problem, updated, accepted)
 
 
-def _shortened(rows: _Rows, value: Tensor, slope: Tensor) -> Tensor:
-    """Where the parabola through both values and the slope has its lowest point, between 1/10 and 1/2."""
+def _backtrack(rows: _Rows, value: Tensor, slope: Tensor) -> Tensor:
+    """The factor by which the step shortens: the minimum of the parabola through both values and the slope.
+
+    It is clamped to the interval from 1/10 to 1/2.
+    """
     rise = value - rows.value - rows.length * slope
     return (-rows.length * slope / (2 * rise)).nan_to_num(0.5).clamp(0.1, 0.5)
 
 
-def _remembered(rows: _Rows, step: Tensor, bend: Tensor, accepted: Tensor) -> dict[str, Tensor]:
-    """The history with one more pair, where the curvature along the step is positive."""
-    curved = (step * bend).sum(1) > 1e-10 * lengths(step) * lengths(bend)
-    pushed = (accepted & curved)[:, None, None]
-    steps, bends = torch.cat([rows.steps[:, 1:], step[:, None]], 1), torch.cat([rows.bends[:, 1:], bend[:, None]], 1)
-    return {"steps": torch.where(pushed, steps, rows.steps), "bends": torch.where(pushed, bends, rows.bends)}
+def _choose_direction(problem: InnerProblem, rows: _Rows, accepted: Tensor) -> _Rows:
+    """A new direction and a step of full length, for the rows whose last trial was accepted."""
+    shape = rows.delta.shape
+    scale = _step_scale(rows)
 
+    def project_step(step: Tensor) -> Tensor:
+        target = rows.delta - step.reshape(shape).to(rows.delta.dtype)
+        return problem.region.project(target) - rows.delta
 
-def _directed(problem: InnerProblem, rows: _Rows, turning: Tensor) -> _Rows:
-    """New directions, of full length, for the rows that turn."""
-    region, shape = problem.region, rows.delta.shape
-    scale = _scale(rows)
-
-    def moved(step: Tensor) -> Tensor:
-        return region.project(rows.delta - step.reshape(shape).to(rows.delta.dtype)) - rows.delta
-
-    plain = moved(scale[:, None] * rows.gradient)
+    # 1. the projected gradient step, which shows the coordinates that the set does not hold back
+    plain = project_step(scale[:, None] * rows.gradient)
     free = plain.flatten(1) != 0
-    move = moved(_two_loops(rows, torch.where(free, rows.gradient, 0), scale) * free)
-    falls, fallen = ((rows.gradient * each.to(rows.gradient).flatten(1)).sum(1) for each in (move, plain))
-    steep = per_row(falls <= DESCENT * fallen, move) > 0
+    # 2. the quasi-Newton step in these coordinates
+    move = project_step(_two_loops(rows, torch.where(free, rows.gradient, 0), scale) * free)
+    # 3. take it where it descends steeply enough
+    slope = (rows.gradient * move.to(rows.gradient).flatten(1)).sum(1)
+    plain_slope = (rows.gradient * plain.to(rows.gradient).flatten(1)).sum(1)
+    steep = per_row(slope <= DESCENT * plain_slope, move) > 0
     move = torch.where(steep, move, plain)
     return attrs.evolve(
         rows,
-        move=torch.where(per_row(turning, move) > 0, move, rows.move),
-        length=torch.where(turning, 1.0, rows.length).to(rows.length),
+        move=torch.where(per_row(accepted, move) > 0, move, rows.move),
+        length=torch.where(accepted, 1.0, rows.length).to(rows.length),
     )
 
 
-def _scale(rows: _Rows) -> Tensor:
-    """The step along −∇ before curvature: ⟨s, y⟩/⟨y, y⟩ of the latest pair; at first 1/(2·weight), the distance's own.
+def _step_scale(rows: _Rows) -> Tensor:
+    """The step along −∇ before curvature, (rows,): ⟨s, y⟩/⟨y, y⟩ of the latest pair s, y.
 
-    Never more than what crosses the set.
+    Before there is a pair it is 1/(2·weight), which is exact for the distance alone. It never exceeds what crosses the
+    set.
     """
-    step, bend = rows.steps[:, -1], rows.bends[:, -1]
+    step = rows.steps[:, -1]
+    bend = rows.bends[:, -1]
     largest = bend.abs().amax(1)
-    turn = unit_rows(bend)
-    latest = (step * turn).sum(1) / turn.square().sum(1) / largest
+    unit_bend = unit_rows(bend)
+    latest = (step * unit_bend).sum(1) / unit_bend.square().sum(1) / largest
     scale = torch.where(latest > 0, latest, 1 / (2 * rows.weight))
     steepness = lengths(rows.gradient)
     return torch.where(steepness > 0, torch.minimum(scale, 2 * rows.reach / steepness), 0)
 
 
 def _two_loops(rows: _Rows, gradient: Tensor, scale: Tensor) -> Tensor:
-    """H·∇ from the pairs (Nocedal & Wright 2006, algorithm 7.4); pairs that are not there are 0 and change nothing."""
+    """H·∇ from the pairs (Nocedal & Wright 2006, algorithm 7.4); missing pairs are 0 and change nothing."""
     curvature = (rows.steps * rows.bends).sum(2)
     rho = torch.where(curvature > 0, 1 / curvature, 0)
     shares = []

@@ -1,4 +1,4 @@
-"""Directions and lengths of any size: scaled first, so that no square vanishes and none has no end."""
+"""Directions and lengths of vectors of any size: scaled first, so that no square underflows or overflows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def unit_mean(direction: Tensor) -> Tensor:
 
 
 def lengths(delta: Tensor) -> Tensor:
-    """‖δ‖₂ of each row, (batch,), in float32 at least; right also where the squares of its entries are not numbers."""
+    """‖δ‖₂ of each row, (batch,), in float32 at least; right also where the squares of its entries overflow."""
     exact = delta.to(wide(delta.dtype))
     largest = exact.flatten(1).abs().amax(1)
     return largest * norms(unit_rows(exact))

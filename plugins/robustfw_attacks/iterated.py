@@ -48,39 +48,54 @@ class Pgd(Attack):
 
     @property
     def linear_share(self) -> float:
-        """Steepest steps fill any set, those along the gradient starve its small entries; few steps end on the way."""
-        way = sum(self._length(k) for k in range(self.steps)) - self.random_start
-        return max(0.0, min(way, 0.9 if self.direction == "support" else 0.7))
+        """The share of a linear maximum that all steps together reach: 0.9, or 0.7 along the gradient, at most.
+
+        Steepest steps fill any set, those along the gradient starve its small entries; few steps end on the way.
+        """
+        way = sum(self._step_length(k) for k in range(self.steps)) - self.random_start
+        most = 0.9 if self.direction == "support" else 0.7
+        return max(0.0, min(way, most))
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
-        """``steps`` forward and backward passes, and a forward pass for the last iterate."""
+        """Each example's best iterate, or the last one, (batch, *shape).
+
+        It takes ``steps`` forward and backward passes, and a forward pass for the last iterate.
+        """
         from robustfw_attacks.directions import unit_mean
 
-        best, velocity = Best.none_yet(problem), problem.region.zero()
+        best = Best.empty(problem)
+        velocity = problem.region.zero()
         if not len(problem):
             return best.delta
-        delta = starting_point(problem, generator, random=self.random_start)
-        rows = None  # all
+        delta = choose_start(problem, generator, random=self.random_start)
+        rows: Tensor | None = None  # indices of the rows that are still attacked; None: all
         for k in range(self.steps):
             value, gradient = problem.value_and_grad(delta)
             best.offer(delta, value, rows, ties=True)
-            going = ~value.isposinf() if problem.goal else None
-            if going is not None and not going.all():
-                rows = going.nonzero()[:, 0] if rows is None else rows[going]
+            # 1. drop the rows that are solved
+            unsolved = ~value.isposinf() if problem.goal else None
+            if unsolved is not None and not unsolved.all():
+                rows = unsolved.nonzero()[:, 0] if rows is None else rows[unsolved]
                 if not len(rows):
                     return best.delta
-                problem, delta, gradient, velocity = problem[going], delta[going], gradient[going], velocity[going]
+                problem = problem[unsolved]
+                delta = delta[unsolved]
+                gradient = gradient[unsolved]
+                velocity = velocity[unsolved]
+            # 2. step along the direction, and project
             velocity = self.momentum * velocity + unit_mean(gradient) if self.momentum else gradient
-            delta = problem.region.project(delta + self._move(problem, velocity, delta, self._length(k)))
+            delta = problem.region.project(delta + self._move(problem, velocity, delta, self._step_length(k)))
         if self.result == "last" and not problem.goal:
             return delta
         best.offer(delta, problem.value(delta), rows, ties=True)
         return best.delta
 
-    def _length(self, k: int) -> float:
+    def _step_length(self, k: int) -> float:
+        """step_k, relative to the set."""
         return 1 - k / self.steps if self.step is None else self.step
 
     def _move(self, problem: InnerProblem, direction: Tensor, delta: Tensor, step: float) -> Tensor:
+        """The step from δ before projection: ``step`` times the set's reach in the chosen geometry."""
         from robustfw.regions import per_row
         from robustfw_attacks.directions import lengths, unit_rows
 
@@ -88,12 +103,18 @@ class Pgd(Attack):
             return problem.region.ascent(direction, delta, step)
         unit = unit_rows(direction)
         reach = lengths(problem.region.support(unit))
-        length = lengths(unit).clamp(min=1)  # it is at least 1, save where the direction vanishes
+        length = lengths(unit).clamp(min=1)  # at least 1, except where the direction vanishes
         return step * per_row(reach / length, unit) * unit
 
 
-def starting_point(problem: InnerProblem, generator: torch.Generator, *, random: bool) -> Tensor:
-    """Where an ascent begins: at the problem's own start if it has one, else at a random member or at 0."""
+def choose_start(problem: InnerProblem, generator: torch.Generator, *, random: bool) -> Tensor:
+    """The point where an ascent begins, (batch, *shape): the problem's own start, else a random member or 0.
+
+    Args:
+        problem: its region has the members, its ``start`` comes first where there is one.
+        generator: draws the random member.
+        random: whether to start from a random member instead of 0.
+    """
     if problem.start is not None:
         return problem.start
     return problem.region.sample(generator) if random else problem.region.zero()
@@ -110,15 +131,21 @@ class FrankWolfe(Attack):
     steps: Annotated[int, "gradients per example"] = attrs.field(default=20, validator=ge(1))
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
-        """``steps`` forward and backward passes, and a forward pass for the last iterate."""
+        """Each example's best iterate, (batch, *shape).
+
+        It takes ``steps`` forward and backward passes, and a forward pass for the last iterate.
+
+        Raises:
+            UsageError: the set is not convex.
+        """
         if not problem.region.convex:
             raise UsageError("frank-wolfe needs a convex set: use pgd for this one")
         from robustfw.regions import round_toward_zero, wide
 
-        best = Best.none_yet(problem)
+        best = Best.empty(problem)
         if not len(problem):
             return best.delta
-        delta = starting_point(problem, generator, random=False)
+        delta = choose_start(problem, generator, random=False)
         average = delta.to(wide(delta.dtype))
         for k in range(self.steps):
             value, gradient = problem.value_and_grad(delta)
@@ -126,7 +153,8 @@ class FrankWolfe(Attack):
             share = 2 / (k + 2)
             average = (1 - share) * average + share * problem.region.support(gradient).to(average)
             delta = average
-            if average.dtype != gradient.dtype:  # an average rounded to half precision may be outside
+            # an average that is rounded to half precision may be outside the set
+            if average.dtype != gradient.dtype:
                 delta = problem.region.project(round_toward_zero(average, gradient.dtype))
         best.offer(delta, problem.value(delta), ties=True)
         return best.delta

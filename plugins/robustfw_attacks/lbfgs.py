@@ -8,15 +8,15 @@ import attrs
 from attrs.validators import ge, in_
 
 from robustfw import Attack
-from robustfw_attacks.nearest import Nearest, first_order, slope
-from robustfw_attacks.targets import MEANING, TARGETS, Target, has_classes, targets, with_finite_logits
+from robustfw_attacks.nearest import Nearest, border_distance, gradient_length
+from robustfw_attacks.targets import MEANING, TARGETS, Target, has_classes, mask_finitely, targets
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
     from robustfw.inner.problem import InnerProblem
-    from robustfw_attacks.descent import Seen
+    from robustfw_attacks.descent import Observer
 
 APART = 4.0
 """The factor between two weights while only one end of the bisection is known."""
@@ -51,33 +51,45 @@ class Lbfgs(Attack):
 
     @property
     def minimal(self) -> bool:
-        """The nearest solved member is what it looks for."""
+        """True: the attack looks for the nearest solved member."""
         return True
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
-        """At most ``rounds · steps`` forward and backward passes for each target, and two forward passes."""
+        """Each example's nearest solved δ, or the one of highest J, (batch, *shape).
+
+        It takes at most ``rounds · steps`` forward and backward passes for each target, and two forward passes.
+        """
+        import torch
+
         from robustfw_attacks.descent import descend
 
-        nearest = Nearest.none_yet(problem)
+        nearest = Nearest.empty(problem)
         if not len(problem):
             return nearest.delta
         start = problem.region.zero() if problem.start is None else problem.start
+        rows = torch.arange(len(problem), device=problem.x.device)
+        # without a goal: raise J alone
         if problem.goal is None:
-            end = descend(problem, start, start.new_zeros(len(start)), self.steps, _shown(nearest))
-            nearest.offer(end, problem.value(end), _all(problem), ties=True)
+            unweighted = start.new_zeros(len(start))
+            end = descend(problem, start, unweighted, self.steps, _make_observer(nearest))
+            nearest.offer(end, problem.value(end), rows, ties=True)
             return nearest.delta
-        problem = with_finite_logits(problem)
+        # with a goal: leave out the rows that are solved at δ = 0
+        problem = mask_finitely(problem)
         zero = problem.region.zero()
         logits = problem.logits(zero)
-        nearest.offer(zero, problem.judged(logits), _all(problem))
-        rows = nearest.unsolved
+        nearest.offer(zero, problem.judged(logits), rows)
+        rows = nearest.open_rows
         if not len(rows):
             return nearest.delta
-        chosen = targets(problem, logits, self.target, generator)
-        rest = problem[rows]
+        labels = targets(problem, logits, self.target, generator)
+        unsolved = problem[rows]
         by_margin = has_classes(problem, logits)
-        for way in [rest.towards(target[rows]) for target in chosen] or [rest]:
-            self._bisect(way, start[rows], nearest, rows, by_margin=by_margin)
+        if not labels:
+            self._bisect(unsolved, start[rows], nearest, rows, by_margin=by_margin)
+        for target in labels:
+            targeted = unsolved.towards(target[rows])
+            self._bisect(targeted, start[rows], nearest, rows, by_margin=by_margin)
         return nearest.delta
 
     def _bisect(self, problem: InnerProblem, delta: Tensor, nearest: Nearest, rows: Tensor, *, by_margin: bool) -> None:
@@ -86,32 +98,29 @@ class Lbfgs(Attack):
 
         from robustfw_attacks.descent import descend
 
-        shown = _shown(nearest, rows)
-        unit = slope(problem)
-        # the c that the border asks for if it is where the linear model has it and ∇J there is half of that at 0
-        distance = first_order(problem, by_margin=by_margin)
+        observe = _make_observer(nearest, rows)
+        unit = gradient_length(problem)
+        # 1. the c that the border asks for if it is where the linear model has it and ∇J there is half of that at 0
+        distance = border_distance(problem, by_margin=by_margin)
         tiny = torch.finfo(distance.dtype).tiny ** 0.5
         weight = 1 / (4 * distance.clamp(min=tiny))
-        low, high = torch.zeros_like(weight), torch.full_like(weight, torch.inf)  # c that succeeds, c that fails
+        # 2. bisect c between the largest that succeeded and the least that failed
+        low = torch.zeros_like(weight)
+        high = torch.full_like(weight, torch.inf)
         for _ in range(self.rounds):
-            delta = descend(problem, delta, weight, self.steps, shown, unit=unit)
+            delta = descend(problem, delta, weight, self.steps, observe, unit=unit)
             solved = problem.value(delta).isposinf()
-            low, high = low.where(~solved, weight), high.where(solved, weight)
+            low = low.where(~solved, weight)
+            high = high.where(solved, weight)
             between = (low * high).sqrt().where(low > 0, high / APART)
             weight = between.where(high.isfinite(), low * APART)
 
 
-def _all(problem: InnerProblem) -> Tensor:
-    import torch
+def _make_observer(nearest: Nearest, rows: Tensor | None = None) -> Observer:
+    """A function that offers each δ of a descent to ``nearest``; ``rows`` are the descent's rows there, None: all."""
 
-    return torch.arange(len(problem), device=problem.x.device)
+    def observe(delta: Tensor, value: Tensor, solved: Tensor | None, number: Tensor) -> None:
+        value = value if solved is None else value.masked_fill(solved, float("inf"))
+        nearest.offer(delta, value, number if rows is None else rows[number])
 
-
-def _shown(nearest: Nearest, rows: Tensor | None = None) -> Seen:
-    """What a descent shows its points to: the bookkeeping, of some of the rows."""
-
-    def seen(delta: Tensor, value: Tensor, solved: Tensor | None, number: Tensor) -> None:
-        judged = value if solved is None else value.masked_fill(solved, float("inf"))
-        nearest.offer(delta, judged, number if rows is None else rows[number])
-
-    return seen
+    return observe

@@ -1,4 +1,4 @@
-"""The cutting-set method's memory, for nets: the worst perturbations of each example are kept, and gone on from."""
+"""The cutting-set method's memory, for nets: each example's worst perturbations so far are where the attack begins."""
 
 from __future__ import annotations
 
@@ -28,21 +28,30 @@ KEY_BYTES = 16
 
 @attrs.define(eq=False)
 class Scenarios:
-    """Perturbations by example: a table that grows up to a limit, and the place of each example in it.
+    """A table of perturbations by example, which grows up to a limit, and the place of each example in it.
 
     An example is known by a hash of its bytes: no attack has to be told of indices, and an example that was augmented
     or shifted is simply another one.
     """
 
     limit: int
+    """The most examples that have a place."""
     keep: int
+    """The number of perturbations for each example."""
     places: dict[bytes, int] = attrs.field(factory=dict)
+    """The example's hash to its row in the table."""
     table: Tensor | None = None
-    """(room, keep, *shape), of the type and on the device that it began with; not a number where there is none yet."""
+    """(room, keep, *shape), of the type and on the device that it began with; NaN where there is no δ yet."""
 
     @classmethod
-    def restored(cls, limit: int, keys: Tensor, table: Tensor) -> Scenarios:
-        """The table of a state: keys (examples, 16) in bytes, and what is kept of each, (examples, keep, *shape)."""
+    def restore(cls, limit: int, keys: Tensor, table: Tensor) -> Scenarios:
+        """The table that a state holds.
+
+        Args:
+            limit: the most examples that have a place.
+            keys: the examples' hashes in bytes, (examples, 16).
+            table: their perturbations, (examples, keep, *shape).
+        """
         places = {bytes(key): place for place, key in enumerate(keys.tolist())}
         return cls(limit, table.shape[1], places, table.clone())
 
@@ -52,8 +61,8 @@ class Scenarios:
 
         return torch.tensor([list(key) for key in self.places], dtype=torch.uint8).reshape(-1, KEY_BYTES)
 
-    def places_of(self, x: Tensor) -> Tensor:
-        """The place of each example, given out in the order of first sight; −1 once there is no more room."""
+    def assign_places(self, x: Tensor) -> Tensor:
+        """The place of each example, (batch,), numbered in the order of first sight; −1 once the table is full."""
         import torch
 
         rows = x.detach().cpu().contiguous().flatten(1).view(torch.uint8).numpy()
@@ -63,27 +72,34 @@ class Scenarios:
                 self.places.setdefault(key, len(self.places))
         return torch.tensor([self.places.get(key, -1) for key in keys], dtype=torch.long, device=x.device)
 
-    def at(self, places: Tensor, like: Tensor) -> Tensor:
-        """What is kept at these places, (rows, keep, *shape), in the type and on the device of ``like``."""
-        table = self._grown(like)
-        found = table[places.clamp(min=0).to(table.device)].to(like)
-        found[places < 0] = float("nan")
-        return found
+    def get(self, places: Tensor, like: Tensor) -> Tensor:
+        """The perturbations at these places, (rows, keep, *shape), in the type and on the device of ``like``.
+
+        They are NaN at the place −1.
+        """
+        table = self._grow_table(like)
+        deltas = table[places.clamp(min=0).to(table.device)].to(like)
+        deltas[places < 0] = float("nan")
+        return deltas
 
     def put(self, places: Tensor, deltas: Tensor) -> None:
-        """Replace what is kept; of an example that stands twice in a batch the last one stays."""
-        table, there = self._grown(deltas[:, 0]), places >= 0
-        last = {place: row for row, place in enumerate(places[there].tolist())}
-        table[list(last)] = deltas[there][list(last.values())].to(table)
+        """Replace the perturbations at these places, (rows,), by ``deltas``, (rows, keep, *shape).
 
-    def _grown(self, like: Tensor) -> Tensor:
+        Where an example stands twice in a batch, its last row is stored. The place −1 is left out.
+        """
+        table = self._grow_table(deltas[:, 0])
+        stored = places >= 0
+        last_row = {place: row for row, place in enumerate(places[stored].tolist())}
+        table[list(last_row)] = deltas[stored][list(last_row.values())].to(table)
+
+    def _grow_table(self, like: Tensor) -> Tensor:
         """The table with room for every place; twice as much as before where that is more than is needed."""
-        have = 0 if self.table is None else len(self.table)
-        if self.table is None or have < len(self.places):
-            room = min(self.limit, max(2 * have, len(self.places), 1))
+        length = 0 if self.table is None else len(self.table)
+        if self.table is None or length < len(self.places):
+            room = min(self.limit, max(2 * length, len(self.places), 1))
             table = like.new_full((room, self.keep, *like.shape[1:]), float("nan"))
             if self.table is not None:
-                table[:have] = self.table
+                table[:length] = self.table
             self.table = table
         return self.table
 
@@ -117,15 +133,18 @@ class Memory(Around):
     keep: Annotated[int, "perturbations kept for each example"] = attrs.field(default=1, validator=ge(1))
     examples: Annotated[int, "most examples that are remembered"] = attrs.field(default=60_000, validator=ge(1))
     _past: dict[Any, Scenarios] = attrs.field(factory=dict, init=False, repr=False, eq=False)
-    """What is kept for each form that examples and δ have: their shapes and types."""
+    """A table for each form of examples and δ: their shapes and types."""
 
     @property
     def linear_share(self) -> float:
-        """What the attack itself promises."""
+        """The inner attack's share."""
         return self.attack.linear_share
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
-        """The passes of the attack, and ``keep + 1`` forward passes of examples that are remembered."""
+        """The worst of the remembered δ and the inner attack's, (batch, *shape).
+
+        It takes the passes of the attack, and ``keep + 1`` forward passes of examples that are remembered.
+        """
         import torch
 
         from robustfw.regions import wide
@@ -135,39 +154,49 @@ class Memory(Around):
         like = problem.region.like
         form = (tuple(problem.x.shape[1:]), problem.x.dtype, tuple(like.shape[1:]), like.dtype)
         past = self._past.setdefault(form, Scenarios(self.examples, self.keep))
-        places = past.places_of(problem.x)
-        kept = past.at(places, like)
-        best, values = Best.none_yet(problem), like.new_full(kept.shape[:2], -torch.inf, dtype=wide(like.dtype))
+        places = past.assign_places(problem.x)
+        # 1. evaluate the remembered δ at the net as it is now
+        deltas = past.get(places, like)
+        values = like.new_full(deltas.shape[:2], -torch.inf, dtype=wide(like.dtype))
+        best = Best.empty(problem)
         for j in range(self.keep):
-            rows = (~kept[:, j].isnan().flatten(1).any(1)).nonzero()[:, 0]
+            rows = (~deltas[:, j].isnan().flatten(1).any(1)).nonzero()[:, 0]
             if len(rows):
-                kept[rows, j] = problem.region[rows].project(kept[rows, j])
-                values[rows, j] = problem[rows].value(kept[rows, j]).to(values)
-                best.offer(kept[rows, j], values[rows, j], rows)
-        old = values.isfinite().any(1)
-        found = Best.none_yet(problem)
-        for rows, goes_on in ((old & best.unsolved, True), (~old & best.unsolved, False)):
-            self._attack(problem, rows.nonzero()[:, 0], best, found, generator, goes_on=goes_on)
-        past.put(places, _worst(kept, values, found))
-        best.offer(found.delta, found.value)
+                deltas[rows, j] = problem.region[rows].project(deltas[rows, j])
+                values[rows, j] = problem[rows].value(deltas[rows, j]).to(values)
+                best.offer(deltas[rows, j], values[rows, j], rows)
+        # 2. attack: known examples from their best δ, new ones as usual
+        known = values.isfinite().any(1)
+        new = Best.empty(problem)
+        known_rows = (known & best.open_mask).nonzero()[:, 0]
+        new_rows = (~known & best.open_mask).nonzero()[:, 0]
+        if len(known_rows):
+            begun = attrs.evolve(problem[known_rows], start=best.delta[known_rows])
+            self._attack_rows(begun, known_rows, new, generator)
+        if len(new_rows):
+            self._attack_rows(problem[new_rows], new_rows, new, generator)
+        # 3. remember the worst of both
+        past.put(places, _merge_worst(deltas, values, new))
+        best.offer(new.delta, new.value)
         return best.delta
 
     def state_dict(self) -> dict[str, Any]:
-        """What is remembered: tensors, and under ``"forms"`` what JSON can hold.
+        """The memory as tensors, and under ``"forms"`` what JSON can hold.
 
-        For form number i, ``"keys.i"`` are the examples' hashes, uint8 (examples, 16), and ``"table.i"`` the kept δ,
-        (examples, keep, *shape), not a number where there is none yet.
+        For form number i, ``"keys.i"`` are the examples' hashes, uint8 (examples, 16), and ``"table.i"`` the stored δ,
+        (examples, keep, *shape), NaN where there is none yet.
         """
         state: dict[str, Any] = {"forms": []}
-        remembered = [(form, past) for form, past in self._past.items() if past.table is not None]
-        for i, ((shape, kind, delta_shape, delta_kind), past) in enumerate(remembered):
-            assert past.table is not None  # as chosen
+        for (shape, dtype, delta_shape, delta_dtype), past in self._past.items():
+            if past.table is None:
+                continue
+            i = len(state["forms"])
             state["forms"].append(
                 {
                     "shape": list(shape),
-                    "dtype": str(kind).removeprefix("torch."),
+                    "dtype": str(dtype).removeprefix("torch."),
                     "delta_shape": list(delta_shape),
-                    "delta_dtype": str(delta_kind).removeprefix("torch."),
+                    "delta_dtype": str(delta_dtype).removeprefix("torch."),
                 }
             )
             state[f"keys.{i}"] = past.keys()
@@ -175,14 +204,15 @@ class Memory(Around):
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Remember what a state holds instead of what was remembered before.
+        """Replace the memory by what a state of `state_dict` holds.
 
         Raises:
             UsageError: the state is of a memory that keeps another number of δ, or more examples; or it is none.
         """
         past: dict[Any, Scenarios] = {}
         for i, form in enumerate(state["forms"]):
-            keys, table = state[f"keys.{i}"], state[f"table.{i}"]
+            keys = state[f"keys.{i}"]
+            table = state[f"table.{i}"]
             delta_shape = tuple(form["delta_shape"])
             if keys.shape != (len(table), KEY_BYTES) or tuple(table.shape[2:]) != delta_shape:
                 raise UsageError(
@@ -193,43 +223,45 @@ class Memory(Around):
                     f"this memory keeps {self.keep} perturbations of up to {self.examples} examples, the state has "
                     f"{table.shape[1]} of {len(keys)}: resume with the options of the run that wrote it"
                 )
-            key = (tuple(form["shape"]), _dtype(form["dtype"]), delta_shape, _dtype(form["delta_dtype"]))
-            past[key] = Scenarios.restored(self.examples, keys, table)
+            key = (tuple(form["shape"]), _parse_dtype(form["dtype"]), delta_shape, _parse_dtype(form["delta_dtype"]))
+            past[key] = Scenarios.restore(self.examples, keys, table)
         self._past.clear()
         self._past.update(past)
 
-    def _attack(
-        self, problem: InnerProblem, rows: Tensor, best: Best, found: Best, generator: torch.Generator, *, goes_on: bool
-    ) -> None:
-        """Run the attack on some rows, from the best that is known of them if there is something to go on from."""
-        if not len(rows):
-            return
-        rest = problem[rows]
-        if goes_on:
-            rest = attrs.evolve(rest, start=best.delta[rows])
-        delta = self.attack.maximize(rest, generator)
-        found.offer(delta, rest.value(delta), rows)
+    def _attack_rows(self, problem: InnerProblem, rows: Tensor, best: Best, generator: torch.Generator) -> None:
+        """Run the inner attack on the problem of some rows, and offer its δ to ``best``."""
+        delta = self.attack.maximize(problem, generator)
+        best.offer(delta, problem.value(delta), rows)
 
 
-def _dtype(name: str) -> torch.dtype:
-    """The type of tensors that a state names."""
+def _parse_dtype(name: str) -> torch.dtype:
+    """The torch type that a state names, such as "float32"."""
     import torch
 
-    kind = getattr(torch, name, None)
-    if not isinstance(kind, torch.dtype):
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
         raise UsageError(f"this is no state of a memory: there is no type {name!r}")
-    return kind
+    return dtype
 
 
-def _worst(kept: Tensor, values: Tensor, found: Best) -> Tensor:
-    """The worst of what was kept and found, as many as were kept, the worst first; what was found again counts once."""
+def _merge_worst(deltas: Tensor, values: Tensor, new: Best) -> Tensor:
+    """The worst of the remembered δ and the new one of each row, (rows, keep, *shape), the worst first.
+
+    A new δ that equals a remembered one counts once. ``deltas`` are the remembered ones, (rows, keep, *shape), and
+    ``values`` theirs, (rows, keep), −∞ where there is none.
+    """
     import torch
 
-    new = found.delta[:, None]
-    again = (kept == new).flatten(2).all(2) & (found.value > -torch.inf)[:, None]
-    values = torch.cat([found.value[:, None], values.masked_fill(again, -torch.inf)], 1)
-    every = torch.cat([new, kept.masked_fill(again.reshape(*again.shape, *[1] * (kept.dim() - 2)), torch.nan)], 1)
-    order = values.argsort(dim=1, descending=True, stable=True)[:, : kept.shape[1]]
-    row = torch.arange(len(every), device=order.device)[:, None]
-    nothing = (values[row, order] == -torch.inf).reshape(*order.shape, *[1] * (kept.dim() - 2))
-    return every[row, order].masked_fill(nothing, torch.nan)
+    keep = deltas.shape[1]
+    ones = [1] * (deltas.dim() - 2)  # trailing axes by which a mask (rows, keep) goes with δ
+    # 1. forget remembered δ that the attack has come to again
+    candidate = new.delta[:, None]
+    again = (deltas == candidate).flatten(2).all(2) & (new.value > -torch.inf)[:, None]
+    values = torch.cat([new.value[:, None], values.masked_fill(again, -torch.inf)], 1)
+    deltas = torch.cat([candidate, deltas.masked_fill(again.reshape(*again.shape, *ones), torch.nan)], 1)
+    # 2. sort by value
+    order = values.argsort(dim=1, descending=True, stable=True)[:, :keep]
+    row = torch.arange(len(deltas), device=order.device)[:, None]
+    # 3. what has no value is no δ
+    empty = (values[row, order] == -torch.inf).reshape(*order.shape, *ones)
+    return deltas[row, order].masked_fill(empty, torch.nan)

@@ -26,28 +26,29 @@ def largest(delta: Tensor) -> Tensor:
     return delta.flatten(1).abs().amax(1)
 
 
-def first_order(problem: InnerProblem, *, by_margin: bool) -> Tensor:
-    """About how far the border is, (batch,): |m|/‖∇m‖₂ at 0, m the margin; at most as far as the set reaches.
+def border_distance(problem: InnerProblem, *, by_margin: bool) -> Tensor:
+    """First-order estimate of the border's distance, (batch,): |m|/‖∇m‖₂ at 0, m the margin.
 
-    ``by_margin``: whether the problem has classes. Without any there is no margin, and the reach of the set is all
-    that is known.
+    It is at most as far as the set reaches. ``by_margin`` says whether the problem has classes: without any there is no
+    margin, and the reach of the set is the estimate.
     """
     import torch
 
     from robustfw import losses
     from robustfw_attacks.directions import lengths, unit_rows
 
-    weighed = attrs.evolve(problem, loss=losses.margin) if by_margin else problem
-    margin, gradient, _ = weighed.probe(problem.region.zero())
+    if by_margin:
+        problem = attrs.evolve(problem, loss=losses.margin)
+    margin, gradient, _ = problem.probe(problem.region.zero())
     reach = lengths(problem.region.support(unit_rows(gradient)))
     if not by_margin:
         return reach
-    distance = (margin.abs().to(reach) / lengths(gradient).to(reach)).nan_to_num(torch.inf, torch.inf)
-    return torch.minimum(distance, reach)
+    distance = margin.abs().to(reach) / lengths(gradient).to(reach)
+    return torch.minimum(distance.nan_to_num(torch.inf, torch.inf), reach)
 
 
-def slope(problem: InnerProblem) -> Tensor:
-    """‖∇J‖₂ at 0, (batch,): the unit in which J and its gradient are about 1; 1 where it vanishes."""
+def gradient_length(problem: InnerProblem) -> Tensor:
+    """‖∇J‖₂ at δ = 0, (batch,), the unit in which J's gradient is about 1; 1 where it vanishes."""
     from robustfw_attacks.directions import lengths
 
     _, gradient, _ = problem.probe(problem.region.zero())
@@ -57,20 +58,24 @@ def slope(problem: InnerProblem) -> Tensor:
 
 @attrs.define(eq=False)
 class Nearest:
-    """For each row the shortest δ seen that is solved; until there is one, that of highest value.
+    """For each row the shortest δ so far that is solved; until there is one, that of highest value.
 
     So one attack serves both questions. With a goal it answers how near the nearest solved member is; without one no
-    row is ever solved, and it answers which member has the highest value. What is not a number never wins.
+    row is ever solved, and it answers which member has the highest value. A value that is not a number never wins.
     """
 
     delta: Tensor
+    """(batch, *shape)."""
     value: Tensor
+    """The value at ``delta``, (batch,); ∞ where it is solved."""
     length: Tensor
+    """How long ``delta`` is, (batch,)."""
     measure: Callable[[Tensor], Tensor] = euclidean
+    """δ (rows, *shape) to lengths (rows,)."""
 
     @classmethod
-    def none_yet(cls, problem: InnerProblem, measure: Callable[[Tensor], Tensor] = euclidean) -> Nearest:
-        """δ = 0 with the value −∞, in float32 at least."""
+    def empty(cls, problem: InnerProblem, measure: Callable[[Tensor], Tensor] = euclidean) -> Nearest:
+        """δ = 0 with the value −∞, in float32 at least; ``measure`` gives the length of each row."""
         from robustfw.regions import wide
 
         delta = problem.region.zero()
@@ -78,24 +83,27 @@ class Nearest:
         return cls(delta, value, measure(delta), measure)
 
     def offer(self, delta: Tensor, value: Tensor, rows: Tensor, *, ties: bool = False) -> None:
-        """Take what is better.
+        """Replace the stored δ of each row for which the new one is better: shorter and solved, or of higher value.
 
         Args:
-            delta: (rows, *shape).
-            value: (rows,), ∞ where a row is solved.
-            rows: the indices that δ and values belong to.
-            ties: whether what is as good as the best takes its place, in rows that are not solved: for the end of an
+            delta: new candidates, (rows, *shape).
+            value: their values, (rows,), ∞ where a row is solved.
+            rows: indices of the rows that they belong to, (rows,).
+            ties: whether a candidate as good as the best replaces it, in rows that are not solved: for the end of an
                 ascent, which is farther on than its values tell where J is too flat for its numbers.
         """
-        length, best = self.measure(delta), self.value[rows]
+        length = self.measure(delta)
+        best = self.value[rows]
         nearer = value.isposinf() & best.isposinf() & (length < self.length[rows])
         better = nearer | (value.to(best) > best)
         if ties:
             better |= (value.to(best) == best) & ~best.isposinf()
-        taken = rows[better]
-        self.delta[taken], self.value[taken], self.length[taken] = delta[better], value[better].to(best), length[better]
+        replaced = rows[better]
+        self.delta[replaced] = delta[better]
+        self.value[replaced] = value[better].to(best)
+        self.length[replaced] = length[better]
 
     @property
-    def unsolved(self) -> Tensor:
-        """The indices of the rows that nothing has solved yet."""
+    def open_rows(self) -> Tensor:
+        """Indices of the rows that nothing has solved yet, (rows,)."""
         return (~self.value.isposinf()).nonzero()[:, 0]

@@ -31,11 +31,12 @@ class SingleStep(Attack):
 
     @property
     def linear_share(self) -> float:
-        """What a step of this length gains from 0, or from the worst of starts."""
-        return max(0.0, min(1.0, self.step - 1 if self.random_start else self.step))
+        """The share of a linear maximum that one step of this length reaches, from 0 or from the worst start."""
+        way = self.step - 1 if self.random_start else self.step
+        return max(0.0, min(1.0, way))
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
-        """One gradient at the start, one step."""
+        """The member after one step, (batch, *shape): one gradient at the start, no evaluation at the end."""
         region = problem.region
         if not len(problem):
             return region.zero()
@@ -59,12 +60,12 @@ class Random(Attack):
 
     @property
     def linear_share(self) -> float:
-        """Chance promises nothing."""
+        """0: random members promise no share of a linear maximum."""
         return 0.0
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
-        """n draws, n forward passes."""
-        best = Best.none_yet(problem)
+        """The worst of ``samples`` random members of each row, (batch, *shape): as many forward passes."""
+        best = Best.empty(problem)
         if not len(problem):
             return best.delta
         for _ in range(self.samples):

@@ -31,22 +31,26 @@ def has_classes(problem: InnerProblem, logits: Tensor) -> bool:
     return problem.labelled and logits.dim() == 2 and logits.shape[1] > 1
 
 
-def with_finite_logits(problem: InnerProblem) -> InnerProblem:
-    """The problem with −10,000 for each logit of −∞, as other nets mask classes; as it is where y names no class.
+def mask_finitely(problem: InnerProblem) -> InnerProblem:
+    """The problem with −10,000 for each logit of −∞; unchanged where y names no class.
 
-    A masked class is no nearer for that, but how far it is has become a number: so have borders and targets.
+    A class that is masked by −∞ has no distance. With a finite logit, as other nets mask classes, it has one that is as
+    far as before in practice, so that borders and targets are numbers.
     """
-    return attrs.evolve(problem, forward=functools.partial(_finite, problem.forward)) if problem.labelled else problem
+    if not problem.labelled:
+        return problem
+    return attrs.evolve(problem, forward=functools.partial(_forward_finitely, problem.forward))
 
 
-def _finite(forward: Forward, moved: Tensor) -> Tensor:
-    return forward(moved).nan_to_num(nan=float("nan"), posinf=float("inf"), neginf=MASKED)
+def _forward_finitely(forward: Forward, x: Tensor) -> Tensor:
+    """The logits of ``forward`` with `MASKED` in place of −∞."""
+    return forward(x).nan_to_num(nan=float("nan"), posinf=float("inf"), neginf=MASKED)
 
 
-def others(logits: Tensor, y: Tensor) -> Tensor:
-    """Each row's wrong classes, the likeliest first: (batch, classes − 1).
+def rank_rivals(logits: Tensor, y: Tensor) -> Tensor:
+    """Each row's wrong classes, the likeliest first, (batch, classes − 1).
 
-    Classes of equal logits come in their own order, those that are masked by −∞ last; y is never among them.
+    Classes of equal logits come in the order of their numbers, those that are masked by −∞ last; y is not among them.
     """
     ranked = logits.argsort(dim=1, descending=True, stable=True)
     y_last = (ranked == y[:, None]).byte().argsort(dim=1, stable=True)
@@ -57,6 +61,12 @@ def targets(problem: InnerProblem, logits: Tensor, which: Target, generator: tor
     """The labels (batch,) to move towards, one after the other; none where there is no other class, or no class.
 
     A problem that has a target keeps it.
+
+    Args:
+        problem: its y are the labels to move away from.
+        logits: outputs of the net at x, (batch, classes).
+        which: the likeliest wrong class, the least likely, one at random, or all ("best").
+        generator: draws the random class.
     """
     import torch
 
@@ -64,13 +74,15 @@ def targets(problem: InnerProblem, logits: Tensor, which: Target, generator: tor
         return [problem.target]
     if not has_classes(problem, logits):
         return []
-    ranked = others(logits, problem.y)
+    rivals = rank_rivals(logits, problem.y)
     if which == "best":
-        return list(ranked.unbind(1))
+        return list(rivals.unbind(1))
     if which == "random":
-        drawn = torch.randint(ranked.shape[1], (len(ranked), 1), generator=generator, device=generator.device)
-        return [ranked.gather(1, drawn.to(ranked.device))[:, 0]]
-    return [ranked[:, 0 if which == "second" else -1]]
+        draws = torch.randint(rivals.shape[1], (len(rivals), 1), generator=generator, device=generator.device)
+        return [rivals.gather(1, draws.to(rivals.device))[:, 0]]
+    if which == "second":
+        return [rivals[:, 0]]
+    return [rivals[:, -1]]
 
 
 @final
@@ -87,25 +99,29 @@ class Targeted(Around):
 
     @property
     def linear_share(self) -> float:
-        """What the attack itself promises, where there is no class to move to."""
+        """The inner attack's share, which holds where there is no class to move to."""
         return self.attack.linear_share
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
-        """One run for each target, on the rows that are not solved yet, and two forward passes."""
+        """The worst δ over the targets, (batch, *shape).
+
+        It takes one run for each target, on the rows that are not solved yet, and two forward passes.
+        """
         zero = problem.region.zero()
         if not len(problem):
             return zero
-        problem = with_finite_logits(problem)
+        problem = mask_finitely(problem)
         logits = problem.logits(zero)
-        chosen = targets(problem, logits, self.target, generator)
-        if not chosen:
+        labels = targets(problem, logits, self.target, generator)
+        if not labels:
             return self.attack.maximize(problem, generator)
         best = Best(zero, problem.judged(logits))
-        for target in chosen:
-            rows = best.unsolved.nonzero()[:, 0]
+        for target in labels:
+            rows = best.open_mask.nonzero()[:, 0]
             if not len(rows):
                 break
-            rest = problem[rows]
-            delta = self.attack.maximize(rest.towards(target[rows]), generator)
-            best.offer(delta, rest.value(delta), rows)
+            unsolved = problem[rows]
+            delta = self.attack.maximize(unsolved.towards(target[rows]), generator)
+            # attacked on the way to the target, judged by the problem's own loss
+            best.offer(delta, unsolved.value(delta), rows)
         return best.delta

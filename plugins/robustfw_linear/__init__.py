@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from robustfw_linear.sets import Box, Budget, Ellipsoid, Polyhedron, Polytope
     from robustfw_linear.solution import InfeasibleError, Solution, UnboundedError
 
-_LAZY = {
+_MODULES = {
     "Box": "sets",
     "Budget": "sets",
     "Columns": "least_squares",
@@ -52,6 +52,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
+    """Import a public name on first use, so that importing the package does not import its solvers."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'robustfw_linear' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"robustfw_linear.{_LAZY[name]}"), name)
+    module = importlib.import_module(f"robustfw_linear.{_MODULES[name]}")
+    return getattr(module, name)

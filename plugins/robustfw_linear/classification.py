@@ -13,19 +13,21 @@ import robustfw
 from robustfw import UsageError
 from robustfw_linear.cones import Program
 from robustfw_linear.problem import Problem, UncertainRows, Uncertainty, uncertain_rows
-from robustfw_linear.programs import Method, solved
+from robustfw_linear.programs import Method, run_method
 from robustfw_linear.solution import Solution
 
 Array = NDArray[np.float64]
 DUAL_ORDER = {"linf": 1, "l2": 2, "l1": np.inf}
-"""The order of the dual norm ‖w‖_* = max ⟨w, δ⟩ over ‖δ‖ ≤ 1."""
+"""Name of a norm to the order of its dual ‖w‖_* = max ⟨w, δ⟩ over ‖δ‖ ≤ 1."""
 
 
 def _numbers(value: ArrayLike) -> Array:
+    """Converter of attrs: an array of float64."""
     return np.asarray(value, dtype=float)
 
 
 def _check_examples(examples: Array, labels: Array) -> None:
+    """Refuse examples and labels whose shapes do not fit, and labels other than −1 and 1."""
     if examples.ndim != 2 or labels.shape != examples.shape[:1] or not len(labels):
         raise UsageError(f"shapes do not fit: examples (m, n) and labels (m,) are {examples.shape} and {labels.shape}")
     if not np.isin(labels, (-1, 1)).all():
@@ -33,6 +35,7 @@ def _check_examples(examples: Array, labels: Array) -> None:
 
 
 def _hinges(examples: Array, labels: Array, x: Array) -> Array:
+    """The hinge loss of each example at x = (w, b), (m,)."""
     return np.maximum(0, 1 - labels * (examples @ x[:-1] + x[-1]))
 
 
@@ -50,6 +53,7 @@ class RobustHinge:
     labels: Array = attrs.field(converter=_numbers)
     """−1 and 1, (m,)."""
     uncertainty: Uncertainty = None
+    """𝒰ᵢ: a spec, a set, or a region with a row for each example; None: examples are certain."""
     data_range: tuple[float, float] | None = attrs.field(default=None, kw_only=True)
     """Bounds of x + δ, such as (0, 1); none unless given. Examples must lie within."""
 
@@ -61,37 +65,48 @@ class RobustHinge:
 
     def _rows(self) -> UncertainRows:
         """−yᵢ⟨w, xᵢ + δᵢ⟩ − yᵢb − ξᵢ ≤ −1, in z = (w, b, ξ)."""
-        rest = np.hstack([-self.labels[:, None], -np.eye(len(self.labels))])
+        certain = np.hstack([-self.labels[:, None], -np.eye(len(self.labels))])
         limits = -np.ones(len(self.labels))
         return uncertain_rows(
-            self.examples, limits, self.uncertainty, rest=rest, signs=-self.labels, data_range=self.data_range
+            self.examples, limits, self.uncertainty, rest=certain, signs=-self.labels, data_range=self.data_range
         )
 
     def losses(self, x: ArrayLike) -> Array:
-        """The worst loss of each example at (w, b): one support call."""
-        return self._losses(self._rows(), np.asarray(x, dtype=float))
+        """The worst loss of each example at x = (w, b), (m,): one support call."""
+        return self._worst_losses(self._rows(), np.asarray(x, dtype=float))
 
-    def _losses(self, rows: UncertainRows, x: Array) -> Array:
+    def _worst_losses(self, rows: UncertainRows, x: Array) -> Array:
+        """The worst losses, for rows that are made already."""
         z = np.append(x, np.zeros(len(self.labels)))
         return np.maximum(0, rows.pessimize(z) @ z - rows.limits)
 
     def solve(
         self, method: Method = "cutting-set", *, accuracy: float | None = None, limit: int | None = None
     ) -> Solution:
-        """The robust optimum, by the methods of `RobustLP`, whose options these are."""
+        """The robust optimum, by one of the methods of `RobustLP`.
+
+        Args:
+            method: ``reformulation``, ``cutting-set`` or ``online``, see `RobustLP.solve`.
+            accuracy: the violation that is allowed; the method's own unless given.
+            limit: how many programs may be solved; the method's own unless given.
+
+        Raises:
+            UnboundedError: the loss falls without end for the method, which happens to ``online`` alone.
+            RobustfwError: the limit was reached.
+        """
         count, width = self.examples.shape
         rows = self._rows()
-        slack = np.append(np.full(width + 1, -np.inf), np.zeros(count))
+        # z = (w, b, ξ), with ξ ≥ 0 at the cost 1
         problem = Problem(
-            np.append(np.zeros(width + 1), np.ones(count)),
-            slack,
-            np.full(width + 1 + count, np.inf),
-            (rows,),
-            (np.zeros((0, width + 1 + count)), np.zeros(0)),
+            cost=np.append(np.zeros(width + 1), np.ones(count)),
+            lower=np.append(np.full(width + 1, -np.inf), np.zeros(count)),
+            upper=np.full(width + 1 + count, np.inf),
+            groups=(rows,),
+            equations=(np.zeros((0, width + 1 + count)), np.zeros(0)),
         )
-        found = solved(problem, method, accuracy, limit)
+        found = run_method(problem, method, accuracy, limit)
         x = found.z[: width + 1]
-        losses = self._losses(rows, x)
+        losses = self._worst_losses(rows, x)
         return Solution(
             x=x,
             value=float(losses.sum()),
@@ -111,12 +126,15 @@ class RobustSVM:
     """min over (w, b) of max over Σᵢ‖δᵢ‖ ≤ c of Σᵢ max(0, 1 − yᵢ(⟨w, xᵢ − δᵢ⟩ + b)) (Xu, Caramanis & Mannor 2009).
 
     The budget c is shared by all examples. If no (w, b) separates them, this is the support vector machine
-    Σᵢ max(0, 1 − yᵢ(⟨w, xᵢ⟩ + b)) + c‖w‖_* (`regularized`), for every (w, b) (their theorem 3). If one does, it is not,
-    and may be 0 where the support vector machine is not; `solve` is exact in both cases. A solution's x is (w, b).
+    Σᵢ max(0, 1 − yᵢ(⟨w, xᵢ⟩ + b)) + c‖w‖_* (`solve_regularized`), for every (w, b) (their theorem 3). If one does, it
+    is not, and may be 0 where the support vector machine is not; `solve` is exact in both cases. A solution's x is
+    (w, b).
     """
 
     examples: Array = attrs.field(converter=_numbers)
+    """(m, n)."""
     labels: Array = attrs.field(converter=_numbers)
+    """−1 and 1, (m,)."""
     budget: float = attrs.field(default=1.0, converter=float)
     """c ≥ 0."""
     norm: Literal["linf", "l2", "l1"] = "l2"
@@ -135,51 +153,61 @@ class RobustSVM:
         The sum of losses is convex in δ and the set is the hull of those that move one example only, so that one of
         them is worst: the first example whose loss grows most.
         """
-        at = np.asarray(x, dtype=float)
-        direction = torch.as_tensor(at[None, :-1].copy())
+        values = np.asarray(x, dtype=float)
+        w = values[:-1]
+        b = values[-1]
+        # 1. the perturbation of the whole budget that lowers a margin most
+        direction = torch.as_tensor(w[None].copy())
         spec = {"use": self.norm, "radius": self.budget}
         farthest = np.asarray(robustfw.make("uncertainty", spec).at(direction).support(direction)[0])
-        losses, gain = _hinges(self.examples, self.labels, at), float(farthest @ at[:-1])
-        margins = self.labels * (self.examples @ at[:-1] + at[-1])
-        chosen = int((np.maximum(0, 1 - margins + gain) - losses).argmax())
+        gain = float(farthest @ w)
+        # 2. the example whose loss it raises most
+        losses = _hinges(self.examples, self.labels, values)
+        margins = self.labels * (self.examples @ w + b)
+        worst = int((np.maximum(0, 1 - margins + gain) - losses).argmax())
         delta = np.zeros_like(self.examples)
-        delta[chosen] = self.labels[chosen] * farthest
+        delta[worst] = self.labels[worst] * farthest
         return delta
 
     def robust_loss(self, x: ArrayLike) -> float:
-        """max over the set of the sum of losses, at (w, b)."""
-        at = np.asarray(x, dtype=float)
-        return float(_hinges(self.examples - self.worst_case(at), self.labels, at).sum())
+        """The maximum over the set of the sum of losses, at x = (w, b)."""
+        values = np.asarray(x, dtype=float)
+        perturbed = self.examples - self.worst_case(values)
+        return float(_hinges(perturbed, self.labels, values).sum())
 
     def regularized_loss(self, x: ArrayLike) -> float:
-        """Σᵢ max(0, 1 − yᵢ(⟨w, xᵢ⟩ + b)) + c‖w‖_*."""
-        at = np.asarray(x, dtype=float)
-        penalty = self.budget * float(np.linalg.norm(at[:-1], DUAL_ORDER[self.norm]))
-        return float(_hinges(self.examples, self.labels, at).sum()) + penalty
+        """Σᵢ max(0, 1 − yᵢ(⟨w, xᵢ⟩ + b)) + c‖w‖_* at x = (w, b)."""
+        values = np.asarray(x, dtype=float)
+        penalty = self.budget * float(np.linalg.norm(values[:-1], DUAL_ORDER[self.norm]))
+        return float(_hinges(self.examples, self.labels, values).sum()) + penalty
 
     def solve(self) -> Solution:
         """The robust optimum: min t over t ≥ Σ_{j≠i} ξ_j + ηᵢ for each i, ηᵢ the loss of i with all the budget."""
         program, x, losses, length = self._program(0.0, 0.0)
         count = len(self.labels)
-        total, largest = program.columns(1), program.columns(1, cost=1.0)
-        moved = program.columns(count, lower=0.0)
-        program.equal([(losses, np.ones((1, count))), (total, -np.ones((1, 1)))], 0.0)
-        program.at_most(
-            [*self._margins(x), (moved, -np.eye(count)), (length, np.full((count, 1), self.budget))],
-            np.full(count, -1.0),
-        )
+        identity = np.eye(count)
         ones = np.ones((count, 1))
-        program.at_most(
-            [(total, ones), (losses, -np.eye(count)), (moved, np.eye(count)), (largest, -ones)], np.zeros(count)
+        total = program.add_columns(1)
+        largest = program.add_columns(1, cost=1.0)
+        perturbed_losses = program.add_columns(count, lower=0.0)
+        # Σ ξ = total
+        program.add_equations([(losses, np.ones((1, count))), (total, -np.ones((1, 1)))], 0.0)
+        # ηᵢ ≥ 1 − yᵢ(⟨w, xᵢ⟩ + b) + cν, with ν ≥ ‖w‖_*
+        program.add_inequalities(
+            [*self._margins(x), (perturbed_losses, -identity), (length, self.budget * ones)], np.full(count, -1.0)
+        )
+        # t ≥ total − ξᵢ + ηᵢ
+        program.add_inequalities(
+            [(total, ones), (losses, -identity), (perturbed_losses, identity), (largest, -ones)], np.zeros(count)
         )
         optimum = program.solve()
-        return self._described(optimum.z[x], self.robust_loss(optimum.z[x]), optimum.bound)
+        return self._make_solution(optimum.z[x], self.robust_loss(optimum.z[x]), optimum.bound)
 
-    def regularized(self) -> Solution:
-        """The support vector machine that the theorem compares with, whether or not its condition holds."""
+    def solve_regularized(self) -> Solution:
+        """The minimizer of `regularized_loss`, whether or not the condition of the theorem holds."""
         program, x, _, _ = self._program(1.0, self.budget)
         optimum = program.solve()
-        return self._described(optimum.z[x], self.regularized_loss(optimum.z[x]), optimum.bound)
+        return self._make_solution(optimum.z[x], self.regularized_loss(optimum.z[x]), optimum.bound)
 
     @property
     def separable(self) -> bool:
@@ -188,35 +216,42 @@ class RobustSVM:
         return program.solve().value < 1e-9
 
     def _margins(self, x: slice) -> list[tuple[slice, Array]]:
-        """−yᵢ(⟨w, xᵢ⟩ + b)."""
-        return [(x, -self.labels[:, None] * np.hstack([self.examples, np.ones((len(self.labels), 1))]))]
+        """The terms −yᵢ(⟨w, xᵢ⟩ + b) of constraints on the columns x."""
+        extended = np.hstack([self.examples, np.ones((len(self.labels), 1))])
+        return [(x, -self.labels[:, None] * extended)]
 
-    def _program(self, of_loss: float, of_length: float) -> tuple[Program, slice, slice, slice]:
-        """(w, b), the losses ξ and ν ≥ ‖w‖_*, at these costs."""
+    def _program(self, loss_cost: float, length_cost: float) -> tuple[Program, slice, slice, slice]:
+        """A program with the columns (w, b), the losses ξ and ν ≥ ‖w‖_*, at these costs of a loss and of ν."""
         count, width = self.examples.shape
         program = Program()
-        x = program.columns(width + 1)
-        losses = program.columns(count, cost=of_loss, lower=0.0)
-        length = program.columns(1, cost=of_length)
-        program.at_most([*self._margins(x), (losses, -np.eye(count))], np.full(count, -1.0))
+        x = program.add_columns(width + 1)
+        losses = program.add_columns(count, cost=loss_cost, lower=0.0)
+        length = program.add_columns(1, cost=length_cost)
+        program.add_inequalities([*self._margins(x), (losses, -np.eye(count))], np.full(count, -1.0))
         w = slice(x.start, x.stop - 1)
-        _at_least_norm(program, w, length, DUAL_ORDER[self.norm])
+        _bound_norm(program, w, length, DUAL_ORDER[self.norm])
         return program, x, losses, length
 
-    def _described(self, x: Array, value: float, bound: float) -> Solution:
+    def _make_solution(self, x: Array, value: float, bound: float) -> Solution:
+        """The solution of one program and one oracle call."""
         return Solution(x, value, bound, 0.0, "reformulation", solves=1, oracle_calls=1)
 
 
-def _at_least_norm(program: Program, w: slice, length: slice, order: float) -> None:
-    """‖w‖ ≤ ν, in the norm of this order."""
+def _bound_norm(program: Program, w: slice, length: slice, order: float) -> None:
+    """Add the constraint ‖w‖ ≤ ν, in the norm of this order: 1, 2 or ∞."""
     count = w.stop - w.start
+    identity = np.eye(count)
     if order == 2:
-        program.cone([(length, np.ones((1, 1)))], [(w, np.eye(count))], np.zeros(count))
+        program.add_cone([(length, np.ones((1, 1)))], [(w, identity)], np.zeros(count))
         return
     if order == 1:
-        sizes, spread = program.columns(count), np.eye(count)
-        program.at_most([(sizes, np.ones((1, count))), (length, -np.ones((1, 1)))], 0.0)
+        # |w_j| ≤ s_j and Σ s ≤ ν
+        sizes = program.add_columns(count)
+        size_matrix = identity
+        program.add_inequalities([(sizes, np.ones((1, count))), (length, -np.ones((1, 1)))], 0.0)
     else:
-        sizes, spread = length, np.ones((count, 1))
+        # |w_j| ≤ ν
+        sizes = length
+        size_matrix = np.ones((count, 1))
     for sign in (1, -1):
-        program.at_most([(w, sign * np.eye(count)), (sizes, -spread)], np.zeros(count))
+        program.add_inequalities([(w, sign * identity), (sizes, -size_matrix)], np.zeros(count))

@@ -15,9 +15,9 @@ from robustfw_linear.solution import Found, UnboundedError
 Array = NDArray[np.float64]
 
 CORNERS_ONLY = 8
-"""Rounds before points between the corners are looked at too."""
+"""Rounds in which cuts are made at the master's corners alone, before its central points are used too."""
 DESCENT = 1e-9
-"""Slope, relative to the cost, from which on a ray counts as descending."""
+"""Least slope of a ray that counts as descending, relative to the cost."""
 
 
 def cut(problem: Problem, accuracy: float, limit: int) -> Found:
@@ -26,6 +26,11 @@ def cut(problem: Problem, accuracy: float, limit: int) -> Found:
     It ends when the pessimizing oracle finds no row violated by more than ``accuracy``, relative to the sizes in
     it. Every master is a relaxation, so that the last one's value bounds the optimum from below; the cost is at most
     ``accuracy`` above it. A master without a lower bound is first given the rows that its rays violate.
+
+    Args:
+        problem: the rows, sets and cost.
+        accuracy: the violation that is allowed, relative to the sizes in a row.
+        limit: the most masters.
 
     Raises:
         InfeasibleError: the rows found so far have no solution in common, which proves that the problem has none.
@@ -37,42 +42,52 @@ def cut(problem: Problem, accuracy: float, limit: int) -> Found:
         master.solve()
     except UnboundedError:
         _cut_rays(master, accuracy, limit)
-    z, bound = master.close(accuracy, limit)
+    z, bound = master.cut_until_satisfied(accuracy, limit)
     return Found(z, bound, master.solves, master.oracle_calls, master.cuts)
 
 
 @final
 class _Master:
-    """The problem with finitely many rows, and the counts of what was spent on it."""
+    """The problem with finitely many rows, and counts of the work done."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.known = [(group.nominal, np.arange(len(group.limits))) for group in problem.groups]
-        self.solves = self.oracle_calls = self.cuts = 0
+        self.cut_rows = [(group.nominal, np.arange(len(group.limits))) for group in problem.groups]
+        """For each group its rows so far, and the index of the constraint that each of them belongs to."""
+        self.solves = 0
+        self.oracle_calls = 0
+        self.cuts = 0
 
     def solve(self) -> tuple[Array, float]:
-        """Its solution and value."""
+        """The solution for the rows so far, and its value."""
         self.solves += 1
-        program, z = self.problem.certain()
-        for group, (rows, owners) in zip(self.problem.groups, self.known, strict=True):
-            program.at_most([(z, rows)], group.limits[owners])
+        program, z = self.problem.certain_program()
+        for group, (rows, owners) in zip(self.problem.groups, self.cut_rows, strict=True):
+            program.add_inequalities([(z, rows)], group.limits[owners])
         optimum = program.solve()
         return optimum.z[z], optimum.bound
 
-    def add(self, index: int, rows: Array, owners: NDArray[np.intp]) -> None:
-        """Rows of one group, with the constraints that they are members of."""
-        before, whose = self.known[index]
-        self.known[index] = np.vstack([before, rows]), np.concatenate([whose, owners])
+    def add_cuts(self, index: int, rows: Array, owners: NDArray[np.intp]) -> None:
+        """Add rows to one group.
+
+        Args:
+            index: the group's.
+            rows: coefficients, (rows, width of z).
+            owners: the constraint that each row belongs to, (rows,).
+        """
+        previous_rows, previous_owners = self.cut_rows[index]
+        self.cut_rows[index] = np.vstack([previous_rows, rows]), np.concatenate([previous_owners, owners])
         self.cuts += len(rows)
 
-    def close(self, accuracy: float, limit: int) -> tuple[Array, float]:
-        """Cuts until none is violated; the solution and its value."""
+    def cut_until_satisfied(self, accuracy: float, limit: int) -> tuple[Array, float]:
+        """Solve and cut until no row is violated by more than the accuracy; the solution and its value."""
         for done in range(limit):
             z, bound = self.solve()
             if self.separate(z, accuracy) <= accuracy:
                 return z, bound
+            # after some rounds, cut at a central point as well
             if done >= CORNERS_ONLY:
-                z = self.central(bound + accuracy * max(1.0, abs(bound)))
+                z = self.central_point(bound + accuracy * max(1.0, abs(bound)))
                 if self.separate(z, accuracy) <= accuracy:
                     return z, bound
         raise RobustfwError(
@@ -81,39 +96,47 @@ class _Master:
         )
 
     def separate(self, z: Array, accuracy: float) -> float:
-        """The largest relative violation at z; every row that is violated by more than the accuracy becomes a cut."""
-        worst, excess = self.problem.excess(z)
+        """Add every row that is violated at z by more than the accuracy; the largest relative violation."""
+        worst_rows, excesses = self.problem.excess(z)
         self.oracle_calls += 1
-        for index, (rows, over) in enumerate(zip(worst, excess, strict=True)):
-            chosen = np.flatnonzero(over > accuracy)
-            self.add(index, rows[chosen], chosen)
-        return max((float(over.max(initial=0)) for over in excess), default=0.0)
+        for index, (rows, excess) in enumerate(zip(worst_rows, excesses, strict=True)):
+            violated = np.flatnonzero(excess > accuracy)
+            self.add_cuts(index, rows[violated], violated)
+        return max((float(excess.max(initial=0)) for excess in excesses), default=0.0)
 
-    def central(self, level: float) -> Array:
+    def central_point(self, level: float) -> Array:
         """The point of the master farthest from its rows, at a cost up to this level (Elzinga & Moore 1975).
 
         Where many points are optimal, the master's are corners, which stick out of a round set for a long time.
         """
         self.solves += 1
-        program, z = attrs.evolve(self.problem, cost=np.zeros_like(self.problem.cost)).certain()
-        distance = program.columns(1, cost=-1.0, upper=1.0)
-        for group, (rows, owners) in zip(self.problem.groups, self.known, strict=True):
+        program, z = attrs.evolve(self.problem, cost=np.zeros_like(self.problem.cost)).certain_program()
+        distance = program.add_columns(1, cost=-1.0, upper=1.0)
+        for group, (rows, owners) in zip(self.problem.groups, self.cut_rows, strict=True):
             lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-            program.at_most([(z, rows), (distance, lengths)], group.limits[owners])
-        program.at_most([(z, self.problem.cost[None])], level)
+            program.add_inequalities([(z, rows), (distance, lengths)], group.limits[owners])
+        program.add_inequalities([(z, self.problem.cost[None])], level)
         return program.solve().z[z]
 
 
 def _cut_rays(master: _Master, accuracy: float, limit: int) -> None:
-    """Rows that forbid the master's descending rays; those of the problem itself are an error.
+    """Give the master the rows that forbid its descending rays.
 
     The rays form a robust program of their own, within a unit box and therefore bounded.
+
+    Raises:
+        InfeasibleError: the problem has no solution.
+        UnboundedError: a descending ray satisfies every row.
     """
     problem = master.problem
     rays = _Master(problem.recession())
-    _, slope = rays.close(accuracy, limit)
+    _, slope = rays.cut_until_satisfied(accuracy, limit)
     if slope < -DESCENT * np.abs(problem.cost).sum():
-        _Master(attrs.evolve(problem, cost=np.zeros_like(problem.cost))).close(accuracy, limit)  # infeasible, perhaps
+        # unbounded, unless no point is feasible, which the problem without a cost finds out
+        costless = _Master(attrs.evolve(problem, cost=np.zeros_like(problem.cost)))
+        costless.cut_until_satisfied(accuracy, limit)
         raise UnboundedError("the cost falls without end, in the worst case too: give bounds (lower, upper) to x")
-    master.known = list(rays.known)
-    master.solves, master.oracle_calls, master.cuts = 1 + rays.solves, rays.oracle_calls, rays.cuts
+    master.cut_rows = list(rays.cut_rows)
+    master.solves = 1 + rays.solves
+    master.oracle_calls = rays.oracle_calls
+    master.cuts = rays.cuts

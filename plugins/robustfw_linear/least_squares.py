@@ -17,14 +17,16 @@ from robustfw_linear.solution import Solution
 
 Array = NDArray[np.float64]
 ROUNDING = 1e-12
-"""Residuals below this, relative to b, are zero as far as ridge and lasso are concerned."""
+"""Largest residual, relative to b, that counts as 0."""
 
 
-def _radius(value: ArrayLike) -> Array:
+def _numbers(value: ArrayLike) -> Array:
+    """Converter of attrs: an array of float64."""
     return np.asarray(value, dtype=float)
 
 
 def _check_radius(_: object, field: attrs.Attribute[Any], value: Array) -> None:
+    """Validator of attrs: finite numbers, not negative."""
     if not (np.isfinite(value).all() and (value >= 0).all()):
         raise UsageError(f"{field.name} must be finite and not negative, not {value}")
 
@@ -34,19 +36,19 @@ class MatrixSet(ABC):
 
     @abstractmethod
     def penalty(self, x: Array) -> float:
-        """max_ΔA ‖(A + ΔA)x − b‖₂ − ‖Ax − b‖₂, which for these sets is the same for every A and b."""
+        """max_ΔA ‖(A + ΔA)x − b‖₂ − ‖Ax − b‖₂ at x (n,), which for these sets does not depend on A and b."""
 
     @abstractmethod
-    def worst(self, gradient: Array) -> Array:
+    def worst_change(self, gradient: Array) -> Array:
         """argmax ⟨gradient, ΔA⟩, (m, n)."""
 
     @abstractmethod
-    def squared(self, x: Array, residual: float) -> ArrayLike:
-        """The weight of the penalty on ‖Ax − b‖₂² that has the same minimizer; see `RobustLeastSquares`."""
+    def penalty_weight(self, x: Array, residual: float) -> ArrayLike:
+        """The weight of the penalty beside ‖Ax − b‖₂² with which x, of this residual ‖Ax − b‖₂, is a minimizer too."""
 
     @abstractmethod
-    def add(self, program: Program, x: slice) -> None:
-        """The penalty of the columns x as a part of the program's cost."""
+    def add_penalty(self, program: Program, x: slice) -> None:
+        """Add the penalty of the columns x to the program's cost."""
 
 
 @final
@@ -54,10 +56,11 @@ class MatrixSet(ABC):
 class Columns(MatrixSet):
     """{ΔA : ‖ΔA_j‖₂ ≤ ρ_j for every column j}: ‖Ax − b‖₂ + Σ_j ρ_j|x_j| (Xu, Caramanis & Mannor 2009)."""
 
-    radius: Array = attrs.field(converter=_radius, validator=_check_radius)
+    radius: Array = attrs.field(converter=_numbers, validator=_check_radius)
     """ρ, one for all columns or one for each."""
 
     def _radii(self, width: int) -> Array:
+        """ρ for each column, (width,)."""
         if self.radius.shape not in ((), (width,)):
             raise UsageError(f"{self.radius.size} radii do not fit {width} columns: give one, or one for each")
         return np.broadcast_to(self.radius, (width,))
@@ -66,20 +69,22 @@ class Columns(MatrixSet):
         """Σ_j ρ_j|x_j|."""
         return float(self._radii(len(x)) @ np.abs(x))
 
-    def worst(self, gradient: Array) -> Array:
-        """The set is a product of ℓ2 balls: to robustfw the columns are channels."""
-        return _support({"use": "l2", "radius": list(self._radii(gradient.shape[1]))}, gradient.T).T
+    def worst_change(self, gradient: Array) -> Array:
+        """argmax ⟨gradient, ΔA⟩, (m, n): the set is a product of ℓ2 balls, whose channels are the columns."""
+        spec = {"use": "l2", "radius": list(self._radii(gradient.shape[1]))}
+        return _support(spec, gradient.T).T
 
-    def squared(self, x: Array, residual: float) -> Array:
+    def penalty_weight(self, x: Array, residual: float) -> Array:
         """μ_j = 2ρ_j‖Ax − b‖₂ of the lasso ‖Ax − b‖₂² + Σ_j μ_j|x_j|."""
         return 2 * residual * self._radii(len(x))
 
-    def add(self, program: Program, x: slice) -> None:
-        """|x_j| ≤ s_j at the price ρ_j."""
+    def add_penalty(self, program: Program, x: slice) -> None:
+        """Add sizes s_j ≥ |x_j| at the cost ρ_j."""
         count = x.stop - x.start
-        sizes = program.columns(count, cost=self._radii(count))
+        identity = np.eye(count)
+        sizes = program.add_columns(count, cost=self._radii(count))
         for sign in (1, -1):
-            program.at_most([(x, sign * np.eye(count)), (sizes, -np.eye(count))], np.zeros(count))
+            program.add_inequalities([(x, sign * identity), (sizes, -identity)], np.zeros(count))
 
 
 @final
@@ -87,7 +92,8 @@ class Columns(MatrixSet):
 class Frobenius(MatrixSet):
     """{ΔA : ‖ΔA‖_F ≤ ρ}, rows coupled: ‖Ax − b‖₂ + ρ‖x‖₂ (El Ghaoui & Lebret 1997)."""
 
-    radius: Array = attrs.field(converter=_radius, validator=_check_radius)
+    radius: Array = attrs.field(converter=_numbers, validator=_check_radius)
+    """ρ, one number."""
 
     def __attrs_post_init__(self) -> None:
         if self.radius.ndim:
@@ -97,23 +103,24 @@ class Frobenius(MatrixSet):
         """ρ‖x‖₂."""
         return float(self.radius * np.linalg.norm(x))
 
-    def worst(self, gradient: Array) -> Array:
-        """To robustfw, an ℓ2 ball around one example, the matrix."""
+    def worst_change(self, gradient: Array) -> Array:
+        """argmax ⟨gradient, ΔA⟩, (m, n): the set is the ℓ2 ball around one example, the matrix."""
         return _support({"use": "l2", "radius": float(self.radius)}, gradient)
 
-    def squared(self, x: Array, residual: float) -> float:
+    def penalty_weight(self, x: Array, residual: float) -> float:
         """λ = ρ‖Ax − b‖₂/‖x‖₂ of the ridge regression ‖Ax − b‖₂² + λ‖x‖₂²; ∞ for x = 0."""
         length = float(np.linalg.norm(x))
         return float(self.radius) * residual / length if length > 0 else np.inf
 
-    def add(self, program: Program, x: slice) -> None:
-        """‖x‖₂ ≤ σ at the price ρ."""
+    def add_penalty(self, program: Program, x: slice) -> None:
+        """Add a length σ ≥ ‖x‖₂ at the cost ρ."""
         count = x.stop - x.start
-        length = program.columns(1, cost=float(self.radius))
-        program.cone([(length, np.ones((1, 1)))], [(x, np.eye(count))], np.zeros(count))
+        length = program.add_columns(1, cost=float(self.radius))
+        program.add_cone([(length, np.ones((1, 1)))], [(x, np.eye(count))], np.zeros(count))
 
 
 def _support(spec: dict[str, Any], gradient: Array) -> Array:
+    """The farthest member of a registered set in the direction of a matrix."""
     direction = torch.as_tensor(np.array(gradient))[None]
     return np.asarray(robustfw.make("uncertainty", spec).at(direction).support(direction)[0])
 
@@ -127,9 +134,12 @@ class RobustLeastSquares:
     are others, which depend on the solution (`squared_penalty`): ρ as a textbook's λ gives another x.
     """
 
-    matrix: Array = attrs.field(converter=_radius)
-    target: Array = attrs.field(converter=_radius)
+    matrix: Array = attrs.field(converter=_numbers)
+    """A, (m, n)."""
+    target: Array = attrs.field(converter=_numbers)
+    """b, (m,)."""
     uncertainty: MatrixSet
+    """𝒰, the set of the changes ΔA."""
 
     def __attrs_post_init__(self) -> None:
         if self.matrix.ndim != 2 or self.target.shape != self.matrix.shape[:1] or not len(self.target):
@@ -142,25 +152,26 @@ class RobustLeastSquares:
         return float(np.linalg.norm(self.matrix @ np.asarray(x) - self.target))
 
     def robust_residual(self, x: ArrayLike) -> float:
-        """max_ΔA ‖(A + ΔA)x − b‖₂."""
+        """The maximum over the set of ‖(A + ΔA)x − b‖₂."""
         return self.residual(x) + self.uncertainty.penalty(np.asarray(x, dtype=float))
 
     def worst_case(self, x: ArrayLike) -> Array:
-        """A ΔA that attains it: one support on the residual's gradient u xᵀ, u = (Ax − b)/‖Ax − b‖₂ (eq. 11).
+        """A ΔA, (m, n), that attains the `robust_residual` at x.
 
-        The maximum is not linear in ΔA, but these sets let ΔA x point anywhere, so that it can go all along u. Where
-        the residual is 0, any u is as bad.
+        It is one support on the residual's gradient u xᵀ, u = (Ax − b)/‖Ax − b‖₂ (eq. 11). The residual is not linear
+        in ΔA, but these sets let ΔA x point anywhere, so that it can go all along u. Where the residual is 0, every
+        unit vector u is as bad.
         """
-        at = np.asarray(x, dtype=float)
-        rest = self.matrix @ at - self.target
-        length = np.linalg.norm(rest)
-        unit = rest / length if length > 0 else np.eye(len(rest))[0]
-        return self.uncertainty.worst(np.outer(unit, at))
+        values = np.asarray(x, dtype=float)
+        residual = self.matrix @ values - self.target
+        length = np.linalg.norm(residual)
+        unit = residual / length if length > 0 else np.eye(len(residual))[0]
+        return self.uncertainty.worst_change(np.outer(unit, values))
 
     def squared_penalty(self, x: ArrayLike) -> ArrayLike:
-        """λ for which a minimizer x of this problem minimizes ‖Ax − b‖₂² plus the squared, or the ℓ1, penalty too.
+        """The λ with which a minimizer x of this problem minimizes ‖Ax − b‖₂² plus ridge's or lasso's penalty too.
 
-        From the stationarity of both: ridge's λ = ρ‖Ax − b‖₂/‖x‖₂, lasso's μ_j = 2ρ_j‖Ax − b‖₂.
+        It follows from the stationarity of both: ridge's λ = ρ‖Ax − b‖₂/‖x‖₂, lasso's μ_j = 2ρ_j‖Ax − b‖₂.
 
         Raises:
             RobustfwError: x fits b exactly; there the un-squared residual has a kink, and no positive λ does the same.
@@ -168,7 +179,7 @@ class RobustLeastSquares:
         residual = self.residual(x)
         if residual <= ROUNDING * np.linalg.norm(self.target):
             raise RobustfwError("x fits exactly: no squared penalty has the same minimizer")
-        return self.uncertainty.squared(np.asarray(x, dtype=float), residual)
+        return self.uncertainty.penalty_weight(np.asarray(x, dtype=float), residual)
 
     def solve(
         self,
@@ -177,38 +188,58 @@ class RobustLeastSquares:
         accuracy: float = 1e-8,
         limit: int = 200,
     ) -> Solution:
-        """The robust optimum, by the penalty or by cuts, which know nothing but `worst_case`.
+        """The robust optimum. Both methods need Clarabel, since both have ‖·‖₂ in them.
 
-        Cuts stop when the worst residual at x is within ``accuracy``, relative to b, of the largest one among the ΔA
-        found so far. Both need Clarabel, since both have ‖·‖₂ in them.
+        Args:
+            method: ``reformulation`` solves one program with the penalty; ``cutting-set`` adds a worst ΔA after the
+                other, and knows nothing of the set but `worst_case`.
+            accuracy: cuts stop when the worst residual at x is within this, relative to b, of the largest one among the
+                ΔA so far.
+            limit: the most rounds of cuts.
+
+        Raises:
+            UsageError: there is no such method.
+            RobustfwError: the limit was reached.
         """
         if method == "reformulation":
-            program, x = self._program([np.zeros_like(self.matrix)])
-            self.uncertainty.add(program, x)
+            program, columns = self._program([np.zeros_like(self.matrix)])
+            self.uncertainty.add_penalty(program, columns)
             optimum = program.solve()
-            return self._described(optimum.z[x], optimum.bound, method, (1, 0, 0))
+            return self._make_solution(optimum.z[columns], optimum.bound, method, (1, 0, 0))
         if method != "cutting-set":
             raise UsageError(f"there is no method {method!r} here; known: reformulation, cutting-set")
+        tolerance = accuracy * max(1.0, float(np.linalg.norm(self.target)))
         changes = [np.zeros_like(self.matrix)]
         for done in range(1, limit + 1):
-            program, x = self._program(changes)
+            # 1. the optimum for the ΔA so far
+            program, columns = self._program(changes)
             optimum = program.solve()
-            found = optimum.z[x]
-            if self.robust_residual(found) - optimum.value <= accuracy * max(1.0, float(np.linalg.norm(self.target))):
-                return self._described(found, optimum.bound, method, (done, done, done - 1))
-            changes.append(self.worst_case(found))
+            x = optimum.z[columns]
+            # 2. the worst ΔA at this x
+            if self.robust_residual(x) - optimum.value <= tolerance:
+                return self._make_solution(x, optimum.bound, method, (done, done, done - 1))
+            changes.append(self.worst_case(x))
         raise RobustfwError(f"{limit} rounds of cuts did not suffice: allow more (limit), or a larger gap (accuracy)")
 
     def _program(self, changes: list[Array]) -> tuple[Program, slice]:
-        """min τ over ‖(A + ΔA)x − b‖₂ ≤ τ for these ΔA."""
+        """The program min τ over ‖(A + ΔA)x − b‖₂ ≤ τ for these ΔA, and the columns of x in it."""
         program = Program()
-        x = program.columns(self.matrix.shape[1])
-        largest = program.columns(1, cost=1.0)
+        x = program.add_columns(self.matrix.shape[1])
+        largest = program.add_columns(1, cost=1.0)
         for change in changes:
-            program.cone([(largest, np.ones((1, 1)))], [(x, self.matrix + change)], -self.target)
+            program.add_cone([(largest, np.ones((1, 1)))], [(x, self.matrix + change)], -self.target)
         return program, x
 
-    def _described(self, x: Array, bound: float, method: str, counts: tuple[int, int, int]) -> Solution:
-        value = self.robust_residual(x)
+    def _make_solution(self, x: Array, bound: float, method: str, counts: tuple[int, int, int]) -> Solution:
+        """The solution at x; ``counts`` are solves, oracle calls and cuts."""
         solves, oracle_calls, cuts = counts
-        return Solution(x, value, bound, 0.0, method, solves, oracle_calls, cuts)
+        return Solution(
+            x=x,
+            value=self.robust_residual(x),
+            bound=bound,
+            violation=0.0,
+            method=method,
+            solves=solves,
+            oracle_calls=oracle_calls,
+            cuts=cuts,
+        )

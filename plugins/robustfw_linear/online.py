@@ -30,29 +30,40 @@ def learn(problem: Problem, accuracy: float, limit: int) -> Found:
     The pessimizing oracle looks at the mean after each round, and ends as soon as no row is violated by more
     than ``accuracy``, in the units of b: most often long before the bound.
 
+    Args:
+        problem: the rows, sets and cost; its sets are convex.
+        accuracy: the violation that is allowed, in the units of b.
+        limit: the most rounds.
+
     Raises:
         InfeasibleError: the oracle proves for one δ that the problem has no solution.
         UnboundedError: for one δ the cost falls without end; the method needs x within bounds.
         RobustfwError: more than ``limit`` rounds.
     """
     learners = [_Learner(group) for group in problem.groups]
-    mean, bound = np.zeros_like(problem.cost), -math.inf
+    mean = np.zeros_like(problem.cost)
+    bound = -math.inf
     for done in range(1, limit + 1):
-        z, cost = _oracle(problem, [learner.rows for learner in learners])
-        mean, bound = mean + (z - mean) / done, max(bound, cost)
+        # 1. the nominal oracle's answer to δ, and the mean of its answers
+        z, cost = _solve_nominal(problem, [learner.rows for learner in learners])
+        mean = mean + (z - mean) / done
+        bound = max(bound, cost)
+        # 2. stop once the mean is good enough
         if _violation(problem, mean) <= accuracy:
-            promised = max((learner.promised(accuracy) for learner in learners), default=0.0)
-            return Found(mean, bound, done, oracle_calls=done, promised=max(1.0, promised))
+            rounds = max((learner.round_bound(accuracy) for learner in learners), default=0.0)
+            return Found(mean, bound, done, oracle_calls=done, promised=max(1.0, rounds))
+        # 3. the learners' answers to z
         for learner in learners:
             learner.ascend(z)
-    promised = max(learner.promised(accuracy) for learner in learners)
+    rounds = max(learner.round_bound(accuracy) for learner in learners)
     raise RobustfwError(
         f"after {limit} calls of the nominal oracle a constraint is violated by more than {accuracy:g}: "
-        f"allow up to {promised:.0f} calls (limit), or a larger violation (accuracy)"
+        f"allow up to {rounds:.0f} calls (limit), or a larger violation (accuracy)"
     )
 
 
-def _oracle(problem: Problem, rows: list[Array]) -> tuple[Array, float]:
+def _solve_nominal(problem: Problem, rows: list[Array]) -> tuple[Array, float]:
+    """The optimum for one choice of the rows, and a lower bound of its cost."""
     program, z = problem.program(rows)
     try:
         optimum = program.solve()
@@ -67,13 +78,17 @@ def _oracle(problem: Problem, rows: list[Array]) -> tuple[Array, float]:
 
 
 def _violation(problem: Problem, z: Array) -> float:
-    beyond = (group.pessimize(z) @ z - group.limits for group in problem.groups)
-    return max((float(over.max(initial=0)) for over in beyond), default=0.0)
+    """The largest violation of a row at z in its worst case, at least 0."""
+    largest = 0.0
+    for group in problem.groups:
+        excess = group.pessimize(z) @ z - group.limits
+        largest = max(largest, float(excess.max(initial=0)))
+    return largest
 
 
 @final
 class _Learner:
-    """δ for each row of a group, by projected gradient ascent with steps that need no constant but the diameter."""
+    """Projected gradient ascent on the δ of each row of a group; its steps need no constant but the diameter."""
 
     def __init__(self, group: UncertainRows) -> None:
         if not group.region.convex:
@@ -82,35 +97,45 @@ class _Learner:
         self.delta = group.region.zero()
         self.diameter = _diameters(group)
         self.squares = torch.zeros_like(self.diameter)
+        """Σ‖∇‖² of each row over the rounds so far."""
         self.steepest = 0.0
+        """G, the length of the longest gradient so far."""
 
     @property
     def rows(self) -> Array:
+        """The coefficients at the present δ, (rows, width of z)."""
         return self.group.rows_at(self.delta)
 
     def ascend(self, z: Array) -> None:
-        """One step for every row."""
+        """One step for every row, along the gradient of its left side at z."""
         gradient = self.group.direction(z)
         lengths = norms(gradient)
-        self.steepest = max(self.steepest, float(lengths.max()) if len(lengths) else 0.0)
+        if len(lengths):
+            self.steepest = max(self.steepest, float(lengths.max()))
         self.squares = self.squares + lengths.square()
         tiny = torch.finfo(self.squares.dtype).tiny
         step = self.diameter / (2 * self.squares).clamp(min=tiny).sqrt()
         self.delta = self.group.region.project(self.delta + per_row(step, gradient) * gradient)
 
-    def promised(self, accuracy: float) -> float:
-        """2D²G²/ε², for the largest of the sets."""
-        return 2 * (float(self.diameter.max() if len(self.diameter) else 0.0) * self.steepest / accuracy) ** 2
+    def round_bound(self, accuracy: float) -> float:
+        """The most rounds that theory allows, 2D²G²/ε², D the diameter of the largest set and ε the accuracy."""
+        diameter = float(self.diameter.max()) if len(self.diameter) else 0.0
+        return 2 * (diameter * self.steepest / accuracy) ** 2
 
 
 def _diameters(group: UncertainRows) -> Tensor:
-    """An upper bound of each set's diameter: that of the smallest box around it, by two supports per coordinate."""
+    """An upper bound of each set's diameter, (rows,): that of the smallest box around it.
+
+    It takes two supports for each coordinate.
+    """
     like = group.region.like
     squares = like.new_zeros(len(like))
     flat = like.flatten(1)
     for j in range(flat.shape[1]):
-        towards = torch.zeros_like(flat)
-        towards[:, j] = 1
-        ends = [group.region.support(sign * towards.reshape(like.shape)).flatten(1)[:, j] for sign in (1, -1)]
-        squares = squares + (ends[0] - ends[1]).square()
+        axis = torch.zeros_like(flat)
+        axis[:, j] = 1
+        direction = axis.reshape(like.shape)
+        high = group.region.support(direction).flatten(1)[:, j]
+        low = group.region.support(-direction).flatten(1)[:, j]
+        squares = squares + (high - low).square()
     return squares.sqrt()

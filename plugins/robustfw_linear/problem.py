@@ -15,15 +15,17 @@ import robustfw
 from robustfw import Region, UncertaintySet, UsageError
 from robustfw.regions import Box, inner_products
 from robustfw_linear.cones import Program
-from robustfw_linear.sets import Conic, explicit
+from robustfw_linear.conic import Conic
+from robustfw_linear.sets import explicit
 
 Array = NDArray[np.float64]
 Uncertainty: TypeAlias = str | dict[str, Any] | UncertaintySet | Region | None
 """A spec (``"linf:radius=0.1"``), a set, a region with a row for each constraint, or None: certain."""
 
 NOT_AFFINE = "this set changes rows in a way that is not affine in δ, so that their worst case is not one support of it"
+"""The message for sets to which no method here applies."""
 AFFINE = 1e-6
-"""Relative deviation from an affine effect of δ that is put down to rounding."""
+"""Largest relative deviation from an affine effect of δ that counts as rounding."""
 
 
 @final
@@ -37,7 +39,7 @@ class UncertainRows:
     conics: list[Conic] | None
     """The sets in formulas, one per row; None where only the oracles are known."""
     rest: Array
-    """gᵢ, (rows, width of z − n)."""
+    """gᵢ, the certain coefficients, (rows, width of z − n)."""
     limits: Array
     """b, (rows,)."""
     signs: Array
@@ -50,8 +52,8 @@ class UncertainRows:
 
     def rows_at(self, delta: Tensor) -> Array:
         """The coefficients at δ, (rows, width of z)."""
-        moved = self.region.apply(self.data, delta).detach().cpu().numpy()
-        return np.hstack([self.signs[:, None] * moved, self.rest])
+        perturbed = self.region.apply(self.data, delta).detach().cpu().numpy()
+        return np.hstack([self.signs[:, None] * perturbed, self.rest])
 
     def direction(self, z: Array) -> Tensor:
         """∇_δ of the left sides at z, (rows, …): sᵢx, unless δ is a parameter that the set applies its own way."""
@@ -62,7 +64,11 @@ class UncertainRows:
         return torch.autograd.grad(total, start)[0]
 
     def pessimize(self, z: Array) -> Array:
-        """The worst members at z, as coefficients (rows, width of z): one call of `support` for all rows."""
+        """The worst coefficients at z, (rows, width of z): one call of `support` for all rows.
+
+        Raises:
+            UsageError: the set's effect on a row is not affine in δ.
+        """
         direction = self.direction(z)
         delta = self.region.support(direction)
         rows = self.rows_at(delta)
@@ -73,10 +79,15 @@ class UncertainRows:
         return rows
 
     def check_affine(self) -> None:
-        """Halfway to a member is half of its effect; where the gradient at 0 vanishes, only this tells."""
+        """Check that half of a δ has half of its effect; where the gradient at 0 vanishes, `pessimize` cannot tell.
+
+        Raises:
+            UsageError: the set's effect on a row is not affine in δ.
+        """
         far = self.region.support(torch.ones_like(self.region.like))
-        ends, middle = self.rows_at(far) + self.nominal, self.rows_at(far / 2)
-        if (np.abs(ends / 2 - middle) > AFFINE * (1 + np.abs(middle))).any():
+        mean = (self.rows_at(far) + self.nominal) / 2
+        middle = self.rows_at(far / 2)
+        if (np.abs(mean - middle) > AFFINE * (1 + np.abs(middle))).any():
             raise UsageError(NOT_AFFINE)
 
 
@@ -86,44 +97,52 @@ class Problem:
     """min cᵀz over uncertain rows, bounds and certain equations."""
 
     cost: Array
+    """c, (width,)."""
     lower: Array
+    """Lower bounds of z, (width,)."""
     upper: Array
+    """Upper bounds of z, (width,)."""
     groups: tuple[UncertainRows, ...]
     equations: tuple[Array, Array]
     """E and f in Ez = f."""
 
     def program(self, rows: Sequence[Array] | None = None) -> tuple[Program, slice]:
-        """The program with these coefficients of the groups' rows (the nominal ones), and the columns of z in it."""
-        program, z = self.certain()
-        for group, matrix in zip(self.groups, rows or [group.nominal for group in self.groups], strict=True):
-            program.at_most([(z, matrix)], group.limits)
+        """The program with these coefficients of each group, by default the nominal ones; and its columns of z."""
+        if rows is None:
+            rows = [group.nominal for group in self.groups]
+        program, z = self.certain_program()
+        for group, matrix in zip(self.groups, rows, strict=True):
+            program.add_inequalities([(z, matrix)], group.limits)
         return program, z
 
-    def certain(self) -> tuple[Program, slice]:
-        """The program without the uncertain rows."""
+    def certain_program(self) -> tuple[Program, slice]:
+        """The program without the uncertain rows, and its columns of z."""
         program = Program()
-        z = program.columns(len(self.cost), self.cost, self.lower, self.upper)
-        program.equal([(z, self.equations[0])], self.equations[1])
+        z = program.add_columns(len(self.cost), self.cost, self.lower, self.upper)
+        program.add_equations([(z, self.equations[0])], self.equations[1])
         return program, z
 
     def excess(self, z: Array) -> tuple[list[Array], list[Array]]:
         """For each group the worst rows at z, and by how much they are violated, relative to the sizes in them."""
-        worst = [group.pessimize(z) for group in self.groups]
-        beyond = [rows @ z - group.limits for rows, group in zip(worst, self.groups, strict=True)]
-        sizes = [
-            np.maximum(1, np.maximum(np.abs(group.limits), (np.abs(rows) * np.abs(z)).max(1, initial=0)))
-            for rows, group in zip(worst, self.groups, strict=True)
-        ]
-        return worst, [over / size for over, size in zip(beyond, sizes, strict=True)]
+        worst_rows = []
+        excesses = []
+        for group in self.groups:
+            rows = group.pessimize(z)
+            largest_term = (np.abs(rows) * np.abs(z)).max(1, initial=0)
+            size = np.maximum(1, np.maximum(np.abs(group.limits), largest_term))
+            worst_rows.append(rows)
+            excesses.append((rows @ z - group.limits) / size)
+        return worst_rows, excesses
 
     def recession(self) -> Problem:
-        """The directions in which z may go without end, within a unit box: the same rows with 0 on the right."""
+        """The problem of the directions in which z may go without end, within a unit box: all right sides are 0."""
+        homogeneous = [attrs.evolve(group, limits=np.zeros_like(group.limits)) for group in self.groups]
         return Problem(
-            self.cost,
-            np.where(np.isfinite(self.lower), 0.0, -1.0),
-            np.where(np.isfinite(self.upper), 0.0, 1.0),
-            tuple(attrs.evolve(group, limits=np.zeros_like(group.limits)) for group in self.groups),
-            (self.equations[0], np.zeros_like(self.equations[1])),
+            cost=self.cost,
+            lower=np.where(np.isfinite(self.lower), 0.0, -1.0),
+            upper=np.where(np.isfinite(self.upper), 0.0, 1.0),
+            groups=tuple(homogeneous),
+            equations=(self.equations[0], np.zeros_like(self.equations[1])),
         )
 
 
@@ -136,7 +155,19 @@ def uncertain_rows(
     signs: Array | None = None,
     data_range: tuple[float, float] | None = None,
 ) -> UncertainRows:
-    """Rows with a set from whatever names one; with a data range, aᵢ + δᵢ stays in it."""
+    """Uncertain rows with the set that a spec names.
+
+    Args:
+        data: aᵢ, (rows, n).
+        limits: bᵢ, (rows,).
+        uncertainty: the spec of a set, a set, a region with a row for each constraint, or None for certain rows.
+        rest: gᵢ, coefficients of the other variables, (rows, width of z − n); none by default.
+        signs: sᵢ, 1 or −1, (rows,); 1 by default.
+        data_range: bounds that aᵢ + δᵢ keep.
+
+    Raises:
+        UsageError: the region has another number of rows, or its effect is not affine in δ.
+    """
     x = torch.as_tensor(np.array(data, dtype=float))
     conics: list[Conic] | None = None
     if isinstance(uncertainty, Region):
@@ -145,28 +176,26 @@ def uncertain_rows(
             raise UsageError(f"the region has {len(region)} rows for {len(data)} constraints")
     elif uncertainty is None:
         region = Box.around(x, 0.0, 0.0)
-        conics = [_certain(data.shape[1])] * len(data)
+        nothing = Conic(np.zeros((data.shape[1], 0)), np.zeros((0, 0)), np.zeros(0))
+        conics = [nothing] * len(data)
     else:
-        made = uncertainty if isinstance(uncertainty, UncertaintySet) else robustfw.make("uncertainty", uncertainty)
-        region = made.at(x)
-        known = explicit(made)
-        conics = None if known is None else known.conic(*data.shape)
+        chosen = uncertainty if isinstance(uncertainty, UncertaintySet) else robustfw.make("uncertainty", uncertainty)
+        region = chosen.at(x)
+        formula = explicit(chosen)
+        conics = None if formula is None else formula.conic(*data.shape)
     if data_range is not None:
         low, high = data_range
         region = region.within(low - x, high - x)
-        sides = zip(low - data, high - data, strict=True)
-        conics = conics and [conic.within(*side) for conic, side in zip(conics, sides, strict=True)]
+        if conics is not None:
+            sides = zip(conics, low - data, high - data, strict=True)
+            conics = [conic.within(lower, upper) for conic, lower, upper in sides]
     rows = UncertainRows(
-        x,
-        region,
-        conics,
-        np.zeros((len(data), 0)) if rest is None else rest,
-        np.asarray(limits, dtype=float),
-        np.ones(len(data)) if signs is None else signs,
+        data=x,
+        region=region,
+        conics=conics,
+        rest=np.zeros((len(data), 0)) if rest is None else rest,
+        limits=np.asarray(limits, dtype=float),
+        signs=np.ones(len(data)) if signs is None else signs,
     )
     rows.check_affine()
     return rows
-
-
-def _certain(width: int) -> Conic:
-    return Conic(np.zeros((width, 0)), np.zeros((0, 0)), np.zeros(0))

@@ -24,12 +24,28 @@ METHODS: dict[str, Callable[[Problem, float, int], Found]] = {
     "cutting-set": cut,
     "online": learn,
 }
+"""Name of a method to its function of the problem, the accuracy and the limit."""
 ACCURACY = {"reformulation": 1e-9, "cutting-set": 1e-9, "online": 1e-2}
+"""The accuracy of each method, unless another is given."""
 LIMITS = {"reformulation": 1, "cutting-set": 1_000, "online": 100_000}
+"""The most programs that each method solves, unless another limit is given."""
 
 
-def solved(problem: Problem, method: Method, accuracy: float | None, limit: int | None) -> Found:
-    """The problem by one of the methods, with the method's own accuracy and limit where none is given."""
+def run_method(problem: Problem, method: Method, accuracy: float | None, limit: int | None) -> Found:
+    """Solve a problem by one of the methods.
+
+    Args:
+        problem: the rows, sets and cost.
+        method: a key of `METHODS`.
+        accuracy: the violation that is allowed; None: the method's own.
+        limit: how many programs may be solved; None: the method's own.
+
+    Raises:
+        UsageError: there is no such method, or accuracy or limit is not positive.
+        InfeasibleError: no x satisfies every constraint for all members of its set.
+        UnboundedError: the cost falls without end.
+        RobustfwError: the limit was reached.
+    """
     if method not in METHODS:
         raise UsageError(f"there is no method {method!r}; known: {', '.join(METHODS)}")
     accuracy = ACCURACY[method] if accuracy is None else accuracy
@@ -40,6 +56,7 @@ def solved(problem: Problem, method: Method, accuracy: float | None, limit: int 
 
 
 def _numbers(value: ArrayLike) -> Array:
+    """Converter of attrs: an array of float64."""
     return np.asarray(value, dtype=float)
 
 
@@ -62,12 +79,13 @@ class RobustLP:
     limits: Array = attrs.field(converter=_numbers)
     """b, (m,)."""
     uncertainty: Uncertainty | Sequence[Uncertainty] = None
-    """𝒰ᵢ, of the perturbations of row i; one for all, or a list."""
+    """𝒰ᵢ, the set of the perturbations of row i: one for all rows, or a list of one for each."""
     cost_uncertainty: Uncertainty = attrs.field(default=None, kw_only=True)
     """The set of c's perturbations: the cost is then its worst case."""
     lower: Array = attrs.field(default=-np.inf, converter=_numbers, kw_only=True)
+    """Lower bounds l of x, one for all variables or one for each; −∞ unless given."""
     upper: Array = attrs.field(default=np.inf, converter=_numbers, kw_only=True)
-    """Bounds of x, one for all variables or one for each; there are none unless given."""
+    """Upper bounds u of x, one for all variables or one for each; ∞ unless given."""
     equations: tuple[ArrayLike, ArrayLike] | None = attrs.field(default=None, kw_only=True)
     """(E, f): certain equations E x = f."""
 
@@ -82,7 +100,8 @@ class RobustLP:
             if not np.isfinite(getattr(self, name)).all():
                 raise UsageError(f"{name} must be finite")
         for name in ("lower", "upper"):
-            if getattr(self, name).shape not in ((), (width,)) or np.isnan(getattr(self, name)).any():
+            bound = getattr(self, name)
+            if bound.shape not in ((), (width,)) or np.isnan(bound).any():
                 raise UsageError(f"{name} must be one number, or one for each of the {width} variables")
 
     def solve(
@@ -102,18 +121,28 @@ class RobustLP:
             UnboundedError: the cost falls without end.
         """
         problem = self._problem()
-        found = solved(problem, method, accuracy, limit)
-        return self._described(problem, found, method)
+        found = run_method(problem, method, accuracy, limit)
+        return self._make_solution(problem, found, method)
 
-    def _described(self, problem: Problem, found: Found, method: str) -> Solution:
-        *rows, cost = problem.groups if self._uncertain_cost else (*problem.groups, None)
-        over = [group.pessimize(found.z) @ found.z - group.limits for group in rows if group is not None]
-        x = found.z[: len(self.cost)]
+    def _make_solution(self, problem: Problem, found: Found, method: str) -> Solution:
+        """The solution in the variables x, with its worst cost and its violation."""
+        z = found.z
+        x = z[: len(self.cost)]
+        groups = list(problem.groups)
+        value = float(self.cost @ x)
+        if self._uncertain_cost:
+            # the last group is (c + δ)ᵀx − t ≤ 0
+            epigraph = groups.pop()
+            value = float((epigraph.pessimize(z) @ z + z[-1])[0])
+        violation = 0.0
+        for group in groups:
+            excess = group.pessimize(z) @ z - group.limits
+            violation = max(violation, float(excess.max(initial=0)))
         return Solution(
             x=x,
-            value=float(self.cost @ x) if cost is None else float((cost.pessimize(found.z) @ found.z + found.z[-1])[0]),
+            value=value,
             bound=found.bound,
-            violation=max((float(part.max(initial=0)) for part in over), default=0.0),
+            violation=violation,
             method=method,
             solves=found.solves,
             oracle_calls=found.oracle_calls,
@@ -123,39 +152,41 @@ class RobustLP:
 
     @property
     def _uncertain_cost(self) -> bool:
+        """Whether the cost is uncertain."""
         return self.cost_uncertainty is not None
 
     def _problem(self) -> Problem:
-        """With an uncertain cost, in z = (x, t): min t over (c + δ)ᵀx − t ≤ 0."""
-        extra = int(self._uncertain_cost)
+        """The problem in z = x, or with an uncertain cost in z = (x, t): min t over (c + δ)ᵀx − t ≤ 0."""
+        extra = int(self._uncertain_cost)  # the number of variables beside x
         width = len(self.cost)
-        groups = [
-            uncertain_rows(self.matrix[rows], self.limits[rows], sets, rest=np.zeros((len(self.matrix[rows]), extra)))
-            for rows, sets in self._parts()
-        ]
+        groups = []
+        for rows, uncertainty in self._row_groups():
+            zeros = np.zeros((len(self.matrix[rows]), extra))
+            groups.append(uncertain_rows(self.matrix[rows], self.limits[rows], uncertainty, rest=zeros))
         if extra:
             epigraph = uncertain_rows(self.cost[None], np.zeros(1), self.cost_uncertainty, rest=-np.ones((1, 1)))
             groups.append(epigraph)
         matrix, values = self.equations or (np.zeros((0, width)), np.zeros(0))
-        matrix, values = np.asarray(matrix, dtype=float).reshape(-1, width), np.atleast_1d(_numbers(values))
+        matrix = np.asarray(matrix, dtype=float).reshape(-1, width)
         return Problem(
-            np.append(np.zeros(width), 1.0) if extra else self.cost,
-            np.append(np.broadcast_to(self.lower, (width,)), [-np.inf] * extra),
-            np.append(np.broadcast_to(self.upper, (width,)), [np.inf] * extra),
-            tuple(groups),
-            (np.hstack([matrix, np.zeros((len(matrix), extra))]), values),
+            cost=np.append(np.zeros(width), 1.0) if extra else self.cost,
+            lower=np.append(np.broadcast_to(self.lower, (width,)), [-np.inf] * extra),
+            upper=np.append(np.broadcast_to(self.upper, (width,)), [np.inf] * extra),
+            groups=tuple(groups),
+            equations=(np.hstack([matrix, np.zeros((len(matrix), extra))]), np.atleast_1d(_numbers(values))),
         )
 
-    def _parts(self) -> list[tuple[slice, Uncertainty]]:
-        """Which rows have which set; neighbours that share one go together."""
+    def _row_groups(self) -> list[tuple[slice, Uncertainty]]:
+        """Which rows have which set; neighbours that share one are in one group."""
         if isinstance(self.uncertainty, str | dict | UncertaintySet | Region) or self.uncertainty is None:
             return [(slice(None), self.uncertainty)]
         if len(self.uncertainty) != len(self.limits):
             raise UsageError(f"{len(self.uncertainty)} sets for {len(self.limits)} constraints: give one, or one each")
-        parts: list[tuple[slice, Uncertainty]] = []
-        for i, sets in enumerate(self.uncertainty):
-            if parts and parts[-1][1] is sets:
-                parts[-1] = (slice(parts[-1][0].start, i + 1), sets)
+        groups: list[tuple[slice, Uncertainty]] = []
+        for i, uncertainty in enumerate(self.uncertainty):
+            if groups and groups[-1][1] is uncertainty:
+                rows, _ = groups[-1]
+                groups[-1] = (slice(rows.start, i + 1), uncertainty)
             else:
-                parts.append((slice(i, i + 1), sets))
-        return parts
+                groups.append((slice(i, i + 1), uncertainty))
+        return groups

@@ -1,4 +1,4 @@
-"""What a robust program's solvers return and raise."""
+"""Solutions of robust programs, and the errors of their solvers."""
 
 from __future__ import annotations
 
@@ -24,14 +24,20 @@ class UnboundedError(RobustfwError):
 @final
 @attrs.frozen(eq=False)
 class Found:
-    """What a method found, in the variables that it works on; the other fields are those of `Solution`."""
+    """A method's result in the variables z that it works on; see `Solution` for the fields."""
 
     z: Array
+    """(width,)."""
     bound: float
+    """A lower bound of the robust optimum."""
     solves: int
+    """Programs solved."""
     oracle_calls: int = 0
+    """Calls of `support`, each for all constraints at once."""
     cuts: int = 0
+    """Constraints that were added."""
     promised: float = np.inf
+    """How many solves theory allows."""
 
 
 @final
@@ -48,6 +54,7 @@ class Solution:
     violation: float
     """max_i max_{δ ∈ 𝒰ᵢ} ⟨aᵢ + δ, x⟩ − bᵢ, where positive: what the pessimizing oracle says at x, in units of b."""
     method: str
+    """The name of the method."""
     solves: int
     """Linear or cone programs solved: for the online method the calls of the nominal oracle."""
     oracle_calls: int

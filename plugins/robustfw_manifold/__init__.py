@@ -17,6 +17,7 @@ __all__ = ["Basis"]
 
 @hookimpl
 def robustfw_register(add: Add) -> None:
+    """Register the set, the penalty and the bases."""
     add("tangent", "robustfw_manifold.tangent:Tangent", kind="uncertainty")
     add("tangent-prop", "robustfw_manifold.objective:TangentProp", kind="objective")
     add("transform", Transform)
@@ -27,6 +28,7 @@ def robustfw_register(add: Add) -> None:
 
 @hookimpl
 def robustfw_commands(cli: click.Group) -> None:
+    """Add the command `robustfw tangents`."""
     from robustfw_manifold.command import tangents
 
     cli.add_command(tangents)

@@ -1,4 +1,4 @@
-"""Contractive autoencoders (Rifai et al. 2011): training layer by layer, Jacobians, and files of them."""
+"""Contractive autoencoders (Rifai et al. 2011): training layer by layer, Jacobians, and a cache of trained ones."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 FORMAT = "1"
-"""Of the training and of the file: another one, another cache entry."""
+"""Version of the training and of the file format; another version has other cache entries."""
 BATCH = 100
+"""Examples in a batch of the training."""
 
 
 @final
@@ -27,79 +28,96 @@ class Layer:
     """h = σ(Wx + b), x̂ = σ(Wᵀh + c): sigmoid units with tied weights, for x in [0, 1]."""
 
     weight: Tensor
-    """(hidden, visible)"""
+    """W, (hidden, visible)."""
     hidden: Tensor
+    """b, (hidden,)."""
     visible: Tensor
+    """c, (visible,)."""
 
     def encode(self, x: Tensor) -> Tensor:
-        """h, (batch, hidden)."""
+        """The code h of x (batch, visible), (batch, hidden)."""
         return torch.sigmoid(x @ self.weight.T + self.hidden)
 
-    def reconstructed(self, h: Tensor) -> Tensor:
-        """The logits of x̂, (batch, visible)."""
+    def reconstruct(self, h: Tensor) -> Tensor:
+        """The logits of x̂, (batch, visible), of a code (batch, hidden)."""
         return h @ self.weight + self.visible
 
     def loss(self, x: Tensor, contraction: float) -> Tensor:
-        """Σⱼ cross-entropy(xⱼ, x̂ⱼ) + λ‖∂h/∂x‖²_F, the mean over the batch."""
+        """Σⱼ cross-entropy(xⱼ, x̂ⱼ) + λ‖∂h/∂x‖²_F, the mean over the batch; ``contraction`` is λ."""
         h = self.encode(x)
-        error = binary_cross_entropy_with_logits(self.reconstructed(h), x, reduction="none").sum(1)
-        squares = (h * (1 - h)).square() @ self.weight.square().sum(1)
-        return (error + contraction * squares).mean()
+        error = binary_cross_entropy_with_logits(self.reconstruct(h), x, reduction="none").sum(1)
+        squared_jacobian = (h * (1 - h)).square() @ self.weight.square().sum(1)
+        return (error + contraction * squared_jacobian).mean()
 
 
 @final
 @attrs.frozen(eq=False)
 class Autoencoder:
-    """Layers on top of each other, for examples in the range from ``low`` to ``high``, which is brought to [0, 1]."""
+    """A stack of layers, for examples in the range from ``low`` to ``high``, which is scaled to [0, 1]."""
 
     layers: tuple[Layer, ...]
+    """The lowest layer first."""
     low: float
     high: float
 
-    def to(self, like: Tensor) -> Self:
-        """The same in the type and on the device of a tensor."""
-        moved = (Layer(*(t.to(like) for t in attrs.astuple(layer, recurse=False))) for layer in self.layers)
-        return attrs.evolve(self, layers=tuple(moved))
+    def convert(self, like: Tensor) -> Self:
+        """The autoencoder in the type and on the device of a tensor."""
+        layers = []
+        for layer in self.layers:
+            layers.append(Layer(layer.weight.to(like), layer.hidden.to(like), layer.visible.to(like)))
+        return attrs.evolve(self, layers=tuple(layers))
 
     def encode(self, x: Tensor) -> Tensor:
-        """The code of x (batch, d), (batch, hidden)."""
+        """The code of x (batch, d), (batch, hidden): the topmost layer's."""
         h = (x - self.low) / (self.high - self.low)
         for layer in self.layers:
             h = layer.encode(h)
         return h
 
     def decode(self, code: Tensor) -> Tensor:
-        """x̂ of a code, (batch, d)."""
+        """The reconstruction x̂, (batch, d), of a code (batch, hidden)."""
         for layer in reversed(self.layers):
-            code = torch.sigmoid(layer.reconstructed(code))
+            code = torch.sigmoid(layer.reconstruct(code))
         return self.low + (self.high - self.low) * code
 
     def jacobian(self, x: Tensor) -> Tensor:
         """∂code/∂x at each row of x (batch, d), (batch, hidden, d)."""
-        h, product = (x - self.low) / (self.high - self.low), None
+        h = (x - self.low) / (self.high - self.low)
+        jacobian = None
         for layer in self.layers:
             h = layer.encode(h)
-            slopes = (h * (1 - h))[:, :, None]
-            product = slopes * (layer.weight if product is None else layer.weight @ product)
-        assert product is not None  # there is a layer
-        return product / (self.high - self.low)
+            slopes = (h * (1 - h))[:, :, None]  # the derivative of the sigmoid at each unit
+            jacobian = slopes * (layer.weight if jacobian is None else layer.weight @ jacobian)
+        assert jacobian is not None  # there is a layer
+        return jacobian / (self.high - self.low)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of it by name."""
-        named = ((f"{i}.{name}", t) for i, layer in enumerate(self.layers) for name, t in _parts(layer).items())
-        return {"range": torch.tensor([self.low, self.high], dtype=torch.float64)} | dict(named)
+        """The range and the parameters by name, for a file: "range", "0.weight", "0.hidden", and so on."""
+        named = {"range": torch.tensor([self.low, self.high], dtype=torch.float64)}
+        for i, layer in enumerate(self.layers):
+            for name, parameter in _parameters(layer).items():
+                named[f"{i}.{name}"] = parameter
+        return named
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> Self:
-        """The inverse of `tensors`."""
+        """The autoencoder that `tensors` gave by name.
+
+        Raises:
+            KeyError: a name is missing.
+        """
         names = [field.name for field in attrs.fields(Layer)]
         count = (len(tensors) - 1) // len(names)
-        layers = tuple(Layer(*(tensors[f"{i}.{name}"] for name in names)) for i in range(count))
+        layers = []
+        for i in range(count):
+            parameters = {name: tensors[f"{i}.{name}"] for name in names}
+            layers.append(Layer(**parameters))
         low, high = tensors["range"].tolist()
-        return cls(layers, low, high)
+        return cls(tuple(layers), low, high)
 
 
-def _parts(layer: Layer) -> dict[str, Tensor]:
+def _parameters(layer: Layer) -> dict[str, Tensor]:
+    """The parameters of a layer by name."""
     return attrs.asdict(layer, recurse=False)
 
 
@@ -108,28 +126,34 @@ class Plan:
     """What decides a training, besides the data."""
 
     hidden: tuple[int, ...]
+    """Units of each layer, the lowest first."""
     contraction: float
+    """λ, the weight of the Jacobian's squared norm."""
     epochs: int
+    """Passes over the examples for each layer."""
     learning_rate: float
     seed: int
+    """The seed of initial weights and of the order of examples."""
 
 
-def trained(x: Tensor, plan: Plan) -> Autoencoder:
-    """An autoencoder of the examples x (n, d), each layer learnt on the codes of those below (Adam, batches of 100)."""
+def train(x: Tensor, plan: Plan) -> Autoencoder:
+    """An autoencoder of the examples x (n, d), each layer trained on the codes of those below (by Adam)."""
     generator = torch.Generator().manual_seed(plan.seed)
     low, high = (float(extreme) for extreme in x.aminmax())
-    whole = Autoencoder((), low, high if high > low else low + 1)
+    net = Autoencoder((), low, high if high > low else low + 1)
     for units in plan.hidden:
-        layer = _learnt(whole.encode(x.float()), units, plan, generator)
-        whole = attrs.evolve(whole, layers=(*whole.layers, layer))
-    return whole
+        layer = _train_layer(net.encode(x.float()), units, plan, generator)
+        net = attrs.evolve(net, layers=(*net.layers, layer))
+    return net
 
 
-def _learnt(x: Tensor, units: int, plan: Plan, generator: torch.Generator) -> Layer:
+def _train_layer(x: Tensor, units: int, plan: Plan, generator: torch.Generator) -> Layer:
+    """A layer of so many units for inputs x (n, visible) in [0, 1]."""
+    # begin at a reconstruction that is the mean of the inputs
     mean = x.mean(0).clamp(1e-3, 1 - 1e-3)
     weight = torch.randn(units, x.shape[1], generator=generator) / x.shape[1] ** 0.5
     layer = Layer(weight, torch.zeros(units), torch.logit(mean))
-    parameters = [t.requires_grad_() for t in _parts(layer).values()]
+    parameters = [parameter.requires_grad_() for parameter in _parameters(layer).values()]
     optimizer = torch.optim.Adam(parameters, lr=plan.learning_rate)
     for _ in range(plan.epochs):
         for rows in torch.randperm(len(x), generator=generator).split(BATCH):
@@ -137,31 +161,39 @@ def _learnt(x: Tensor, units: int, plan: Plan, generator: torch.Generator) -> La
             with torch.enable_grad():
                 layer.loss(x[rows], plan.contraction).backward()
             optimizer.step()
-    return Layer(*(t.detach() for t in parameters))
+    return Layer(*(parameter.detach() for parameter in parameters))
 
 
-def cached(x: Tensor, plan: Plan, data: str, folder: Path | None) -> Autoencoder:
-    """`trained`, or the file that an equal training left in the folder; ``data`` is the hash of what x is from."""
+def load_or_train(x: Tensor, plan: Plan, data: str, folder: Path | None) -> Autoencoder:
+    """The autoencoder that an equal training left in the cache; if there is none, one is trained and saved there.
+
+    Args:
+        x: examples, (n, d).
+        plan: options of the training.
+        data: fingerprint of the data set that x is from.
+        folder: the cache; None: there is none.
+    """
     if folder is None:
-        return trained(x, plan)
-    facts = f"{FORMAT} {data} {len(x)} {plan}"
-    path = folder / f"{hashlib.sha256(facts.encode()).hexdigest()}.safetensors"
-    # A file that is damaged is as good as none: it is written anew.
+        return train(x, plan)
+    key = f"{FORMAT} {data} {len(x)} {plan}"
+    path = folder / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
+    # a missing or damaged file is written anew
     with contextlib.suppress(OSError, SafetensorError, KeyError, ValueError):
         return Autoencoder.of(load(path.read_bytes()))
-    found = trained(x, plan)
-    with contextlib.suppress(OSError):  # nowhere to write: the next one trains again
+    net = train(x, plan)
+    # where the folder cannot be written the next call trains again
+    with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_bytes(save({name: t.contiguous() for name, t in found.tensors().items()}))
+        temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in net.tensors().items()}))
         temporary.replace(path)
-    return found
+    return net
 
 
 def cache_folder() -> Path | None:
-    """ROBUSTFW_CACHE, or the user's cache; None where there is no home directory."""
-    named = Path(os.environ.get("ROBUSTFW_CACHE") or "~/.cache/robustfw")
+    """The folder autoencoders of ROBUSTFW_CACHE, or of ~/.cache/robustfw; None where there is no home directory."""
+    cache = Path(os.environ.get("ROBUSTFW_CACHE") or "~/.cache/robustfw")
     try:
-        return named.expanduser() / "autoencoders"
+        return cache.expanduser() / "autoencoders"
     except RuntimeError:
         return None

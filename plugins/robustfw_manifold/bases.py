@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from robustfw_manifold.autoencoder import Autoencoder
 
 MOVES = ("horizontal", "vertical", "rotation", "scaling", "stretch", "shear", "thickness")
+"""The changes of an image whose tangents `Transform` knows, see `robustfw_manifold.transforms`."""
 
 
 class Basis(Interface):
@@ -32,21 +33,25 @@ class Basis(Interface):
 
     @abstractmethod
     def at(self, x: Tensor) -> Tensor:
-        """Orthonormal rows for each row of x (batch, *shape), (batch, directions, *shape); zeros for those missing."""
+        """The basis vectors at each row of x (batch, *shape), (batch, directions, *shape).
+
+        They are orthonormal; a direction that is missing is zeros.
+        """
 
     def fitted(self, train: Split) -> Self:
-        """The basis after a look at the training examples, as `robustfw.UncertaintySet.fitted`."""
+        """The basis fitted to the training examples, as `robustfw.UncertaintySet.fitted`; by default itself."""
         return self
 
     @classmethod
     def laws(cls) -> tuple[Law, ...]:
-        """Orthonormal rows, rows that are independent, manners."""
+        """The laws that every basis keeps, for the contract kit."""
         from robustfw_manifold.laws import LAWS
 
         return LAWS
 
 
-def _unseen(name: str) -> UsageError:
+def _unfitted_error(name: str) -> UsageError:
+    """The error of a basis that learns from data and is used before it was fitted."""
     return UsageError(
         f"the basis {name} has not seen any data: call .fitted(train) on the set or the objective, with the split of "
         "training examples (robustfw's commands and robustfw.train do)"
@@ -69,7 +74,11 @@ class Transform(Basis):
     step: Annotated[float, "pixels by which the image is moved to and fro"] = attrs.field(default=1.0, validator=gt(0))
 
     def at(self, x: Tensor) -> Tensor:
-        """For images of shape (channels, height, width)."""
+        """Tangent vectors of images x (batch, channels, height, width), made orthonormal in the order of the moves.
+
+        Raises:
+            UsageError: the examples are no images.
+        """
         from robustfw.regions import wide
         from robustfw_manifold.linear import orthonormal
         from robustfw_manifold.transforms import tangents
@@ -94,18 +103,26 @@ class KnnPca(Basis):
     learnt: Any = learnt()
 
     def fitted(self, train: Split) -> Self:
-        """Keeps the examples."""
-        from robustfw_manifold.neighbours import gathered
+        """The basis with the training examples, which it stores."""
+        from robustfw_manifold.neighbours import collect_examples
 
-        return self if self.learnt is not None else knowing(self, learnt=gathered(train, self.points))
+        if self.learnt is not None:
+            return self
+        return knowing(self, learnt=collect_examples(train, self.points))
 
     def at(self, x: Tensor) -> Tensor:
-        """A matrix product with all points, and a small eigenvalue problem for each row."""
+        """Principal components of the neighbours of each row of x, (batch, directions, *shape).
+
+        It takes a matrix product with all stored examples, and a small eigenvalue problem for each row.
+
+        Raises:
+            UsageError: the basis is not fitted, or to examples of another shape.
+        """
         from robustfw.regions import wide
         from robustfw_manifold.neighbours import components
 
         if self.learnt is None:
-            raise _unseen("knn-pca")
+            raise _unfitted_error("knn-pca")
         return components(x.detach().to(wide(x.dtype)), self.learnt, self.neighbors, self.dim)
 
 
@@ -132,38 +149,46 @@ class Cae(Basis):
     learnt: Any = learnt()
 
     def fitted(self, train: Split) -> Self:
-        """Trains the autoencoder, or finds it in the cache."""
+        """The basis with an autoencoder of the training examples, which is trained or read from the cache."""
         from robustfw_manifold import autoencoder
-        from robustfw_manifold.neighbours import gathered
+        from robustfw_manifold.neighbours import collect_examples
 
         if self.learnt is not None:
             return self
-        x = gathered(train, self.points)
+        x = collect_examples(train, self.points)
         plan = autoencoder.Plan(self.hidden, self.contraction, self.epochs, self.learning_rate, self.seed)
-        found = autoencoder.cached(x.flatten(1), plan, train.fingerprint(), autoencoder.cache_folder())
-        return knowing(self, learnt=found)
+        folder = autoencoder.cache_folder()
+        return knowing(self, learnt=autoencoder.load_or_train(x.flatten(1), plan, train.fingerprint(), folder))
 
     def autoencoder(self, x: Tensor) -> Autoencoder:
-        """The trained one, ready for x."""
+        """The trained autoencoder, in the type and on the device of x.
+
+        Raises:
+            UsageError: the basis is not fitted, or to examples of another size.
+        """
         if self.learnt is None:
-            raise _unseen("cae")
-        trained: Autoencoder = self.learnt
-        values, known = math.prod(x.shape[1:]), trained.layers[0].weight.shape[1]
-        if values != known:
+            raise _unfitted_error("cae")
+        net: Autoencoder = self.learnt
+        size = math.prod(x.shape[1:])
+        trained_size = net.layers[0].weight.shape[1]
+        if size != trained_size:
             raise UsageError(
-                f"x has {values} values an example, the training data of the autoencoder {known}: fit the set to the "
-                "data that it is used on"
+                f"x has {size} values an example, the training data of the autoencoder {trained_size}: fit the set to "
+                "the data that it is used on"
             )
-        return trained.to(x)
+        return net.convert(x)
 
     def at(self, x: Tensor) -> Tensor:
-        """One eigenvalue problem of the size of the code for each row."""
+        """Singular vectors of ∂h/∂x at each row of x, (batch, directions, *shape).
+
+        It takes one eigenvalue problem of the size of the code for each row.
+        """
         from robustfw.regions import wide
-        from robustfw_manifold.linear import leading
+        from robustfw_manifold.linear import singular_vectors
 
         exact = x.detach().to(wide(x.dtype))
         jacobian = self.autoencoder(exact).jacobian(exact.flatten(1))
-        return leading(jacobian, self.dim).unflatten(2, x.shape[1:])
+        return singular_vectors(jacobian, self.dim).unflatten(2, x.shape[1:])
 
 
 @final
@@ -177,14 +202,17 @@ class Decoder(Basis):
     dim: Annotated[int, _DIM] = attrs.field(default=8, validator=ge(1))
 
     def fitted(self, train: Split) -> Self:
-        """Fits the autoencoder."""
+        """The basis with its autoencoder fitted."""
         return attrs.evolve(self, autoencoder=self.autoencoder.fitted(train))
 
     def at(self, x: Tensor) -> Tensor:
-        """As `GivenDecoder`."""
+        """Singular vectors of ∂x̂/∂h at the code of each row of x, (batch, directions, *shape).
+
+        It takes the decoder in forward mode, once for each entry of the code, as one batch.
+        """
         from robustfw.regions import wide
 
-        assert isinstance(self.autoencoder, Cae)  # as validated
+        assert isinstance(self.autoencoder, Cae)  # as the validator demands
         exact = x.detach().to(wide(x.dtype))
         net = self.autoencoder.autoencoder(exact)
         given = GivenDecoder(net.decode, lambda examples: net.encode(examples.flatten(1)), self.dim)
@@ -205,12 +233,18 @@ class GivenDecoder(Basis):
     dim: Annotated[int, _DIM] = attrs.field(default=8, validator=ge(1))
 
     def at(self, x: Tensor) -> Tensor:
-        """The code in forward mode, once for each of its entries, as one batch."""
+        """Singular vectors of ∂g/∂z at the code of each row of x, (batch, directions, *shape).
+
+        It takes the decoder in forward mode, once for each entry of the code, as one batch.
+
+        Raises:
+            UsageError: codes or decoded examples have another shape than they should.
+        """
         import torch
 
         from robustfw.regions import wide
         from robustfw_manifold.directional import along
-        from robustfw_manifold.linear import leading
+        from robustfw_manifold.linear import singular_vectors
 
         exact = x.detach().to(wide(x.dtype))
         with torch.no_grad():
@@ -218,10 +252,11 @@ class GivenDecoder(Basis):
             if code.dim() != 2 or len(code) != len(x):
                 raise UsageError(f"the encoder gives {tuple(code.shape)} for {len(x)} examples: give (batch, code)")
             units = torch.eye(code.shape[1], dtype=code.dtype, device=code.device)
-            jacobian = along(self.decode, code, units.expand(len(x), -1, -1))[1].flatten(2)
-        values = math.prod(x.shape[1:])
-        if jacobian.shape[2] != values:
+            _, derivatives = along(self.decode, code, units.expand(len(x), -1, -1))
+            jacobian = derivatives.flatten(2)
+        size = math.prod(x.shape[1:])
+        if jacobian.shape[2] != size:
             raise UsageError(
-                f"the decoder gives {jacobian.shape[2]} values an example, and x has {values}: give a decoder of x"
+                f"the decoder gives {jacobian.shape[2]} values an example, and x has {size}: give a decoder of x"
             )
-        return leading(jacobian.detach(), self.dim).to(exact.dtype).unflatten(2, x.shape[1:])
+        return singular_vectors(jacobian.detach(), self.dim).to(exact.dtype).unflatten(2, x.shape[1:])

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from robustfw.results import Pictures
 
 INCHES = 0.8
-"""Of one picture."""
-EXAMPLES, BASIS = 5, "transform"
+"""Width and height of one picture."""
+EXAMPLES = 5
+"""Test images that are drawn by default."""
+BASIS = "transform"
+"""Spec of the basis that is drawn where neither the call nor the run names one."""
 
 
 @click.command(short_help="Draw the tangents of a basis at test images.")
@@ -55,36 +58,50 @@ def tangents(
     """
     from robustfw import make  # which needs torch
 
+    subject: Subject | None = None
     if run is None:
-        splits, chosen = make("dataset", dataset or "digits").load(data_root(data_dir)), basis or BASIS
+        splits = make("dataset", dataset or "digits").load(data_root(data_dir))
+        basis_spec = basis or BASIS
     else:
         if dataset is not None:
             raise UsageError("a run has its own data: leave out --dataset, or RUN")
-        subject = _subject(run, examples, data_dir)
-        splits, chosen = subject.splits, basis or _basis_of(subject.recipe) or BASIS
-    x, vectors = _at_test_images(splits, chosen, examples, directions)
-    if run is not None:
-        _keep(subject, chosen, x, vectors)
+        subject = _open_subject(run, examples, data_dir)
+        splits = subject.splits
+        basis_spec = basis or _find_basis(subject.recipe) or BASIS
+    x, vectors = _evaluate_basis(splits, basis_spec, examples, directions)
+    if subject is not None:
+        _save_result(subject, basis_spec, x, vectors)
         click.echo(f"{subject.home / 'results'}: {len(x)} images and their tangents, for robustfw report")
     if out is not None or run is None:
-        _save(drawn(x, vectors), out or Path("tangents.png"))
+        _save_figure(draw(x, vectors), out or Path("tangents.png"))
         click.echo(f"{out or 'tangents.png'}: {len(x)} images and their tangents")
 
 
-def _subject(run: Path, examples: int, data_dir: Path | None) -> Subject:
+def _open_subject(run: Path, examples: int, data_dir: Path | None) -> Subject:
+    """The run with its data and its recipe."""
     choices = Choices("test", examples, examples, "best", "cpu", None, 0, data_dir, as_json=False)
     return Subject.open(run, choices)
 
 
-def _basis_of(part: Any) -> Any:
+def _find_basis(part: Any) -> Any:
     """The first basis among the options of a recipe's parts, as a mapping; None where there is none."""
-    listed = part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ()
-    if isinstance(part, Mapping) and isinstance(part.get("basis"), Mapping):
-        return part["basis"]
-    return next((found for found in map(_basis_of, listed) if found), None)
+    if isinstance(part, Mapping):
+        if isinstance(part.get("basis"), Mapping):
+            return part["basis"]
+        parts = list(part.values())
+    elif isinstance(part, list):
+        parts = part
+    else:
+        return None
+    for inner in parts:
+        basis = _find_basis(inner)
+        if basis:
+            return basis
+    return None
 
 
-def _at_test_images(splits: Splits, basis: Any, examples: int, directions: int) -> tuple[Tensor, Tensor]:
+def _evaluate_basis(splits: Splits, basis: Any, examples: int, directions: int) -> tuple[Tensor, Tensor]:
+    """The first test images, and the basis at these, which is fitted to the training examples."""
     from robustfw import make
 
     if len(splits.spec.shape) != 3:
@@ -94,22 +111,23 @@ def _at_test_images(splits: Splits, basis: Any, examples: int, directions: int) 
     return x, fitted.at(x)[:, :directions]
 
 
-def _keep(subject: Subject, basis: Any, x: Tensor, vectors: Tensor) -> None:
+def _save_result(subject: Subject, basis: Any, x: Tensor, vectors: Tensor) -> None:
+    """Save the pictures with the results of a run, for its report."""
     from robustfw import make, results
 
     spec = subject.known.spell(make("basis", basis), brief=True)
-    said = {
+    texts = {
         "title": f"Tangents ({spec})",
         "caption": f"Test images, and below each the directions that {spec} finds for its data to go on in, blue less "
         "and red more, each as strong as it can be drawn. An uncertainty set or penalty on tangents knows no others.",
         "alt": f"{len(x)} test images, and {vectors.shape[1]} tangent directions of each, found by {spec}.",
     }
     circumstances = subject.circumstances(basis=spec, directions=vectors.shape[1])
-    results.keep_pictures(subject.home, circumstances, said, _rows(x, vectors), command_line())
+    results.keep_pictures(subject.home, circumstances, texts, _picture_rows(x, vectors), command_line())
 
 
-def _rows(x: Tensor, vectors: Tensor) -> list[Pictures]:
-    """The images, and a row for each direction; of several channels all are drawn as their mean."""
+def _picture_rows(x: Tensor, vectors: Tensor) -> list[Pictures]:
+    """A row of the images, and a row for each direction; several channels are drawn as their mean."""
     from robustfw.results import Pictures
 
     grey = x.mean(1, keepdim=True)
@@ -122,7 +140,8 @@ def _rows(x: Tensor, vectors: Tensor) -> list[Pictures]:
     return rows
 
 
-def _save(figure: Figure, out: Path) -> None:
+def _save_figure(figure: Figure, out: Path) -> None:
+    """Write a figure, with an error that names the option where the file cannot be written."""
     try:
         figure.savefig(out, dpi=150)
     except OSError as error:
@@ -131,11 +150,12 @@ def _save(figure: Figure, out: Path) -> None:
         raise UsageError(f"{error}: choose another ending of --out") from error
 
 
-def drawn(x: Tensor, basis: Tensor) -> Figure:
+def draw(x: Tensor, basis: Tensor) -> Figure:
     """A figure with a row for each image: x (batch, channels, height, width), and its basis (batch, directions, …)."""
     from matplotlib.figure import Figure
 
-    rows, columns = len(x), 1 + basis.shape[1]
+    rows = len(x)
+    columns = 1 + basis.shape[1]
     figure = Figure(figsize=(INCHES * columns, INCHES * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for image, vectors, line in zip(x.cpu(), basis.mean(2).cpu(), axes, strict=True):

@@ -1,4 +1,4 @@
-"""Orthonormal rows from rows that are not, for a whole batch of small matrices at once."""
+"""Orthonormal rows and singular vectors of a batch of small matrices."""
 
 from __future__ import annotations
 
@@ -10,30 +10,32 @@ RANK = 1e-4
 
 
 def orthonormal(vectors: Tensor) -> Tensor:
-    """Orthonormal rows with the span of (batch, m, d) rows, and zero rows for what is missing to the rank m.
+    """Orthonormal rows that span the rows of (batch, m, d) matrices, (batch, m, d); zero rows beyond the rank.
 
     Rows are brought to length 1 first, so that none counts less for being short.
     """
     exact = vectors.double()
     lengths = torch.linalg.vector_norm(exact, dim=2, keepdim=True)
-    return leading(torch.where(lengths > 0, exact / lengths, 0), vectors.shape[1]).to(vectors.dtype)
+    units = torch.where(lengths > 0, exact / lengths, 0)
+    return singular_vectors(units, vectors.shape[1]).to(vectors.dtype)
 
 
-def leading(vectors: Tensor, count: int) -> Tensor:
+def singular_vectors(vectors: Tensor, count: int) -> Tensor:
     """The first right singular vectors of (batch, m, d) matrices as rows, at most ``count``; zero rows beyond the rank.
 
-    By the eigenvectors of the m x m Gram matrix, in float64, which is many times faster than a batch of singular value
-    decompositions; what squaring costs in orthogonality is brought back by one Cholesky step.
+    They are found from the eigenvectors of the m x m Gram matrix, in float64, which is many times faster than a batch
+    of singular value decompositions; what squaring costs in orthogonality is brought back by one Cholesky step.
     """
     exact = vectors.double()
-    values, mixtures = torch.linalg.eigh(exact @ exact.mT)
-    values, mixtures = values.flip(1)[:, :count], mixtures.flip(2)[:, :, :count]
-    kept = values > RANK**2 * values[:, :1].clamp(min=torch.finfo(values.dtype).tiny)
-    scale = torch.where(kept, values.clamp(min=torch.finfo(values.dtype).tiny).rsqrt(), 0)
-    return _tightened(scale[:, :, None] * (mixtures.mT @ exact), kept).to(vectors.dtype)
-
-
-def _tightened(rows: Tensor, kept: Tensor) -> Tensor:
-    """Nearly orthonormal rows made so, in their order: L⁻¹B with LLᵀ = BBᵀ."""
-    gram = rows @ rows.mT + torch.diag_embed((~kept).to(rows))
-    return torch.linalg.solve_triangular(torch.linalg.cholesky(gram), rows, upper=False)
+    tiny = torch.finfo(exact.dtype).tiny
+    # 1. the largest eigenvalues of MMᵀ, the largest first, and their eigenvectors
+    values, eigenvectors = torch.linalg.eigh(exact @ exact.mT)
+    values = values.flip(1)[:, :count]
+    eigenvectors = eigenvectors.flip(2)[:, :, :count]
+    # 2. v = Mᵀu/σ, where σ counts as positive
+    positive = values > RANK**2 * values[:, :1].clamp(min=tiny)
+    scale = torch.where(positive, values.clamp(min=tiny).rsqrt(), 0)
+    rows = scale[:, :, None] * (eigenvectors.mT @ exact)
+    # 3. these rows B are nearly orthonormal, L⁻¹B with LLᵀ = BBᵀ is so exactly
+    gram = rows @ rows.mT + torch.diag_embed((~positive).to(rows))
+    return torch.linalg.solve_triangular(torch.linalg.cholesky(gram), rows, upper=False).to(vectors.dtype)

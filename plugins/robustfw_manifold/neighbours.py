@@ -7,32 +7,41 @@ from torch import Tensor
 
 from robustfw import UsageError
 from robustfw.data.splits import Split
-from robustfw_manifold.linear import leading
+from robustfw_manifold.linear import singular_vectors
 
 
-def gathered(train: Split, most: int) -> Tensor:
-    """The first training examples, (n, *shape), at most so many."""
-    parts = [x for x, _ in train.first(most).in_order(1000)]
-    if not parts:
+def collect_examples(train: Split, most: int) -> Tensor:
+    """The first training examples, (n, *shape) with n ≤ ``most``.
+
+    Raises:
+        UsageError: there is no training example.
+    """
+    batches = [x for x, _ in train.first(most).in_order(1000)]
+    if not batches:
         raise UsageError("there is not one training example to find a tangent space from: give other data")
-    return torch.cat(parts)
+    return torch.cat(batches)
 
 
 def components(x: Tensor, points: Tensor, neighbors: int, dim: int) -> Tensor:
     """The leading principal components of the points nearest to each row of x, (batch, dim, *shape).
 
-    Where there are fewer of them than ``dim``, the rest are zeros.
+    Args:
+        x: examples, (batch, *shape).
+        points: training examples, (n, *shape).
+        neighbors: how many of the points are near.
+        dim: how many components are wanted; where there are fewer, the last ones are zeros.
+
+    Raises:
+        UsageError: x and the points have different shapes.
     """
     if points.shape[1:] != x.shape[1:]:
         raise UsageError(
             f"x has examples of shape {tuple(x.shape[1:])}, the training data of the basis {tuple(points.shape[1:])}: "
             "fit the set to the data that it is used on"
         )
-    among = points.flatten(1).to(x)
-    nearest = (
-        torch.cdist(x.flatten(1), among, compute_mode="use_mm_for_euclid_dist")
-        .topk(min(neighbors, len(among)), largest=False)
-        .indices
-    )
-    around = among[nearest]
-    return leading(around - around.mean(1, keepdim=True), dim).unflatten(2, x.shape[1:])
+    flat = points.flatten(1).to(x)
+    distances = torch.cdist(x.flatten(1), flat, compute_mode="use_mm_for_euclid_dist")
+    nearest = distances.topk(min(neighbors, len(flat)), largest=False).indices
+    neighborhood = flat[nearest]
+    deviations = neighborhood - neighborhood.mean(1, keepdim=True)
+    return singular_vectors(deviations, dim).unflatten(2, x.shape[1:])

@@ -39,7 +39,19 @@ class TangentProp(Penalty):
         return attrs.evolve(self, basis=self.basis.fitted(train))
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
-        """One pass in forward mode, of each example once for each direction; asks for no worst case."""
+        """β Σ_u ⟨u, ∇ₓo(x)⟩² of each example, (batch,).
+
+        It takes one pass in forward mode, of each example once for each direction, and no worst case.
+
+        Args:
+            model: the net as the training runs it; the penalty uses the batch's plain one.
+            x: examples, (batch, *shape).
+            y: labels, (batch,).
+            batch: gives the net and the task.
+
+        Raises:
+            UsageError: the output needs classes, and the task has none.
+        """
         from robustfw_manifold.directional import squares
 
         if self.output != "logits" and not batch.task.labelled:

@@ -1,4 +1,4 @@
-"""The regions of the tangent set: a Euclidean ball in a subspace, another one for each row; and that within a box."""
+"""The regions of the tangent set: a Euclidean ball in a subspace of each row's own, alone and within a box."""
 
 from __future__ import annotations
 
@@ -39,7 +39,13 @@ class TangentBall(Region):
 
     @classmethod
     def of(cls, x: Tensor, basis: Tensor, radius: float) -> TangentBall:
-        """The ball at every row of x, for a basis of shape (batch, directions, *shape)."""
+        """The ball at each row of x.
+
+        Args:
+            x: examples, (batch, *shape).
+            basis: orthonormal rows, (batch, directions, *shape); zeros for directions that are missing.
+            radius: r, for all rows.
+        """
         flat = basis.detach().to(wide(x.dtype)).flatten(2)
         return cls(x, flat, torch.full((len(x),), radius, dtype=flat.dtype, device=x.device))
 
@@ -49,8 +55,8 @@ class TangentBall(Region):
 
     def _point(self, coordinates: Tensor, like: Tensor) -> Tensor:
         """Bᵀc, of the shape and type of ``like``."""
-        moved = torch.einsum("bkd,bk->bd", self.basis, coordinates).reshape(like.shape)
-        return round_toward_zero(moved.to(torch.promote_types(moved.dtype, like.dtype)), like.dtype)
+        point = torch.einsum("bkd,bk->bd", self.basis, coordinates).reshape(like.shape)
+        return round_toward_zero(point.to(torch.promote_types(point.dtype, like.dtype)), like.dtype)
 
     def tangential(self, delta: Tensor) -> Tensor:
         """Πδ, the nearest point of the tangent space."""
@@ -73,35 +79,38 @@ class TangentBall(Region):
 
     def support(self, direction: Tensor) -> Tensor:
         """r·Πg/‖Πg‖₂ (eq. 13); 0 where g is normal to the tangent space, up to rounding."""
-        towards = with_unit_maximum(direction.to(self.basis.dtype))
-        along = self._coordinates(towards)
-        length = torch.linalg.vector_norm(along, dim=1)
-        seen = length > ROUNDING * torch.finfo(along.dtype).eps * norms(towards)
-        stretch = torch.where(seen, self.radius / length.clamp(min=torch.finfo(along.dtype).tiny), 0)
-        return self._point(along * stretch[:, None], direction)
+        unit = with_unit_maximum(direction.to(self.basis.dtype))
+        coordinates = self._coordinates(unit)
+        length = torch.linalg.vector_norm(coordinates, dim=1)
+        numbers = torch.finfo(coordinates.dtype)
+        tangential = length > ROUNDING * numbers.eps * norms(unit)
+        stretch = torch.where(tangential, self.radius / length.clamp(min=numbers.tiny), 0)
+        return self._point(coordinates * stretch[:, None], direction)
 
     def support_bound(self, direction: Tensor) -> Tensor:
-        """r·‖Πg‖₂, and r·‖g‖₂ times the rounding by which a member may be off the subspace."""
+        """r·‖Πg‖₂, plus r·‖g‖₂ times the rounding by which a member may be off the subspace."""
         rounding = ROUNDING * torch.finfo(torch.promote_types(self.like.dtype, self.basis.dtype)).eps
-        towards = direction.double().flatten(1)
-        along = torch.einsum("bkd,bd->bk", self.basis.double(), towards)
-        return self.radius.double() * (1 + rounding) * (norms(along) + rounding * norms(towards))
+        flat = direction.double().flatten(1)
+        coordinates = torch.einsum("bkd,bd->bk", self.basis.double(), flat)
+        return self.radius.double() * (1 + rounding) * (norms(coordinates) + rounding * norms(flat))
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        """Uniform on the ball."""
-        there = self.basis.abs().amax(2) > 0
-        noise = normal_like(self.basis[..., 0], generator) * there
+        """Random members, uniform on the ball."""
+        present = self.basis.abs().amax(2) > 0  # directions that are not missing
+        noise = normal_like(self.basis[..., 0], generator) * present
         length = torch.linalg.vector_norm(noise, dim=1).clamp(min=torch.finfo(noise.dtype).tiny)
-        reach = self.radius * uniform_like(self.radius, generator) ** (1 / there.sum(1).clamp(min=1))
-        return self._point(noise * (reach / length)[:, None], self.like)
+        dimension = present.sum(1).clamp(min=1)
+        distance = self.radius * uniform_like(self.radius, generator) ** (1 / dimension)
+        return self._point(noise * (distance / length)[:, None], self.like)
 
     def scaled(self, factor: Tensor | float) -> TangentBall:
         """The ball of radius factor·r."""
         return attrs.evolve(self, radius=self.radius * per_row(factor, self.radius))
 
     def within(self, lower: Bound, upper: Bound) -> TangentInBox:
-        """The members that keep the box."""
-        low, high = (torch.as_tensor(b, dtype=torch.float64, device=self.like.device) for b in (lower, upper))
+        """The members between two bounds, lower ≤ δ ≤ upper."""
+        low = torch.as_tensor(lower, dtype=torch.float64, device=self.like.device)
+        high = torch.as_tensor(upper, dtype=torch.float64, device=self.like.device)
         return TangentInBox(self, low.expand_as(self.like), high.expand_as(self.like))
 
 
@@ -111,7 +120,7 @@ class TangentInBox(Region):
     """{δ ∈ Γ : ‖δ‖₂ ≤ r, lower ≤ δ ≤ upper}, with lower ≤ 0 ≤ upper.
 
     No formula gives its oracles. They are solved for in the coordinates of the subspace, to 1e-10 of the radius
-    (see `robustfw_manifold.interior`), by which members may also leave the box; `gap` bounds what `support` missed.
+    (see `robustfw_manifold.interior`), and members may leave the box by that; `gap` bounds what `support` missed.
     """
 
     ball: TangentBall
@@ -120,16 +129,18 @@ class TangentInBox(Region):
 
     @property
     def like(self) -> Tensor:
+        """A tensor of the shape, type and device of δ."""
         return self.ball.like
 
     def violation(self, delta: Tensor) -> Tensor:
-        """The larger of the ball's violation and the way out of the box; 0 where only the accuracy is missing."""
+        """The larger of the ball's violation and the distance out of the box; 0 within the accuracy of the oracles."""
         exact = delta.double()
-        out = torch.maximum(self.lower - exact, exact - self.upper).flatten(1).amax(1)
-        out = torch.where(out > self._slack(delta), out, 0)
-        return torch.maximum(self.ball.violation(delta), out.to(self.ball.radius))
+        outside = torch.maximum(self.lower - exact, exact - self.upper).flatten(1).amax(1)
+        outside = torch.where(outside > self._slack(delta), outside, 0)
+        return torch.maximum(self.ball.violation(delta), outside.to(self.ball.radius))
 
     def _slack(self, delta: Tensor) -> Tensor:
+        """How far a member may be outside of the box, (batch,)."""
         rounding = torch.finfo(torch.promote_types(delta.dtype, self.ball.basis.dtype)).eps
         return (1.1 * interior.ACCURACY + rounding) * self._reach
 
@@ -138,20 +149,22 @@ class TangentInBox(Region):
         outside = (self.violation(point) > 0).nonzero()[:, 0]
         if not len(outside):
             return point.clone()
-        moved = point.clone()
-        moved[outside] = self[outside]._projected(point[outside])
-        return moved
+        projected = point.clone()
+        projected[outside] = self[outside]._project_outside(point[outside])
+        return projected
 
-    def _projected(self, point: Tensor) -> Tensor:
-        drive = self._drive(point) / self._unit
+    def _project_outside(self, point: Tensor) -> Tensor:
+        """The nearest members to points that are none: argmin ½‖c‖² − ⟨Bz, c⟩, scaled to a drive of length 1."""
+        drive = self._project_coordinates(point) / self._unit
         length = torch.linalg.vector_norm(drive, dim=1, keepdim=True).clamp(min=1)
-        return self._moved(self._solved(drive / length, 1 / length).point, point)
+        solution = self._solve(drive / length, 1 / length)
+        return self._point(solution.point, point)
 
     def support(self, direction: Tensor) -> Tensor:
         """A farthest point; 0 where the direction is normal to the tangent space."""
-        solution = self._solved(*self._uphill(direction))
-        steep = per_row(norms(self.ball.support(direction)), direction) > 0
-        return torch.where(steep, self._moved(solution.point, direction), 0)
+        solution = self._solve(*self._linear_objective(direction))
+        tangential = per_row(norms(self.ball.support(direction)), direction) > 0
+        return torch.where(tangential, self._point(solution.point, direction), 0)
 
     def gap(self, direction: Tensor, found: Tensor) -> Tensor:
         """An upper bound of max_{δ ∈ 𝒰} ⟨direction, δ⟩ − ⟨direction, found⟩, (batch,).
@@ -160,25 +173,32 @@ class TangentInBox(Region):
         for the multipliers of the box.
         """
         exact = direction.double().flatten(1)
-        along = self._drive(direction)
-        length = torch.linalg.vector_norm(along, dim=1, keepdim=True)
-        pull = length * self._solved(*self._uphill(direction)).pull
-        low, high = self.lower.flatten(1), self.upper.flatten(1)
+        low = self.lower.flatten(1)
+        high = self.upper.flatten(1)
+        # 1. q: the multipliers of the bounds that are there
+        coordinates = self._project_coordinates(direction)
+        length = torch.linalg.vector_norm(coordinates, dim=1, keepdim=True)
+        pull = length * self._solve(*self._linear_objective(direction)).pull
         pull = torch.where(torch.where(pull > 0, high, low).isfinite(), pull, 0)
-        left = torch.linalg.vector_norm(along - self._coordinates(pull), dim=1)
-        bound = self._reach * left + torch.where(pull > 0, pull * high, pull * low).nan_to_num(0).sum(1)
+        # 2. the dual value
+        residual = torch.linalg.vector_norm(coordinates - self._coordinates(pull), dim=1)
+        box_bound = torch.where(pull > 0, pull * high, pull * low).nan_to_num(0).sum(1)
+        bound = self._reach * residual + box_bound
         return (bound - inner_products(exact, found.double())).clamp(min=0)
 
     def _coordinates(self, flat: Tensor) -> Tensor:
+        """Bz of vectors (batch, d), (batch, directions)."""
         return torch.einsum("bkd,bd->bk", self.ball.basis.double(), flat)
 
-    def _drive(self, delta: Tensor) -> Tensor:
+    def _project_coordinates(self, delta: Tensor) -> Tensor:
+        """Bz of vectors (batch, *shape), (batch, directions), in float64."""
         return self._coordinates(delta.double().flatten(1))
 
-    def _uphill(self, direction: Tensor) -> tuple[Tensor, Tensor]:
-        along = self._drive(direction)
-        length = torch.linalg.vector_norm(along, dim=1, keepdim=True)
-        return along / length.clamp(min=interior.TINY), torch.zeros_like(length)
+    def _linear_objective(self, direction: Tensor) -> tuple[Tensor, Tensor]:
+        """Drive and weight of the problem max ⟨direction, δ⟩, see `robustfw_manifold.interior.solve`."""
+        coordinates = self._project_coordinates(direction)
+        length = torch.linalg.vector_norm(coordinates, dim=1, keepdim=True)
+        return coordinates / length.clamp(min=interior.TINY), torch.zeros_like(length)
 
     @property
     def _reach(self) -> Tensor:
@@ -188,40 +208,53 @@ class TangentInBox(Region):
 
     @property
     def _unit(self) -> Tensor:
+        """The length that the problem is solved in units of, (batch, 1)."""
         return self._reach.clamp(min=interior.TINY)[:, None]
 
-    def _solved(self, drive: Tensor, weight: Tensor) -> interior.Solution:
-        low, high = (bound.flatten(1) / self._unit for bound in (self.lower, self.upper))
+    def _solve(self, drive: Tensor, weight: Tensor) -> interior.Solution:
+        """The solution in coordinates, in units of the reach."""
+        low = self.lower.flatten(1) / self._unit
+        high = self.upper.flatten(1) / self._unit
         return interior.solve(self.ball.basis.double(), low, high, drive, weight)
 
-    def _moved(self, coordinates: Tensor, like: Tensor) -> Tensor:
-        moved = torch.einsum("bkd,bk->bd", self.ball.basis.double(), coordinates) * self._reach[:, None]
-        return round_toward_zero(moved.reshape(like.shape), like.dtype)
+    def _point(self, coordinates: Tensor, like: Tensor) -> Tensor:
+        """The member of these coordinates, given in units of the reach; of the shape and type of ``like``."""
+        point = torch.einsum("bkd,bk->bd", self.ball.basis.double(), coordinates) * self._reach[:, None]
+        return round_toward_zero(point.reshape(like.shape), like.dtype)
 
     def support_bound(self, direction: Tensor) -> Tensor:
-        """The dual value (see `gap`), and what the slack of the bounds may add."""
-        towards = direction.double()
-        farthest = self.support(towards)
-        slack = torch.sqrt(torch.tensor(towards[:1].numel() or 1)) * self._slack(towards) + 1e-12 * self._reach
-        return inner_products(towards, farthest) + self.gap(towards, farthest) + norms(towards) * slack
+        """An upper bound of max ⟨direction, δ⟩: the dual value (see `gap`), plus what the slack of the box may add."""
+        exact = direction.double()
+        farthest = self.support(exact)
+        root = torch.sqrt(torch.tensor(exact[:1].numel() or 1))
+        slack = root * self._slack(exact) + 1e-12 * self._reach
+        return inner_products(exact, farthest) + self.gap(exact, farthest) + norms(exact) * slack
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
-        """argmax ⟨direction, s⟩ over s ∈ Γ, ‖s‖₂ ≤ step·r, δ + s in the box: spent only where there is room."""
+        """argmax ⟨direction, s⟩ over s ∈ Γ, ‖s‖₂ ≤ step·r, δ + s in the box: no step is lost at a bound.
+
+        Args:
+            direction: (batch, *shape).
+            delta: members to step from, (batch, *shape).
+            step: length relative to the set, for all rows or (batch,).
+        """
         exact = delta.double()
-        low, high = (self.lower - exact).clamp(max=0), (self.upper - exact).clamp(min=0)
+        low = (self.lower - exact).clamp(max=0)
+        high = (self.upper - exact).clamp(min=0)
         return TangentInBox(self.ball.scaled(step), low, high).support(direction)
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        """Uniform on the ball, then projected on the box."""
+        """Random members: uniform on the ball, then projected on the box."""
         return self.project(self.ball.sample(generator))
 
     def scaled(self, factor: Tensor | float) -> TangentInBox:
-        """Ball and box."""
-        by = per_row(factor, self.lower)
-        low, high = (torch.where(by > 0, by * side, 0) for side in (self.lower, self.upper))
+        """The set with the radius and the bounds multiplied by a factor."""
+        per_entry = per_row(factor, self.lower)
+        low = torch.where(per_entry > 0, per_entry * self.lower, 0)
+        high = torch.where(per_entry > 0, per_entry * self.upper, 0)
         return TangentInBox(self.ball.scaled(factor), low, high)
 
     def within(self, lower: Bound, upper: Bound) -> TangentInBox:
-        """The smaller box."""
+        """The set within a further box: its bounds and these, whichever is nearer to 0."""
         other = self.ball.within(lower, upper)
         return TangentInBox(self.ball, torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def _check_radius(_: object, field: attrs.Attribute[Any], value: Ratio) -> None:
+    """Validator of attrs: a finite number, not negative."""
     if not 0 <= float(value) < math.inf:
         raise ValueError(f"{field.name} must be finite and not negative, not {value}")
 
@@ -42,7 +43,7 @@ class Tangent(UncertaintySet):
         return attrs.evolve(self, basis=self.basis.fitted(train))
 
     def at(self, x: Tensor) -> TangentBall:
-        """The ball in the tangent space of each row; the basis is computed here, once."""
+        """The ball in the tangent space at each row of x, (batch, *shape); the basis is computed here, once."""
         from robustfw_manifold.region import TangentBall
 
         return TangentBall.of(x.detach(), self.basis.at(x.detach()), float(self.radius))

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, max_pool2d
 
 Field = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Coordinates of a pixel from the centre, in half image sizes, to the velocity that moves it."""
+"""Coordinates (right, down) of pixels from the centre, in half image sizes, to the velocities that move them."""
 
 FIELDS: dict[str, Field] = {
     "horizontal": lambda a, b: (torch.ones_like(a), torch.zeros_like(b)),
@@ -19,33 +19,53 @@ FIELDS: dict[str, Field] = {
     "stretch": lambda a, b: (a, -b),
     "shear": lambda a, b: (b, a),
 }
+"""The velocity field of each move of the pixels."""
 THICKNESS = "thickness"
-MOVES = (*FIELDS, THICKNESS)
+"""The change of an image that makes its strokes thicker."""
 
 
 def tangents(x: Tensor, moves: Sequence[str], step: float) -> Tensor:
-    """∂/∂s of each change s of the images x (batch, channels, height, width), (batch, moves, *shape).
+    """∂/∂s of each change s of the images x, (batch, moves, *shape).
 
-    Central differences (x∘(p + hv) − x∘(p − hv)) / 2h with linear interpolation, h = ``step`` pixels; for the
-    thickness of strokes, half the difference of dilation and erosion by one pixel.
+    Moves are central differences (x∘(p + hv) − x∘(p − hv)) / 2h with linear interpolation; the thickness of strokes is
+    half the difference of dilation and erosion by one pixel.
+
+    Args:
+        x: images, (batch, channels, height, width).
+        moves: names of the changes, keys of `FIELDS` or "thickness".
+        step: h, in pixels.
     """
-    return torch.stack([_thickened(x) if move == THICKNESS else _moved(x, FIELDS[move], step) for move in moves], 1)
+    vectors = []
+    for move in moves:
+        if move == THICKNESS:
+            vectors.append(_thickness_tangent(x))
+        else:
+            vectors.append(_move_tangent(x, FIELDS[move], step))
+    return torch.stack(vectors, 1)
 
 
-def _moved(x: Tensor, field: Field, step: float) -> Tensor:
+def _move_tangent(x: Tensor, field: Field, step: float) -> Tensor:
+    """The central difference of images moved along a velocity field."""
     height, width = x.shape[2:]
+    # 1. the velocity of each pixel
     half = max(height - 1, width - 1, 1) / 2
-    rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n - 1) / 2 for n in (height, width))
+    rows = torch.arange(height, dtype=x.dtype, device=x.device) - (height - 1) / 2
+    columns = torch.arange(width, dtype=x.dtype, device=x.device) - (width - 1) / 2
     down, right = torch.meshgrid(rows, columns, indexing="ij")
-    by_right, by_down = field(right / half, down / half)
+    velocity_right, velocity_down = field(right / half, down / half)
 
-    def sampled(h: float) -> Tensor:
-        places = ((right + h * by_right) / max(width - 1, 1), (down + h * by_down) / max(height - 1, 1))
-        grid = 2 * torch.stack(places, 2).expand(len(x), -1, -1, -1)
+    # 2. the images moved to and fro, by interpolation in torch's coordinates from −1 to 1
+    def move_by(h: float) -> Tensor:
+        grid_x = (right + h * velocity_right) / max(width - 1, 1)
+        grid_y = (down + h * velocity_down) / max(height - 1, 1)
+        grid = 2 * torch.stack((grid_x, grid_y), 2).expand(len(x), -1, -1, -1)
         return grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=True)
 
-    return (sampled(step) - sampled(-step)) / (2 * step)
+    return (move_by(step) - move_by(-step)) / (2 * step)
 
 
-def _thickened(x: Tensor) -> Tensor:
-    return (max_pool2d(x, 3, stride=1, padding=1) + max_pool2d(-x, 3, stride=1, padding=1)) / 2
+def _thickness_tangent(x: Tensor) -> Tensor:
+    """Half the difference of dilation and erosion by one pixel."""
+    dilated = max_pool2d(x, 3, stride=1, padding=1)
+    negative_eroded = max_pool2d(-x, 3, stride=1, padding=1)
+    return (dilated + negative_eroded) / 2

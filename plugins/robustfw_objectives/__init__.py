@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def robustfw_register(add: Add) -> None:
+    """Register the objectives, each as a path that is imported on first use."""
     objective = functools.partial(add, kind="objective")
     objective("clean", "robustfw_objectives.standard:Clean")
     objective("robust", "robustfw_objectives.standard:Robust")

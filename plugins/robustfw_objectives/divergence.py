@@ -11,19 +11,23 @@ from torch import Tensor, nn
 
 from robustfw import UsageError
 from robustfw.regions import norms, per_row
-from robustfw_objectives.passes import evaluating
+from robustfw_objectives.passes import evaluation_mode
 
 if TYPE_CHECKING:
     from robustfw.training.batch import Batch
 
 NOISE = 1e-3
-"""Standard deviation, in units of the data, of what keeps a divergence's gradient from vanishing at the start."""
+"""Standard deviation of the noise at x, in units of the data: without it the divergence's gradient vanishes there."""
 
 
 def kl(logits: Tensor, others: Tensor) -> Tensor:
-    """KL(p ‖ q) = Σ_k p_k (log p_k − log q_k), (batch,), p and q the softmax of each; in float32 at least."""
+    """KL(p ‖ q) = Σ_k p_k (log p_k − log q_k), (batch,), in float32 at least.
+
+    p is the softmax of ``logits``, q that of ``others``, both (batch, classes).
+    """
     wide = torch.promote_types(logits.dtype, torch.float32)
-    log_p, log_q = logits.to(wide).log_softmax(1), others.to(wide).log_softmax(1)
+    log_p = logits.to(wide).log_softmax(1)
+    log_q = others.to(wide).log_softmax(1)
     return (log_p.exp() * (log_p - log_q)).sum(1)
 
 
@@ -36,20 +40,27 @@ class FromPrediction:
 
     @classmethod
     def near(cls, model: nn.Module, net: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor) -> FromPrediction:
-        """p = p(·|x + n), n = `NOISE` · noise, in evaluation mode; ``net`` gives the logits of the model."""
-        with evaluating(model, x, full_precision=False), torch.no_grad():
+        """The loss whose p is the prediction at x + `NOISE` · noise.
+
+        Args:
+            model: the net, which is put into evaluation mode meanwhile.
+            net: x to the logits of the model.
+            x: examples, (batch, *shape).
+            noise: of the shape of x and standard deviation 1.
+        """
+        with evaluation_mode(model, x, full_precision=False), torch.no_grad():
             return cls(net(x + NOISE * noise))
 
     def __call__(self, logits: Tensor, y: Tensor, /) -> Tensor:
-        """Row by row."""
+        """KL(p ‖ softmax(logits)) of each row, (batch,)."""
         return kl(self.reference, logits)
 
 
-def read(batch: Batch, model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """x to the logits that probabilities are made of, for tasks that have classes.
+def class_logits(batch: Batch, model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The function from x to logits (batch, classes) of a model, as the batch's task reads its outputs.
 
     Raises:
-        UsageError: there are no probabilities to compare.
+        UsageError: the task has no classes, and so no probabilities to compare.
     """
     if not batch.task.labelled:
         name = type(batch.task).__name__.lower()
@@ -62,7 +73,9 @@ def read(batch: Batch, model: nn.Module) -> Callable[[Tensor], Tensor]:
 def virtual(
     model: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, epsilon: float, xi: float, iterations: int
 ) -> tuple[Tensor, Tensor]:
-    """The logits at x, and x + ε d with d the dominant direction of the divergence's Hessian; both detached.
+    """Virtual adversarial examples x + ε d, d the dominant direction of the divergence's Hessian at x.
+
+    Where the gradient is 0, at very certain predictions, d stays what it was: a unit vector in any case.
 
     Args:
         model: x to logits.
@@ -72,7 +85,8 @@ def virtual(
         xi: length of the step that the Hessian is estimated by.
         iterations: of the power method.
 
-    Where the gradient is 0, at very certain predictions, d stays what it was: a unit vector in any case.
+    Returns:
+        The logits at x, (batch, classes), and x + ε d, (batch, *shape); both detached.
     """
     x = x.detach()
     with torch.no_grad():
@@ -87,7 +101,10 @@ def virtual(
 
 
 def _unit(direction: Tensor, otherwise: Tensor | None = None) -> Tensor:
-    """Each row at length 1; where it is 0, the other. Scaled first: squares of 1e-25 are 0 in float32."""
+    """Each row divided by its length; a row of zeros becomes that of ``otherwise``.
+
+    Rows are scaled first: squares of 1e-25 are 0 in float32.
+    """
     largest = per_row(direction.flatten(1).abs().amax(1), direction)
     scaled = direction / largest.where(largest > 0, 1)
     unit = scaled / per_row(norms(scaled), scaled).clamp(min=1)

@@ -27,13 +27,20 @@ class InputGradient(Penalty):
     beta: Annotated[float, "weight beside the loss's 1"] = attrs.field(default=1.0, validator=ge(0))
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
-        """One forward and one backward pass, which is differentiated."""
+        """β‖∇ₓJ‖₂² of each example, (batch,): one forward and one backward pass, which is differentiated.
+
+        Args:
+            model: the net as the training runs it; the penalty uses the batch's plain one.
+            x: examples, (batch, *shape).
+            y: targets, (batch,).
+            batch: gives the net and the loss.
+        """
         import torch
 
-        from robustfw_objectives.passes import evaluating
+        from robustfw_objectives.passes import evaluation_mode
 
         net = batch.plain  # a compiled one cannot be differentiated twice
-        with evaluating(net, x), torch.enable_grad():
+        with evaluation_mode(net, x), torch.enable_grad():
             x = x.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(batch.loss(net(x)).sum(), x, create_graph=True)
         return self.beta * gradient.flatten(1).square().sum(1)
@@ -56,15 +63,23 @@ class Contractive(Penalty):
     )
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
-        """One forward pass, and ``probes`` backward ones, each layer by itself; signs by the batch's own draws."""
+        """β Σ_l ‖∂h_{l+1}/∂h_l‖_F² of each example, (batch,): a forward pass, and ``probes`` backward ones.
+
+        Args:
+            model: the net as the training runs it; the penalty uses the batch's plain one.
+            x: examples, (batch, *shape).
+            y: targets, which are not used.
+            batch: gives the net, and draws the signs.
+        """
         import torch
 
-        from robustfw_objectives.passes import evaluating
-        from robustfw_objectives.probing import squared_jacobians
+        from robustfw_objectives.passes import evaluation_mode
+        from robustfw_objectives.probing import estimate_jacobians
 
         net = batch.plain  # a compiled one calls no hooks
-        with evaluating(net, x), torch.enable_grad():
-            return self.beta * squared_jacobians(net, x.detach().requires_grad_(), self.probes, batch.uniform_like)
+        with evaluation_mode(net, x), torch.enable_grad():
+            x = x.detach().requires_grad_()
+            return self.beta * estimate_jacobians(net, x, self.probes, batch.uniform_like)
 
 
 @final
@@ -72,10 +87,10 @@ class Contractive(Penalty):
 class OperatorNorm(Penalty):
     """β Σ_l ‖W_l‖₂: the largest singular value of each linear and convolutional layer (Szegedy et al. 2013, sec. 4.3).
 
-    Each is the Lipschitz constant of its layer, biases aside, as an operator on inputs of the size that it gets here: a
-    convolution with its stride, padding, dilation and groups, not its reshaped kernel. They are found by the power
+    ‖W_l‖₂ is the Lipschitz constant of its layer, biases aside, as an operator on inputs of the size that it gets here:
+    a convolution with its stride, padding, dilation and groups, not its reshaped kernel. It is found in the power
     method's Krylov space (Lanczos), anew and from the same vector each time: nothing is remembered, nothing is random.
-    Batch norm's scale is not counted. The same for all examples; no label is used.
+    Batch norm's scale is not counted. All examples have this penalty; no label is used.
     """
 
     beta: Annotated[float, "weight beside the loss's 1"] = attrs.field(default=0.01, validator=ge(0))
@@ -84,11 +99,18 @@ class OperatorNorm(Penalty):
     )
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
-        """One forward pass of one example, to see the sizes; then the layers alone."""
-        from robustfw_objectives.passes import evaluating
+        """β Σ_l ‖W_l‖₂ for each example, (batch,): one forward pass of one example for the sizes, then layers alone.
+
+        Args:
+            model: the net as the training runs it; the penalty uses the batch's plain one.
+            x: examples, (batch, *shape).
+            y: targets, which are not used.
+            batch: gives the net.
+        """
+        from robustfw_objectives.passes import evaluation_mode
         from robustfw_objectives.spectral import operator_norms
 
         net = batch.plain  # a compiled one calls no hooks
-        with evaluating(net, x):
+        with evaluation_mode(net, x):
             total = operator_norms(net, x, self.iterations).sum()
         return (self.beta * total).expand(len(x))

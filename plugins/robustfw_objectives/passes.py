@@ -18,29 +18,39 @@ AFFINE = (
     nn.ConvTranspose2d,
     nn.ConvTranspose3d,
 )
-"""Layers with weights: what a net's own depth is counted in."""
+"""Layers with weights, each of which is affine in its input."""
 
 
 @contextlib.contextmanager
-def evaluating(model: nn.Module, x: Tensor, *, full_precision: bool = True) -> Iterator[None]:
-    """The net in evaluation mode (`robustfw.inner.modes.evaluating`); ``full_precision`` turns autocast off, too."""
+def evaluation_mode(model: nn.Module, x: Tensor, *, full_precision: bool = True) -> Iterator[None]:
+    """Put the net into evaluation mode within a ``with`` block (`robustfw.inner.modes.evaluating`).
+
+    Args:
+        model: the net.
+        x: its inputs, for their device.
+        full_precision: whether autocast is turned off, too.
+    """
     precision = modes.full_precision(x.device) if full_precision else contextlib.nullcontext()
     with modes.evaluating(model), precision:
         yield
 
 
 def inputs_of_layers(model: nn.Module, x: Tensor) -> tuple[list[tuple[nn.Module, Tensor]], Tensor]:
-    """A forward pass: the layers with weights in the order of their calls, each with its input, and the logits."""
-    found: list[tuple[nn.Module, Tensor]] = []
+    """Run the net on x, and record the inputs of its layers with weights.
 
-    def note(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-        found.append((module, given[0]))
+    Returns:
+        Pairs (layer, input) in the order of the calls, and the logits.
+    """
+    calls: list[tuple[nn.Module, Tensor]] = []
+
+    def record(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        calls.append((module, arguments[0]))
 
     layers = [module for module in model.modules() if isinstance(module, AFFINE)]
-    hooks = [layer.register_forward_pre_hook(note) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(record) for layer in layers]
     try:
         logits = model(x)
     finally:
         for hook in hooks:
             hook.remove()
-    return found, logits
+    return calls, logits

@@ -12,25 +12,38 @@ from torch import Tensor, nn
 from robustfw_objectives.passes import inputs_of_layers
 
 Draw: TypeAlias = Callable[[Tensor], Tensor]
-"""U[0, 1) of the shape of a tensor whose rows are examples."""
+"""A tensor whose rows are examples to random numbers from U[0, 1) of its shape."""
 
 
-def squared_jacobians(model: nn.Module, x: Tensor, probes: int, draw: Draw) -> Tensor:
-    """Σ_l ‖∂h_{l+1}/∂h_l‖_F², (batch,), differentiable in the parameters; x must ask for a gradient."""
-    layers, logits = inputs_of_layers(model, x)
-    path = [given for _, given in layers] or [x]
+def estimate_jacobians(model: nn.Module, x: Tensor, probes: int, draw: Draw) -> Tensor:
+    """Σ_l ‖∂h_{l+1}/∂h_l‖_F², (batch,), differentiable in the parameters.
+
+    Args:
+        model: the net, whose layers with weights have the inputs h_0, h_1, …; the last h are the logits.
+        x: examples, (batch, *shape), which require a gradient.
+        probes: random sign vectors for each layer and example.
+        draw: gives the random numbers for the signs.
+    """
+    calls, logits = inputs_of_layers(model, x)
+    path = [layer_input for _, layer_input in calls] or [x]
     total = x.new_zeros(len(x))
     for before, after in itertools.pairwise([*path, logits]):
         if before is not after:  # two branches may begin at the same place
-            total = total + squared_jacobian(before, after, probes, draw)
+            total = total + estimate_jacobian(before, after, probes, draw)
     return total
 
 
-def squared_jacobian(before: Tensor, after: Tensor, probes: int, draw: Draw) -> Tensor:
+def estimate_jacobian(before: Tensor, after: Tensor, probes: int, draw: Draw) -> Tensor:
     """‖∂after/∂before‖_F², (batch,): the mean of ‖vᵀ∂after/∂before‖² over ``probes`` random sign vectors v.
 
     The signs v_j are independent, so that E v vᵀ = 1 and the mean is unbiased. Where ``after`` has no more units than
     there are probes, the sum over its unit vectors is as cheap, and exact.
+
+    Args:
+        before: input of the layer, (batch, *shape), a part of the graph of ``after``.
+        after: input of the next layer, (batch, *shape).
+        probes: random sign vectors for each example.
+        draw: gives the random numbers for the signs.
     """
     units = after[0].numel() if len(after) else 0
     if units <= probes:
@@ -42,7 +55,7 @@ def squared_jacobian(before: Tensor, after: Tensor, probes: int, draw: Draw) -> 
     total = before.new_zeros(len(before))
     for direction in directions:
         pull = direction.reshape(after.shape if units > probes else after.shape[1:]).expand(after.shape)
-        (found,) = torch.autograd.grad(after, before, pull, create_graph=True, allow_unused=True)
-        if found is not None:  # two branches from one input: the second does not follow from the first
-            total = total + share * found.flatten(1).square().sum(1)
+        (gradient,) = torch.autograd.grad(after, before, pull, create_graph=True, allow_unused=True)
+        if gradient is not None:  # None: two branches from one input, where the second does not follow from the first
+            total = total + share * gradient.flatten(1).square().sum(1)
     return total

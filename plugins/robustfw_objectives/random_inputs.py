@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 
 def _check_bounds(_: object, field: attrs.Attribute[Any], value: tuple[float, ...] | None) -> None:
+    """Validator of attrs: two ascending numbers, or None."""
     if value is not None and not (len(value) == 2 and value[0] < value[1]):
         raise ValueError(f"{field.name} must be two ascending numbers like [0,1], or none, not {value}")
 
 
 def _check_rate(_: object, field: attrs.Attribute[Any], value: float) -> None:
+    """Validator of attrs: a share in [0, 1)."""
     if not 0 <= value < 1:
         raise ValueError(f"{field.name} must be a share, at least 0 and less than 1, not {value}")
 
@@ -46,26 +48,38 @@ class Noise(Objective):
 
     @property
     def attacks(self) -> bool:
-        """Noise is no attack."""
+        """False: noise is no attack."""
         return False
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
-        """One forward pass, on noisy examples only.
+        """The loss on noisy examples, (batch,): one forward pass, none on clean examples.
+
+        Args:
+            model: the net.
+            x: examples, (batch, *shape).
+            y: targets, (batch,).
+            batch: gives the loss, and draws the noise.
 
         Raises:
-            DataError: x itself is outside the bounds, which would then move it; looked for where looking is no waiting.
+            DataError: x itself is outside the bounds, so that clipping would change it; checked on a CPU only, where
+                the check does not wait for a device.
         """
-        return batch.loss(model(self.noisy(x, batch)))
+        return batch.loss(model(self.add_noise(x, batch)))
 
-    def noisy(self, x: Tensor, batch: Batch) -> Tensor:
-        """clip(x + n), (batch, *shape), n from the batch's own draws."""
-        moved = x + self.scale * (batch.normal_like(x) if self.kind == "gaussian" else 2 * batch.uniform_like(x) - 1)
+    def add_noise(self, x: Tensor, batch: Batch) -> Tensor:
+        """clip(x + n), (batch, *shape), n from the batch's own draws.
+
+        Raises:
+            DataError: x itself is outside the bounds (checked on a CPU only).
+        """
+        noise = batch.normal_like(x) if self.kind == "gaussian" else 2 * batch.uniform_like(x) - 1
+        perturbed = x + self.scale * noise
         if self.bounds is None:
-            return moved
+            return perturbed
         low, high = self.bounds
         if x.device.type == "cpu" and bool(((x < low) | (x > high)).any()):
             raise DataError(f"x is outside [{low:g}, {high:g}]: give noise the data's own range by its option bounds")
-        return moved.clamp(low, high)
+        return perturbed.clamp(low, high)
 
 
 @final
@@ -81,10 +95,17 @@ class Dropout(Objective):
 
     @property
     def attacks(self) -> bool:
-        """Dropout is no attack."""
+        """False: dropout is no attack."""
         return False
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
-        """One forward pass; the mask comes from the batch's own draws."""
-        kept = batch.uniform_like(x) >= self.rate
-        return batch.loss(model(x * kept / (1 - self.rate)))
+        """The loss on masked examples, (batch,): one forward pass.
+
+        Args:
+            model: the net.
+            x: examples, (batch, *shape).
+            y: targets, (batch,).
+            batch: gives the loss, and draws the mask.
+        """
+        mask = batch.uniform_like(x) >= self.rate
+        return batch.loss(model(x * mask / (1 - self.rate)))

@@ -1,4 +1,4 @@
-"""The same prediction at x and near it, by their Kullback-Leibler divergence: no label is needed."""
+"""Smooth predictions: the Kullback-Leibler divergence between those at x and near x, which needs no label."""
 
 from __future__ import annotations
 
@@ -44,15 +44,22 @@ class Vat(Penalty):
     )
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
-        """2 forward passes and 1 per iteration; directions come from the batch's own draws."""
-        from robustfw_objectives import divergence
-        from robustfw_objectives.passes import evaluating
+        """β · KL(p(·|x) ‖ p(·|x + r)) of each example, (batch,): 2 forward passes and 1 per iteration.
 
-        net = divergence.read(batch, batch.plain)
-        with evaluating(batch.plain, x):
+        Args:
+            model: the net as the training runs it; the penalty uses the batch's plain one.
+            x: examples, (batch, *shape).
+            y: targets, which are not used.
+            batch: gives the net, and draws the first directions.
+        """
+        from robustfw_objectives import divergence
+        from robustfw_objectives.passes import evaluation_mode
+
+        net = divergence.class_logits(batch, batch.plain)
+        with evaluation_mode(batch.plain, x):
             start = batch.normal_like(x)
-            reference, moved = divergence.virtual(net, x, start, self.epsilon, self.xi, self.iterations)
-            return self.beta * divergence.kl(reference, net(moved))
+            reference, perturbed = divergence.virtual(net, x, start, self.epsilon, self.xi, self.iterations)
+            return self.beta * divergence.kl(reference, net(perturbed))
 
 
 @final
@@ -72,11 +79,20 @@ class Trades(Objective):
     )
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
-        """An ascent, and two forward passes. Without a label only the divergence counts."""
+        """The objective of each example, (batch,): an ascent, and two forward passes.
+
+        Without a label only the divergence counts.
+
+        Args:
+            model: the net.
+            x: examples, (batch, *shape).
+            y: targets, (batch,).
+            batch: gives worst cases, the loss and the task.
+        """
         from robustfw_objectives import divergence
 
-        net = divergence.read(batch, model)
-        moved = batch(loss=divergence.FromPrediction.near(model, net, x, batch.normal_like(x)))
+        net = divergence.class_logits(batch, model)
+        perturbed = batch(loss=divergence.FromPrediction.near(model, net, x, batch.normal_like(x)))
         outputs = model(x)
         logits = batch.task.read(outputs, len(x))
-        return batch.loss(outputs) + self.beta * divergence.kl(logits, net(moved))
+        return batch.loss(outputs) + self.beta * divergence.kl(logits, net(perturbed))

@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from robustfw.training.batch import Batch
 
 
-def smoothed(batch: Batch, outputs: Tensor, smoothing: float) -> Tensor:
-    """The training's loss of outputs, (batch,); with smoothing, cross-entropy with labels so smoothed.
+def training_loss(batch: Batch, outputs: Tensor, smoothing: float) -> Tensor:
+    """The training's loss of outputs, (batch,); with smoothing, cross-entropy with smoothed labels.
+
+    Args:
+        batch: gives the loss, the task and the targets.
+        outputs: of the net, in the form of the task.
+        smoothing: share of the label that all classes get alike; 0 takes the training's own loss.
 
     Raises:
-        UsageError: there is nothing to smooth, as targets are no classes.
+        UsageError: labels are to be smoothed, but the targets are no classes.
     """
     from robustfw import losses
 
@@ -31,9 +36,11 @@ def smoothed(batch: Batch, outputs: Tensor, smoothing: float) -> Tensor:
 
 
 SMOOTHING = "share of the label that all classes get alike"
+"""Help of the option ``smoothing``."""
 
 
 def _smoothing() -> float:
+    """The attrs field of the option ``smoothing``."""
     field: float = attrs.field(default=0.0, validator=[ge(0), lt(1)])
     return field
 
@@ -47,12 +54,19 @@ class Clean(Objective):
 
     @property
     def attacks(self) -> bool:
-        """Nothing is attacked."""
+        """False: nothing is attacked."""
         return False
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
-        """Asks for no worst case."""
-        return smoothed(batch, model(x), self.smoothing)
+        """J(θ, x, y), (batch,): one forward pass, and no worst case.
+
+        Args:
+            model: the net.
+            x: examples, (batch, *shape).
+            y: targets, (batch,).
+            batch: gives the loss.
+        """
+        return training_loss(batch, model(x), self.smoothing)
 
 
 @final
@@ -67,8 +81,15 @@ class Robust(Objective):
     smoothing: Annotated[float, SMOOTHING] = _smoothing()
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
-        """The loss at the worst cases."""
-        return smoothed(batch, model(batch()), self.smoothing)
+        """J(θ, x̃, y) at the worst cases x̃, (batch,): an ascent and one forward pass.
+
+        Args:
+            model: the net.
+            x: examples, (batch, *shape).
+            y: targets, (batch,).
+            batch: gives the worst cases and the loss.
+        """
+        return training_loss(batch, model(batch()), self.smoothing)
 
 
 @final
@@ -79,6 +100,17 @@ class Mixed(Objective):
     alpha: Annotated[float, "weight of the clean loss"] = attrs.field(default=0.5, validator=[ge(0), le(1)])
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
-        """Two forward passes, so that batch norm sees clean and perturbed batches apart, as in training on either."""
+        """The mixed loss of each example, (batch,): an ascent and two forward passes.
+
+        Clean and perturbed examples go through the net apart, so that batch norm sees them as in training on either.
+
+        Args:
+            model: the net.
+            x: examples, (batch, *shape).
+            y: targets, (batch,).
+            batch: gives the worst cases and the loss.
+        """
         perturbed = batch()
-        return self.alpha * batch.loss(model(x)) + (1 - self.alpha) * batch.loss(model(perturbed))
+        clean_loss = batch.loss(model(x))
+        robust_loss = batch.loss(model(perturbed))
+        return self.alpha * clean_loss + (1 - self.alpha) * robust_loss

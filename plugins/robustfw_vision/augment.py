@@ -18,15 +18,23 @@ from robustfw import UsageError
 class Crop:
     """Each image moved by up to ``pad`` pixels, reflected at the border, and mirrored in every other epoch.
 
-    Half of the images, as their bytes have it, begin mirrored: whoever sees two epochs sees both sides of each, where
-    chance would show half of them one side twice (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds").
+    Half of the images, chosen by a checksum of their pixels, begin mirrored: two epochs show both sides of each image,
+    where chance would show half of them one side twice (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds").
     """
 
     pad: int = 4
+    """The most pixels by which an image moves."""
     flip: bool = True
+    """Whether images are mirrored."""
 
     def __call__(self, x: Tensor, generator: torch.Generator, epoch: int) -> Tensor:
-        """One gather for the whole batch: rows and columns are index arrays."""
+        """The augmented batch, by one gather: rows and columns are index arrays.
+
+        Args:
+            x: images, (batch, channels, height, width).
+            generator: draws the shifts.
+            epoch: whose parity decides which images are mirrored.
+        """
         batch, _, height, width = x.shape
         require_larger(self.pad, min(height, width))
         padded = functional.pad(x, [self.pad] * 4, mode="reflect")
@@ -34,13 +42,14 @@ class Crop:
         rows = shifts[0] + torch.arange(height, device=x.device)
         columns = shifts[1] + torch.arange(width, device=x.device)
         if self.flip:
-            columns = torch.where(_odd(x) ^ (epoch % 2 == 1), columns.flip(1), columns)
+            mirrored = _has_odd_sum(x) ^ (epoch % 2 == 1)
+            columns = torch.where(mirrored, columns.flip(1), columns)
         example = torch.arange(batch, device=x.device)[:, None, None]
         return padded.permute(0, 2, 3, 1)[example, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def require_larger(shift: int, side: int) -> None:
-    """Raise a `UsageError` unless images of this side can be moved by the shift: no more than them is reflected."""
+    """Raise a `UsageError` unless the shift is less than the side of an image, as much as can be reflected."""
     if shift >= side:
         raise UsageError(
             f"images of {side} pixels cannot be moved by up to {shift}, as no more than they show can be "
@@ -48,8 +57,8 @@ def require_larger(shift: int, side: int) -> None:
         )
 
 
-def _odd(x: Tensor) -> Tensor:
-    """Whether an image's bytes add up to an odd number: the same in every epoch, in half of all images, (batch, 1)."""
+def _has_odd_sum(x: Tensor) -> Tensor:
+    """Whether an image's bytes have an odd sum, (batch, 1): so in half of all images, and in every epoch."""
     return (x * 255).round().flatten(1).sum(1, keepdim=True, dtype=torch.float64) % 2 == 1
 
 
@@ -59,19 +68,27 @@ class Cutout:
     """A square of each image filled with one colour, its centre anywhere (DeVries & Taylor 2017)."""
 
     side: int
+    """Side of the square in pixels; a part of it may lie outside of the image."""
     fill: tuple[float, ...]
+    """The colour, one number for each channel; empty: 0.5 in all."""
 
     def __call__(self, x: Tensor, generator: torch.Generator, epoch: int) -> Tensor:
-        """Two index arrays are compared with the drawn corners; no image is looked at by itself."""
+        """The augmented batch: index arrays are compared with the corners of all squares at once.
+
+        Args:
+            x: images, (batch, channels, height, width).
+            generator: draws the squares.
+            epoch: not used.
+        """
         batch, channels, height, width = x.shape
-        first = [
-            torch.randint(1 - (self.side + 1) // 2, size - self.side // 2 + 1, (batch, 1), generator=generator)
-            for size in (height, width)
-        ]
-        rows, columns = (
-            (torch.arange(size) >= start) & (torch.arange(size) < start + self.side)
-            for size, start in zip((height, width), first, strict=True)
-        )
+        masks = []
+        for size in (height, width):
+            least = 1 - (self.side + 1) // 2
+            most = size - self.side // 2
+            start = torch.randint(least, most + 1, (batch, 1), generator=generator)
+            places = torch.arange(size)
+            masks.append((places >= start) & (places < start + self.side))
+        rows, columns = masks
         hole = (rows[:, None, :, None] & columns[:, None, None, :]).to(x.device)
         colour = torch.tensor(self.fill or (0.5,) * channels, dtype=x.dtype, device=x.device)
         return torch.where(hole, colour[:, None, None], x)
@@ -85,7 +102,13 @@ class InTurn:
     steps: tuple[Callable[[Tensor, torch.Generator, int], Tensor], ...]
 
     def __call__(self, x: Tensor, generator: torch.Generator, epoch: int) -> Tensor:
-        """They draw from one generator."""
+        """The batch after all steps, which draw from one generator.
+
+        Args:
+            x: images, (batch, channels, height, width).
+            generator: draws what the steps need.
+            epoch: the number of the epoch.
+        """
         for step in self.steps:
             x = step(x, generator, epoch)
         return x

@@ -1,4 +1,4 @@
-"""The data sets that come with scikit-learn. Apart from those of torchvision, whose import takes as long as torch's."""
+"""The data sets that come with scikit-learn, apart from torchvision, whose import takes as long as torch's."""
 
 from __future__ import annotations
 
@@ -20,33 +20,46 @@ FULL = 16
 
 
 def digits(validation: float) -> Splits:
-    """scikit-learn's digits; values 0 … 16 become 0 … 1."""
-    x, y, spec = _digits()
-    return _every_fifth(x, y, spec, validation)
+    """scikit-learn's digits, with pixels 0 … 16 as 0 … 1; ``validation`` is the share set apart for validation."""
+    x, y, spec = _load_digits()
+    return _split(x, y, spec, validation)
 
 
 def digits_segmentation(noise: float, share: float, validation: float) -> Splits:
-    """The digits with noise, and for each pixel whether it was ink before: y of shape (n, 8, 8)."""
-    x, _, spec = _digits()
+    """The digits with noise, and for each pixel whether it was ink before: y of shape (n, 8, 8).
+
+    Args:
+        noise: standard deviation of the noise, which is the same in every call.
+        share: share of wrong pixels from which on an image is wrong.
+        validation: share of the training examples set apart.
+    """
+    x, _, spec = _load_digits()
     ink = (x[:, 0] >= 0.5).long()
-    drawn = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-    noisy = (x + noise * drawn).clamp(0, 1)
-    task = Segmentation(share=share)
-    spec = attrs.evolve(spec, classes=2, labels=("paper", "ink"), task=task, mean=(float(noisy.mean()),))
-    return _every_fifth(noisy, ink, attrs.evolve(spec, std=(float(noisy.std()),)), validation)
+    normal = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    noisy = (x + noise * normal).clamp(0, 1)
+    spec = attrs.evolve(
+        spec,
+        classes=2,
+        labels=("paper", "ink"),
+        task=Segmentation(share=share),
+        mean=(float(noisy.mean()),),
+        std=(float(noisy.std()),),
+    )
+    return _split(noisy, ink, spec, validation)
 
 
 def digits_multilabel(tolerated: int, validation: float) -> Splits:
-    """The digits, and three labels for each: y of shape (n, 3), 0 or 1."""
-    x, digit, spec = _digits()
+    """The digits, and three labels for each, 0 or 1: y of shape (n, 3); so many may be wrong."""
+    x, digit, spec = _load_digits()
     loop = torch.isin(digit, torch.tensor(LOOPS))
     y = torch.stack([digit % 2 == 1, digit > 4, loop], 1).float()
     task = Multilabel(tolerated=tolerated)
     spec = attrs.evolve(spec, classes=3, labels=("odd", "above four", "loop"), task=task)
-    return _every_fifth(x, y, spec, validation)
+    return _split(x, y, spec, validation)
 
 
-def _digits() -> tuple[Tensor, Tensor, DataSpec]:
+def _load_digits() -> tuple[Tensor, Tensor, DataSpec]:
+    """Images (n, 1, 8, 8), their digits, and the spec of their classification."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -57,17 +70,30 @@ def _digits() -> tuple[Tensor, Tensor, DataSpec]:
 
 
 def two_moons(examples: int, noise: float, validation: float) -> Splits:
-    """scikit-learn's moons, scaled to the unit square by their own extremes."""
+    """scikit-learn's moons, scaled to the unit square by their own extremes.
+
+    Args:
+        examples: training and test examples together.
+        noise: standard deviation of the noise before scaling.
+        validation: share of the training examples set apart.
+    """
     from sklearn.datasets import make_moons
 
     points, target = make_moons(examples, noise=noise, random_state=0)
     points = (points - points.min(0)) / (points.max(0) - points.min(0))
     x = torch.from_numpy(points).float()
-    return _every_fifth(x, torch.from_numpy(target).long(), DataSpec((2,), 2), validation)
+    y = torch.from_numpy(target).long()
+    return _split(x, y, DataSpec((2,), 2), validation)
 
 
 def diabetes(scale: Literal["unit", "raw"], tolerance: float, validation: float) -> Splits:
-    """Ten measurements and the progression of the disease, in points, or as shares of their ranges."""
+    """Ten measurements of each patient and the progression of the disease.
+
+    Args:
+        scale: ``unit`` for features and targets from 0 to 1 over their ranges; ``raw`` for their own units.
+        tolerance: largest error that counts as right, in points.
+        validation: share of the training examples set apart.
+    """
     from sklearn.datasets import load_diabetes
 
     bunch = load_diabetes(scaled=False)
@@ -82,7 +108,7 @@ def diabetes(scale: Literal["unit", "raw"], tolerance: float, validation: float)
 
 
 def breast_cancer(scale: Literal["unit", "raw"], validation: float) -> Splits:
-    """Thirty measurements of a tumour's cells, and 1 where it is benign."""
+    """Thirty measurements of each tumour's cells, and 1 where it is benign."""
     from sklearn.datasets import load_breast_cancer
 
     bunch = load_breast_cancer()
@@ -91,7 +117,7 @@ def breast_cancer(scale: Literal["unit", "raw"], validation: float) -> Splits:
 
 
 def wine(scale: Literal["unit", "raw"], validation: float) -> Splits:
-    """Thirteen measurements of a wine, and its grower."""
+    """Thirteen measurements of each wine, and its grower."""
     from sklearn.datasets import load_wine
 
     bunch = load_wine()
@@ -100,6 +126,7 @@ def wine(scale: Literal["unit", "raw"], validation: float) -> Splits:
 
 
 def _names(bunch: Any) -> tuple[str, ...]:
+    """The names of the classes of one of scikit-learn's data sets."""
     return tuple(str(name) for name in bunch.target_names)
 
 
@@ -121,30 +148,35 @@ def _table(
         scale: ``unit`` for features from 0 to 1 over their ranges; ``raw`` for their units, with bounds per feature.
         validation: share of the training examples set apart.
     """
-    low, high = values.min(0), values.max(0)
     if scale == "unit":
+        low = values.min(0)
+        high = values.max(0)
         values = (values - low) / (high - low)
     x = torch.from_numpy(values).float()
     bounds: Any = (0.0, 1.0)
     if scale == "raw":
         bounds = (tuple(x.amin(0).tolist()), tuple(x.amax(0).tolist()))
-    known = x[~_is_test(len(x))].double()
+    train = x[~_is_test(len(x))].double()
     spec = DataSpec(
         (x.shape[1],),
         len(labels),
         bounds=bounds,
-        mean=tuple(known.mean(0).tolist()),
-        std=tuple(known.std(0).tolist()),
+        mean=tuple(train.mean(0).tolist()),
+        std=tuple(train.std(0).tolist()),
         labels=labels,
         task=task,
     )
-    return _every_fifth(x, y, spec, validation)
+    return _split(x, y, spec, validation)
 
 
 def _is_test(n: int) -> Tensor:
+    """A mask of the test examples among n: every fifth."""
     return torch.arange(n) % 5 == 4
 
 
-def _every_fifth(x: Tensor, y: Tensor, spec: DataSpec, validation: float) -> Splits:
-    test = _is_test(len(y))
-    return Splits.cut(TensorSplit(x[~test], y[~test]), TensorSplit(x[test], y[test]), spec, validation=validation)
+def _split(x: Tensor, y: Tensor, spec: DataSpec, validation: float) -> Splits:
+    """Splits in which every fifth example is a test example."""
+    is_test = _is_test(len(y))
+    train = TensorSplit(x[~is_test], y[~is_test])
+    test = TensorSplit(x[is_test], y[is_test])
+    return Splits.cut(train, test, spec, validation=validation)

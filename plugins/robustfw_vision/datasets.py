@@ -17,11 +17,22 @@ if TYPE_CHECKING:
     from robustfw.data.splits import Augment, Splits
 
 Augmentation: TypeAlias = Literal["none", "crop", "flip-crop"]
+"""How training batches are augmented: not at all, by shifted crops, or by crops that are mirrored too."""
 SHARE = "share of the training examples set apart for validation"
+"""Help of the option ``validation``."""
 
 
 def check_share(_: object, field: attrs.Attribute[Any], value: float) -> None:
-    """Validator of `SHARE`."""
+    """Validator of attrs: a share in [0, 1).
+
+    Args:
+        _: the object that is made, which is not used.
+        field: the option.
+        value: its value.
+
+    Raises:
+        ValueError: the value is no such share.
+    """
     if not 0 <= value < 1:
         raise ValueError(f"{field.name} must be a share, at least 0 and less than 1, not {value}")
 
@@ -29,18 +40,27 @@ def check_share(_: object, field: attrs.Attribute[Any], value: float) -> None:
 def _augment(
     name: Augmentation, *, side: int, shift: int = 4, cutout: int = 0, fill: Sequence[float] = ()
 ) -> Augment | None:
-    """What is done to training batches of images of this side.
+    """The augmentation of training batches, or None where there is none.
+
+    Args:
+        name: the value of the option ``augment``.
+        side: pixels of the shorter side of an image.
+        shift: pixels by which a crop moves an image at most.
+        cutout: side of the square that is filled; 0: none is.
+        fill: colour of that square, one number for each channel; empty: 0.5.
 
     Raises:
-        UsageError: they are too small to be reflected at the border.
+        UsageError: the images are too small to be reflected at the border.
     """
     from robustfw_vision.augment import Crop, Cutout, InTurn, require_larger
 
+    steps: list[Augment] = []
     if name != "none":
         require_larger(shift, side)
-    crops = [] if name == "none" else [Crop(shift, flip=name == "flip-crop")]
-    holes = [Cutout(cutout, tuple(fill))] if cutout else []
-    return InTurn((*crops, *holes)) if crops or holes else None
+        steps.append(Crop(shift, flip=name == "flip-crop"))
+    if cutout:
+        steps.append(Cutout(cutout, tuple(fill)))
+    return InTurn(tuple(steps)) if steps else None
 
 
 @final
@@ -175,7 +195,7 @@ class ImageFolder(Dataset):
             raise ValueError(f"resize must be at least the size {self.size}, not {resize}")
 
     def load(self, root: Path) -> Splits:
-        """The two folders; classes are the names of the sub-folders of train."""
+        """The images of the two folders; classes are the names of the sub-folders of train."""
         from robustfw_vision import folders
 
         augment = _augment(self.augment, shift=self.shift, side=self.size)
@@ -207,7 +227,11 @@ class FewLabels(Dataset):
     seed: Annotated[int, "decides which"] = 0
 
     def load(self, root: Path) -> Splits:
-        """The other's splits."""
+        """The splits of the other data set, with few labels in training.
+
+        Raises:
+            UsageError: the other data set has no class labels.
+        """
         splits = self.dataset.load(root)
         if not splits.spec.task.labelled:
             raise UsageError("few-labels takes labels from a classification, and this data has another task")

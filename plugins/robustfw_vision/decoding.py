@@ -25,7 +25,7 @@ SIXTEEN_BIT_FORMATS = {"PNG", "PPM"}
 
 @final
 class ImageFiles(Dataset[tuple[Tensor, int]]):
-    """Image files as (x, label), x of shape (channels, size, size) in [0, 1]; decoded anew whenever asked for.
+    """Image files as (x, label), x of shape (channels, size, size) in [0, 1]; decoded each time they are asked for.
 
     Args:
         samples: path and label of each file.
@@ -52,12 +52,16 @@ class ImageFiles(Dataset[tuple[Tensor, int]]):
 @final
 @attrs.frozen
 class Reader:
-    """Decodes files to (channels, size, size)."""
+    """Decodes image files to tensors of shape (channels, size, size)."""
 
     size: int
+    """Side of the square that is cut from the centre."""
     resize: int
+    """Pixels of the shorter side before the cut."""
     channels: int
+    """1 or 3."""
     colours_in_grey: bool
+    """Whether images with colours may become grey."""
 
     def read(self, path: str) -> Tensor:
         """Pixels in [0, 1] of one file.
@@ -68,23 +72,25 @@ class Reader:
         return decode(path, self._pixels)
 
     def _pixels(self, image: Picture, path: str) -> Tensor:
+        """Pixels of an opened image, (channels, size, size), in [0, 1]."""
         if self.channels == 1 and not self.colours_in_grey and image.mode not in GREY:
             raise DataError(
                 f"{path} has colours, and the files that were looked at first are grey: give channels=3, or channels=1 "
                 "for brightness alone"
             )
-        kind = image.format
+        # 1. upright, in floating point where a pixel has more than 8 bits, else grey or RGB without transparency
+        file_format = image.format
         upright = ImageOps.exif_transpose(image)
-        exact = _more_than_8_bits(upright, path, kind)
-        picture = upright if exact is None else exact
-        if exact is None:
-            picture = _on_white(picture).convert("L" if self.channels == 1 else "RGB")
+        picture = _decode_deep_pixels(upright, path, file_format)
+        if picture is None:
+            picture = _flatten_on_white(upright).convert("L" if self.channels == 1 else "RGB")
+        # 2. resize and cut
         _check_enlarged(picture, path, self.resize)
-        cut = transforms.Compose(
+        resize_and_cut = transforms.Compose(
             [transforms.Resize(self.resize), transforms.CenterCrop(self.size), transforms.ToTensor()]
         )
-        # resizing rounds, in floating point also beyond the range of the values it averages
-        return cut(picture).clamp(0, 1).expand(self.channels, -1, -1).contiguous()
+        # 3. resizing rounds, in floating point also beyond the range of the values that it averages
+        return resize_and_cut(picture).clamp(0, 1).expand(self.channels, -1, -1).contiguous()
 
 
 def has_colours(path: str) -> bool:
@@ -93,7 +99,11 @@ def has_colours(path: str) -> bool:
 
 
 def decode(path: str, read: Callable[[Picture, str], Any]) -> Any:
-    """``read(image, path)``; whatever goes wrong with the file is a `DataError` that names it."""
+    """The result of ``read(image, path)`` on the opened file.
+
+    Raises:
+        DataError: anything is wrong with the file; the message names it.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -106,16 +116,16 @@ def decode(path: str, read: Callable[[Picture, str], Any]) -> Any:
             f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels, as files have that are made to fill the memory: "
             "make it smaller"
         ) from error
-    except Exception as error:  # decoders raise whatever a broken file leads them to
+    except Exception as error:  # a broken file may make a decoder raise anything
         reason = (str(error) or type(error).__name__).splitlines()[0].replace(repr(path), "it")
         raise DataError(f"{path} cannot be read as an image ({reason}): mend or remove it") from error
 
 
-def _more_than_8_bits(image: Picture, path: str, kind: str | None) -> Picture | None:
-    """An image of floating-point, 16- or 32-bit pixels as one of floating-point pixels in [0, 1]; None for 8 bits."""
+def _decode_deep_pixels(image: Picture, path: str, file_format: str | None) -> Picture | None:
+    """An image of 16-bit or floating-point pixels as one of floating-point pixels in [0, 1]; None for 8 bits."""
     if image.mode == "F":
         values = np.asarray(image)
-    elif image.mode.startswith("I;16") or (image.mode == "I" and kind in SIXTEEN_BIT_FORMATS):
+    elif image.mode.startswith("I;16") or (image.mode == "I" and file_format in SIXTEEN_BIT_FORMATS):
         values = np.asarray(image).astype(np.float32) / 65535
     elif image.mode == "I":
         raise DataError(
@@ -132,8 +142,8 @@ def _more_than_8_bits(image: Picture, path: str, kind: str | None) -> Picture | 
     return Image.fromarray(values)
 
 
-def _on_white(image: Picture) -> Picture:
-    """An image without transparency: what shines through is white."""
+def _flatten_on_white(image: Picture) -> Picture:
+    """The image on a white ground; unchanged where it has no transparency."""
     if image.mode not in ("RGBA", "RGBa", "LA", "La", "PA") and "transparency" not in image.info:
         return image
     layers = image.convert("RGBA")
@@ -141,7 +151,7 @@ def _on_white(image: Picture) -> Picture:
 
 
 def _check_enlarged(image: Picture, path: str, resize: int) -> None:
-    """Raise a `DataError` where the shorter side as wide as asked makes the longer one fill the memory."""
+    """Raise a `DataError` where an image is so long that resizing its shorter side would fill the memory."""
     width, height = image.size
     longer = max(width, height) * resize // min(width, height)
     limit = Image.MAX_IMAGE_PIXELS

@@ -15,11 +15,12 @@ from robustfw_vision.decoding import ImageFiles, has_colours
 from robustfw_vision.memory import require_memory
 
 Channels: TypeAlias = Literal["auto", 1, 3]
+"""Grey, colours, or whichever of them the first files have."""
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""Endings of the names that are read, in small letters."""
-LOOKED_AT = 64
-"""Files whose heads decide about ``channels=auto``."""
+"""Endings of the names of images, in small letters."""
+INSPECTED = 64
+"""The most files that are opened to decide about ``channels=auto``."""
 
 
 @final
@@ -28,7 +29,9 @@ class Layout:
     """How images become tensors of one shape."""
 
     size: int
+    """Side of the square that is cut from the centre, in pixels."""
     resize: int
+    """The shorter side before the cut, in pixels."""
     channels: Channels
 
 
@@ -37,7 +40,7 @@ def image_folder(folder: Path, layout: Layout, workers: int, validation: float, 
 
     Args:
         folder: where train/ and test/ are.
-        layout: shape of what the files become.
+        layout: the shape of the tensors.
         workers: processes that decode.
         validation: share of the training examples set apart.
         augment: what is done to training batches.
@@ -45,17 +48,23 @@ def image_folder(folder: Path, layout: Layout, workers: int, validation: float, 
     Raises:
         DataError: a folder, class or file that is missing, twice, or cannot be named or read.
     """
-    classes, other_classes = (class_names(folder / part) for part in ("train", "test"))
-    if classes != other_classes:
-        raise DataError(f"{folder}: train has the classes {classes}, test has {other_classes}")
-    train, test = (labelled_files(folder / part, classes) for part in ("train", "test"))
+    # 1. classes and files
+    classes = class_names(folder / "train")
+    test_classes = class_names(folder / "test")
+    if classes != test_classes:
+        raise DataError(f"{folder}: train has the classes {classes}, test has {test_classes}")
+    train_samples = list_images(folder / "train", classes)
+    test_samples = list_images(folder / "test", classes)
+
+    # 2. the shape of an image
     channels = layout.channels
     if channels == "auto":
-        channels = 3 if any(map(has_colours, _spread(train))) else 1
+        channels = 3 if any(map(has_colours, _choose_paths(train_samples))) else 1
     require_memory(channels * layout.size**2, f"an image of {layout.size}x{layout.size} pixels", "a smaller size")
 
+    # 3. splits that decode when examples are asked for
     splits = []
-    for samples in (train, test):
+    for samples in (train_samples, test_samples):
         images = ImageFiles(
             samples,
             size=layout.size,
@@ -65,11 +74,16 @@ def image_folder(folder: Path, layout: Layout, workers: int, validation: float, 
         )
         splits.append(LoadedSplit(images, _identity(samples, layout, channels), workers))
     spec = DataSpec((channels, layout.size, layout.size), len(classes), labels=tuple(classes))
-    return Splits.cut(splits[0], splits[1], spec, validation=validation, augment=augment)
+    train, test = splits
+    return Splits.cut(train, test, spec, validation=validation, augment=augment)
 
 
 def class_names(folder: Path) -> list[str]:
-    """Names of the sub-folders, sorted; those that begin with a dot are no classes."""
+    """Names of the sub-folders, sorted; those that begin with a dot are no classes.
+
+    Raises:
+        DataError: the folder cannot be read or has no sub-folder, or a name cannot be shown.
+    """
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
@@ -84,7 +98,7 @@ def class_names(folder: Path) -> list[str]:
     return names
 
 
-def labelled_files(folder: Path, classes: list[str]) -> list[tuple[str, int]]:
+def list_images(folder: Path, classes: list[str]) -> list[tuple[str, int]]:
     """Path and label of each image, in the order of classes and names.
 
     Raises:
@@ -120,7 +134,7 @@ def _image_files(folder: Path) -> list[str]:
             raise DataError(f"the link {root} leads back to a folder that it is in: remove it")
         folders.append((root, sorted(names)))
 
-    found = []
+    paths = []
     for root, names in sorted(folders):
         for name in names:
             if name.startswith(".") or not name.lower().endswith(EXTENSIONS):
@@ -128,8 +142,8 @@ def _image_files(folder: Path) -> list[str]:
             _check_name(name, folder)
             path = os.path.join(root, name)
             _check_regular(path)
-            found.append(path)
-    return found
+            paths.append(path)
+    return paths
 
 
 def _check_name(name: str, folder: Path) -> None:
@@ -141,7 +155,7 @@ def _check_name(name: str, folder: Path) -> None:
 
 
 def _check_regular(path: str) -> None:
-    """Raise a `DataError` for whatever has an image's name and would block or be missing when it is opened."""
+    """Raise a `DataError` unless the path is a regular file: anything else would block, or be missing, when opened."""
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
@@ -150,22 +164,25 @@ def _check_regular(path: str) -> None:
         raise DataError(f"{path} is a pipe, a socket or a device, no file: remove it")
 
 
-def _spread(samples: list[tuple[str, int]]) -> list[str]:
-    """Some of the files, from all classes: `LOOKED_AT` at most."""
-    every = max(1, -(-len(samples) // LOOKED_AT))
-    return [path for path, _ in samples[::every]]
+def _choose_paths(samples: list[tuple[str, int]]) -> list[str]:
+    """Paths of some of the files, from all classes: `INSPECTED` at most."""
+    stride = max(1, -(-len(samples) // INSPECTED))
+    return [path for path, _ in samples[::stride]]
 
 
 def _identity(samples: list[tuple[str, int]], layout: Layout, channels: int) -> str:
-    """Names, sizes and classes of the files, which stand for their contents, after what decides about the pixels."""
+    """A text that tells data sets apart: the layout, then names, sizes and classes of the files."""
     head = [str(layout.size)]
     if layout.resize != layout.size:
         head.append(f"resize={layout.resize}")
     if channels != 3:
         head.append(f"channels={channels}")
-    lines = [f"{Path(path).name} {Path(path).stat().st_size} {label}" for path, label in samples]
-    return "\n".join([" ".join(head), *lines])
+    lines = [" ".join(head)]
+    for path, label in samples:
+        lines.append(f"{Path(path).name} {Path(path).stat().st_size} {label}")
+    return "\n".join(lines)
 
 
 def _no_images(folder: Path, reason: str) -> DataError:
+    """The error of a folder that has not the form of a data set."""
     return DataError(f"no images in {folder} ({reason}): image-folder reads train/<class>/ and test/<class>/")

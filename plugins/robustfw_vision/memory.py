@@ -1,4 +1,4 @@
-"""Too little memory, told before the system ends the program."""
+"""A check that something fits into memory, before the system ends the program."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import os
 from robustfw import UsageError
 
 BYTES = 4
-"""Of a number in float32."""
+"""Bytes of a number in float32."""
 
 
 def require_memory(numbers: int, owner: str, advice: str) -> None:
-    """Raise a `UsageError` where so many float32 numbers are more than the machine's memory.
+    """Refuse what has more float32 numbers than the machine has memory for.
 
     Args:
         numbers: how many the owner has.
         owner: what has them, in words.
-        advice: what to choose instead.
+        advice: what to choose instead, in words.
+
+    Raises:
+        UsageError: they do not fit.
     """
-    available = _memory()
+    available = _physical_memory()
     if available is not None and numbers * BYTES > available:
         raise UsageError(
             f"{owner} would take {numbers * BYTES / 2**30:,.0f} GiB, more than the {available / 2**30:.0f} GiB of "
@@ -26,7 +29,7 @@ def require_memory(numbers: int, owner: str, advice: str) -> None:
         )
 
 
-def _memory() -> int | None:
+def _physical_memory() -> int | None:
     """Bytes of physical memory; None where the system does not tell."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

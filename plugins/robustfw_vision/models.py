@@ -117,10 +117,10 @@ class FastCifar(Model):
     """Filters (12, channels, 2, 2) that whiten patches of the training images, as a tensor."""
 
     def fitted(self, train: Split) -> Self:
-        """The same with the whitening filters of the first training images."""
+        """The model with the whitening filters of the first training images."""
         from robustfw_vision import whitening
 
-        return knowing(self, learnt=whitening.learnt_from(train))
+        return knowing(self, learnt=whitening.learn_filters(train))
 
     def build(self, spec: DataSpec) -> nn.Module:
         """1.2 million parameters on 32x32 images; those of the first layer are fixed."""
@@ -179,7 +179,7 @@ class Torchvision(Model):
         return ready_made.classifier(spec, self.builder, self.weights, self.head)
 
     def build_untrained(self, spec: DataSpec) -> nn.Module:
-        """The same layers with fresh weights, for those of a checkpoint; nothing is downloaded."""
+        """The net of `build` with fresh weights, for a checkpoint's to be loaded; nothing is downloaded."""
         from robustfw_vision import ready_made
 
         return ready_made.architecture(spec, self.builder, self.weights, self.head)

@@ -18,29 +18,41 @@ from robustfw.data.splits import Augment, Splits, TensorSplit
 
 
 def torchvision_set(name: str, spec: DataSpec, root: Path, validation: float, augment: Augment | None) -> Splits:
-    """MNIST, FashionMNIST or CIFAR10 by torchvision, as uint8 tensors (n, channels, height, width)."""
+    """MNIST, FashionMNIST or CIFAR10 by torchvision, as uint8 tensors (n, channels, height, width).
+
+    Args:
+        name: the class in ``torchvision.datasets``.
+        spec: what the data is; its names of classes are torchvision's.
+        root: where torchvision's files are, or are downloaded to.
+        validation: share of the training examples set apart.
+        augment: what is done to training batches.
+
+    Raises:
+        DataError: the files cannot be read, or are not there and cannot be downloaded.
+    """
     train, test, labels = _read_once(name, root)
     return Splits.cut(train, test, attrs.evolve(spec, labels=labels), validation=validation, augment=augment)
 
 
 @functools.lru_cache(maxsize=1)
 def _read_once(name: str, root: Path) -> tuple[TensorSplit, TensorSplit, tuple[str, ...]]:
-    """Train, test, labels; torchvision hashes its files anew each time, for commands that run in one process."""
+    """Training split, test split and names of the classes; remembered, since torchvision hashes its files each time."""
     builder = getattr(torchvision.datasets, name)
-    train, test = (_read(builder, name, root, train=train) for train in (True, False))
-    labels = tuple(name.partition(" - ")[0] for name in train.classes)  # MNIST's "0 - zero"
-    return _tensors(train), _tensors(test), labels
+    train = _read_or_download(builder, name, root, train=True)
+    test = _read_or_download(builder, name, root, train=False)
+    labels = tuple(label.partition(" - ")[0] for label in train.classes)  # MNIST's "0 - zero"
+    return _to_split(train), _to_split(test), labels
 
 
-def _read(builder: Callable[..., Any], name: str, root: Path, *, train: bool) -> Any:
-    """Files that are there, else a download (torchvision draws its progress bar).
+def _read_or_download(builder: Callable[..., Any], name: str, root: Path, *, train: bool) -> Any:
+    """One of torchvision's data sets, downloaded if its files are not there (torchvision draws its progress bar).
 
     Raises:
         DataError: the files are not there and cannot be downloaded, or are there and broken.
     """
     try:
         return builder(str(root), train=train, download=False)
-    except Exception as error:  # whatever a broken file leads torchvision to
+    except Exception as error:  # a broken file may make torchvision raise anything
         if not isinstance(error, RuntimeError) or "not found" not in str(error):
             raise DataError(
                 f"the files of {name} in {root} cannot be read ({_reason(error)}): remove them, and they are "
@@ -56,10 +68,12 @@ def _read(builder: Callable[..., Any], name: str, root: Path, *, train: bool) ->
 
 
 def _reason(error: Exception) -> str:
+    """The last line of an error's message, or the error's name where it has none."""
     return str(error).splitlines()[-1] if str(error) else type(error).__name__
 
 
-def _tensors(dataset: Any) -> TensorSplit:
+def _to_split(dataset: Any) -> TensorSplit:
+    """The images (n, channels, height, width) and labels of one of torchvision's data sets."""
     x = torch.as_tensor(np.asarray(dataset.data))
     x = x.unsqueeze(1) if x.dim() == 3 else x.permute(0, 3, 1, 2)
     return TensorSplit(x.contiguous(), torch.as_tensor(dataset.targets).long())

@@ -1,4 +1,4 @@
-"""The classifiers of torchvision. Apart from our nets, as torchvision takes as long to import as torch."""
+"""The classifiers of torchvision, apart from our nets, since torchvision takes as long to import as torch."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ class ThreeChannels(nn.Module):
     """Grey images repeated to three channels."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, 3, height, width) of x (batch, 1, height, width)."""
         return x.expand(-1, 3, -1, -1)
 
 
 class PretrainedStandardize(Standardize):
     """(x − mean)/std per channel, as pretrained weights expect it; grey images become three channels.
 
-    A checkpoint without statistics is of a version that passed pixels on as they were; it keeps that function.
+    A checkpoint without statistics is from a version that did not standardise; loaded, it does not do so either.
     """
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        for name, absent in (("mean", 0.0), ("std", 1.0)):
-            stored = state_dict.get(prefix + name, torch.tensor([[[absent]]]))
+        """Torch's hook for this module's part of a state: statistics that are absent become 0 and 1."""
+        for name, default in (("mean", 0.0), ("std", 1.0)):
+            stored = state_dict.get(prefix + name, torch.tensor([[[default]]]))
             state_dict[prefix + name] = stored.expand(3, 1, 1)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
@@ -58,7 +60,7 @@ def classifier(spec: DataSpec, builder: str, weights: str | None, head: Head) ->
     _require_images(spec, builder, pretrained)
     if pretrained is None:
         return architecture(spec, builder, weights, head)
-    kept = _keeps_head(spec, pretrained, head)
+    keep_head = _keeps_head(spec, pretrained, head)
     try:
         net = torchvision.models.get_model(builder, weights=pretrained)
     except (URLError, OSError, RuntimeError) as error:
@@ -67,18 +69,33 @@ def classifier(spec: DataSpec, builder: str, weights: str | None, head: Head) ->
             f"the weights {pretrained.name} of {builder} could not be read or downloaded ({reason}): try again with a "
             f"network, or put the file of {pretrained.url} into {torch.hub.get_dir()}/checkpoints"
         ) from error
-    if builder == "inception_v3":  # GoogLeNet's builder takes its auxiliary outputs away by itself
-        net.aux_logits, net.AuxLogits = False, None
-    return _fitted_to(spec, builder, net if kept else _with_new_head(net, spec.outputs), pretrained)
+    # GoogLeNet's builder removes its auxiliary outputs by itself, Inception's does not
+    if builder == "inception_v3":
+        net.aux_logits = False
+        net.AuxLogits = None
+    if not keep_head:
+        net = _replace_head(net, spec.outputs)
+    return _assemble(spec, builder, net, pretrained)
 
 
 def architecture(spec: DataSpec, builder: str, weights: str | None, head: Head) -> nn.Module:
-    """The net of `classifier` with fresh weights in place of pretrained ones: nothing is downloaded."""
+    """The net of `classifier` with fresh weights in place of pretrained ones: nothing is downloaded.
+
+    Args:
+        spec: images of one or three channels.
+        builder: a name in ``torchvision.models.list_models(torchvision.models)``.
+        weights: the name of the weights that decide about the standardisation, or None.
+        head: whether the last layer is that of the weights, as in `classifier`.
+
+    Raises:
+        UsageError: a name that does not exist, or data that the net cannot take.
+    """
     pretrained = _find_weights(builder, weights)
     _require_images(spec, builder, pretrained)
     outputs = spec.outputs
     options: dict[str, Any] = {}
-    if builder in ("googlenet", "inception_v3"):  # nothing but logits, in training too
+    # these two give auxiliary outputs in training unless told not to
+    if builder in ("googlenet", "inception_v3"):
         options = {"aux_logits": False, "init_weights": True}
     if pretrained is not None:
         if _keeps_head(spec, pretrained, head):
@@ -90,11 +107,11 @@ def architecture(spec: DataSpec, builder: str, weights: str | None, head: Head) 
         net = torchvision.models.get_model(builder, num_classes=outputs, **options)
     except (ValueError, RuntimeError, AssertionError) as error:
         raise _cannot_take(spec, builder, error) from error
-    return _fitted_to(spec, builder, net, pretrained)
+    return _assemble(spec, builder, net, pretrained)
 
 
 def _find_weights(builder: str, name: str | None) -> Any:
-    """The member of the builder's enum of weights, or None; names may be written as in ``ResNet18_Weights.DEFAULT``."""
+    """The member of the builder's enum of weights, or None; names may have the form ``ResNet18_Weights.DEFAULT``."""
     if builder not in torchvision.models.list_models(torchvision.models):
         raise UsageError(f"torchvision.models has no classifier {builder!r}; see torchvision.models.list_models()")
     if name is None:
@@ -109,6 +126,7 @@ def _find_weights(builder: str, name: str | None) -> Any:
 
 
 def _require_images(spec: DataSpec, builder: str, pretrained: Any) -> None:
+    """Raise a `UsageError` for data that is no images with a class each, or of a range the weights do not take."""
     require_answer_per_example(spec, builder)
     if len(spec.shape) != 3 or spec.shape[0] not in (1, 3):
         raise UsageError(f"{builder} needs images of one or three channels; the data has shape {spec.shape}")
@@ -117,6 +135,7 @@ def _require_images(spec: DataSpec, builder: str, pretrained: Any) -> None:
 
 
 def _keeps_head(spec: DataSpec, pretrained: Any, head: Head) -> bool:
+    """Whether the pretrained last layer stays."""
     classes = len(pretrained.meta["categories"])
     if head == "keep" and classes != spec.outputs:
         raise UsageError(
@@ -127,14 +146,14 @@ def _keeps_head(spec: DataSpec, pretrained: Any, head: Head) -> bool:
 
 
 def _options_of_pretrained(builder: str, pretrained: Any) -> dict[str, Any]:
-    """What torchvision's builders change beside the weights where they are given some."""
+    """The options by which torchvision's builders make a net for pretrained weights."""
     if builder in ("googlenet", "inception_v3"):
         return {"transform_input": True}
     return _options_of_size(builder, pretrained.meta["min_size"])
 
 
 def _options_of_size(builder: str, size: Sequence[int]) -> dict[str, Any]:
-    """The size of images, for nets that are built for one."""
+    """The options of nets that are built for one size of images."""
     if builder.startswith("vit_"):
         return {"image_size": size[0]}
     if builder.startswith("maxvit_"):
@@ -142,8 +161,8 @@ def _options_of_size(builder: str, size: Sequence[int]) -> dict[str, Any]:
     return {}
 
 
-def _fitted_to(spec: DataSpec, builder: str, net: nn.Module, pretrained: Any) -> nn.Module:
-    """Standardisation, three channels, the net."""
+def _assemble(spec: DataSpec, builder: str, net: nn.Module, pretrained: Any) -> nn.Module:
+    """Standardisation, the change to three channels, and the net, in a row."""
     if pretrained is None:
         standard = standardize(spec)
     else:
@@ -169,13 +188,15 @@ def _check_size(spec: DataSpec, builder: str, net: nn.Module) -> None:
 
 
 def _cannot_take(spec: DataSpec, builder: str, error: Exception) -> UsageError:
+    """The error of a net that cannot take images of this shape."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return UsageError(f"{builder} cannot take images of shape {spec.shape}: {reason}")
 
 
-def _with_new_head(net: nn.Module, outputs: int) -> nn.Module:
+def _replace_head(net: nn.Module, outputs: int) -> nn.Module:
     """The net with its last layer, linear or a convolution of 1x1, replaced by a fresh one."""
-    name, last = [(name, m) for name, m in net.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
+    layers = [(name, module) for name, module in net.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    name, last = layers[-1]
     if isinstance(last, nn.Linear):
         fresh: nn.Module = nn.Linear(last.in_features, outputs)
     else:

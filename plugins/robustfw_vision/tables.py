@@ -1,4 +1,4 @@
-"""Data sets that scikit-learn ships for tasks beside the classification of images; nothing is downloaded."""
+"""Data sets of scikit-learn for tasks beside the classification of images; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from robustfw.data.splits import Splits
 
 Scale: TypeAlias = Literal["unit", "raw"]
+"""Whether features are scaled to [0, 1] or in their own units."""
 SCALE = "unit: each feature from 0 to 1 over its range, so that a radius is a share of it; raw: each in its own unit"
 
 

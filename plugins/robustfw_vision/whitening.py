@@ -9,23 +9,24 @@ from torch.nn import functional
 from robustfw.data.splits import Split
 
 SIDE = 2
-"""Of a patch."""
+"""Side of a patch in pixels."""
 IMAGES = 5000
-"""Of which patches are taken: the first ones."""
+"""The most images that patches are taken of: the first ones."""
 SHARE = 5e-5
-"""Variances are raised by so much of the largest one: directions that hardly occur are not blown up without end."""
+"""Share of the largest variance that is added to each, so that directions of hardly any variance are not blown up."""
 
 
-def learnt_from(train: Split) -> Tensor:
-    """The filters of its first images."""
+def learn_filters(train: Split) -> Tensor:
+    """The whitening filters of the first training images, see `filters`."""
     return filters(torch.cat([x for x, _ in train.first(IMAGES).in_order(500)]))
 
 
 def filters(images: Tensor) -> Tensor:
-    """W with W·C·Wᵀ = I, C the covariance of patches in (count, channels, height, width), up to `SHARE`.
+    """W with W·C·Wᵀ = I up to `SHARE`, C the covariance of patches, (count, channels, 2, 2).
 
-    The rows are the principal directions over the standard deviations along them, so that a filter's response to the
-    patches of an image is a principal component of variance 1, the most common one last; (count, channels, 2, 2).
+    ``images`` are (n, channels, height, width). The rows of W are the principal directions divided by the standard
+    deviations along them, so that a filter's response to the patches of an image is a principal component of variance
+    1, the most common one last.
     """
     channels = images.shape[1]
     patches = functional.unfold(images.double(), SIDE).transpose(1, 2).flatten(0, 1)

@@ -47,6 +47,7 @@ LAWS: dict[str, tuple[Law, ...]] = {
     "sampler": sampler.LAWS,
     "averaging": averaging.LAWS,
 }
+"""Kind of a plugin to the laws of its interface."""
 
 __all__ = [
     "LAWS",
@@ -62,7 +63,11 @@ __all__ = [
 
 
 def laws_for(plugin: Any) -> tuple[Law, ...]:
-    """The laws of the interface that a plugin object derives from."""
+    """The laws of the interface that a plugin object derives from.
+
+    Raises:
+        UsageError: it derives from none, as a class does, or an object of another package.
+    """
     for kind, base in KINDS.items():
         if isinstance(plugin, base):
             return LAWS.get(kind, ())
@@ -72,7 +77,7 @@ def laws_for(plugin: Any) -> tuple[Law, ...]:
 
 
 def expectations(plugin: Any, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Why laws are expected not to hold, by their names: what the plugin declares, and ``more``.
+    """The laws that are expected not to hold, by name, with the reasons that the plugin declares and those in ``more``.
 
     A class declares them as ``expected_failures: ClassVar[Mapping[str, str]] = {"nearest": "not convex"}``, or as a
     property where they depend on its options.
@@ -91,12 +96,31 @@ def expectations(plugin: Any, more: Mapping[str, str] | None = None) -> dict[str
 
 
 def findings(plugin: Any, *, seed: int = 0, expected_failures: Mapping[str, str] | None = None) -> Iterator[Finding]:
-    """What comes of each law; ``expected_failures``: reasons by law, beside those that the plugin declares."""
+    """Check a plugin against each of its laws, and yield the findings one by one.
+
+    Args:
+        plugin: an object whose class implements one of the interfaces.
+        seed: decides the examples that laws are checked on.
+        expected_failures: laws that need not hold, by name, with the reason; added to those that the plugin declares.
+
+    Raises:
+        UsageError: there is no law of such a name, or no reason.
+    """
     return run(laws_for(plugin), plugin, seed, expectations(plugin, expected_failures))
 
 
 def check(plugin: Any, *, seed: int = 0, expected_failures: Mapping[str, str] | None = None) -> None:
-    """Raise `LawBroken` at the first law that does not hold (or that holds although expected not to)."""
+    """Check a plugin against its laws.
+
+    Args:
+        plugin: an object whose class implements one of the interfaces.
+        seed: decides the examples that laws are checked on.
+        expected_failures: laws that need not hold, by name, with the reason; added to those that the plugin declares.
+
+    Raises:
+        LawBroken: a law does not hold, or holds although it is expected not to; only the first is reported.
+        UsageError: there is no law of such a name, or no reason.
+    """
     __tracebackhide__ = True
     for finding in findings(plugin, seed=seed, expected_failures=expected_failures):
         if finding.broken:
@@ -109,23 +133,25 @@ def parametrize_with_checks(
     """A pytest decorator: one test for each plugin and law, for a function ``(plugin, check)``."""
     import pytest
 
-    given = expected_failures or {}
-    known = {law.name for plugin in plugins for law in laws_for(plugin)}
-    if not known.issuperset(given):
-        raise UsageError(
-            f"there is no law {', '.join(sorted(set(given) - known))}; there are {', '.join(sorted(known))}"
-        )
+    reasons = expected_failures or {}
+    names = {law.name for plugin in plugins for law in laws_for(plugin)}
+    unknown = set(reasons) - names
+    if unknown:
+        raise UsageError(f"there is no law {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}")
     cases = []
     for plugin in plugins:
         laws = laws_for(plugin)
-        expected = expectations(plugin, {law.name: given[law.name] for law in laws if law.name in given})
+        own_reasons = {law.name: reasons[law.name] for law in laws if law.name in reasons}
+        expected = expectations(plugin, own_reasons)
         for law in laws:
-            cases.append(pytest.param(plugin, functools.partial(_check_one, law, expected), id=f"{plugin}-{law.name}"))
+            check_law = functools.partial(_check_law, law, expected)
+            cases.append(pytest.param(plugin, check_law, id=f"{plugin}-{law.name}"))
     return pytest.mark.parametrize(("plugin", "check"), cases)
 
 
-def _check_one(law: Law, expected_failures: Mapping[str, str], plugin: Any) -> None:
-    __tracebackhide__ = True  # a broken law is the plugin's; its sentence says all
+def _check_law(law: Law, expected_failures: Mapping[str, str], plugin: Any) -> None:
+    """Raise `LawBroken` where one law does not hold as expected."""
+    __tracebackhide__ = True  # the message says all; the kit's own frames would hide it
     (finding,) = run([law], plugin, 0, expected_failures)
     if finding.broken:
         raise LawBroken(f"{finding.law}: {finding.failure or finding.verdict}")

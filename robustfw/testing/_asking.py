@@ -1,4 +1,4 @@
-"""Losses of an objective on a small net, asked for from known states of all that it may draw from or remember."""
+"""Losses of an objective on a small net, with known states of all generators and of what the objective remembers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from robustfw.training.batch import Batch
 
 
 def small_net(seed: int, rows: int = 8) -> tuple[nn.Module, Tensor, Tensor]:
-    """A net of one hidden layer on examples (3, 2, 2) of three classes, with a batch x, y of so many rows."""
+    """A net of one hidden layer for examples (3, 2, 2) of three classes, and a batch x, y of so many rows."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3))
@@ -24,53 +24,71 @@ def small_net(seed: int, rows: int = 8) -> tuple[nn.Module, Tensor, Tensor]:
 
 
 def losses_of(objective: Objective, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Losses from a fixed state of torch's global generator, which the caller gets back as it was."""
+    """Losses of an objective with a fixed state of torch's global generator, whose own state is restored afterwards.
+
+    Args:
+        objective: it is fitted first, in a copy if it has a state.
+        model: outputs of x.
+        x: examples, (batch, *shape).
+        y: targets, (batch,).
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return ask_as_new(objective, batch_of(model, x, y))
+        return fit_and_ask(objective, batch_of(model, x, y))
 
 
-def ask_as_new(objective: Objective, batch: Batch) -> Tensor:
-    """The losses of a batch, by an objective that has seen no batch before, if it remembers any."""
-    return ask(as_new(objective), batch)
+def fit_and_ask(objective: Objective, batch: Batch) -> Tensor:
+    """The losses of a batch, (batch,), by an objective that has seen no batch before."""
+    return ask(fit_copy(objective), batch)
 
 
 def ask(objective: Objective, batch: Batch) -> Tensor:
-    """The losses of a batch, as the engine asks for them."""
+    """The losses of a batch, (batch,), asked for as the engine does."""
     return objective(batch.net, batch.x, batch.y, batch)  # type: ignore[arg-type]  # a module here
 
 
-def as_new(objective: Objective) -> Objective:
-    """The objective fitted; a copy, where it has a state that laws before this one may have changed."""
+def fit_copy(objective: Objective) -> Objective:
+    """The objective fitted to `training_split`; a copy, where it has a state that earlier laws may have changed."""
     if any(True for _ in stateful_parts(objective)):
         objective = copy.deepcopy(objective)
-    return objective.fitted(seen_examples())
+    return objective.fitted(training_split())
 
 
-def seen_examples() -> TensorSplit:
-    """What an objective that learns from data learns from: always the same."""
-    return TensorSplit(torch.rand(64, 3, 2, 2, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 3)
+def training_split() -> TensorSplit:
+    """The training examples that objectives are fitted to: 64 of three classes, the same in every call."""
+    x = torch.rand(64, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    return TensorSplit(x, torch.arange(64) % 3)
 
 
 @attrs.frozen(eq=False)
 class SeededLosses:
-    """Losses from a known state of every generator."""
+    """Losses of an objective, and which generators it drew from."""
 
     values: Tensor
-    """Detached."""
+    """(batch,), detached."""
     draws: bool
-    """Whether something was drawn, from whichever generator."""
-    draws_from_all: bool
-    """Whether something was drawn from torch's global generator, which each of several processes has its own of."""
+    """Whether it drew from any generator."""
+    draws_from_global: bool
+    """Whether it drew from torch's global generator, of which each process has its own."""
 
 
 def ask_from_seed(objective: Objective, model: nn.Module, x: Tensor, y: Tensor, seed: int) -> SeededLosses:
-    """Losses of an objective as new, with every generator at a state that the seed decides."""
+    """Losses of an objective that has seen no batch before, with every generator in a state that the seed decides.
+
+    Args:
+        objective: it is fitted first, in a copy if it has a state.
+        model: outputs of x.
+        x: examples, (batch, *shape).
+        y: targets, (batch,).
+        seed: of torch's global generator and of the batch's own.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         batch = batch_of(model, x, y, noise=torch.Generator().manual_seed(seed))
         generators = torch.default_generator, batch.noise, batch.generator
-        before = [generator.get_state() for generator in generators]
-        values = ask_as_new(objective, batch).detach()
-        drawn = [not torch.equal(a, b.get_state()) for a, b in zip(before, generators, strict=True)]
-        return SeededLosses(values, any(drawn), drawn[0])
+        states = [generator.get_state() for generator in generators]
+        values = fit_and_ask(objective, batch).detach()
+        drew = []
+        for state, generator in zip(states, generators, strict=True):
+            drew.append(not torch.equal(state, generator.get_state()))
+        return SeededLosses(values, draws=any(drew), draws_from_global=drew[0])

@@ -28,12 +28,12 @@ from robustfw.testing.problems import (
     Function,
     classifier_problem,
     constant,
-    curved,
+    constant_without_graph,
     example_batch,
     linear_function,
     linear_gain,
+    parabola,
     regions_at,
-    without_gradient,
 )
 from robustfw.training.batch import Batch
 
@@ -76,14 +76,14 @@ def _refuses(attack: Attack, problem: InnerProblem) -> bool:
     return False
 
 
-def _within_range(x: Tensor) -> Region:
+def _cube_in_range(x: Tensor) -> Region:
     return Cube().at(x).within(0 - x, 1 - x)
 
 
 def check_feasible(attack: Attack, seed: int) -> None:
     """violation(δ) ≤ tolerance, with the region's shape and type, on linear, curved and constant objectives."""
     for name, linear in _linear_problems(attack, seed):
-        for function in (linear.forward, curved, constant, without_gradient):
+        for function in (linear.forward, parabola, constant, constant_without_graph):
             problem = attrs.evolve(linear, forward=function)
             _require_member(attack, problem, attack.maximize(problem, _generator(seed)), f" ({name})")
 
@@ -132,7 +132,7 @@ def check_rows(attack: Attack, seed: int) -> None:
     """Rows are independent: an attack that draws nothing gives each row what it gives the row alone."""
     if attack.couples_rows:
         return
-    for name, problem in _problems(attack, seed, curved, few=True):
+    for name, problem in _problems(attack, seed, parabola, few=True):
         whole = attack.maximize(problem, _generator(seed))
         if not torch.equal(whole, attack.maximize(problem, _generator(seed + 1))):
             return  # it draws: what a row draws depends on the rows before it
@@ -146,12 +146,12 @@ def check_no_rows(attack: Attack, seed: int) -> None:
 
     def refuse(moved: Tensor) -> Tensor:
         require(len(moved) > 0, "the net was asked for the outputs of no examples: most nets cannot say")
-        return curved(moved)
+        return parabola(moved)
 
-    for name, problem in _problems(attack, seed, curved):
+    for name, problem in _problems(attack, seed, parabola):
         empty = attrs.evolve(problem, forward=refuse)[:0]
         _require_member(attack, empty, attack.maximize(empty, _generator(seed)), f" for a batch without rows ({name})")
-    classifier = classifier_problem(attack.example_shape, seed, _within_range)
+    classifier = classifier_problem(attack.example_shape, seed, _cube_in_range)
     plain = classifier.forward
 
     def classify(moved: Tensor) -> Tensor:
@@ -177,8 +177,8 @@ def check_solved(attack: Attack, seed: int) -> None:
 
 def check_scale_free(attack: Attack, seed: int) -> None:
     """J and 1e-30·J have the same δ: no gradient is too small to follow, down to where its square vanishes."""
-    for name, problem in _problems(attack, seed, curved, torch.float32, few=True):
-        faint = attrs.evolve(problem, forward=_scaled(problem.forward))
+    for name, problem in _problems(attack, seed, parabola, torch.float32, few=True):
+        faint = attrs.evolve(problem, forward=_scale_down(problem.forward))
         plain = copy.deepcopy(attack).maximize(problem, _generator(seed))
         apart = norms(copy.deepcopy(attack).maximize(faint, _generator(seed)) - plain)
         require(
@@ -189,25 +189,25 @@ def check_scale_free(attack: Attack, seed: int) -> None:
         )
 
 
-def _scaled(function: Function) -> Function:
+def _scale_down(function: Function) -> Function:
     return lambda moved: SMALL * function(moved)
 
 
 def check_masked_classes(attack: Attack, seed: int) -> None:
     """A class whose logit is −∞ changes δ no more than one whose logit is −10,000."""
-    problem = classifier_problem(attack.example_shape, seed, _within_range)
+    problem = classifier_problem(attack.example_shape, seed, _cube_in_range)
     problem = attrs.evolve(problem, y=problem.y + 1)
     for goal in (None, losses.misclassified):
         found = []
         for value in (-torch.inf, MASKED):
-            masked = attrs.evolve(problem, forward=_masked(problem.forward, value), goal=goal)
+            masked = attrs.evolve(problem, forward=_mask_classes(problem.forward, value), goal=goal)
             found.append(copy.deepcopy(attack).maximize(masked, _generator(seed)))
             _require_member(attack, masked, found[-1], f" where a class has the logit {value:g}")
         apart = norms(found[0] - found[1])
         require(apart <= 1e-6, "δ is {} away from that with −10,000 instead of −∞", apart, delta=found[0])
 
 
-def _masked(forward: Function, value: float) -> Function:
+def _mask_classes(forward: Function, value: float) -> Function:
     """The logits with a class before and one behind them that no example can be of."""
     return lambda moved: torch.nn.functional.pad(forward(moved), (1, 1), value=value)
 
@@ -215,7 +215,7 @@ def _masked(forward: Function, value: float) -> Function:
 def check_half_precision(attack: Attack, seed: int) -> None:
     """In float16, bfloat16 and float32 every δ is a finite member, of that type."""
     for dtype in (torch.float16, torch.bfloat16, torch.float32):
-        for name, problem in _problems(attack, seed, curved, dtype, few=True):
+        for name, problem in _problems(attack, seed, parabola, dtype, few=True):
             delta = attack.maximize(problem, _generator(seed))
             _require_member(attack, problem, delta, f" ({name}, {dtype})", HALF_PRECISION_SLACK)
 
@@ -224,7 +224,7 @@ def check_targets(attack: Attack, seed: int) -> None:
     """On its way to a target it lowers J(θ, x + δ, target) of every row of a linear classifier (0 promises nothing)."""
     if attack.linear_share == 0:
         return
-    plain = classifier_problem(attack.example_shape, seed, _within_range)
+    plain = classifier_problem(attack.example_shape, seed, _cube_in_range)
     for k in range(1, 5):
         problem = plain.towards((plain.y + k) % 5)
         delta = attack.maximize(problem, _generator(seed))

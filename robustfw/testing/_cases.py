@@ -1,4 +1,4 @@
-"""Where the laws of an uncertainty set ask for points: its regions, at small and at dense random examples."""
+"""The regions and points on which the laws of an uncertainty set are checked, at small and at dense random examples."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ class Case:
     """A region and points to try it at, one for each of its rows."""
 
     name: str
+    """What is said of the case in a message."""
     region: Region
     points: Tensor
+    """Points z, or directions g, (batch, *shape)."""
     tolerance: float
+    """How much numbers of size 1 may be off."""
     seed: int
     x: Tensor | None = None
-    """The examples that the perturbations are of; unknown where a test makes a case of a region alone."""
+    """The examples that the perturbations are of; None where a test makes a case of a region alone."""
     bare: Region | None = None
     """The set without a range, where ``region`` is the set within [0, 1]."""
 
@@ -47,45 +50,66 @@ class Case:
         return self.tolerance * (scale + sum(size.abs() for size in sizes))
 
     def require(self, holds: Tensor | bool, text: str, value: Tensor | None = None, **shown: Tensor) -> None:
-        """As `laws.require`, with the name of the case in the message."""
+        """Raise `LawBroken` unless a mask over rows is all true, with the name of the case in the message.
+
+        Args:
+            holds: a mask, (batch,), or one truth value.
+            text: what is wrong; ``{}`` stands for the value of the row.
+            value: a number for each row, (batch,).
+            shown: tensors whose row is printed with its name: the counterexample.
+        """
         require(holds, f"{text} ({self.name})", value, **shown)
 
 
 def cases(uncertainty: UncertaintySet, seed: int, dtype: torch.dtype = torch.float64) -> Iterator[Case]:
-    """The set at random and at border points of [0, 1], bare and within that range, small shapes first."""
+    """The cases of a set: at random and at border points of [0, 1], bare and within that range, small shapes first.
+
+    Args:
+        uncertainty: the set; it is fitted to random examples.
+        seed: decides examples and points.
+        dtype: the type of examples and points.
+    """
     tolerance = 1e-6 if dtype == torch.float64 else 64 * torch.finfo(dtype).eps
     for shape in shapes_of(uncertainty):
         generator = torch.Generator().manual_seed(seed)
         x = torch.rand(64, *shape, generator=generator, dtype=torch.float64)
         x[:16] = x[:16].round()  # on the border of the data range
         x = x.to(dtype)
-        bare = fitted(uncertainty, shape, seed).at(x)
+        bare = fit_to_random(uncertainty, shape, seed).at(x)
         points = sample_points(bare, generator)
         yield Case(f"bare, shape {shape}", bare, points, tolerance, seed, x)
-        region = within_unit_range(bare, x)
+        region = restrict_to_unit_range(bare, x)
         points = sample_points(region, generator)
         yield Case(f"in [0, 1], shape {shape}", region, points, tolerance, seed, x, bare)
 
 
-def within_unit_range(region: Region, x: Tensor) -> Region:
+def restrict_to_unit_range(region: Region, x: Tensor) -> Region:
     """The members that keep x̃ in [0, 1]."""
     return region.within(0 - x, 1 - x)
 
 
-def fitted(uncertainty: UncertaintySet, shape: tuple[int, ...], seed: int) -> UncertaintySet:
-    """The set after a look at 64 random examples, which is nothing to a set that does not learn from data."""
+def fit_to_random(uncertainty: UncertaintySet, shape: tuple[int, ...], seed: int) -> UncertaintySet:
+    """The set fitted to 64 random examples, which changes nothing for a set that does not learn from data.
+
+    Args:
+        uncertainty: the set.
+        shape: of an example.
+        seed: decides the examples.
+    """
     x = torch.rand(64, *shape, generator=torch.Generator().manual_seed(seed + 1))
     return uncertainty.fitted(TensorSplit(x, torch.arange(64) % 2))
 
 
 def sample_points(region: Region, generator: torch.Generator) -> Tensor:
     """A point for each row: zeros, ties, spikes, tiny and huge ones, then dense random ones of the region's size."""
+    # 1. dense random points, a third of to thirty times as long as the region reaches
     like = region.like.to(torch.float64)
     noise = torch.randn(like.shape, generator=generator, dtype=torch.float64)
     size = float(norms(region.support(noise.to(region.like.dtype))).double().median().clamp(min=1e-3))
     dimension = math.prod(like.shape[1:])
     scales = torch.tensor([0.3, 1.0, 3.0, 30.0], dtype=torch.float64)[torch.arange(len(noise)) % 4]
     points = noise * per_row(scales * size / math.sqrt(dimension), noise)
+    # 2. special points in the first rows
     points[0] = 0
     points[1] = size
     points[2] = -size
@@ -101,20 +125,23 @@ def sample_points(region: Region, generator: torch.Generator) -> Tensor:
 
 def members_of(case: Case) -> list[Tensor]:
     """Points of the set found in different ways: samples, projections, support points, and halves of them."""
-    found = [
+    members = [
         case.region.sample(case.generator()),
         case.region.project(case.points),
         case.region.support(case.points),
     ]
-    return [*found, *(0.5 * delta for delta in found)]
+    halves = [0.5 * delta for delta in members]
+    return members + halves
 
 
-def at_the_border(case: Case) -> Tensor:
+def stretch_to_border(case: Case) -> Tensor:
     """Members stretched along their ray for as long as `violation` allows, by bisection."""
     start = case.region.sample(case.generator())
-    low, high = torch.zeros(len(start), dtype=start.dtype), torch.full((len(start),), 1e4, dtype=start.dtype)
+    low = torch.zeros(len(start), dtype=start.dtype)
+    high = torch.full_like(low, 1e4)
     for _ in range(60):
         middle = (low + high) / 2
         inside = case.region.violation(start * per_row(middle, start)) <= 0
-        low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
+        low = torch.where(inside, middle, low)
+        high = torch.where(inside, high, middle)
     return start * per_row(low, start)

@@ -17,11 +17,11 @@ from robustfw.testing.laws import Law, LawBroken, require
 SPLITS = ("train", "validation", "test")
 
 
-def _loaded(dataset: Dataset) -> Splits:
+def _load(dataset: Dataset) -> Splits:
     return dataset.load(data_root(None))
 
 
-def _indexed(splits: Splits) -> Iterator[tuple[str, Split]]:
+def _splits_by_index(splits: Splits) -> Iterator[tuple[str, Split]]:
     """The splits that examples can be asked from by index, and that have some, with their names."""
     for name in SPLITS:
         split = getattr(splits, name)
@@ -31,7 +31,7 @@ def _indexed(splits: Splits) -> Iterator[tuple[str, Split]]:
 
 def check_spec(dataset: Dataset, seed: int) -> None:
     """Shapes, range and targets of all splits are as the spec declares them."""
-    splits = _loaded(dataset)
+    splits = _load(dataset)
     splits.check()
     for name in SPLITS:
         split = getattr(splits, name)
@@ -48,12 +48,12 @@ def check_spec(dataset: Dataset, seed: int) -> None:
 
 def check_repeatable(dataset: Dataset, seed: int) -> None:
     """Loading twice gives the same bytes in the same order."""
-    require(_loaded(dataset).fingerprint() == _loaded(dataset).fingerprint(), "loading twice gives other examples")
+    require(_load(dataset).fingerprint() == _load(dataset).fingerprint(), "loading twice gives other examples")
 
 
 def check_batches(dataset: Dataset, seed: int) -> None:
     """Batches by index are the examples at these indices: several at once, in any order, however often."""
-    for name, split in _indexed(_loaded(dataset)):
+    for name, split in _splits_by_index(_load(dataset)):
         last = len(split) - 1
         asked = [torch.tensor([min(row, last) for row in rows]) for rows in ([3, 0, 5], [5, 5], [last], [0, 3, 1, 2])]
         first, second = list(split.batches(asked)), list(split.batches(iter(asked)))
@@ -70,7 +70,7 @@ def check_batches(dataset: Dataset, seed: int) -> None:
 
 def check_parts(dataset: Dataset, seed: int) -> None:
     """`subset` and `first` keep the order that is asked for, `in_order` goes through all, and metadata goes along."""
-    for name, split in _indexed(_loaded(dataset)):
+    for name, split in _splits_by_index(_load(dataset)):
         rows = torch.tensor([min(4, len(split) - 1), 0])
         part = split.subset(rows)
         require(len(part) == 2, f"{name}: a subset of 2 examples has {len(part)}")
@@ -108,7 +108,7 @@ def check_stream(dataset: Dataset, seed: int) -> None:
 
     Asked of training examples that are a `StreamedSplit`.
     """
-    splits = _loaded(dataset)
+    splits = _load(dataset)
     stream = splits.train
     if not isinstance(stream, StreamedSplit):
         return
@@ -160,7 +160,7 @@ def _require_batches(when: str, batches: list[StreamedBatch], expected: list[Str
 
 def check_apart(dataset: Dataset, seed: int) -> None:
     """Validation is cut from train, and neither shares its examples with test, but for chance duplicates."""
-    splits = _loaded(dataset)
+    splits = _load(dataset)
     parts = [splits.train, splits.validation, splits.test]
     if not all(isinstance(part, TensorSplit) for part in parts):
         return
@@ -172,7 +172,7 @@ def check_apart(dataset: Dataset, seed: int) -> None:
 
 def check_augmentation(dataset: Dataset, seed: int) -> None:
     """Augmentation keeps shape, type and range, and its generator and the epoch alone decide it."""
-    splits = _loaded(dataset)
+    splits = _load(dataset)
     if splits.augment is None:
         return
     train = splits.train

@@ -31,7 +31,7 @@ def _forms(seed: int) -> Iterator[tuple[str, Tensor, Tensor]]:
     yield "a class for each pixel", normal(3, 2, 2), torch.arange(4 * ROWS).reshape(ROWS, 2, 2) % 3
 
 
-def _taken(loss: Loss, seed: int) -> list[tuple[str, Tensor, Tensor]]:
+def _find_forms(loss: Loss, seed: int) -> list[tuple[str, Tensor, Tensor]]:
     """The forms that the loss does not refuse."""
     taken = []
     for name, outputs, y in _forms(seed):
@@ -47,7 +47,7 @@ def _taken(loss: Loss, seed: int) -> list[tuple[str, Tensor, Tensor]]:
 
 def check_form(loss: Loss, seed: int) -> None:
     """Values have shape (batch,) and are finite, of any number of rows; what the loss refuses is a `DataError`."""
-    for name, outputs, y in _taken(loss, seed):
+    for name, outputs, y in _find_forms(loss, seed):
         for rows in (ROWS, 1, 0):
             values = loss(outputs[:rows], y[:rows])
             require(values.shape == (rows,), f"{name}: values have shape {tuple(values.shape)} for {rows} rows")
@@ -56,7 +56,7 @@ def check_form(loss: Loss, seed: int) -> None:
 
 def check_rows(loss: Loss, seed: int) -> None:
     """Value i depends on row i alone."""
-    for name, outputs, y in _taken(loss, seed):
+    for name, outputs, y in _find_forms(loss, seed):
         whole = loss(outputs, y)
         alone = torch.cat([loss(outputs[i : i + 1], y[i : i + 1]) for i in range(ROWS)])
         close = (alone - whole).abs() <= 1e-5 * (1 + whole.abs())
@@ -65,7 +65,7 @@ def check_rows(loss: Loss, seed: int) -> None:
 
 def check_gradient(loss: Loss, seed: int) -> None:
     """The gradient in the outputs is finite, also where these are very large, and not zero everywhere."""
-    for name, outputs, y in _taken(loss, seed):
+    for name, outputs, y in _find_forms(loss, seed):
         for scale in (1.0, 1e4):
             given = (scale * outputs).requires_grad_()
             (gradient,) = torch.autograd.grad(loss(given, y).sum(), given)
@@ -75,7 +75,7 @@ def check_gradient(loss: Loss, seed: int) -> None:
 
 def check_unlabelled(loss: Loss, seed: int) -> None:
     """An example without a label, −1, has the value 0, and changes nothing for the others."""
-    for name, outputs, y in _taken(loss, seed):
+    for name, outputs, y in _find_forms(loss, seed):
         if y.is_floating_point():
             continue
         whole, without = loss(outputs, y), torch.arange(ROWS) % 2 == 0
@@ -88,7 +88,7 @@ def check_unlabelled(loss: Loss, seed: int) -> None:
 
 def check_manners(loss: Loss, seed: int) -> None:
     """Outputs and targets are as before, and nothing is drawn: asked twice, it gives the same values."""
-    for name, outputs, y in _taken(loss, seed):
+    for name, outputs, y in _find_forms(loss, seed):
         before = outputs.clone(), y.clone()
         first, second = loss(outputs, y), loss(outputs, y)
         same = torch.equal(outputs, before[0]) and torch.equal(y, before[1])

@@ -36,7 +36,7 @@ def _specs(model: Model) -> tuple[DataSpec, ...]:
     return SPECS if model.shapes is None else tuple(DataSpec(shape, 10) for shape in model.shapes)
 
 
-def _built(model: Model, seed: int) -> tuple[nn.Module, DataSpec]:
+def _build(model: Model, seed: int) -> tuple[nn.Module, DataSpec]:
     for spec in _specs(model):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -54,7 +54,7 @@ def _batch(spec: DataSpec, seed: int, rows: int = 4) -> Tensor:
 
 def check_logits(model: Model, seed: int) -> None:
     """X ↦ logits of shape (batch, classes), finite, and not probabilities; in training and in evaluation mode."""
-    net, spec = _built(model, seed)
+    net, spec = _build(model, seed)
     for mode in (True, False):
         logits = net.train(mode)(_batch(spec, seed))
         require(logits.shape == (4, spec.outputs), f"output has shape {tuple(logits.shape)}")
@@ -69,7 +69,7 @@ def check_tasks(model: Model, seed: int) -> None:
 
     Outputs for each pixel are not asked for: whoever trains is told that a net gives none.
     """
-    _, accepted = _built(model, seed)
+    _, accepted = _build(model, seed)
     for task, classes in TASKS:
         spec = attrs.evolve(accepted, classes=classes, task=task)
         with torch.random.fork_rng(devices=[]):
@@ -94,7 +94,7 @@ def check_tasks(model: Model, seed: int) -> None:
 
 def check_rows(model: Model, seed: int) -> None:
     """In evaluation mode row i of the logits depends on row i of x only; a batch of one will do."""
-    net, spec = _built(model, seed)
+    net, spec = _build(model, seed)
     x = _batch(spec, seed)
     with torch.no_grad():
         whole = net.eval()(x)
@@ -105,7 +105,7 @@ def check_rows(model: Model, seed: int) -> None:
 
 def check_input_gradient(model: Model, seed: int) -> None:
     """The gradient in x is finite and not zero."""
-    net, spec = _built(model, seed)
+    net, spec = _build(model, seed)
     x = _batch(spec, seed).requires_grad_()
     (gradient,) = torch.autograd.grad(net.eval()(x).square().sum(), x)
     require(bool(gradient.isfinite().all()), "the input gradient is not finite")
@@ -114,9 +114,9 @@ def check_input_gradient(model: Model, seed: int) -> None:
 
 def check_weights(model: Model, seed: int) -> None:
     """The seed decides the weights, and a safetensors file brings them back."""
-    first, spec = _built(model, seed)
-    second, _ = _built(model, seed)
-    other, _ = _built(model, seed + 1)
+    first, spec = _build(model, seed)
+    second, _ = _build(model, seed)
+    other, _ = _build(model, seed + 1)
     state = {name: value.contiguous() for name, value in first.state_dict().items()}
     same = all(torch.equal(value, second.state_dict()[name]) for name, value in state.items())
     require(same, "the same seed of torch's global generator gives other weights")

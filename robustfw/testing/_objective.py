@@ -9,8 +9,8 @@ from robustfw import losses
 from robustfw.data.splits import Split
 from robustfw.objective import Objective, Penalty
 from robustfw.stateful import stateful_parts
-from robustfw.testing._asking import as_new, ask, ask_as_new, ask_from_seed, losses_of, small_net
-from robustfw.testing.batches import batch_of, saved
+from robustfw.testing._asking import ask, ask_from_seed, fit_and_ask, fit_copy, losses_of, small_net
+from robustfw.testing.batches import batch_of, pass_through_checkpoint
 from robustfw.testing.laws import Law, require
 from robustfw.training.batch import Batch, Wrapper
 
@@ -65,7 +65,7 @@ def check_passes(objective: Objective, seed: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for batch in batches:
-            ask_as_new(objective, batch)
+            fit_and_ask(objective, batch)
     counted = sum(batch.passes.forward + batch.passes.backward for batch in batches)
     if objective.attacks:
         said = "no pass for a worst case is counted: count your own by batch.count, or let `attacks` be False"
@@ -107,7 +107,7 @@ def check_halves(objective: Objective, seed: int) -> None:
     (``batch.normal_like``) are the same numbers for the same rows.
     """
     model, x, y = small_net(seed)
-    if objective.couples_rows or ask_from_seed(objective, model, x, y, seed).draws_from_all:
+    if objective.couples_rows or ask_from_seed(objective, model, x, y, seed).draws_from_global:
         return
     whole = _gradient(objective, batch_of(model, x, y))
     parts = [batch_of(model, x[rank::2], y[rank::2], share=(rank, 2)) for rank in range(2)]
@@ -120,7 +120,7 @@ def check_halves(objective: Objective, seed: int) -> None:
 def _gradient(objective: Objective, batch: Batch) -> Tensor:
     """∂ mean loss/∂θ, all of it in one row."""
     parameters = list(batch.plain.parameters())
-    values = ask_as_new(objective, batch)
+    values = fit_and_ask(objective, batch)
     gradients = torch.autograd.grad(values.mean(), parameters, allow_unused=True)
     pairs = zip(gradients, parameters, strict=True)
     return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in pairs])
@@ -145,7 +145,7 @@ def check_reproducible(objective: Objective, seed: int) -> None:
 def check_batches(objective: Objective, seed: int) -> None:
     """One batch after another, of other sizes; with its state saved and given back, the next losses are the same."""
     model, x, y = small_net(seed)
-    going_on = as_new(objective)
+    going_on = fit_copy(objective)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for rows in (8, 5):
@@ -153,7 +153,7 @@ def check_batches(objective: Objective, seed: int) -> None:
             require(values.shape == (rows,), f"after another batch, one of {rows} has {tuple(values.shape)} losses")
             values.mean().backward()
             model.zero_grad()
-    resumed = as_new(objective)
+    resumed = fit_copy(objective)
     _hand_over(going_on, resumed)
     found = []
     for each in (going_on, resumed):
@@ -167,7 +167,7 @@ def _hand_over(from_one: Objective, to_other: Objective) -> None:
     """Give the state of each part of an objective to its like in another, by way of a checkpoint."""
     receivers = dict(stateful_parts(to_other))
     for way, part in stateful_parts(from_one):
-        state = {name: saved(value) for name, value in part.state_dict().items()}
+        state = {name: pass_through_checkpoint(value) for name, value in part.state_dict().items()}
         receivers[way].load_state_dict(state)
 
 
@@ -203,7 +203,7 @@ def check_wrapped(objective: Objective, seed: int) -> None:
     wrapper = _Gate(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        values = ask_as_new(objective, batch_of(wrapper, x, y, noise=torch.Generator().manual_seed(seed)))
+        values = fit_and_ask(objective, batch_of(wrapper, x, y, noise=torch.Generator().manual_seed(seed)))
     require(_close(values.detach(), plain), "the losses of a wrapped net are others", was=plain)
     (through,) = torch.autograd.grad(values.sum(), [wrapper.factor], allow_unused=True)
     require(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robustfw.errors import UsageError
 from robustfw.regions import Region, exact, inner_products, norms, per_row, with_unit_maximum
-from robustfw.testing._cases import Case, cases, fitted, shapes_of, within_unit_range
+from robustfw.testing._cases import Case, cases, fit_to_random, restrict_to_unit_range, shapes_of
 from robustfw.testing.laws import require
 from robustfw.uncertainty import UncertaintySet
 
@@ -105,8 +105,8 @@ def check_smaller_sets(uncertainty: UncertaintySet, seed: int) -> None:
 def _smaller(uncertainty: UncertaintySet, factor: float, case: Case) -> Region:
     """The region of the smaller set at the examples of a case, within the range if the case is."""
     x = case.region.like if case.x is None else case.x
-    region = fitted(uncertainty, tuple(x.shape[1:]), case.seed).scaled(factor).at(x)
-    return region if case.bare is None else within_unit_range(region, x)
+    region = fit_to_random(uncertainty, tuple(x.shape[1:]), case.seed).scaled(factor).at(x)
+    return region if case.bare is None else restrict_to_unit_range(region, x)
 
 
 def _require_inside(case: Case, inner: Region, outer: Region, text: str) -> None:
@@ -172,9 +172,9 @@ def check_empty(uncertainty: UncertaintySet, seed: int) -> None:
     """A batch of 0 rows gives 0 rows, of every oracle: a batch in which nothing is left to attack."""
     for shape in shapes_of(uncertainty):
         x = torch.rand(2, *shape, generator=torch.Generator().manual_seed(seed))
-        learnt = fitted(uncertainty, shape, seed)
+        learnt = fit_to_random(uncertainty, shape, seed)
         for name, region, none in (("region[:0]", learnt.at(x)[:0], x[:0]), ("at(x[:0])", learnt.at(x[:0]), x[:0])):
-            for within in (region, within_unit_range(region, none)):
+            for within in (region, restrict_to_unit_range(region, none)):
                 _require_empty(within, none, name)
 
 

@@ -20,7 +20,16 @@ from torch import Tensor
 
 from robustfw.plugin._arrays import Array
 from robustfw.regions import inner_products, norms, per_row
-from robustfw.testing._cases import SHAPES, Case, at_the_border, cases, fitted, members_of, sample_points, shapes_of
+from robustfw.testing._cases import (
+    SHAPES,
+    Case,
+    cases,
+    fit_to_random,
+    members_of,
+    sample_points,
+    shapes_of,
+    stretch_to_border,
+)
 from robustfw.testing._perturbations import (
     check_apply,
     check_ascent,
@@ -34,7 +43,7 @@ from robustfw.testing._perturbations import (
 from robustfw.testing.laws import Law, LawBroken, require
 from robustfw.uncertainty import UncertaintySet
 
-__all__ = ["CHECKS", "LAWS", "SHAPES", "Case", "cases", "fitted", "sample_points"]
+__all__ = ["CHECKS", "LAWS", "SHAPES", "Case", "cases", "fit_to_random", "sample_points"]
 
 LENGTHS = (1.0, 10.0, 1e3, 1e5)
 """t in P(t·g), which comes within R²/2t of the support."""
@@ -61,7 +70,7 @@ def check_feasible(case: Case) -> None:
 
 def check_members_fixed(case: Case) -> None:
     """violation(z) = 0 ⇒ Pz = z: inside, and at the border, reached by stretching until violation turns positive."""
-    for member in (*members_of(case), at_the_border(case), case.points):
+    for member in (*members_of(case), stretch_to_border(case), case.points):
         outside = case.region.violation(member) > 0
         projected = case.region.project(member)
         distance = norms(projected - member)
@@ -142,7 +151,7 @@ def check_support_maximal(case: Case) -> None:
     length = norms(g)
     unit = g / per_row(length.clamp(min=1e-300), g)
     rivals = [case.region.project(t * unit) for t in LENGTHS]
-    rivals += [case.region.sample(case.generator()), at_the_border(case), case.region.zero()]
+    rivals += [case.region.sample(case.generator()), stretch_to_border(case), case.region.zero()]
     for rival in rivals:
         better = inner_products(g, rival) - reached
         outside = case.region.violation(rival) > case.slack(norms(rival))
@@ -189,7 +198,7 @@ def check_manners(case: Case) -> None:
     case.require(len(region) == len(z), f"the region has {len(region)} rows for a batch of {len(z)}")
 
 
-def over_cases(check: Callable[[Case], None]) -> Callable[[UncertaintySet, int], None]:
+def check_each_case(check: Callable[[Case], None]) -> Callable[[UncertaintySet, int], None]:
     """A law on regions as a law on sets: at all of a set's cases."""
 
     def checked(uncertainty: UncertaintySet, seed: int) -> None:
@@ -223,7 +232,7 @@ def check_plain(uncertainty: UncertaintySet, seed: int) -> None:
         raise LawBroken(f"repr does not evaluate: {uncertainty!r} ({error})") from error
     require(rebuilt == uncertainty, f"repr spells something else: {uncertainty!r}")
     shape = shapes_of(uncertainty)[0]
-    learnt = fitted(uncertainty, shape, seed)
+    learnt = fit_to_random(uncertainty, shape, seed)
     require(learnt == uncertainty and repr(learnt) == repr(uncertainty), "fitting it to data changes its options")
     region = learnt.at(torch.rand(2, *shape).requires_grad_())
     require(not region.support(torch.ones_like(region.like)).requires_grad, "at(x) keeps the graph of x")
@@ -256,7 +265,7 @@ CHECKS: dict[str, Callable[[Case], None]] = {
 """The laws of a region at given points."""
 
 LAWS = (
-    *(Law(name, over_cases(check)) for name, check in CHECKS.items()),
+    *(Law(name, check_each_case(check)) for name, check in CHECKS.items()),
     Law("precisions", check_precisions),
     Law("scale-free", check_scale_free),
     Law("smaller sets", check_smaller_sets),

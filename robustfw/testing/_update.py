@@ -19,7 +19,7 @@ from robustfw.objective import Objective
 from robustfw.optim import Optimizer, Schedule
 from robustfw.stateful import stateful_parts
 from robustfw.task import Classification
-from robustfw.testing.batches import RADIUS, Corner, saved
+from robustfw.testing.batches import RADIUS, Corner, pass_through_checkpoint
 from robustfw.testing.laws import Law, require
 from robustfw.testing.problems import Cube
 from robustfw.training import _engine as engine
@@ -150,7 +150,9 @@ def check_resumed(update: Update, seed: int) -> None:
     resumed.state.restore(_copies(whole.state.tensors()), whole.state.facts())
     receivers = dict(stateful_parts(resumed.recipe.train.update))
     for way, part in stateful_parts(whole.recipe.train.update):
-        receivers[way].load_state_dict({name: saved(value) for name, value in part.state_dict().items()})
+        receivers[way].load_state_dict(
+            {name: pass_through_checkpoint(value) for name, value in part.state_dict().items()}
+        )
     resumed.number = whole.number
     for training in (whole, resumed):
         for _ in range(2):

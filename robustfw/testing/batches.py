@@ -15,16 +15,16 @@ from robustfw.testing.problems import Cube
 from robustfw.training.batch import Batch
 
 RADIUS = 0.05
-"""Of the set that the kit's batches attack in: worst cases differ from x, and losses are still much the same."""
+"""Radius of the cube that the kit's batches are attacked in: worst cases differ from x, and losses change little."""
 
 
 @final
 @attrs.frozen
 class Corner(Attack):
-    """The member that goes farthest along the gradient at x: an attack of the kit's own, which draws nothing."""
+    """The member that goes farthest along the gradient at x: an attack of the kit's own, without randomness."""
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
-        """One forward and one backward pass."""
+        """support(∇J) at δ = 0, (batch, *shape): one forward and one backward pass."""
         _, gradient = problem.linearized()
         return problem.region.support(gradient)
 
@@ -36,31 +36,45 @@ def batch_of(net: nn.Module, x: Tensor, y: Tensor, **more: Any) -> Batch:
         net: outputs of x.
         x: examples (batch, *shape).
         y: targets.
-        more: other fields of the batch; ``index`` is there as in a training.
+        more: other fields of the batch; its metadata have ``index`` as in a training.
     """
-    given = {"meta": {"index": torch.arange(len(x))}} | more
-    return Batch.of(net, x, y, uncertainty=Cube(RADIUS), attack=Corner(), **given)
+    fields = {"meta": {"index": torch.arange(len(x))}} | more
+    return Batch.of(net, x, y, uncertainty=Cube(RADIUS), attack=Corner(), **fields)
 
 
 @attrs.frozen(eq=False)
 class GivenBatch(Batch):
-    """A batch whose worst case is given, for known values of objectives."""
+    """A batch whose worst case is given, for tests of an objective's values."""
 
     moved: Tensor | None = None
-    """x̃; None: whoever asks for it is told that there is none."""
+    """x̃, (batch, *shape); None: asking for it is an error."""
 
     def worst_case(self, **asked: Any) -> Tensor:
-        """What was given."""
+        """The x̃ that was given, whatever is asked.
+
+        Raises:
+            AssertionError: none was given.
+        """
         if self.moved is None:
             raise AssertionError("it asked for a worst case")
         return self.moved
 
 
 def given_batch(net: nn.Module, x: Tensor, y: Tensor, moved: Tensor | None = None, **more: Any) -> GivenBatch:
-    """A batch outside a training, whose worst case is ``moved``; ``more``: other fields, or arguments of `Batch.of`."""
+    """A batch outside a training, whose worst case is given.
+
+    Args:
+        net: outputs of x.
+        x: examples (batch, *shape).
+        y: targets.
+        moved: the worst case x̃, (batch, *shape); None: asking for it is an error.
+        more: other fields of the batch, or arguments of `Batch.of`.
+    """
     return GivenBatch.of(net, x, y, uncertainty=Cube(RADIUS), attack=Corner(), moved=moved, **more)
 
 
-def saved(value: Any) -> Any:
+def pass_through_checkpoint(value: Any) -> Any:
     """A value as it comes back from a checkpoint: tensors as copies, everything else by JSON."""
-    return value.detach().clone() if isinstance(value, Tensor) else json.loads(json.dumps(value))
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    return json.loads(json.dumps(value))

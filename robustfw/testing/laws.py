@@ -1,4 +1,4 @@
-"""How a law is stated, run and reported. The laws themselves are in one file per interface."""
+"""The classes and functions by which laws are stated, checked and reported; each interface has a file of laws."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class LawBroken(AssertionError):
-    """A law does not hold: which, for what input, and by how much."""
+    """A law does not hold; the message says which, for what input, and by how much."""
 
 
 @attrs.frozen
@@ -19,7 +19,7 @@ class Law:
 
     name: str
     check: Callable[[Any, int], None]
-    """``check(plugin, seed)``."""
+    """The function of a plugin and a seed that raises `LawBroken` where the law does not hold."""
 
     @property
     def statement(self) -> str:
@@ -29,13 +29,16 @@ class Law:
 
 @attrs.frozen
 class Finding:
-    """What came of one law."""
+    """The result of checking one law."""
 
     law: str
+    """The law's name."""
     statement: str
+    """The law in mathematics."""
     failure: str | None
+    """The counterexample; None: the law holds."""
     reason: str | None
-    """Why a failure was expected."""
+    """Why the law is expected not to hold; None: it is expected to."""
 
     @property
     def broken(self) -> bool:
@@ -44,28 +47,36 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """In a word or two."""
+        """The finding in a word or two, such as "holds" or "BROKEN"."""
+        expected = self.reason is not None
         if self.failure is None:
-            return "holds" if self.reason is None else "holds, though expected not to"
-        return "BROKEN" if self.reason is None else "expected not to hold"
+            return "holds, though expected not to" if expected else "holds"
+        return "expected not to hold" if expected else "BROKEN"
 
     @property
     def detail(self) -> str:
-        """The counterexample, the reason, or the statement."""
+        """The counterexample of a broken law, else the reason for an expected failure, else the statement."""
         if self.failure is not None and self.reason is None:
             return self.failure
         return self.reason or self.statement
 
 
 def run(laws: Iterable[Law], plugin: Any, seed: int, expected_failures: Mapping[str, str]) -> Iterator[Finding]:
-    """Hold a plugin against laws, one after the other."""
+    """Check a plugin against laws, and yield the findings one by one.
+
+    Args:
+        laws: what is checked.
+        plugin: an object.
+        seed: decides the examples that laws are checked on.
+        expected_failures: reasons of failures that are expected, by the laws' names.
+    """
     for law in laws:
         try:
             law.check(plugin, seed)
             failure = None
         except LawBroken as error:
             failure = str(error)
-        except Exception as error:  # a plugin that raises breaks the law as surely as one that is wrong
+        except Exception as error:  # a plugin that raises breaks the law as one with a wrong result does
             failure = f"raised {type(error).__name__}: {error}"
         yield Finding(law.name, law.statement, failure, expected_failures.get(law.name))
 
@@ -73,23 +84,40 @@ def run(laws: Iterable[Law], plugin: Any, seed: int, expected_failures: Mapping[
 def require(holds: Tensor | bool, text: str, value: Tensor | None = None, **shown: Tensor) -> None:
     """Raise `LawBroken` where a mask over rows is not all true.
 
-    The message speaks of the row that fails with the smallest numbers: ``text``, in which ``{}`` stands for the row's
-    ``value``, and the row of each tensor in ``shown``: the counterexample.
+    The message is about the row that fails with the smallest numbers.
+
+    Args:
+        holds: a mask, (batch,), or one truth value.
+        text: what is wrong; ``{}`` stands for the value of the row.
+        value: a number for each row, (batch,).
+        shown: tensors whose row is printed with its name: the counterexample.
     """
-    if holds is True or (not isinstance(holds, bool) and bool(holds.all())):
-        return
-    row = 0 if isinstance(holds, bool) else _smallest((~holds).nonzero()[:, 0].tolist(), shown)
-    said = text if value is None else text.format(f"{float(value[row]):.3g}")
-    raise LawBroken(", ".join([said, *(f"{name} = {show(tensor[row])}" for name, tensor in shown.items())]))
+    if isinstance(holds, bool):
+        if holds:
+            return
+        row = 0
+    else:
+        if bool(holds.all()):
+            return
+        row = _smallest((~holds).nonzero()[:, 0].tolist(), shown)
+    message = text if value is None else text.format(f"{float(value[row]):.3g}")
+    for name, tensor in shown.items():
+        message += f", {name} = {show(tensor[row])}"
+    raise LawBroken(message)
 
 
 def _smallest(rows: list[int], shown: Mapping[str, Tensor]) -> int:
     """The row that is easiest to read: of smallest sum of magnitudes in the first tensor shown."""
     tensor = next(iter(shown.values()), None)
-    return rows[0] if tensor is None else min(rows, key=lambda row: float(tensor[row].abs().sum()))
+    if tensor is None:
+        return rows[0]
+    return min(rows, key=lambda row: float(tensor[row].abs().sum()))
 
 
 def show(tensor: Tensor, limit: int = 12) -> str:
-    """A tensor's numbers, short enough for a message."""
+    """The first numbers of a tensor as text, and how many more there are."""
     numbers = [f"{value:.4g}" for value in tensor.flatten().tolist()]
-    return "[" + ", ".join(numbers[:limit]) + (f", … {len(numbers) - limit} more]" if len(numbers) > limit else "]")
+    listed = ", ".join(numbers[:limit])
+    if len(numbers) > limit:
+        return f"[{listed}, … {len(numbers) - limit} more]"
+    return f"[{listed}]"

@@ -28,7 +28,9 @@ from robustfw.regions import (
 from robustfw.uncertainty import UncertaintySet
 
 ROWS = 12
+"""Examples in a batch."""
 CLASSES = 5
+"""Classes of the linear classifier."""
 Function = Callable[[Tensor], Tensor]
 """x̃ (batch, *shape) to values (batch,)."""
 
@@ -40,7 +42,7 @@ class Cube(UncertaintySet):
     radius: float = 0.25
 
     def at(self, x: Tensor) -> Region:
-        """The same cube everywhere."""
+        """One cube for all rows of x, (batch, *shape)."""
         return Box.around(x.detach(), -self.radius, self.radius)
 
 
@@ -55,11 +57,11 @@ class Ball(Region):
 
     @classmethod
     def at(cls, x: Tensor, radius: float) -> Ball:
-        """One radius for all rows."""
+        """The ball at each row of x, (batch, *shape), with one radius for all rows."""
         return cls(x.detach(), torch.full((len(x),), radius, dtype=wide(x.dtype), device=x.device))
 
     def violation(self, delta: Tensor) -> Tensor:
-        """‖δ‖₂ − r, where positive."""
+        """‖δ‖₂ − r where positive, else 0, (batch,)."""
         return (norms(delta.to(self.radius)) - self.radius).clamp(min=0)
 
     def project(self, point: Tensor) -> Tensor:
@@ -73,13 +75,13 @@ class Ball(Region):
         return round_toward_zero(self._sphere(direction.to(self.radius)), direction.dtype)
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        """Uniform on a sphere of random radius."""
+        """Random members, uniform on a sphere of random radius."""
         length = uniform_like(self.radius, generator).to(self.radius)
         direction = normal_like(self.like, generator).to(self.radius)
         return round_toward_zero(per_row(length, direction) * self._sphere(direction), self.like.dtype)
 
     def _sphere(self, direction: Tensor) -> Tensor:
-        """The direction, as long as the radius: scaled first, so that its squares are numbers."""
+        """The direction at the length of the radius; scaled first, so that no square underflows or overflows."""
         largest = per_row(direction.flatten(1).abs().amax(1), direction)
         unit = (direction / largest).masked_fill(largest == 0, 0)
         return per_row(self.radius / norms(unit).clamp(min=1), unit) * unit
@@ -94,39 +96,50 @@ class Blend(Region):
 
     @classmethod
     def at(cls, x: Tensor) -> Blend:
-        """The same two numbers everywhere."""
+        """The set at each row of x, (batch, *shape)."""
         high = torch.tensor([0.5, 0.2], dtype=x.dtype, device=x.device).expand(len(x), 2)
         return cls(Box(-high, high))
 
     @property
     def like(self) -> Tensor:
+        """A tensor of the shape, type and device of δ, (batch, 2)."""
         return self.box.like
 
     def apply(self, x: Tensor, delta: Tensor) -> Tensor:
-        """Some of the mirror image, and a shift of brightness."""
+        """x̃, (batch, *shape): x blended with its mirror image, and made brighter."""
         share, shift = (per_row(column, x) for column in delta.unbind(1))
         mirror = x.flatten(1).flip(1).reshape(x.shape)
         return (1 - share) * x + share * mirror + shift
 
     def within(self, lower: Tensor | float, upper: Tensor | float) -> Blend:
-        """The same set: its range is its own affair."""
+        """The set itself: a data range does not bound it."""
         return self
 
     def violation(self, delta: Tensor) -> Tensor:
+        """How far δ is outside, (batch,)."""
         return self.box.violation(delta)
 
     def project(self, point: Tensor) -> Tensor:
+        """The nearest member, (batch, 2)."""
         return self.box.project(point)
 
     def support(self, direction: Tensor) -> Tensor:
+        """The farthest member, (batch, 2)."""
         return self.box.support(direction)
 
     def sample(self, generator: torch.Generator) -> Tensor:
+        """Random members, (batch, 2)."""
         return self.box.sample(generator)
 
 
 def example_batch(shape: tuple[int, ...], seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    """x in [0, 1], (12, *shape); every entry of the first four is at an end of the range."""
+    """x in [0, 1], (12, *shape); every entry of the first four is at an end of the range.
+
+    Args:
+        shape: of an example.
+        seed: decides the numbers.
+        dtype: their type.
+    """
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(ROWS, *shape, generator=generator, dtype=torch.float64)
     x[:4] = x[:4].round()
@@ -134,7 +147,10 @@ def example_batch(shape: tuple[int, ...], seed: int, dtype: torch.dtype = torch.
 
 
 def regions_at(x: Tensor) -> Iterator[tuple[str, Region]]:
-    """Boxes, a ball, a ball of another size at each row, a set of two numbers, and a set that is not convex."""
+    """Regions at x with their names.
+
+    Boxes, a ball, a ball of another size at each row, a set of two numbers, and a set that is not convex.
+    """
     cube = Cube().at(x)
     ball = Ball.at(x, 0.4)
     factors = torch.linspace(0.25, 2, len(x), dtype=wide(x.dtype)).to(x)
@@ -148,11 +164,11 @@ def regions_at(x: Tensor) -> Iterator[tuple[str, Region]]:
 
 
 FEW = ("a cube within [0, 1]", "a ball", "two numbers")
-"""Of these regions one of each kind, for laws that run an attack many times."""
+"""Names of one region of each kind, for laws that run an attack many times."""
 
 
 def linear_function(shape: tuple[int, ...], seed: int) -> Function:
-    """x̃ ↦ ⟨w, x̃⟩, one entry of w being 0."""
+    """The function x̃ ↦ ⟨w, x̃⟩ with random w, whose first entry is 0."""
     generator = torch.Generator().manual_seed(seed + 1)
     w = torch.randn(math.prod(shape), generator=generator, dtype=torch.float64)
     w[0] = 0
@@ -163,18 +179,18 @@ def linear_function(shape: tuple[int, ...], seed: int) -> Function:
     return linear
 
 
-def curved(moved: Tensor) -> Tensor:
-    """Lowest in the middle: the gradient vanishes nowhere that matters, and changes everywhere."""
+def parabola(moved: Tensor) -> Tensor:
+    """Σ (x̃_j − 0.4)² of each row, (batch,): its gradient changes everywhere, and vanishes at the lowest point only."""
     return (moved.reshape(len(moved), -1) - 0.4).square().sum(1)
 
 
 def constant(moved: Tensor) -> Tensor:
-    """The same everywhere, with a gradient of zeros."""
+    """0 for each row, (batch,), with a gradient of zeros."""
     return 0 * moved.reshape(len(moved), -1).sum(1)
 
 
-def without_gradient(moved: Tensor) -> Tensor:
-    """The same everywhere, without a graph."""
+def constant_without_graph(moved: Tensor) -> Tensor:
+    """1 for each row, (batch,), without a graph."""
     return torch.ones(len(moved), dtype=moved.dtype)
 
 
@@ -185,7 +201,13 @@ def linear_gain(problem: InnerProblem) -> Tensor:
 
 
 def classifier_problem(shape: tuple[int, ...], seed: int, region: Callable[[Tensor], Region]) -> InnerProblem:
-    """Cross-entropy of a linear net of five classes, each row labelled as the net has it."""
+    """Cross-entropy of a linear net of five classes, each row with the label that the net gives it.
+
+    Args:
+        shape: of an example.
+        seed: decides examples and weights.
+        region: x to its region.
+    """
     generator = torch.Generator().manual_seed(seed + 2)
     x = torch.rand(ROWS, *shape, generator=generator, dtype=torch.float64)
     w = 0.3 * torch.randn(math.prod(shape), CLASSES, generator=generator, dtype=torch.float64)
@@ -197,7 +219,7 @@ def classifier_problem(shape: tuple[int, ...], seed: int, region: Callable[[Tens
 
 
 class Delicate(nn.Module):
-    """Batch norm, dropout and a frozen parameter: everything that an attack could leave changed."""
+    """A net with batch norm, dropout and a frozen parameter: all that an attack could change and not restore."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -212,4 +234,5 @@ class Delicate(nn.Module):
         self.body[0].bias.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits of three classes, (batch, 3)."""
         return self.body(x.reshape(len(x), 1, -1))

@@ -15,13 +15,13 @@ SPEC = "tangent:radius=0.5,basis=(knn-pca:neighbors=5,dim=3)"
 @pytest.fixture
 def shown(monkeypatch):
     """The fingerprints of the splits that bases have been fitted to."""
-    found, gathered = [], neighbours.gathered
+    found, collect_examples = [], neighbours.collect_examples
 
     def watched(train, most):
         found.append(train.fingerprint())
-        return gathered(train, most)
+        return collect_examples(train, most)
 
-    monkeypatch.setattr(neighbours, "gathered", watched)
+    monkeypatch.setattr(neighbours, "collect_examples", watched)
     return found
 
 

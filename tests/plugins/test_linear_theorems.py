@@ -306,7 +306,7 @@ def test_the_coupled_set_is_the_support_vector_machine_if_the_data_are_not_separ
     losses = cvxpy.sum(cvxpy.pos(1 - cvxpy.multiply(labels, points @ w + b)))
     outside = minimum(cvxpy, losses + budget * cvxpy.norm(w, DUAL[norm]))
     assert problem.solve().value == pytest.approx(outside, abs=1e-6)
-    assert problem.regularized().value == pytest.approx(outside, abs=1e-6)
+    assert problem.solve_regularized().value == pytest.approx(outside, abs=1e-6)
 
 
 def test_it_is_not_if_the_data_are_separable():
@@ -314,7 +314,7 @@ def test_it_is_not_if_the_data_are_separable():
     problem = RobustSVM([[1.0], [-1.0]], [1, -1], 0.5)
     assert problem.separable
     assert problem.solve().value == pytest.approx(0, abs=1e-8)
-    assert problem.regularized().value == pytest.approx(0.5, abs=1e-8)
+    assert problem.solve_regularized().value == pytest.approx(0.5, abs=1e-8)
 
 
 def test_the_same_radius_for_every_example_is_not_the_coupled_set():

@@ -303,7 +303,9 @@ def test_the_divergence_is_that_of_the_definition_and_never_negative(seed, scale
 @pytest.mark.parametrize(("kind", "deviation"), [("gaussian", 0.1), ("uniform", 0.1 / math.sqrt(3))])
 def test_noise_has_the_distribution_it_says(kind, deviation):
     grey = torch.full((200_000, 1), 0.5)
-    noise = Noise(scale=0.1, kind=kind, bounds=None).noisy(grey, given_batch(None, grey, torch.zeros(1).long())) - 0.5
+    noise = (
+        Noise(scale=0.1, kind=kind, bounds=None).add_noise(grey, given_batch(None, grey, torch.zeros(1).long())) - 0.5
+    )
     assert float(noise.std()) == pytest.approx(deviation, rel=0.02)
     assert float(noise.mean()) == pytest.approx(0, abs=1e-3)
     assert kind == "gaussian" or float(noise.abs().max()) <= 0.1
@@ -312,11 +314,11 @@ def test_noise_has_the_distribution_it_says(kind, deviation):
 def test_noise_keeps_the_range_and_does_not_move_what_is_outside_it_already():
     x = torch.tensor([[0.0, 0.5, 1.0]]).repeat(500, 1)
     batch = given_batch(None, x, torch.zeros(500).long())
-    noisy = Noise(scale=0.5).noisy(x, batch)
+    noisy = Noise(scale=0.5).add_noise(x, batch)
     assert float(noisy.min()) == 0
     assert float(noisy.max()) == 1
     with pytest.raises(DataError, match="its option bounds"):
-        Noise(bounds=(0.0, 0.9)).noisy(x, batch)
+        Noise(bounds=(0.0, 0.9)).add_noise(x, batch)
 
 
 def test_dropout_keeps_the_mean_and_rate_zero_is_clean():

@@ -14,7 +14,7 @@ import robustfw
 from robustfw import TensorSplit, UsageError
 from robustfw.regions import norms, per_row
 from robustfw.testing import check, findings
-from robustfw_manifold.autoencoder import Plan, cached, trained
+from robustfw_manifold.autoencoder import Plan, load_or_train, train
 from robustfw_manifold.bases import Basis, Cae, Decoder, GivenDecoder, KnnPca, Transform
 from robustfw_manifold.linear import orthonormal
 from robustfw_manifold.tangent import Tangent
@@ -82,7 +82,7 @@ def test_local_components_find_the_plane_that_points_lie_in():
 def test_the_jacobian_of_the_encoder_is_autograds():
     x = torch.rand(40, 1, 4, 4, generator=generator()).double()
     plan = Plan(hidden=(6, 5), contraction=0.1, epochs=2, learning_rate=0.01, seed=0)
-    net = trained(x.flatten(1), plan).to(x)
+    net = train(x.flatten(1), plan).convert(x)
     expected = torch.func.vmap(torch.func.jacrev(lambda each: net.encode(each[None])[0]))(x.flatten(1))
     torch.testing.assert_close(net.jacobian(x.flatten(1)), expected)
 
@@ -91,8 +91,8 @@ def test_an_autoencoder_learns_and_the_penalty_makes_it_contract(digits):
     x, _ = examples(digits.train, 600)
     flat = x.flatten(1)
     plan = Plan(hidden=(32,), contraction=0.0, epochs=15, learning_rate=0.01, seed=0)
-    free, contracted = trained(flat, plan), trained(flat, attrs.evolve(plan, contraction=1.0))
-    untaught = trained(flat, attrs.evolve(plan, epochs=0))
+    free, contracted = train(flat, plan), train(flat, attrs.evolve(plan, contraction=1.0))
+    untaught = train(flat, attrs.evolve(plan, epochs=0))
 
     def error(net):
         return float((net.decode(net.encode(flat)) - flat).square().sum(1).mean())
@@ -104,18 +104,18 @@ def test_an_autoencoder_learns_and_the_penalty_makes_it_contract(digits):
 def test_a_cached_autoencoder_is_the_fresh_one_and_other_data_or_options_are_another(tmp_path):
     x = torch.rand(50, 9, generator=generator())
     plan = Plan(hidden=(4, 3), contraction=0.1, epochs=2, learning_rate=0.01, seed=0)
-    fresh = cached(x, plan, "data", tmp_path)
+    fresh = load_or_train(x, plan, "data", tmp_path)
     (file,) = tmp_path.iterdir()
-    again = cached(
+    again = load_or_train(
         torch.zeros_like(x), plan, "data", tmp_path
     )  # by the name of the data: what is there is not looked at
     for name, tensor in fresh.tensors().items():
         assert torch.equal(tensor, again.tensors()[name])
-    cached(x, attrs.evolve(plan, seed=1), "data", tmp_path)
-    cached(x, plan, "other data", tmp_path)
+    load_or_train(x, attrs.evolve(plan, seed=1), "data", tmp_path)
+    load_or_train(x, plan, "other data", tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
     file.write_bytes(b"no tensors")
-    mended = cached(x, plan, "data", tmp_path)
+    mended = load_or_train(x, plan, "data", tmp_path)
     assert all(torch.equal(tensor, mended.tensors()[name]) for name, tensor in fresh.tensors().items())
 
 

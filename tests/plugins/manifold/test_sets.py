@@ -11,7 +11,7 @@ from scipy.optimize import linprog, minimize
 
 from robustfw.inner.threat import Threat
 from robustfw.regions import inner_products, norms, per_row
-from robustfw_manifold.linear import leading, orthonormal
+from robustfw_manifold.linear import orthonormal, singular_vectors
 from robustfw_manifold.region import TangentBall
 from robustfw_manifold.tangent import Tangent
 
@@ -55,7 +55,7 @@ def test_directions_that_are_not_there_are_dropped():
 def test_leading_rows_are_the_right_singular_vectors_in_their_order():
     matrix = normal(8, 6, 12)
     _, _, expected = torch.linalg.svd(matrix, full_matrices=False)
-    found = leading(matrix, 3)
+    found = singular_vectors(matrix, 3)
     torch.testing.assert_close((found @ expected[:, :3].mT).abs(), torch.eye(3, dtype=torch.float64).expand(8, 3, 3))
 
 

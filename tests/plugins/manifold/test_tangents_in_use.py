@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import robustfw
 from robustfw import make, report, results
 from robustfw_manifold.bases import Transform
-from robustfw_manifold.command import drawn
+from robustfw_manifold.command import draw
 from robustfw_manifold.command import tangents as tangents_command
 
 
@@ -56,7 +56,7 @@ def test_a_training_shows_the_set_its_training_split_once(digits):
 def test_the_tangents_are_drawn_as_pictures(digits):
     x, _ = examples(digits.test, 3)
     basis = Transform().at(x)
-    figure = drawn(x, basis)
+    figure = draw(x, basis)
     assert len(figure.axes) == 3 * 6
     image, first = (panel.images[0] for panel in figure.axes[:2])
     np.testing.assert_array_equal(image.get_array(), x[0, 0])
