@@ -172,7 +172,7 @@ def _transfer_set(setting: Setting, victim: int) -> Examples:
     threats = [Threat(_set(setting, spec)) for spec in (LINF, L2, L1)]
     attack = robustfw.make("attack", "single-step")
     net = setting.net(IDEAS[0], victim)
-    return Examples.joined(list(craft(net, _data(setting).test, threats=threats, attack=attack)))
+    return Examples.concatenate(list(craft(net, _data(setting).test, threats=threats, attack=attack)))
 
 
 def train(setting: Setting, idea: Idea, seed: int) -> None:

@@ -21,7 +21,7 @@ from robustfw.results._words import printable
 from robustfw.storage.files import plain
 
 if TYPE_CHECKING:
-    from robustfw.analysis._lipschitz import Layers, Slopes
+    from robustfw.analysis._lipschitz import NetBound, Slopes
     from robustfw.evaluation import Comparison, Sweep, Verdicts
     from robustfw.evaluation._audit import Audit
     from robustfw.evaluation._transfer import Transfer
@@ -183,8 +183,8 @@ def show(
     Raises:
         PluginError: there is no such kind, or the result has not its fields.
     """
-    from robustfw.results._kinds import kinds_by_name
     from robustfw.results._reading import Misfit, structure
+    from robustfw.results._registered_kinds import kinds_by_name
 
     kinds = kinds_by_name(known)
     if kind not in kinds:
@@ -204,7 +204,7 @@ def show(
 
 def audit(result: Audit, uncertainty: str, attack: str, split: str) -> None:
     """The masking checklist: each line with its numbers, advice below those that failed, and the verdict."""
-    show("audit", result.described() | {"uncertainty": uncertainty, "attack": attack, "split": split})
+    show("audit", result.describe() | {"uncertainty": uncertainty, "attack": attack, "split": split})
 
 
 def collection(manifest: Mapping[str, Any], path: str) -> None:
@@ -247,6 +247,6 @@ def fooling(searches: Sequence[Mapping[str, Any]], target: float, path: str, lab
     show("fooling", facts | {"searches": list(searches), "target": target}, labels)
 
 
-def lipschitz(found: Layers, slopes: Slopes, levels: Sequence[float]) -> None:
+def lipschitz(found: NetBound, slopes: Slopes, levels: Sequence[float]) -> None:
     """Each layer's constant, and the bounds on the net's."""
     show("lipschitz", attrs.asdict(found) | {"upper": found.upper, "levels": list(levels)} | attrs.asdict(slopes))

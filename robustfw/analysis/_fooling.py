@@ -32,7 +32,7 @@ RATE, HALVED_AFTER, STRENGTH = 0.1, 1000, 15.0
 
 
 @attrs.frozen(eq=False)
-class Found:
+class FoolingImages:
     """The best image for each class so far."""
 
     images: Tensor
@@ -43,14 +43,14 @@ class Found:
     """Steps or generations until the target was reached, or those spent without, (classes,)."""
 
     @property
-    def reached(self) -> Tensor:
+    def on_target(self) -> Tensor:
         """Which classes' images have the target confidence, (classes,)."""
         return self.confidence >= TARGET
 
 
 @final
 @attrs.frozen
-class Space:
+class SearchSpace:
     """Where images are searched for: ``classes`` of them, of a shape, with values from ``low`` to ``high``."""
 
     classes: int
@@ -59,7 +59,7 @@ class Space:
     high: float
 
     @classmethod
-    def of(cls, spec: DataSpec, split: Split) -> Space:
+    def of(cls, spec: DataSpec, split: Split) -> SearchSpace:
         """The range of the data, or that of the examples where the data has none."""
         if spec.bounds is not None:
             return cls(spec.classes, spec.shape, *_extremes(spec.bounds))
@@ -80,7 +80,9 @@ def _extremes(bounds: tuple[Bound, Bound]) -> tuple[float, float]:
     return low, max(upper) if isinstance(upper, tuple) else upper
 
 
-def ascent(model: nn.Module, space: Space, like: Tensor, *, steps: int = 200, seed: int = 0) -> Iterator[Found]:
+def ascent(
+    model: nn.Module, space: SearchSpace, like: Tensor, *, steps: int = 200, seed: int = 0
+) -> Iterator[FoolingImages]:
     """Gradient ascent on log p(class | x), a step of one length after the other, clamped to the range.
 
     Yields after each step; ends early when every class has reached `TARGET`. An image that has is left alone. Where
@@ -100,10 +102,10 @@ def ascent(model: nn.Module, space: Space, like: Tensor, *, steps: int = 200, se
             pace = torch.where(standing & (size > 0), length / size.clamp(min=torch.finfo(size.dtype).tiny), 0.0)
             x = (x + per_row(pace, x) * gradient.nan_to_num()).clamp(space.low, space.high)
             rounds = rounds + standing
-            yield Found(x, _confidence(model, x), rounds)
+            yield FoolingImages(x, _confidence(model, x), rounds)
         else:
             return
-        yield Found(x, _confidence(model, x), rounds)
+        yield FoolingImages(x, _confidence(model, x), rounds)
 
 
 def _ascended(model: nn.Module, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,8 +126,8 @@ def _confidence(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def evolution(
-    model: nn.Module, space: Space, like: Tensor, *, generations: int = 1000, children: int = 4, seed: int = 0
-) -> Iterator[Found]:
+    model: nn.Module, space: SearchSpace, like: Tensor, *, generations: int = 1000, children: int = 4, seed: int = 0
+) -> Iterator[FoolingImages]:
     """MAP-Elites with a direct encoding: one champion for each class, and only the net's outputs are asked for.
 
     In each generation, each of ``children`` × classes children is a mutated champion of a random class; it replaces the
@@ -152,10 +154,10 @@ def evolution(
             better = value > best
             champions = torch.where(per_row(better, champions).bool(), born[child], champions)
             best = torch.where(better, value, best)
-            yield Found(champions, best.exp(), rounds)
+            yield FoolingImages(champions, best.exp(), rounds)
         else:
             return
-        yield Found(champions, best.exp(), rounds)
+        yield FoolingImages(champions, best.exp(), rounds)
 
 
 def _log(model: nn.Module, x: Tensor) -> Tensor:
@@ -164,7 +166,7 @@ def _log(model: nn.Module, x: Tensor) -> Tensor:
         return model(x).log_softmax(1).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
 
 
-def _mutated(x: Tensor, space: Space, rate: float, generator: torch.Generator) -> Tensor:
+def _mutated(x: Tensor, space: SearchSpace, rate: float, generator: torch.Generator) -> Tensor:
     """Polynomial mutation (Deb & Goyal 1996) of some values: a step in (−1, 1) of the range, most often a small one."""
     chosen, u = uniform_like(x, generator) < rate, uniform_like(x, generator)
     power = 1 / (STRENGTH + 1)
@@ -172,7 +174,7 @@ def _mutated(x: Tensor, space: Space, rate: float, generator: torch.Generator) -
     return torch.where(chosen, x + (space.high - space.low) * step.to(x.dtype), x).clamp(space.low, space.high)
 
 
-def keep(path: Path, **found: Found) -> None:
+def keep(path: Path, **found: FoolingImages) -> None:
     """Write images and confidences of the searches as safetensors: ``<search>`` and ``<search>_confidence``.
 
     Raises:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from robustfw.analysis._operators import is_affine, spectral_norm
 from robustfw.inner.worst_case import frozen
 
-How: TypeAlias = Literal["exact", "iteration", "known", "declared", "unknown"]
+BoundMethod: TypeAlias = Literal["exact", "iteration", "known", "declared", "unknown"]
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 NUMBERS = 20_000_000
 """Of a batch's Jacobians that are held at once."""
@@ -34,23 +34,23 @@ KNOWN: dict[type[nn.Module], float] = {
 
 
 @attrs.frozen
-class Layer:
+class LayerBound:
     """A layer as it stands in the net."""
 
     name: str
     kind: str
     bound: float | None
     """Its Lipschitz constant, or a bound on it; None if there is none."""
-    how: How
+    how: BoundMethod
     """exact; iteration: σ_max from below, see `robustfw.analysis.operators`; known of the activation; declared: by the
     module's attribute ``lipschitz``; or unknown."""
 
 
 @attrs.frozen
-class Layers:
+class NetBound:
     """All layers, in the order in which they are called, and what they say of the net."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerBound, ...]
     unbounded: tuple[str, ...]
     """What keeps the product from being a bound: layers without one, and modules that may call layers in any way."""
 
@@ -75,7 +75,7 @@ class Slopes:
         return cls(len(values), tuple(torch.quantile(values, values.new_tensor(QUANTILES)).tolist()))
 
 
-def layers(model: nn.Module, x: Tensor, *, seed: int = 0) -> Iterator[Layer]:
+def layers(model: nn.Module, x: Tensor, *, seed: int = 0) -> Iterator[LayerBound]:
     """Each call of a layer, in order, in evaluation mode.
 
     Args:
@@ -90,12 +90,12 @@ def layers(model: nn.Module, x: Tensor, *, seed: int = 0) -> Iterator[Layer]:
             yield _layer(names[module] or type(module).__name__, module, given, generator)
 
 
-def bounded(model: nn.Module, found: Iterable[Layer]) -> Layers:
+def bound_net(model: nn.Module, found: Iterable[LayerBound]) -> NetBound:
     """The layers together: a product bounds the net where nothing but chains of them is called."""
     listed = tuple(found)
     unknown = [layer.name for layer in listed if layer.bound is None]
     loose = [f"{name or 'the net'} ({type(module).__name__})" for name, module in _branching("", model)]
-    return Layers(listed, tuple(dict.fromkeys([*unknown, *loose])))
+    return NetBound(listed, tuple(dict.fromkeys([*unknown, *loose])))
 
 
 def _is_leaf(module: nn.Module) -> bool:
@@ -146,18 +146,18 @@ def _calls(model: nn.Module, leaves: Iterable[nn.Module], x: Tensor) -> list[tup
     return calls
 
 
-def _layer(name: str, module: nn.Module, given: Tensor, generator: torch.Generator) -> Layer:
+def _layer(name: str, module: nn.Module, given: Tensor, generator: torch.Generator) -> LayerBound:
     kind = type(module).__name__
     declared = _declared(module)
     if declared is not None:
-        return Layer(name, kind, declared, "declared")
+        return LayerBound(name, kind, declared, "declared")
     known = _known(module)
     if known is not None:
-        return Layer(name, kind, known, "known")
+        return LayerBound(name, kind, known, "known")
     if is_affine(module, given, generator):
         norm, exact = spectral_norm(module, given, generator)
-        return Layer(name, kind, norm, "exact" if exact else "iteration")
-    return Layer(name, kind, None, "unknown")
+        return LayerBound(name, kind, norm, "exact" if exact else "iteration")
+    return LayerBound(name, kind, None, "unknown")
 
 
 def _known(module: nn.Module) -> float | None:

@@ -16,7 +16,7 @@ from robustfw.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from robustfw.analysis._fooling import Found
+    from robustfw.analysis._fooling import FoolingImages
 
 EXAMPLES = 1000
 ANALYSES = ("distinguishability", "fooling", "lipschitz")
@@ -88,7 +88,7 @@ def _fooling(subject: Subject, *, steps: int, generations: int) -> dict[str, Any
     from robustfw.analysis import _fooling as fooling
 
     quiet, seed = subject.choices.as_json, subject.choices.seed
-    space, like = fooling.Space.of(subject.splits.spec, subject.split), _one(subject)
+    space, like = fooling.SearchSpace.of(subject.splits.spec, subject.split), _one(subject)
     searches = {
         "gradient": (fooling.ascent(subject.model, space, like, steps=steps, seed=seed), steps),
         "evolution": (fooling.evolution(subject.model, space, like, generations=generations, seed=seed), generations),
@@ -99,7 +99,7 @@ def _fooling(subject: Subject, *, steps: int, generations: int) -> dict[str, Any
     circumstances = subject.circumstances(steps=steps, generations=generations)
     path = results.path_of(subject.home, "fooling", circumstances).with_suffix(".safetensors")
     fooling.keep(path, **found)
-    listed = [_searched(name, each, searches[name][1]) for name, each in found.items()]
+    listed = [_search_record(name, each, searches[name][1]) for name, each in found.items()]
     if not quiet:
         console.fooling(listed, fooling.TARGET, str(path), subject.splits.spec.labels)
     facts = {"target": fooling.TARGET, "range": [space.low, space.high], "shape": list(space.shape)}
@@ -113,11 +113,11 @@ def _one(subject: Subject) -> Tensor:
     return next(subject.split.in_order(1, parallel.usable_device(subject.choices.device)))[0]
 
 
-def _searched(name: str, found: Found, budget: int) -> dict[str, Any]:
+def _search_record(name: str, found: FoolingImages, budget: int) -> dict[str, Any]:
     return {
         "name": name,
         "budget": budget,
-        "reached": int(found.reached.sum()),
+        "reached": int(found.on_target.sum()),
         "confidence": [round(share, 6) for share in found.confidence.tolist()],
         "rounds": found.rounds.tolist(),
     }
@@ -130,7 +130,7 @@ def _lipschitz(subject: Subject) -> dict[str, Any]:
 
     quiet, spec, choices = subject.choices.as_json, subject.splits.spec, subject.choices
     layers = lipschitz.layers(subject.model, _one(subject), seed=choices.seed)
-    found = lipschitz.bounded(subject.model, layers)
+    found = lipschitz.bound_net(subject.model, layers)
     size = lipschitz.batch_size(spec.shape, spec.classes, choices.batch_size)
     batches = subject.split.in_order(size, parallel.usable_device(choices.device))
     parts = lipschitz.slopes(subject.model, (x for x, _ in batches))

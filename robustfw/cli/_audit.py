@@ -15,7 +15,7 @@ from robustfw.plugin import options, registry
 
 if TYPE_CHECKING:
     from robustfw.attack import Attack
-    from robustfw.evaluation._audit import Attacks, Transferred
+    from robustfw.evaluation._audit import Attacks, TransferExamples
     from robustfw.uncertainty import UncertaintySet
 
 EXAMPLES = 200
@@ -53,7 +53,7 @@ def audit(
     """
     from robustfw import console
     from robustfw.evaluation import _audit as audits
-    from robustfw.evaluation._checklist import Case
+    from robustfw.evaluation._checklist import AuditCase
 
     chosen = Choices(**choices)
     with alone_on_stdout(chosen.as_json):
@@ -61,12 +61,12 @@ def audit(
         subject = attrs.evolve(subject, split=subject.split.first(chosen.examples or EXAMPLES))
         threat, attacks = subject.threat(uncertainty), attacks_of(subject.known, attack)
         raised = subject.loss(loss)
-        case = Case(
+        case = AuditCase(
             subject.model,
             subject.split,
             threat,
             attacks,
-            transfer=[_transferred(subject, path, threat.uncertainty) for path in collections],
+            transfer=[_load_transfer(subject, path, threat.uncertainty) for path in collections],
             batch_size=chosen.batch_size,
             seed=chosen.seed,
             task=subject.task,
@@ -81,17 +81,17 @@ def audit(
             console.audit(result, spell(threat.uncertainty), spell(attacks.many, brief=True), chosen.split)
         paths = [str(path) for path in collections]
         facts = {"uncertainty": spell(threat.uncertainty), "attack": spell(attacks.many), "transfer": paths}
-        circumstances = subject.circumstances(**facts) | subject.about_loss(raised)
-        kept = subject.keep("audit", circumstances, result.described())
+        circumstances = subject.circumstances(**facts) | subject.loss_facts(raised)
+        kept = subject.keep("audit", circumstances, result.describe())
     if chosen.as_json:
         print_json(kept)
     if strict and result.failed:
         raise click.exceptions.Exit(1)
 
 
-def _transferred(subject: Subject, path: Path, uncertainty: UncertaintySet) -> Transferred:
+def _load_transfer(subject: Subject, path: Path, uncertainty: UncertaintySet) -> TransferExamples:
     """The examples of a collection that are within the audited set and start from audited examples."""
-    from robustfw.evaluation._audit import Transferred
+    from robustfw.evaluation._audit import TransferExamples
     from robustfw.evaluation._transfer import verify
     from robustfw.storage.collections import Collection
 
@@ -110,7 +110,7 @@ def _transferred(subject: Subject, path: Path, uncertainty: UncertaintySet) -> T
         for row, (number, index) in enumerate(zip(examples.set.tolist(), examples.index.tolist(), strict=True))
         if number in same and index < len(subject.split)
     ]
-    return Transferred(examples.index[rows], examples.adversarial[rows])
+    return TransferExamples(examples.index[rows], examples.adversarial[rows])
 
 
 def attacks_of(known: registry.Registry, spec: str) -> Attacks:

@@ -49,7 +49,7 @@ def compare(
         ours, theirs = (_verdicts(each, threat, made, raised) for each in (subject, other))
         clean, robust = Comparison.of(ours.clean, theirs.clean), Comparison.of(ours.robust, theirs.robust)
         circumstances = subject.circumstances(runs=[str(first), str(second)])
-        circumstances |= subject.measured_with(threat, made, raised)
+        circumstances |= subject.measurement_facts(threat, made, raised)
         measured = {"n": len(ours.y), "clean": attrs.asdict(clean), "robust": attrs.asdict(robust)}
         result = subject.keep("comparison", circumstances, measured)
         if not chosen.as_json:
@@ -75,7 +75,7 @@ def _verdicts(subject: Subject, threat: Threat, attacks: list[Attack], loss: Los
         batch_size=choices.batch_size,
         seed=choices.seed,
     )
-    whole = Verdicts.joined(console.batches(parts, len(subject.split), choices.split, quiet=choices.as_json))
+    whole = Verdicts.concatenate(console.batches(parts, len(subject.split), choices.split, quiet=choices.as_json))
     for doubt in Evaluation.of(whole, subject.spec.classes, subject.task).doubts:
         console.problem(f"{subject.name}: {doubt}")
     return whole

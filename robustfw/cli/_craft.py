@@ -57,8 +57,8 @@ def craft(run: Path, specs: tuple[str, ...], attack: str, loss: str | None, out:
             seed=chosen.seed,
         )
         batches = math.ceil(len(subject.split) / chosen.batch_size) * len(threats)
-        examples = Examples.joined(list(console.counted(parts, batches, "crafting", quiet=chosen.as_json)))
-        facts = _facts(subject, threats, made, examples) | subject.about_loss(raised)
+        examples = Examples.concatenate(list(console.counted(parts, batches, "crafting", quiet=chosen.as_json)))
+        facts = _facts(subject, threats, made, examples) | subject.loss_facts(raised)
         place = out or NewDirectory(Path("transfer"), subject.home.resolve().name)
         collection = Collection.create(place, examples, facts)
         path, manifest = collection.path, collection.manifest
@@ -69,11 +69,11 @@ def craft(run: Path, specs: tuple[str, ...], attack: str, loss: str | None, out:
 
 
 def _facts(subject: Subject, threats: list[Threat], attack: Attack, examples: Examples) -> dict[str, Any]:
-    from robustfw.evaluation._transfer import correct, rounded
+    from robustfw.evaluation._transfer import correct, round_to_8_bits
     from robustfw.storage.collections import hash_of_weights
 
     known, bounds = subject.known, subject.splits.spec.bounds
-    fooled = ~correct(subject.model, rounded(examples.adversarial, bounds), examples.y, subject.task)
+    fooled = ~correct(subject.model, round_to_8_bits(examples.adversarial, bounds), examples.y, subject.task)
     weights = {"weights": subject.choices.weights, "sha256": hash_of_weights(subject.model.state_dict())}
     data = {"hash": subject.data_hash, "split": subject.choices.split}
     return {

@@ -57,14 +57,14 @@ def evaluate(
     with alone_on_stdout(chosen.as_json):
         subject = Subject.open(run, chosen)
         if collection is None:
-            result = _attacked(subject, uncertainty, attacks, loss, outcomes)
+            result = _evaluate_under_attack(subject, uncertainty, attacks, loss, outcomes)
         else:
-            result = _shown(subject, collection)
+            result = _evaluate_collection(subject, collection)
     if chosen.as_json:
         print_json(result)
 
 
-def _attacked(
+def _evaluate_under_attack(
     subject: Subject,
     uncertainty: str | None,
     specs: tuple[str, ...],
@@ -72,16 +72,16 @@ def _attacked(
     outcomes: Path | None,
 ) -> dict[str, Any]:
     from robustfw import console
-    from robustfw.evaluation import described, verdicts
+    from robustfw.evaluation import describe, verdicts
     from robustfw.evaluation._gallery import Gallery
     from robustfw.storage._partial import Partial
 
     known, choices = subject.known, subject.choices
     threat, attacks = subject.threat(uncertainty), [subject.attack(spec) for spec in specs or (JUDGE,)]
     raised = subject.loss(loss)
-    circumstances = subject.circumstances() | subject.measured_with(threat, attacks, raised)
+    circumstances = subject.circumstances() | subject.measurement_facts(threat, attacks, raised)
     gallery = Gallery(subject.task, subject.spec.labels)
-    partial = Partial.open(subject.home / "results", circumstances | _deciding(subject))
+    partial = Partial.open(subject.home / "results", circumstances | _batches_and_weights(subject))
     if partial.verdicts is not None and not choices.as_json:
         console.line(f"going on after {len(partial.verdicts)} of {len(subject.split)} examples")
     parts = verdicts(
@@ -99,28 +99,28 @@ def _attacked(
     )
     with contextlib.closing(partial.kept(parts)) as kept:
         try:
-            evaluation = joined(kept, subject.split, choices.split, subject.spec, quiet=choices.as_json)
+            evaluation = summarize_verdicts(kept, subject.split, choices.split, subject.spec, quiet=choices.as_json)
         except KeyboardInterrupt:
             kept.close()
-            raise stopping.Stopped(_interrupted(partial, len(subject.split))) from None
+            raise stopping.Stopped(_interruption_message(partial, len(subject.split))) from None
     if not choices.as_json:
         spelled = {"attacks": [known.spell(attack, brief=True) for attack in attacks]}
-        console.show("evaluation", circumstances | described(evaluation) | spelled)
-    result = subject.keep("evaluation", circumstances, described(evaluation))
+        console.show("evaluation", circumstances | describe(evaluation) | spelled)
+    result = subject.keep("evaluation", circumstances, describe(evaluation))
     subject.keep_worst_cases(circumstances, gallery)
     if outcomes is not None and evaluation.verdicts is not None:
         _write_outcomes(outcomes, evaluation.verdicts)
     return result
 
 
-def _deciding(subject: Subject) -> dict[str, Any]:
+def _batches_and_weights(subject: Subject) -> dict[str, Any]:
     """What decides the verdicts besides the circumstances: the batches, and the weights themselves."""
     from robustfw.storage.collections import hash_of_weights
 
     return {"batch_size": subject.choices.batch_size, "sha256": hash_of_weights(subject.model.state_dict())}
 
 
-def _interrupted(partial: Partial, n: int) -> str:
+def _interruption_message(partial: Partial, n: int) -> str:
     """What is known so far, with its denominator, and how to go on."""
     if partial.verdicts is None:
         return "stopped before the first batch was measured"
@@ -159,7 +159,7 @@ def _write_outcomes(path: Path, verdicts: Verdicts) -> None:
     write_whole(path, content)
 
 
-def _shown(subject: Subject, path: Path) -> dict[str, Any]:
+def _evaluate_collection(subject: Subject, path: Path) -> dict[str, Any]:
     from robustfw import console
     from robustfw.evaluation._transfer import Transfer, verify
     from robustfw.storage.collections import Collection
@@ -177,12 +177,14 @@ def _shown(subject: Subject, path: Path) -> dict[str, Any]:
     return subject.keep("transfer", circumstances, attrs.asdict(transfer))
 
 
-def joined(parts: Iterable[Verdicts], split: Split, name: str, spec: DataSpec, *, quiet: bool) -> Evaluation:
+def summarize_verdicts(
+    parts: Iterable[Verdicts], split: Split, name: str, spec: DataSpec, *, quiet: bool
+) -> Evaluation:
     """The evaluation of a split, with a bar while it goes on."""
     from robustfw import console
     from robustfw.evaluation import Evaluation, Verdicts
 
-    whole = Verdicts.joined(console.batches(parts, len(split), name, quiet=quiet))
+    whole = Verdicts.concatenate(console.batches(parts, len(split), name, quiet=quiet))
     evaluation = Evaluation.of(whole, spec.classes, spec.task)
     for doubt in evaluation.doubts:
         console.problem(doubt)

@@ -67,12 +67,12 @@ def show(kind: str, name: str) -> None:
     if entry.aliases:
         console.line(f"also called: {', '.join(entry.aliases)}")
     if helps:
-        rows = [[help_.name, help_.type, help_.default, _meaning(help_)] for help_ in helps]
+        rows = [[help_.name, help_.type, help_.default, _help_text(help_)] for help_ in helps]
         console.table("options", ["name", "type", "default", "meaning"], rows)
     if all(help_.default != "required" for help_ in helps):
         console.line(f"in full: {known.spell(entry.cls())}")
 
 
-def _meaning(help_: options.Help) -> str:
+def _help_text(help_: options.Help) -> str:
     """The help text of an option, with its other names."""
     return f"{help_.meaning} (also {', '.join(help_.aliases)})".strip() if help_.aliases else help_.meaning

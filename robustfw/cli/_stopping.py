@@ -52,7 +52,7 @@ def requests(*, quiet: bool) -> Iterator[Callable[[], int]]:
     heard = [number for number in ASKING if number != SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, ask) for number in heard}
     try:
-        with _unblocked(signal.SIGINT):
+        with _unblock(signal.SIGINT):
             yield lambda: asked
     finally:
         for number, handler in before.items():
@@ -74,7 +74,7 @@ def _silence(terminals: list[str]) -> None:
 
 
 @contextlib.contextmanager
-def _unblocked(signum: int) -> Iterator[None]:
+def _unblock(signum: int) -> Iterator[None]:
     """Inside, a signal arrives; at once, if one was blocked and has been sent (see `reproduction.running`)."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield

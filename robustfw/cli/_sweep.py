@@ -73,13 +73,13 @@ def sweep(
             seed=chosen.seed,
         )
         batches = math.ceil(len(subject.split) / chosen.batch_size)
-        fooled = Fooled.joined(console.counted(parts, batches, "sweeping", quiet=chosen.as_json))
+        fooled = Fooled.concatenate(console.counted(parts, batches, "sweeping", quiet=chosen.as_json))
         result = Sweep.of(fooled, factors)
         spelled = {"uncertainty": subject.known.spell(threat.uncertainty), "attack": subject.known.spell(made)}
         if not chosen.as_json:
             console.sweep(result, [float(radius) for radius in asked], unit, spelled["uncertainty"], spelled["attack"])
         circumstances = subject.circumstances(radii=subject.known.record(asked), independent=independent) | spelled
-        circumstances |= subject.about_loss(raised)
+        circumstances |= subject.loss_facts(raised)
         kept = subject.keep("sweep", circumstances, _measured(result, fooled.smallest.tolist(), unit))
     if chosen.as_json:
         print_json(kept)

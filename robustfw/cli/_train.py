@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustfw.cli import _stopping as stopping
-from robustfw.cli._evaluate import joined
-from robustfw.cli.subject import alone_on_stdout, attacked_by, keep_worst_cases, print_json, task_facts
+from robustfw.cli._evaluate import summarize_verdicts
+from robustfw.cli.subject import alone_on_stdout, attack_facts, keep_worst_cases, print_json, task_facts
 from robustfw.errors import RunError, UsageError
 from robustfw.plugin import options, registry
 from robustfw.training.recipe import DEFAULTS, Recipe, TrainOptions
@@ -92,12 +92,12 @@ def train(
     from robustfw.training._session import begin
 
     known = registry.installed()
-    given = _given(recipe, flags)
+    given = _collect_parts(recipe, flags)
     if resume and out is None:
         raise UsageError("--resume needs --out RUN, the directory of the run to go on with")
     if resume and out is not None:
         if (out / "manifest.json").exists():
-            given = _merged(_recorded(out), given)
+            given = _merge_parts(_read_recorded_recipe(out), given)
         elif recipe is None and given == {"train": {}}:
             raise RunError(
                 f"there is no run in {out} to go on with: check the name, or leave out --resume to start one there"
@@ -106,20 +106,20 @@ def train(
     hardware.keep_freed_memory()
     with alone_on_stdout(as_json):
         started = begin(parsed, known, data_dir=data_dir, out=out or _new_run(known, parsed), resume=resume)
-        result = _carried_out(started, quiet=as_json)
+        result = _train_and_evaluate(started, quiet=as_json)
     if as_json and result is not None:
         print_json(result)
 
 
-def _given(recipe: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
+def _collect_parts(recipe: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
     """The recipe file's parts, with the flags over them."""
     parts = {} if recipe is None else _read_toml(recipe)
     set_flags = {name: value for name, value in flags.items() if value is not None}
     train = {name: options.value_of(value) for name, value in set_flags.items() if name not in KINDS}
-    return _merged(parts, {k: v for k, v in set_flags.items() if k in KINDS} | {"train": train})
+    return _merge_parts(parts, {k: v for k, v in set_flags.items() if k in KINDS} | {"train": train})
 
 
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def _merge_parts(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return below | above | {"train": below.get("train", {}) | above.get("train", {})}
 
 
@@ -139,7 +139,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     return parts
 
 
-def _recorded(out: Path) -> dict[str, Any]:
+def _read_recorded_recipe(out: Path) -> dict[str, Any]:
     """The recipe in a run's manifest."""
     from robustfw.storage.runs import Run
     from robustfw.training import _reopen
@@ -154,7 +154,7 @@ def _new_run(known: registry.Registry, recipe: Recipe) -> NewDirectory:
     return NewDirectory(Path("runs"), "-".join(known.name_of(part) for part in parts))
 
 
-def _carried_out(started: Session, *, quiet: bool) -> dict[str, Any] | None:
+def _train_and_evaluate(started: Session, *, quiet: bool) -> dict[str, Any] | None:
     """Train and evaluate; the result, for the first of several processes."""
     if started.run is None:
         _follow(started)
@@ -199,7 +199,7 @@ def _train(started: Session, run: Run, go_on: str, *, quiet: bool) -> None:
 def _finish(started: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
     """Evaluate on test examples, which training never saw, and say where everything is."""
     from robustfw import console
-    from robustfw.evaluation import described, verdicts
+    from robustfw.evaluation import describe, verdicts
     from robustfw.evaluation._gallery import Gallery
     from robustfw.inner.threat import Threat
     from robustfw.training import _reopen
@@ -222,10 +222,10 @@ def _finish(started: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
         loss=recipe.train.loss,
         see=gallery,
     )
-    evaluation = joined(parts, split, "test", splits.spec, quiet=quiet)
+    evaluation = summarize_verdicts(parts, split, "test", splits.spec, quiet=quiet)
     facts = {"split": "test", "weights": weights} | task_facts(known, splits.spec.task)
-    circumstances = facts | attacked_by(known, recipe.uncertainty, [attack])
-    result = circumstances | described(evaluation)
+    circumstances = facts | attack_facts(known, recipe.uncertainty, [attack])
+    result = circumstances | describe(evaluation)
     if not quiet:
         console.show("evaluation", result | {"attacks": [known.spell(attack, brief=True)]})
         console.line(f"run: {run.path}")

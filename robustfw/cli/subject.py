@@ -77,7 +77,7 @@ class Choices:
 class Subject:
     """A net with data and circumstances, ready to be measured: all that the measuring commands know.
 
-    Today it is a run that robustfw trained (`of_run`).
+    Today it is a run that robustfw trained (`open_run`).
     """
 
     known: registry.Registry
@@ -103,10 +103,10 @@ class Subject:
             choices: which examples of which split, by which weights, on which device.
             beside: another subject, whose data is used again; the path's must be the same.
         """
-        return cls.of_run(path, choices, beside)
+        return cls.open_run(path, choices, beside)
 
     @classmethod
-    def of_run(cls, path: Path, choices: Choices, beside: Subject | None = None) -> Subject:
+    def open_run(cls, path: Path, choices: Choices, beside: Subject | None = None) -> Subject:
         """The net of a run directory, with the data that it was trained on."""
         from robustfw.storage.runs import Run
         from robustfw.training import _reopen, hardware, parallel
@@ -163,11 +163,11 @@ class Subject:
         """The loss that attacks raise, by its spec; the task's by default."""
         return self.task.loss if spec is None else self.known.make("loss", spec)
 
-    def measured_with(self, threat: Threat, attacks: list[Attack], loss: Loss) -> dict[str, Any]:
+    def measurement_facts(self, threat: Threat, attacks: list[Attack], loss: Loss) -> dict[str, Any]:
         """The set, the attacks and the loss in full, as results record them."""
-        return attacked_by(self.known, threat.uncertainty, attacks) | self.about_loss(loss)
+        return attack_facts(self.known, threat.uncertainty, attacks) | self.loss_facts(loss)
 
-    def about_loss(self, loss: Loss) -> dict[str, Any]:
+    def loss_facts(self, loss: Loss) -> dict[str, Any]:
         """The loss and the task, as results record them."""
         return {"loss": self.known.spell(loss, brief=True)} | task_facts(self.known, self.task)
 
@@ -238,7 +238,7 @@ def task_facts(known: registry.Registry, task: Task) -> dict[str, Any]:
     return {} if spelled == "classification" else {"task": spelled}
 
 
-def attacked_by(known: registry.Registry, uncertainty: UncertaintySet, attacks: list[Attack]) -> dict[str, Any]:
+def attack_facts(known: registry.Registry, uncertainty: UncertaintySet, attacks: list[Attack]) -> dict[str, Any]:
     """The set and the attacks, in full."""
     return {
         "uncertainty": known.spell(uncertainty),

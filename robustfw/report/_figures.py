@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from robustfw.report import _curves as curves
-from robustfw.report import _images as images
-from robustfw.report._drawing import Image, inlined, rendered
+from robustfw.report import _collection_figures as images
+from robustfw.report import _training_figures as curves
 from robustfw.report._folder import Figures
-from robustfw.results._drawing import Drawing
+from robustfw.report._svg import Image, embed, render
+from robustfw.results._kind import Drawing
 from robustfw.results._material import Material
 
 Maker: TypeAlias = Callable[[Material], Sequence[Drawing]]
@@ -30,9 +30,9 @@ def draw(material: Material, out: Path) -> list[Image]:
     makers = sorted([*OF_COLLECTIONS_AND_TRAININGS, *of_results], key=lambda placed: placed[0])
     drawings = [drawing for _, make in makers for drawing in make(material)]
     wanted = _names(drawings)
-    files = {name: rendered(drawing) for name, drawing in zip(wanted, drawings, strict=True)}
+    files = {name: render(drawing) for name, drawing in zip(wanted, drawings, strict=True)}
     names = folder.write({name: (each.png, each.pdf) for name, each in files.items()})
-    return [inlined(d, files[name].svg, names[name]) for name, d in zip(wanted, drawings, strict=True)]
+    return [embed(d, files[name].svg, names[name]) for name, d in zip(wanted, drawings, strict=True)]
 
 
 def _names(drawings: Sequence[Drawing]) -> list[str]:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from robustfw.errors import RunError, UsageError
-from robustfw.report._schema import CollectionManifest, Epoch, Reproduction
+from robustfw.report._schema import CollectionManifest, EpochRecord, Reproduction
 from robustfw.results._evaluation import EvaluationFields
 from robustfw.results._kind import ResultKind
-from robustfw.results._kinds import kinds_by_name
-from robustfw.results._material import Collection, Material, Run, bases
-from robustfw.results._reading import damaged, parse_json, plain_file, read_json, structured
+from robustfw.results._material import Material, ReportedCollection, ReportedRun, bases
+from robustfw.results._reading import damage_error, parse_json, plain_file, read_json, structure_file
+from robustfw.results._registered_kinds import kinds_by_name
 from robustfw.results._transfer import TransferFields
-from robustfw.results._words import printable, short, spelled
+from robustfw.results._words import abbreviate, printable, spell_value
 
 if TYPE_CHECKING:
     from robustfw.plugin.registry import Registry
@@ -63,10 +63,10 @@ def gather(paths: Sequence[Path], known: Registry | None = None) -> Material:
 
 def _reproduction(path: Path) -> Reproduction:
     file = path / REPRODUCTION
-    return structured(read_json(file), Reproduction, file)
+    return structure_file(read_json(file), Reproduction, file)
 
 
-def _members(base: Path, made: Reproduction, kinds: Mapping[str, ResultKind], notes: list[str]) -> list[Run]:
+def _members(base: Path, made: Reproduction, kinds: Mapping[str, ResultKind], notes: list[str]) -> list[ReportedRun]:
     """The runs of a reproduction, called by net and seed, and by mode where there are several."""
     labels = {net.name: net.label for net in made.nets}
     several = len({member.mode for member in made.runs}) > 1
@@ -95,16 +95,16 @@ def _is_collection(path: Path) -> bool:
     return (path / "examples.safetensors").exists()
 
 
-def _run(path: Path, kinds: Mapping[str, ResultKind], notes: list[str], called: str | None = None) -> Run:
+def _run(path: Path, kinds: Mapping[str, ResultKind], notes: list[str], called: str | None = None) -> ReportedRun:
     """``called``: the run in commands, where these are not for the present directory."""
     manifest = _manifest(path)
     end = manifest.get("result")
-    measured = None if end is None else structured(end, EvaluationFields, path / "manifest.json")
+    measured = None if end is None else structure_file(end, EvaluationFields, path / "manifest.json")
     if measured:
         measured = attrs.evolve(measured, command=_evaluation_command(called or str(path), manifest, measured))
     name = printable(path.resolve().name)
     results = _results(path, kinds, notes)
-    return Run(path, name, None, "", None, manifest, _epochs(path / "metrics.jsonl"), results, measured)
+    return ReportedRun(path, name, None, "", None, manifest, _epochs(path / "metrics.jsonl"), results, measured)
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -120,33 +120,33 @@ def _manifest(path: Path) -> dict[str, Any]:
         given = recipe.get(part)
         listed = given if part == "objective" and isinstance(given, list) and given else [given]
         if not all(isinstance(each, dict) and (part == "train" or "use" in each) for each in listed):
-            raise damaged(file, f"the recipe's {part} is missing")
+            raise damage_error(file, f"the recipe's {part} is missing")
     return manifest
 
 
 def _evaluation_command(path: str, manifest: Mapping[str, Any], measured: EvaluationFields) -> str:
     """What measures the same as the end of the training did, without what the command takes anyway."""
     words = ["robustfw", "evaluate", printable(path)]
-    if measured.uncertainty != spelled(manifest["recipe"]["uncertainty"]):
-        words += ["--uncertainty", short(measured.uncertainty, "uncertainty")]
-    words += [word for attack in measured.attacks for word in ("--attack", short(attack))]
+    if measured.uncertainty != spell_value(manifest["recipe"]["uncertainty"]):
+        words += ["--uncertainty", abbreviate(measured.uncertainty, "uncertainty")]
+    words += [word for attack in measured.attacks for word in ("--attack", abbreviate(attack))]
     words += ["--split", measured.split] if measured.split != "test" else []
     words += ["--weights", measured.weights] if measured.weights != "best" else []
     words += ["--examples", str(measured.n)] if measured.n != manifest["data"].get(measured.split) else []
     return shlex.join(words)
 
 
-def _epochs(file: Path) -> tuple[Epoch, ...]:
+def _epochs(file: Path) -> tuple[EpochRecord, ...]:
     """The finished epochs; a last line that was cut off is none."""
     if not file.exists() and not file.is_symlink():
         return ()
     try:
         *whole, _ = plain_file(file).read_bytes().split(b"\n")
-        return tuple(structured(parse_json(line), Epoch, file) for line in whole)
+        return tuple(structure_file(parse_json(line), EpochRecord, file) for line in whole)
     except OSError as error:
         raise RunError(f"cannot read {file}: {error.strerror}; mend that, and try again") from error
     except ValueError as error:
-        raise damaged(file, f"a line is not JSON: {error}") from error
+        raise damage_error(file, f"a line is not JSON: {error}") from error
 
 
 def _results(path: Path, kinds: Mapping[str, ResultKind], notes: list[str]) -> tuple[Any, ...]:
@@ -156,22 +156,22 @@ def _results(path: Path, kinds: Mapping[str, ResultKind], notes: list[str]) -> t
         value = read_json(file)
         kind = value.get("kind")
         if not isinstance(kind, str):
-            raise damaged(file, "it does not say of which kind it is")
+            raise damage_error(file, "it does not say of which kind it is")
         if kind in kinds:
-            results.append(structured(value, kinds[kind].fields, file))
+            results.append(structure_file(value, kinds[kind].fields, file))
         else:
             notes.append(f"{printable(str(file))} is not shown: this version knows no results of the kind {kind!r}.")
     return tuple(results)
 
 
-def _distinctly_named(runs: Iterable[Run]) -> list[Run]:
+def _distinctly_named(runs: Iterable[ReportedRun]) -> list[ReportedRun]:
     """The same runs; those of the same name are called by their paths."""
     listed = _once_by_path(runs)
     names = [run.name for run in listed]
     return [attrs.evolve(r, name=printable(str(r.path))) if names.count(r.name) > 1 else r for r in listed]
 
 
-def _once_by_path(runs: Iterable[Run]) -> list[Run]:
+def _once_by_path(runs: Iterable[ReportedRun]) -> list[ReportedRun]:
     return list({run.path.resolve(): run for run in reversed(list(runs))}.values())[::-1]
 
 
@@ -179,7 +179,7 @@ def _once(paths: Iterable[Path]) -> list[Path]:
     return list({path.resolve(): path for path in paths}.values())
 
 
-def _mentioned(run: Run, notes: list[str]) -> list[Path]:
+def _mentioned(run: ReportedRun, notes: list[str]) -> list[Path]:
     """Collections that the run's results name, where they can be found, and those within its directory.
 
     A result may name any path of its reader's machine; one that leads up is followed beneath the present directory
@@ -187,7 +187,7 @@ def _mentioned(run: Run, notes: list[str]) -> list[Path]:
     """
     folders = []
     here = Path().resolve()
-    for result in run.of(TransferFields):
+    for result in run.results_of(TransferFields):
         steps_up = PurePath(result.collection).is_absolute() or ".." in PurePath(result.collection).parts
         for base in (*bases(run.path), Path()):
             folder = base / result.collection
@@ -206,10 +206,10 @@ def _mentioned(run: Run, notes: list[str]) -> list[Path]:
     return folders
 
 
-def _collection(path: Path, runs: Sequence[Run]) -> Collection:
+def _collection(path: Path, runs: Sequence[ReportedRun]) -> ReportedCollection:
     file = path / "manifest.json"
     if not file.exists() or not _is_collection(path):
         raise RunError(f"there is no transfer collection in {path}: make it by robustfw craft, or leave it out")
-    manifest = structured(read_json(file), CollectionManifest, file)
+    manifest = structure_file(read_json(file), CollectionManifest, file)
     labels = manifest.labels or next((run.labels for run in runs if run.labels), None)
-    return Collection(path, printable(path.resolve().name), manifest, labels)
+    return ReportedCollection(path, printable(path.resolve().name), manifest, labels)

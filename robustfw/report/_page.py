@@ -10,12 +10,12 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from robustfw.report._drawing import Image
 from robustfw.report._gather import REPRODUCTION
-from robustfw.report._summary import circumstances, summarized
+from robustfw.report._summary import circumstances, summarize
+from robustfw.report._svg import Image
 from robustfw.report._tables import tables
 from robustfw.results._material import Material
-from robustfw.results._plots import COLOURS
+from robustfw.results._style import COLOURS
 from robustfw.results._table import Table
 from robustfw.results._words import printable
 from robustfw.version import __version__
@@ -43,7 +43,7 @@ def page(material: Material, images: Sequence[Image], paths: Sequence[Path], out
     environment.filters["numeric"] = numeric_columns
     return environment.get_template("template.html").render(
         title=title(material),
-        summary=summarized(material),
+        summary=summarize(material),
         tables=tables(material),
         images=images,
         svg={image.name: Markup(image.svg) for image in images},  # serialised from a tree

@@ -6,7 +6,7 @@ import attrs
 
 
 @attrs.frozen
-class Epoch:
+class EpochRecord:
     """A line of ``metrics.jsonl``; numbers that were not finite are null there."""
 
     epoch: int
@@ -78,7 +78,7 @@ class GivenTable:
 
 
 @attrs.frozen
-class Claim:
+class ClaimRow:
     """What a paper says, what came out here, and whether that is the same."""
 
     claim: str
@@ -103,5 +103,5 @@ class Reproduction:
     runs: tuple[Member, ...] = ()
     collections: tuple[str, ...] = ()
     tables: tuple[GivenTable, ...] = ()
-    claims: tuple[Claim, ...] = ()
+    claims: tuple[ClaimRow, ...] = ()
     command: str = ""

@@ -10,9 +10,9 @@ import attrs
 from robustfw.report._schema import Reproduction
 from robustfw.results._audit import AuditFields
 from robustfw.results._evaluation import EvaluationFields, strongest
-from robustfw.results._material import Collection, Material, Run
+from robustfw.results._material import Material, ReportedCollection, ReportedRun
 from robustfw.results._table import Table
-from robustfw.results._words import listed, percent, short, spelled, times
+from robustfw.results._words import abbreviate, count_of, join_words, percent, spell_value
 
 
 @attrs.frozen
@@ -23,7 +23,7 @@ class Summary:
     warnings: Sequence[str]
 
 
-def summarized(material: Material) -> Summary:
+def summarize(material: Material) -> Summary:
     """The findings of a reproduction in its own words, or of each run in ours; then what makes numbers doubtful."""
     made = material.reproduction
     sentences = list(made.summary) + _effort(made) if made else []
@@ -37,34 +37,32 @@ def summarized(material: Material) -> Summary:
 def _effort(made: Reproduction) -> list[str]:
     words = [f"mode: {made.mode}"] if made.mode else []
     words += [f"budget: {made.budget}"] if made.budget else []
-    words += [times(made.seeds, "seed")] if made.seeds else []
-    words += [times(len(made.runs), "run")] if made.runs else []
+    words += [count_of(made.seeds, "seed")] if made.seeds else []
+    words += [count_of(len(made.runs), "run")] if made.runs else []
     whole = [claim for claim in made.claims if not claim.net]
     counts = [
         f"{sum(claim.verdict == verdict for claim in whole)} {verdict}"
         for verdict in ("confirmed", "not confirmed", "undecided")
     ]
-    claims = [f"Of {times(len(whole), 'claim')}: {', '.join(counts)}."] if whole else []
+    claims = [f"Of {count_of(len(whole), 'claim')}: {', '.join(counts)}."] if whole else []
     return claims + ([f"{'; '.join(words).capitalize()}."] if words else [])
 
 
-def _holding(material: Material, collection: Collection) -> str:
+def _holding(material: Material, collection: ReportedCollection) -> str:
     """What a collection holds, where there is no run to speak of."""
     manifest = collection.manifest
-    sets = listed([part.uncertainty for part in manifest.sets])
-    source = material.named(manifest.source.run)
-    return (
-        f"{collection.name} holds {times(manifest.n, 'adversarial example')} crafted against {source}, within {sets}."
-    )
+    sets = join_words([part.uncertainty for part in manifest.sets])
+    source = material.name_of(manifest.source.run)
+    return f"{collection.name} holds {count_of(manifest.n, 'adversarial example')} crafted against {source}, within {sets}."
 
 
-def _finding(run: Run) -> str:
+def _finding(run: ReportedRun) -> str:
     """The strongest evaluation of a run in words; without one, its last epoch."""
     evaluation = strongest(run)
     if evaluation:
         low, high = evaluation.interval
         withstood = f"{percent(evaluation.robust_accuracy)} ({100 * low:.1f} to {100 * high:.1f})"
-        attacks = listed([short(attack) for attack in evaluation.attacks])
+        attacks = join_words([abbreviate(attack) for attack in evaluation.attacks])
         return f"{_clean_finding(run, evaluation)}; {withstood} withstand {evaluation.uncertainty} under {attacks}."
     if not run.epochs:
         return f"{run.name} has not finished an epoch yet."
@@ -75,7 +73,7 @@ def _finding(run: Run) -> str:
     )
 
 
-def _clean_finding(run: Run, evaluation: EvaluationFields) -> str:
+def _clean_finding(run: ReportedRun, evaluation: EvaluationFields) -> str:
     share = percent(evaluation.clean_accuracy)
     examples = f"{evaluation.n} {evaluation.split} examples"
     if evaluation.right == "within tolerance":
@@ -87,8 +85,8 @@ def _clean_finding(run: Run, evaluation: EvaluationFields) -> str:
     return f"{run.name} classifies {share} of {examples} correctly"
 
 
-def _warnings(run: Run) -> list[str]:
-    suspicious = [audit for audit in run.of(AuditFields) if audit.verdict == "suspicious"]
+def _warnings(run: ReportedRun) -> list[str]:
+    suspicious = [audit for audit in run.results_of(AuditFields) if audit.verdict == "suspicious"]
     told = [
         f"{run.name}: the audit in {audit.uncertainty} finds its robust accuracy suspicious." for audit in suspicious
     ]
@@ -114,7 +112,7 @@ def circumstances(material: Material) -> list[Table]:
     return _shared("Versions, hardware and data", facts) + _shared("Recipe", recipes)
 
 
-def _facts(run: Run) -> dict[str, str]:
+def _facts(run: ReportedRun) -> dict[str, str]:
     manifest, data = run.manifest, run.manifest["data"]
     hardware, plugins = (_table(manifest.get(name)) for name in ("hardware", "plugins"))
     counts = [f"{data[split]} {split}" for split in ("train", "validation", "test") if split in data]
@@ -129,7 +127,7 @@ def _facts(run: Run) -> dict[str, str]:
         "processes": manifest.get("processes"),
     }
     told = facts | hardware | {f"plugin of the {kind}": version for kind, version in plugins.items()}
-    return {name: spelled(value) for name, value in told.items() if value not in (None, "")}
+    return {name: spell_value(value) for name, value in told.items() if value not in (None, "")}
 
 
 def _table(value: object) -> dict[str, Any]:
@@ -137,8 +135,8 @@ def _table(value: object) -> dict[str, Any]:
 
 
 def _recipe(recipe: Mapping[str, Any]) -> dict[str, str]:
-    parts = {kind: spelled(part) for kind, part in recipe.items() if kind != "train"}
-    return parts | {name.replace("_", " "): spelled(value) for name, value in recipe["train"].items()}
+    parts = {kind: spell_value(part) for kind, part in recipe.items() if kind != "train"}
+    return parts | {name.replace("_", " "): spell_value(value) for name, value in recipe["train"].items()}
 
 
 def _shared(title: str, facts: Mapping[str, Mapping[str, str]]) -> list[Table]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robustfw.report._schema import Claim, GivenTable, Reproduction
-from robustfw.results._material import Material, Run
+from robustfw.report._schema import ClaimRow, GivenTable, Reproduction
+from robustfw.results._material import Material, ReportedRun
 from robustfw.results._table import Table
-from robustfw.results._words import INTERVALS, commands, percent, short, spelled, verdict
+from robustfw.results._words import INTERVALS, abbreviate, commands, percent, spell_value, verdict
 
 
 def tables(material: Material) -> list[Table]:
@@ -21,7 +21,7 @@ def tables(material: Material) -> list[Table]:
 
 def _claims(made: Reproduction) -> list[Table]:
     """A table for each mode."""
-    modes: dict[str, list[Claim]] = {}
+    modes: dict[str, list[ClaimRow]] = {}
     for claim in made.claims:
         modes.setdefault(claim.mode, []).append(claim)
     columns = "claim", "of", "verdict", "paper", "here"
@@ -51,7 +51,7 @@ def _given(table: GivenTable) -> Table:
 def _collections(material: Material) -> Table:
     """What collections hold, for a report without runs."""
     rows = [
-        (collection.name, material.named(collection.manifest.source.run), part.uncertainty, str(part.n))
+        (collection.name, material.name_of(collection.manifest.source.run), part.uncertainty, str(part.n))
         for collection in material.collections
         for part in collection.manifest.sets
     ]
@@ -60,7 +60,7 @@ def _collections(material: Material) -> Table:
     return Table("Collections", columns, rows, commands=again)
 
 
-def _runs(runs: Sequence[Run]) -> Table:
+def _runs(runs: Sequence[ReportedRun]) -> Table:
     columns = (
         "run",
         "clean accuracy",
@@ -77,7 +77,7 @@ def _runs(runs: Sequence[Run]) -> Table:
     return Table("Runs", columns, [_run(run) for run in runs], f"{when} {INTERVALS}", commands(ends))
 
 
-def _run(run: Run) -> tuple[str, ...]:
+def _run(run: ReportedRun) -> tuple[str, ...]:
     recipe, end = run.manifest["recipe"], run.at_the_end
     if end:
         shares = [end.clean_share(), end.robust_share()]
@@ -87,5 +87,5 @@ def _run(run: Run) -> tuple[str, ...]:
     else:
         shares = ["not measured yet"] * 2
     kinds = ("attack", "objective", "model", "dataset")
-    parts = [spelled(recipe["uncertainty"]), *(short(spelled(recipe[kind]), kind) for kind in kinds)]
+    parts = [spell_value(recipe["uncertainty"]), *(abbreviate(spell_value(recipe[kind]), kind) for kind in kinds)]
     return run.name, *shares, *parts, f"{len(run.epochs)} of {recipe['train'].get('epochs', '?')}"

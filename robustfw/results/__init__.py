@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robustfw.hookspecs import hookimpl
-from robustfw.results._drawing import Drawing
-from robustfw.results._kind import Caution, ResultKind, Said
+from robustfw.results._kind import Caution, ConsoleOutput, Drawing, ResultKind
 from robustfw.results._store import (
     FOLDER,
     Pictures,
@@ -28,10 +27,10 @@ if TYPE_CHECKING:
 __all__ = [
     "FOLDER",
     "Caution",
+    "ConsoleOutput",
     "Drawing",
     "Pictures",
     "ResultKind",
-    "Said",
     "Table",
     "keep",
     "keep_pictures",

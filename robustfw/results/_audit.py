@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, final
 
 import attrs
 
-from robustfw.results._kind import Caution, ResultKind, Said
+from robustfw.results._kind import Caution, ConsoleOutput, ResultKind
 from robustfw.results._table import Table
-from robustfw.results._words import commands, fact, short, verdict
+from robustfw.results._words import abbreviate, commands, fact, verdict
 
 if TYPE_CHECKING:
-    from robustfw.results._material import Material, Run
+    from robustfw.results._material import Material, ReportedRun
 
 MARKS = {"passed": "✓ passed", "failed": "✗ FAILED", "not checked": "- not checked"}
 """Verdicts on the console, where what failed must be found without colours."""
@@ -55,7 +55,7 @@ class AuditKind(ResultKind):
         circumstances = {"uncertainty": "linf:radius=0.1", "attack": "pgd:steps=40", "split": "test", "n": 4}
         return circumstances | {"verdict": "suspicious", "lines": [failed]}
 
-    def lines(self, result: AuditFields, labels: Sequence[str] | None = None) -> Iterator[Said]:
+    def lines(self, result: AuditFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
         rows = []
         for line in result.lines:
             rows.append((line.name, MARKS.get(line.verdict, line.verdict), line.found))
@@ -65,7 +65,7 @@ class AuditKind(ResultKind):
         if result.n is not None:
             yield fact("examples", f"{result.n}, {result.split}")
         yield fact("uncertainty", result.uncertainty)
-        yield fact("attack", short(result.attack))
+        yield fact("attack", abbreviate(result.attack))
         checked = [line for line in result.lines if line.verdict != "not checked"]
         failed = [line.name for line in result.lines if line.verdict == "failed"]
         if failed:
@@ -82,7 +82,7 @@ class AuditKind(ResultKind):
         return [_table(run, audit, folded=several and audit.verdict == "sound") for run, audit in audits]
 
 
-def _table(run: Run, audit: AuditFields, *, folded: bool) -> Table:
+def _table(run: ReportedRun, audit: AuditFields, *, folded: bool) -> Table:
     columns = ["check", "verdict", "found"]
     rows = [[line.name, verdict(line.verdict), line.found] for line in audit.lines]
     advice = [line.advice if line.verdict == "failed" else "" for line in audit.lines]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, final
 
 import attrs
 
-from robustfw.results._kind import ResultKind, Said
+from robustfw.results._kind import ConsoleOutput, ResultKind
 from robustfw.results._table import Table
-from robustfw.results._words import Interval, chance, commands, listed, points, short
+from robustfw.results._words import Interval, abbreviate, chance, commands, join_words, points
 
 if TYPE_CHECKING:
     from robustfw.results._material import Material
@@ -55,7 +55,7 @@ class ComparisonKind(ResultKind):
         circumstances = {"runs": ["runs/a", "runs/b"], "uncertainty": "linf:radius=0.1", "attacks": ["pgd"]}
         return circumstances | {"n": 4, "clean": pairs, "robust": pairs}
 
-    def lines(self, result: ComparisonFields, labels: Sequence[str] | None = None) -> Iterator[Said]:
+    def lines(self, result: ComparisonFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
         heads = ("", "first", "second", "only first", "only second", "difference", "95 % interval", "p (McNemar)")
         rows = [_console_row(name, pairs) for name, pairs in (("clean", result.clean), ("robust", result.robust))]
         yield Table("accuracy", heads, rows)
@@ -66,8 +66,8 @@ class ComparisonKind(ResultKind):
         results = list(dict.fromkeys(result for _, result in material.pairs(ComparisonFields)))
         rows = []
         for result in results:
-            runs = [material.named(path) for path in result.runs]
-            attacked = f"robust, {result.uncertainty}, {listed([short(attack) for attack in result.attacks])}"
+            runs = [material.name_of(path) for path in result.runs]
+            attacked = f"robust, {result.uncertainty}, {join_words([abbreviate(attack) for attack in result.attacks])}"
             rows.append((*runs, "clean", *_page_cells(result.clean), str(result.n)))
             rows.append((*runs, attacked, *_page_cells(result.robust), str(result.n)))
         counts = ("both", "only first", "only second", "neither")

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any, final
 
 import attrs
 
-from robustfw.results._drawing import Drawing
-from robustfw.results._kind import ResultKind, Said
+from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
 from robustfw.results._table import Table
-from robustfw.results._words import commands, cut, fact, number, times
+from robustfw.results._words import commands, count_of, fact, number, truncate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from robustfw.results._material import Material, Run
+    from robustfw.results._material import Material, ReportedRun
 
 MOST = 10
 """Classes in a matrix, whose numbers can still be read on a phone."""
@@ -42,7 +41,7 @@ class ClassPair:
 
 
 @attrs.frozen
-class Space:
+class SpacePairs:
     """Examples, or features of them."""
 
     name: str
@@ -56,7 +55,7 @@ class DistinguishabilityFields:
 
     examples: int
     split: str
-    spaces: tuple[Space, ...]
+    spaces: tuple[SpacePairs, ...]
     command: str = ""
 
 
@@ -72,7 +71,7 @@ class DistinguishabilityKind(ResultKind):
         pair = {"first": 0, "second": 1, "linear": 0.5, "quadratic": 0.7}
         return {"examples": 4, "split": "test", "spaces": [{"name": "data", "dimension": 64, "pairs": [pair]}]}
 
-    def lines(self, result: DistinguishabilityFields, labels: Sequence[str] | None = None) -> Iterator[Said]:
+    def lines(self, result: DistinguishabilityFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
         rows = []
         for space in result.spaces:
             for classifier in MEANINGS:
@@ -111,29 +110,29 @@ def _class(label: int, labels: Sequence[str] | None) -> str:
     return labels[label] if labels and 0 <= label < len(labels) else str(label)
 
 
-def _ascending(space: Space, classifier: str) -> list[ClassPair]:
+def _ascending(space: SpacePairs, classifier: str) -> list[ClassPair]:
     """The pairs of which the number is known, by it."""
     pairs = [pair for pair in space.pairs if getattr(pair, classifier) is not None]
     return sorted(pairs, key=lambda pair: getattr(pair, classifier))
 
 
-def _rows(run: Run, result: DistinguishabilityFields) -> Iterator[tuple[str, ...]]:
+def _rows(run: ReportedRun, result: DistinguishabilityFields) -> Iterator[tuple[str, ...]]:
     for space in result.spaces:
         for kind, title in MEANINGS.items():
             pairs = _ascending(space, kind)
             if pairs:
                 least, median, most = (pairs[i] for i in (0, len(pairs) // 2, -1))
                 ends = [f"{number(getattr(p, kind))} ({_named(run, p)})" for p in (least, most)]
-                points = f"{space.name}, {times(space.dimension, 'dimension')}"
+                points = f"{space.name}, {count_of(space.dimension, 'dimension')}"
                 counted = f"{result.examples} {result.split}"
                 yield run.name, points, title, ends[0], number(getattr(median, kind)), ends[1], counted
 
 
-def _named(run: Run, pair: ClassPair) -> str:
+def _named(run: ReportedRun, pair: ClassPair) -> str:
     return f"{run.label(pair.first)}, {run.label(pair.second)}"
 
 
-def _figure(run: Run, result: DistinguishabilityFields, space: Space) -> Drawing:
+def _figure(run: ReportedRun, result: DistinguishabilityFields, space: SpacePairs) -> Drawing:
     ordered = sorted(space.pairs, key=lambda pair: pair.linear)
     chosen = sorted(list(dict.fromkeys(label for pair in ordered for label in (pair.first, pair.second)))[:MOST])
     classes = {label for pair in ordered for label in (pair.first, pair.second)}
@@ -141,7 +140,7 @@ def _figure(run: Run, result: DistinguishabilityFields, space: Space) -> Drawing
     low, high = ordered[0], ordered[-1]
     alt = (
         f"{title}: no linear classifier without mistakes has a mean distance to its boundary above "
-        f"{number(low.linear)} between {_named(run, low)}, the closest of {times(len(ordered), 'pair')}, and above "
+        f"{number(low.linear)} between {_named(run, low)}, the closest of {count_of(len(ordered), 'pair')}, and above "
         f"{number(high.linear)} between {_named(run, high)}, those farthest apart."
     )
     part = (
@@ -170,23 +169,25 @@ def _three(value: float) -> str:
 def _draw(names: dict[int, str], pairs: Sequence[ClassPair]) -> Figure:
     from matplotlib.figure import Figure
 
-    from robustfw.results import _plots as plots
+    from robustfw.results._style import WIDTH, draw_cell
 
     place = {label: i for i, label in enumerate(names)}
-    size = min(0.7, (plots.WIDTH - 0.9) / len(place))
-    figure = Figure(figsize=(plots.WIDTH, 0.8 + size * len(place)), layout="constrained")
+    size = min(0.7, (WIDTH - 0.9) / len(place))
+    figure = Figure(figsize=(WIDTH, 0.8 + size * len(place)), layout="constrained")
     axes = figure.subplots()
     shown = [pair for pair in pairs if pair.first in place and pair.second in place]
     shades = _shades([pair.linear for pair in shown]), _shades([pair.quadratic for pair in shown])
     for pair, below, above in zip(shown, *shades, strict=True):
         first, second = sorted((place[pair.first], place[pair.second]))
-        plots.cell(axes, first, second, below, _three(pair.linear), 9.5)
-        plots.cell(axes, second, first, above, _three(pair.quadratic), 9.5)
+        draw_cell(axes, first, second, below, _three(pair.linear), 9.5)
+        draw_cell(axes, second, first, above, _three(pair.quadratic), 9.5)
     axes.set_xlim(-0.5, len(place) - 0.5)
     axes.set_ylim(len(place) - 0.5, -0.5)
     longest = max(map(len, names.values()))
-    axes.set_xticks(range(len(place)), [cut(name, 11) for name in names.values()], rotation=35 if longest > 3 else 0)
-    axes.set_yticks(range(len(place)), [cut(name, 11) for name in names.values()])
+    axes.set_xticks(
+        range(len(place)), [truncate(name, 11) for name in names.values()], rotation=35 if longest > 3 else 0
+    )
+    axes.set_yticks(range(len(place)), [truncate(name, 11) for name in names.values()])
     axes.set_aspect("equal", anchor="W")
     axes.grid(visible=False)
     axes.tick_params(length=0)

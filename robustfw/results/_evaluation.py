@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Any, final
 
 import attrs
 
-from robustfw.results._drawing import Drawing
-from robustfw.results._kind import ResultKind, Said
+from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
 from robustfw.results._table import Table
 from robustfw.results._words import (
     INTERVALS,
     Interval,
+    abbreviate,
     commands,
     fact,
-    listed,
-    measured,
+    format_share,
+    join_words,
     number,
     percent,
     share,
-    short,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from robustfw.results._material import Material, Run
+    from robustfw.results._material import Material, ReportedRun
 
 MOST_CLASSES = 20
 CLASSES_NAMED = ("", "classification", "binary")
@@ -75,12 +74,12 @@ class EvaluationFields:
 
     def clean_share(self) -> str:
         """The clean accuracy with interval and denominator, for a table."""
-        shown = measured(self.clean_accuracy, self.clean_interval, self.correct, self.n)
+        shown = format_share(self.clean_accuracy, self.clean_interval, self.correct, self.n)
         return " ".join(word for word in (shown, self.right) if word)
 
     def robust_share(self) -> str:
         """The robust accuracy with interval and denominator, for a table."""
-        shown = measured(self.robust_accuracy, self.interval, self.robust, self.n)
+        shown = format_share(self.robust_accuracy, self.interval, self.robust, self.n)
         return " ".join(word for word in (shown, self.right) if word)
 
 
@@ -109,7 +108,7 @@ class EvaluationKind(ResultKind):
             "command": "robustfw evaluate runs/a",
         }
 
-    def lines(self, result: EvaluationFields, labels: Sequence[str] | None = None) -> Iterator[Said]:
+    def lines(self, result: EvaluationFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
         clean, robust = ("clean", "robust") if result.right else ("clean accuracy", "robust accuracy")
         yield share(clean, result.correct, result.n, result.clean_interval, result.right)
         yield share(robust, result.robust, result.n, result.interval, result.right)
@@ -118,7 +117,7 @@ class EvaluationKind(ResultKind):
         if result.right:
             yield fact("task", result.task)
         yield fact("uncertainty", result.uncertainty)
-        yield fact("attack", ", ".join(short(attack) for attack in result.attacks))
+        yield fact("attack", ", ".join(abbreviate(attack) for attack in result.attacks))
         yield from _cost(result)
 
     def tables(self, material: Material) -> list[Table]:
@@ -131,12 +130,12 @@ class EvaluationKind(ResultKind):
             for run in material.runs
             if not run.net and (evaluation := strongest(run)) and evaluation.per_class
         ]
-        for mode, runs in material.by_mode().items():
+        for mode, runs in material.group_by_mode().items():
             drawings += _classes_of_nets(mode, [run for run in runs if run.net])
         return drawings
 
 
-def strongest(run: Run) -> EvaluationFields | None:
+def strongest(run: ReportedRun) -> EvaluationFields | None:
     """The evaluation in the set of the training that leaves least; of those in other sets if there is none."""
     evaluations = run.evaluations()
     trained_in = run.at_the_end.uncertainty if run.at_the_end else None
@@ -152,7 +151,7 @@ def _cost(result: EvaluationFields) -> Iterator[str]:
     yield fact("cost", f"{passes} per example, {result.seconds:.1f} s")
 
 
-def _evaluations(runs: Sequence[Run]) -> Table | None:
+def _evaluations(runs: Sequence[ReportedRun]) -> Table | None:
     """None where there is nothing that the table of runs does not show."""
     if all(run.evaluations() in ([], [run.at_the_end]) for run in runs):
         return None
@@ -161,7 +160,7 @@ def _evaluations(runs: Sequence[Run]) -> Table | None:
         (
             run.name,
             each.uncertainty,
-            listed([short(attack) for attack in each.attacks]),
+            join_words([abbreviate(attack) for attack in each.attacks]),
             each.clean_share(),
             each.robust_share(),
             f"{each.split}, {each.weights}",
@@ -178,13 +177,13 @@ def _evaluations(runs: Sequence[Run]) -> Table | None:
     return Table("Evaluations", columns, rows, note, commands(each.command for _, each in evaluations))
 
 
-def _metrics(runs: Sequence[Run]) -> Table | None:
+def _metrics(runs: Sequence[ReportedRun]) -> Table | None:
     """The numbers that a task has beside the share of examples that are right."""
     evaluations = [(run, each) for run in runs for each in run.evaluations() if each.metrics]
     moments = list(dict.fromkeys(when for _, e in evaluations for values in e.metrics.values() for when in values))
     rows = []
     for run, each in evaluations:
-        attacks = listed([short(attack) for attack in each.attacks])
+        attacks = join_words([abbreviate(attack) for attack in each.attacks])
         for name, values in each.metrics.items():
             figures = [number(values.get(when)) for when in moments]
             rows.append((run.name, each.task, each.uncertainty, attacks, name, *figures, str(each.n)))
@@ -194,7 +193,7 @@ def _metrics(runs: Sequence[Run]) -> Table | None:
     return Table("Metrics of the task", columns, rows, note, again) if rows else None
 
 
-def _classes_of_one(run: Run, evaluation: EvaluationFields) -> Drawing:
+def _classes_of_one(run: ReportedRun, evaluation: EvaluationFields) -> Drawing:
     """Clean and robust share of each class of one run."""
     counts = evaluation.per_class
     there = [i for i, (n, _, _) in enumerate(counts) if n]
@@ -213,7 +212,7 @@ def _classes_of_one(run: Run, evaluation: EvaluationFields) -> Drawing:
     part = "" if len(shown) == len(there) else f" The {len(shown)} of {len(there)} classes with the lowest are shown."
     caption = (
         f"Share of each class that {run.name} classifies correctly, and that withstands {evaluation.uncertainty} under "
-        f"{listed([short(attack) for attack in evaluation.attacks])}; {evaluation.n} {evaluation.split} examples.{part}"
+        f"{join_words([abbreviate(attack) for attack in evaluation.attacks])}; {evaluation.n} {evaluation.split} examples.{part}"
     )
     rows = [(label[i], counts[i]) for i in shown]
     title = f"Classes: {run.name}"
@@ -221,7 +220,7 @@ def _classes_of_one(run: Run, evaluation: EvaluationFields) -> Drawing:
     return Drawing("classes", title, partial(_draw_classes, rows), caption, alt, evaluation.command)
 
 
-def _classes_of_nets(mode: str, runs: Sequence[Run]) -> list[Drawing]:
+def _classes_of_nets(mode: str, runs: Sequence[ReportedRun]) -> list[Drawing]:
     """Robust share of each class: examples of all seeds together, each net under what fools it most."""
     import numpy as np
 
@@ -243,24 +242,24 @@ def _classes_of_nets(mode: str, runs: Sequence[Run]) -> list[Drawing]:
     ]
     title = f"Classes, {mode}" if mode else "Classes"
     part = "" if len(shown) == count else f" The {len(shown)} of {count} classes with the lowest are shown."
-    counted = listed([f"{int(counts[:, 0].sum())} of {net}" for net, counts in summed.items()])
+    counted = join_words([f"{int(counts[:, 0].sum())} of {net}" for net, counts in summed.items()])
     caption = (
         "Share of each class that withstands, for each net under the evaluation that leaves least of it; the examples "
         f"of all seeds together, {counted}.{part}"
     )
-    alt = f"{title}: robust accuracy is lowest for {listed(worst)}."
+    alt = f"{title}: robust accuracy is lowest for {join_words(worst)}."
     names = [named.label(i) for i in shown]
     rows = {net: share[shown] for net, share in robust.items()}
     return [Drawing("classes", title, partial(_draw_nets, names, rows), caption, alt)]
 
 
 def _draw_classes(rows: Sequence[tuple[str, tuple[int, int, int]]]) -> Figure:
-    from robustfw.results._bars import draw_classes
+    from robustfw.results._class_bars import draw_classes
 
     return draw_classes(rows)
 
 
 def _draw_nets(names: Sequence[str], nets: Mapping[str, NDArray[np.float64]]) -> Figure:
-    from robustfw.results._bars import draw_nets
+    from robustfw.results._class_bars import draw_nets
 
     return draw_nets(names, nets)

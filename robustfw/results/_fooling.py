@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any, final
 
 import attrs
 
-from robustfw.results._drawing import Drawing
-from robustfw.results._kind import ResultKind, Said
+from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
 from robustfw.results._table import Table
-from robustfw.results._words import commands, cut, fact, listed, percent, times
+from robustfw.results._words import commands, count_of, fact, join_words, percent, truncate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from robustfw.results._material import Material, Run
-    from robustfw.results._plots import Floats, Row
+    from robustfw.results._material import Material, ReportedRun
+    from robustfw.results._picture_grid import Floats, Row
 
 MOST = 15
 """Classes whose images are shown."""
@@ -67,7 +66,7 @@ class FoolingKind(ResultKind):
         facts = {"target": 0.99, "range": [0.0, 1.0], "shape": [1, 8, 8], "images": "fooling.safetensors"}
         return facts | {"searches": [search], "run": "runs/a"}
 
-    def lines(self, result: FoolingFields, labels: Sequence[str] | None = None) -> Iterator[Said]:
+    def lines(self, result: FoolingFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
         rows = []
         for label in range(len(result.searches[0].confidence)):
             name = labels[label] if labels and label < len(labels) else str(label)
@@ -87,7 +86,7 @@ class FoolingKind(ResultKind):
         targets = sorted({percent(result.target, 0) for _, result in results})
         note = (
             "Images that begin as uniform noise, one for each class, changed until the net is "
-            f"{listed(targets)} sure of it (Nguyen et al. 2015): by "
+            f"{join_words(targets)} sure of it (Nguyen et al. 2015): by "
             "steps of gradient ascent, and by generations of evolution, which only asks for outputs. A class that was "
             "not reached within the budget may be within another."
         )
@@ -99,7 +98,7 @@ class FoolingKind(ResultKind):
         return [_figure(run, result) for run, result in material.pairs(FoolingFields) if len(result.shape) == 3]
 
 
-def _row(run: Run, search: Search) -> tuple[str, ...]:
+def _row(run: ReportedRun, search: Search) -> tuple[str, ...]:
     least = min(search.confidence)
     return (
         run.name,
@@ -111,13 +110,13 @@ def _row(run: Run, search: Search) -> tuple[str, ...]:
     )
 
 
-def _figure(run: Run, result: FoolingFields) -> Drawing:
+def _figure(run: ReportedRun, result: FoolingFields) -> Drawing:
     classes = min(len(result.searches[0].confidence), MOST)
     reached = [
         f"{s.reached} of {len(s.confidence)} classes by {s.name} within {s.budget} rounds" for s in result.searches
     ]
     title = f"Fooling images of {run.name}"
-    alt = f"{title}: {percent(result.target, 0)} confidence is reached for {listed(reached)}."
+    alt = f"{title}: {percent(result.target, 0)} confidence is reached for {join_words(reached)}."
     part = f" The first {classes} classes are shown." if classes < len(result.searches[0].confidence) else ""
     caption = (
         f"Noise, changed until {run.name} is {percent(result.target, 0)} sure of a class, by {_both(result.searches)}. "
@@ -126,18 +125,18 @@ def _figure(run: Run, result: FoolingFields) -> Drawing:
     return Drawing("fooling", title, partial(_draw, run, result, classes), caption, alt, result.command)
 
 
-def _draw(run: Run, result: FoolingFields, classes: int) -> Figure:
-    from robustfw.results._plots import grid
+def _draw(run: ReportedRun, result: FoolingFields, classes: int) -> Figure:
+    from robustfw.results._picture_grid import draw_grid
 
     pictures = _read(run, result)
-    return grid([row for search in result.searches for row in _rows(run, search, pictures[search.name][:classes])])
+    return draw_grid([row for search in result.searches for row in _rows(run, search, pictures[search.name][:classes])])
 
 
 def _both(searches: Sequence[Search]) -> str:
-    return listed([f"{search.name} (at most {times(search.budget, 'round')})" for search in searches])
+    return join_words([f"{search.name} (at most {count_of(search.budget, 'round')})" for search in searches])
 
 
-def _read(run: Run, result: FoolingFields) -> dict[str, Floats]:
+def _read(run: ReportedRun, result: FoolingFields) -> dict[str, Floats]:
     """The pictures of each search, in [0, 1], (classes, channels, height, width)."""
     import numpy as np
 
@@ -150,10 +149,10 @@ def _read(run: Run, result: FoolingFields) -> dict[str, Floats]:
     return {name: ((picture - low) / width).astype(np.float32) for name, picture in pictures.items()}
 
 
-def _rows(run: Run, search: Search, pictures: Floats) -> list[Row]:
-    from robustfw.results._plots import COLUMNS, Row
+def _rows(run: ReportedRun, search: Search, pictures: Floats) -> list[Row]:
+    from robustfw.results._picture_grid import COLUMNS, Row
 
-    names = [cut(run.label(label), 11) for label in range(len(pictures))]
+    names = [truncate(run.label(label), 11) for label in range(len(pictures))]
     between = ", " if max(map(len, names)) <= 3 else "\n"
     words = [f"{name}{between}{percent(search.confidence[i], 0)}" for i, name in enumerate(names)]
     return [

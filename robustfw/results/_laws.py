@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from robustfw.results._kind import Caution, ResultKind
-from robustfw.results._material import Material, Run
+from robustfw.results._material import Material, ReportedRun
 from robustfw.results._reading import Misfit, parse_json, structure
 from robustfw.results._table import Table
 from robustfw.testing.laws import Law, LawBroken, require
@@ -23,7 +23,7 @@ def _example(kind: ResultKind) -> Any:
 
 
 def _material(kind: ResultKind) -> Material:
-    run = Run(Path("run"), "run", None, "", None, {"data": {}}, (), (_example(kind),), None)
+    run = ReportedRun(Path("run"), "run", None, "", None, {"data": {}}, (), (_example(kind),), None)
     return Material((run,), (), None, (), (kind,))
 
 

@@ -12,13 +12,13 @@ from robustfw.results._evaluation import EvaluationFields
 from robustfw.results._kind import ResultKind
 
 if TYPE_CHECKING:
-    from robustfw.report._schema import CollectionManifest, Epoch, Reproduction
+    from robustfw.report._schema import CollectionManifest, EpochRecord, Reproduction
 
 Fields = TypeVar("Fields")
 
 
 @attrs.frozen(eq=False)
-class Run:
+class ReportedRun:
     """A run directory, read."""
 
     path: Path
@@ -31,7 +31,7 @@ class Run:
     seed: int | None
     """The seed of its net, where a reproduction tells."""
     manifest: Mapping[str, Any]
-    epochs: tuple[Epoch, ...]
+    epochs: tuple[EpochRecord, ...]
     results: tuple[Any, ...]
     """Objects of the classes that the kinds of results have as their ``fields``."""
     at_the_end: EvaluationFields | None
@@ -57,18 +57,18 @@ class Run:
         """The name of a class; its number where it has no name."""
         return self.labels[number] if self.labels and 0 <= number < len(self.labels) else str(number)
 
-    def of(self, fields: type[Fields]) -> list[Fields]:
+    def results_of(self, fields: type[Fields]) -> list[Fields]:
         """Its results that are objects of a class."""
         return [result for result in self.results if isinstance(result, fields)]
 
     def evaluations(self) -> list[EvaluationFields]:
         """All its evaluations, that of the training first."""
         measured_at_the_end = [self.at_the_end] if self.at_the_end else []
-        return measured_at_the_end + self.of(EvaluationFields)
+        return measured_at_the_end + self.results_of(EvaluationFields)
 
 
 @attrs.frozen(eq=False)
-class Collection:
+class ReportedCollection:
     """A transfer collection; its tensors are read when they are drawn."""
 
     path: Path
@@ -86,26 +86,26 @@ class Collection:
 class Material:
     """All that a report is made of."""
 
-    runs: tuple[Run, ...]
-    collections: tuple[Collection, ...]
+    runs: tuple[ReportedRun, ...]
+    collections: tuple[ReportedCollection, ...]
     reproduction: Reproduction | None
     notes: tuple[str, ...]
     """Sentences on what is there and is not shown."""
     kinds: tuple[ResultKind, ...] = ()
     """The kinds of results that are known, by their places."""
 
-    def pairs(self, fields: type[Fields]) -> list[tuple[Run, Fields]]:
+    def pairs(self, fields: type[Fields]) -> list[tuple[ReportedRun, Fields]]:
         """Each result of a class, with the run that it lies beside."""
-        return [(run, result) for run in self.runs for result in run.of(fields)]
+        return [(run, result) for run in self.runs for result in run.results_of(fields)]
 
-    def by_mode(self) -> dict[str, list[Run]]:
+    def group_by_mode(self) -> dict[str, list[ReportedRun]]:
         """The runs that are drawn together."""
-        modes: dict[str, list[Run]] = {}
+        modes: dict[str, list[ReportedRun]] = {}
         for run in self.runs:
             modes.setdefault(run.mode, []).append(run)
         return modes
 
-    def named(self, path: str) -> str:
+    def name_of(self, path: str) -> str:
         """The name of the run at a path that a result gives; its last part where it is none of ours."""
         known = {run.path.resolve(): run for run in self.runs}
         for base in (Path(), *(base for run in self.runs for base in bases(run.path))):

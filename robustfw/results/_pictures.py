@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any, final
 
 import attrs
 
-from robustfw.results._drawing import Drawing
-from robustfw.results._kind import ResultKind, Said
+from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
 from robustfw.results._table import Table
-from robustfw.results._words import cut, fact, listed, times
+from robustfw.results._words import count_of, fact, join_words, truncate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from robustfw.results._material import Material, Run
+    from robustfw.results._material import Material, ReportedRun
 
 
 @attrs.frozen
@@ -55,9 +54,9 @@ class PicturesKind(ResultKind):
         said = {"title": "Tangents", "caption": "Where the data goes on.", "alt": "1 picture."}
         return said | {"shape": [1, 8, 8], "images": "pictures.safetensors", "rows": [{"name": "a", "words": [""]}]}
 
-    def lines(self, result: PicturesFields, labels: Sequence[str] | None = None) -> Iterator[Said]:
-        counts = [f"{times(len(row.words), 'picture')} ({row.name})" for row in result.rows]
-        yield fact("pictures", f"{result.title}: {listed(counts)}")
+    def lines(self, result: PicturesFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
+        counts = [f"{count_of(len(row.words), 'picture')} ({row.name})" for row in result.rows]
+        yield fact("pictures", f"{result.title}: {join_words(counts)}")
         yield fact("images", result.images)
 
     def tables(self, material: Material) -> list[Table]:
@@ -69,19 +68,19 @@ class PicturesKind(ResultKind):
         return [_figure(run, result) for run, result in material.pairs(PicturesFields)]
 
 
-def _figure(run: Run, result: PicturesFields) -> Drawing:
+def _figure(run: ReportedRun, result: PicturesFields) -> Drawing:
     title = f"{result.title} of {run.name}"
     return Drawing("pictures", title, partial(_draw, run, result), result.caption, result.alt, result.command)
 
 
-def _draw(run: Run, result: PicturesFields) -> Figure:
-    from robustfw.results._plots import COLUMNS, Row, grid
+def _draw(run: ReportedRun, result: PicturesFields) -> Figure:
+    from robustfw.results._picture_grid import COLUMNS, Row, draw_grid
     from robustfw.results._reading import read_tensors
 
     shapes = {str(i): (len(row.words), *result.shape) for i, row in enumerate(result.rows)}
     tensors = read_tensors(run.path, result.images, shapes)
     rows = []
     for i, row in enumerate(result.rows):
-        words = [cut(word, 16) for word in row.words[:COLUMNS]]
+        words = [truncate(word, 16) for word in row.words[:COLUMNS]]
         rows.append(Row(row.name, list(tensors[str(i)][:COLUMNS]), words, row.diverging))
-    return grid(rows)
+    return draw_grid(rows)

@@ -41,12 +41,12 @@ def structure(value: object, cls: type[Read]) -> Read:
         raise Misfit(cattrs.transform_error(error)[0]) from error
 
 
-def structured(value: object, cls: type[Read], file: Path) -> Read:
+def structure_file(value: object, cls: type[Read], file: Path) -> Read:
     """The JSON value of a file as an attrs class; what does not fit is a `RunError` that names the file."""
     try:
         return structure(value, cls)
     except Misfit as error:
-        raise damaged(file, str(error)) from error
+        raise damage_error(file, str(error)) from error
 
 
 def parse_json(text: bytes) -> Any:
@@ -68,13 +68,13 @@ def read_json(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise RunError(f"cannot read {printable(str(file))}: {error.strerror}; mend that, and try again") from error
     except ValueError as error:
-        raise damaged(file, f"it is not JSON: {error}") from error
+        raise damage_error(file, f"it is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise damaged(file, "it is not an object")
+        raise damage_error(file, "it is not an object")
     return value
 
 
-def damaged(file: Path, why: str) -> RunError:
+def damage_error(file: Path, why: str) -> RunError:
     """What to say of a file that cannot be used."""
     place = printable(str(file))
     mend = "make it again by the command that wrote it, or move it away"
@@ -124,9 +124,9 @@ def read_tensors(run: Path, name: str, shapes: Mapping[str, tuple[int, ...]]) ->
         tensors = load_file(plain_file(file))
         pictures = {key: tensors[key] for key in shapes}
     except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise damaged(file, f"no images can be read: {error}") from error
+        raise damage_error(file, f"no images can be read: {error}") from error
     if any(pictures[key].shape != shape for key, shape in shapes.items()):
-        raise damaged(file, "its images are not those of its result")
+        raise damage_error(file, "its images are not those of its result")
     return pictures
 
 

@@ -10,18 +10,27 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 import attrs
 
 from robustfw.results import _words as words
-from robustfw.results._drawing import Drawing
-from robustfw.results._kind import ResultKind, Said
+from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
 from robustfw.results._seed_means import student_quantile
 from robustfw.results._table import Table
-from robustfw.results._words import Interval, bare, commands, cut, fact, listed, number, percent, short
+from robustfw.results._words import (
+    Interval,
+    abbreviate,
+    commands,
+    drop_radius,
+    fact,
+    join_words,
+    number,
+    percent,
+    truncate,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from robustfw.results._material import Material, Run
+    from robustfw.results._material import Material, ReportedRun
 
     Numbers: TypeAlias = NDArray[np.float64]
 
@@ -72,7 +81,7 @@ class SweepKind(ResultKind):
         circumstances = {"uncertainty": "linf:radius=0.1", "attack": "pgd:steps=20", "n": 4, "radii": [0.0, 0.1]}
         return circumstances | measured | {"minimal_radius": minimal}
 
-    def lines(self, result: SweepFields, labels: Sequence[str] | None = None) -> Iterator[Said]:
+    def lines(self, result: SweepFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
         rows = []
         for i, radius in enumerate(result.radii):
             low, high = result.intervals[i]
@@ -89,20 +98,20 @@ class SweepKind(ResultKind):
 
     def tables(self, material: Material) -> list[Table]:
         """A table for each set, attack and list of radii."""
-        groups: dict[tuple[str, str, tuple[float, ...]], list[tuple[Run, SweepFields]]] = {}
+        groups: dict[tuple[str, str, tuple[float, ...]], list[tuple[ReportedRun, SweepFields]]] = {}
         for run, sweep in material.pairs(SweepFields):
-            groups.setdefault((bare(sweep.uncertainty), sweep.attack, sweep.radii), []).append((run, sweep))
+            groups.setdefault((drop_radius(sweep.uncertainty), sweep.attack, sweep.radii), []).append((run, sweep))
         return [_table(group) for _, group in sorted(groups.items(), key=lambda item: item[0])]
 
     def figures(self, material: Material) -> list[Drawing]:
         """Accuracy against radius, a figure for each mode, set and attack."""
-        return [drawing for mode, runs in material.by_mode().items() for drawing in _figures(mode, runs)]
+        return [drawing for mode, runs in material.group_by_mode().items() for drawing in _figures(mode, runs)]
 
 
-def _table(group: Sequence[tuple[Run, SweepFields]]) -> Table:
+def _table(group: Sequence[tuple[ReportedRun, SweepFields]]) -> Table:
     """Radii from top to bottom and a column for each run; the other way round where there are more runs than radii."""
     first = group[0][1]
-    uncertainty, attack = bare(first.uncertainty), short(first.attack)
+    uncertainty, attack = drop_radius(first.uncertainty), abbreviate(first.attack)
     names = [*map(words.radius, first.radii), "median minimal radius", "quartiles", "beyond", "n"]
     alone = len(group) == 1  # beside others there is no room for intervals, which the figure shows
     columns = [[*_accuracies(sweep, alone), *_minimal(sweep), str(sweep.n)] for _, sweep in group]
@@ -141,7 +150,7 @@ def _minimal(sweep: SweepFields) -> tuple[str, str, str]:
 
 
 @attrs.frozen(eq=False)
-class Line:
+class SweepLine:
     """One line of a figure: the sweeps of a net's seeds, or of one run."""
 
     name: str
@@ -167,19 +176,21 @@ class Line:
         return np.clip(self.mean() - half, 0, 1), np.clip(self.mean() + half, 0, 1)
 
 
-def _figures(mode: str, runs: Sequence[Run]) -> list[Drawing]:
+def _figures(mode: str, runs: Sequence[ReportedRun]) -> list[Drawing]:
     panels: dict[tuple[str, str], dict[tuple[str, tuple[float, ...]], list[SweepFields]]] = {}
     for run in runs:
-        for sweep in run.of(SweepFields):
-            lines = panels.setdefault((bare(sweep.uncertainty), sweep.attack), {})
+        for sweep in run.results_of(SweepFields):
+            lines = panels.setdefault((drop_radius(sweep.uncertainty), sweep.attack), {})
             lines.setdefault((run.line, sweep.radii), []).append(sweep)
-    drawn = [(key, [Line(name, tuple(sweeps)) for (name, _), sweeps in lines.items()]) for key, lines in panels.items()]
+    drawn = [
+        (key, [SweepLine(name, tuple(sweeps)) for (name, _), sweeps in lines.items()]) for key, lines in panels.items()
+    ]
     # curves whose radii were attacked independently first, as in the paper's Figure 3
     drawn.sort(key=lambda panel: (not any(s.independent for line in panel[1] for s in line.sweeps), panel[0]))
     return [_figure(mode, key, lines) for key, lines in drawn]
 
 
-def _figure(mode: str, key: tuple[str, str], lines: list[Line]) -> Drawing:
+def _figure(mode: str, key: tuple[str, str], lines: list[SweepLine]) -> Drawing:
     uncertainty, attack = key
     within = f", {mode}" if mode else ""
     falls = []
@@ -187,8 +198,8 @@ def _figure(mode: str, key: tuple[str, str], lines: list[Line]) -> Drawing:
         radii, mean = line.sweeps[0].radii, line.mean()
         ends = f"{percent(mean[0])} at {number(radii[0])} to {percent(mean[-1])} at {number(radii[-1])}"
         falls.append(f"{line.name} falls from {ends}")
-    alt = f"Accuracy against the radius of {uncertainty} under {short(attack)}{within}: {listed(falls)}."
-    caption = f"Accuracy against the radius of {uncertainty}, under {short(attack)}{within}. {_band_words(lines)}"
+    alt = f"Accuracy against the radius of {uncertainty} under {abbreviate(attack)}{within}: {join_words(falls)}."
+    caption = f"Accuracy against the radius of {uncertainty}, under {abbreviate(attack)}{within}. {_band_words(lines)}"
     caption += (
         " Each radius is attacked on its own, so that a curve may rise."
         if lines[0].sweeps[0].independent
@@ -196,11 +207,11 @@ def _figure(mode: str, key: tuple[str, str], lines: list[Line]) -> Drawing:
     )
     again = {sweep.command for line in lines for sweep in line.sweeps}
     command = again.pop() if len(again) == 1 else ""
-    title = f"Accuracy against radius: {uncertainty}, {short(attack)}{within}"
+    title = f"Accuracy against radius: {uncertainty}, {abbreviate(attack)}{within}"
     return Drawing("radius", title, partial(_draw, lines), caption, alt, command)
 
 
-def _band_words(lines: list[Line]) -> str:
+def _band_words(lines: list[SweepLine]) -> str:
     meaning = {
         1: "Wilson's 95 % interval over examples, for a single run",
         2: "the range of two seeds around their mean",
@@ -210,21 +221,21 @@ def _band_words(lines: list[Line]) -> str:
     return f"Shaded: {'; '.join(meaning[kind] for kind in kinds)}."
 
 
-def _draw(lines: list[Line]) -> Figure:
+def _draw(lines: list[SweepLine]) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    from robustfw.results import _plots as plots
+    from robustfw.results._style import WIDTH, draw_legend, line_style, show_percent
 
-    figure = Figure(figsize=(plots.WIDTH, 3.2 + 0.18 * len(lines)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.2 + 0.18 * len(lines)), layout="constrained")
     axes = figure.subplots()
     for i, line in enumerate(lines):
-        radii, drawn = line.sweeps[0].radii, plots.look(i)
+        radii, drawn = line.sweeps[0].radii, line_style(i)
         axes.fill_between(radii, *line.band(), color=drawn["color"], alpha=0.2, linewidth=0)
-        axes.plot(radii, line.mean(), label=cut(line.name, 44), **drawn)
-    plots.shares(axes, "accuracy")
+        axes.plot(radii, line.mean(), label=truncate(line.name, 44), **drawn)
+    show_percent(axes, "accuracy")
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("radius, in units of the data")
     axes.xaxis.set_major_locator(MaxNLocator(5))  # labels of five digits leave no room for more
-    plots.legend(axes, 3)
+    draw_legend(axes, 3)
     return figure

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any, final
 
 import attrs
 
-from robustfw.results._drawing import Drawing
-from robustfw.results._kind import ResultKind, Said
+from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
 from robustfw.results._table import Table
-from robustfw.results._words import INTERVALS, Interval, commands, fact, folded, measured, percent, share
+from robustfw.results._words import INTERVALS, Interval, commands, fact, format_share, percent, share, wrap_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from robustfw.results._material import Material, Run
+    from robustfw.results._material import Material, ReportedRun
 
 
 @attrs.frozen
@@ -59,7 +58,7 @@ class TransferKind(ResultKind):
         whole = {"n": 4, "correct": 3, "accuracy": 0.75, "interval": [0.3, 0.95], "accuracy_8bit": 0.75}
         return whole | {"collection": "transfer/a", "source": "runs/a", "sets": [part]}
 
-    def lines(self, result: TransferFields, labels: Sequence[str] | None = None) -> Iterator[Said]:
+    def lines(self, result: TransferFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
         yield share("accuracy", result.correct, result.n, result.interval)
         for part in result.sets:
             yield share(f"  {part.uncertainty}", part.correct, part.n, part.interval)
@@ -70,11 +69,11 @@ class TransferKind(ResultKind):
     def tables(self, material: Material) -> list[Table]:
         rows = []
         for run, result in material.pairs(TransferFields):
-            head = run.name, material.named(result.source), material.named(result.collection)
-            total = measured(result.accuracy, result.interval, result.correct, result.n)
+            head = run.name, material.name_of(result.source), material.name_of(result.collection)
+            total = format_share(result.accuracy, result.interval, result.correct, result.n)
             rows.append((*head, "all", total, percent(result.accuracy_8bit, 2)))
             for part in result.sets if len(result.sets) > 1 else ():
-                accuracy = measured(part.accuracy, part.interval, part.correct, part.n)
+                accuracy = format_share(part.accuracy, part.interval, part.correct, part.n)
                 rows.append((*head, part.uncertainty, accuracy, "–"))
         columns = ("run", "crafted against", "collection", "set", "accuracy", "rounded to 8 bits")
         again = commands(result.command for _, result in material.pairs(TransferFields))
@@ -82,17 +81,17 @@ class TransferKind(ResultKind):
 
     def figures(self, material: Material) -> list[Drawing]:
         """Who fools whom: accuracy of each net on examples crafted against each."""
-        matrices = {mode: crossed(material, runs) for mode, runs in material.by_mode().items()}
+        matrices = {mode: accuracy_matrix(material, runs) for mode, runs in material.group_by_mode().items()}
         return [_matrix(mode, accuracies) for mode, accuracies in matrices.items() if accuracies]
 
 
-def crossed(material: Material, runs: Sequence[Run]) -> dict[tuple[str, str], list[float]]:
+def accuracy_matrix(material: Material, runs: Sequence[ReportedRun]) -> dict[tuple[str, str], list[float]]:
     """Accuracies by source and net; a source of another seed than the net stands in a row of its own."""
     named = {run.name: run for run in material.runs}
     accuracies: dict[tuple[str, str], list[float]] = {}
     for run in runs:
-        for result in run.of(TransferFields):
-            name = material.named(result.source)
+        for result in run.results_of(TransferFields):
+            name = material.name_of(result.source)
             source = named.get(name)
             row = source.line if source else name
             row += ", another seed" if source and source.seed != run.seed else ""
@@ -118,22 +117,22 @@ def _matrix(mode: str, accuracies: dict[tuple[str, str], list[float]]) -> Drawin
 def _draw(means: dict[tuple[str, str], float]) -> Figure:
     from matplotlib.figure import Figure
 
-    from robustfw.results import _plots as plots
+    from robustfw.results._style import WIDTH, draw_cell
 
     columns = list(dict.fromkeys(column for _, column in means))
     sources = list(dict.fromkeys(row for row, _ in means))
     rows = [name for name in columns if name in sources] + [name for name in sources if name not in columns]
     tilt = 35 if max(map(len, columns)) > 3 else 0
-    size = max(0.34, min(0.7, (plots.WIDTH - 1.5) / len(columns)))
-    figure = Figure(figsize=(plots.WIDTH, (1.4 if tilt else 0.7) + size * len(rows)), layout="constrained")
+    size = max(0.34, min(0.7, (WIDTH - 1.5) / len(columns)))
+    figure = Figure(figsize=(WIDTH, (1.4 if tilt else 0.7) + size * len(rows)), layout="constrained")
     axes = figure.subplots()
     for (row, column), value in means.items():
-        plots.cell(axes, columns.index(column), rows.index(row), value, f"{100 * value:.1f}")
+        draw_cell(axes, columns.index(column), rows.index(row), value, f"{100 * value:.1f}")
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     alignment = "right" if tilt else "center"
-    axes.set_xticks(range(len(columns)), [folded(name, 18, 3) for name in columns], rotation=tilt, ha=alignment)
-    axes.set_yticks(range(len(rows)), [folded(name, 18, 3) for name in rows])
+    axes.set_xticks(range(len(columns)), [wrap_text(name, 18, 3) for name in columns], rotation=tilt, ha=alignment)
+    axes.set_yticks(range(len(rows)), [wrap_text(name, 18, 3) for name in rows])
     axes.set_aspect("equal", anchor="W")
     axes.set_xlabel("evaluated on")
     axes.set_ylabel("crafted against")

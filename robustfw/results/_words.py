@@ -64,7 +64,7 @@ def percent(share: float | None, digits: int = 1) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
-def measured(share: float | None, interval: Interval, count: int, n: int) -> str:
+def format_share(share: float | None, interval: Interval, count: int, n: int) -> str:
     """A share with its 95 % interval and its denominator; a dash of none."""
     if share is None:
         return f"–, {count} of {n}"
@@ -95,7 +95,7 @@ def chance(p: float | None) -> str:
 
 
 @functools.cache
-def bare(uncertainty: str) -> str:
+def drop_radius(uncertainty: str) -> str:
     """A spec without its radius, which a sweep varies: linf:radius=0.1 is linf. Radii of sets within it stay."""
     try:
         return options.without(uncertainty, "radius")
@@ -104,7 +104,7 @@ def bare(uncertainty: str) -> str:
 
 
 @functools.cache
-def short(spec: str, kind: str = "attack") -> str:
+def abbreviate(spec: str, kind: str = "attack") -> str:
     """A spec without what its plugin takes anyway; as it is where there is no such plugin here."""
     from robustfw.plugin import registry
 
@@ -115,7 +115,7 @@ def short(spec: str, kind: str = "attack") -> str:
         return spec
 
 
-def spelled(value: Any) -> str:
+def spell_value(value: Any) -> str:
     """A recorded value in the grammar of specs; one from a damaged record as it stands."""
     try:
         return options.spell(value)
@@ -128,7 +128,7 @@ def commands(lines: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(line for line in lines if line))
 
 
-def listed(parts: Sequence[str], most: int = 6) -> str:
+def join_words(parts: Sequence[str], most: int = 6) -> str:
     """Some words as a list in a sentence."""
     shown = list(parts[:most])
     if len(parts) > most:
@@ -136,16 +136,16 @@ def listed(parts: Sequence[str], most: int = 6) -> str:
     return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " and " + shown[-1] if shown else "none"
 
 
-def cut(text: str, most: int) -> str:
+def truncate(text: str, most: int) -> str:
     """A text that fits its place in a figure."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def folded(text: str, width: int, most: int) -> str:
+def wrap_text(text: str, width: int, most: int) -> str:
     """A text in lines of a width, and no more lines than fit."""
     return "\n".join(textwrap.wrap(text, width, max_lines=most, placeholder=" …")) or text
 
 
-def times(count: int, one: str, many: str = "") -> str:
+def count_of(count: int, one: str, many: str = "") -> str:
     """1 run, 2 runs."""
     return f"{count} {one if count == 1 else many or one + 's'}"

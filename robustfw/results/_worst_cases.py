@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any, final
 
 import attrs
 
-from robustfw.results._drawing import Drawing
-from robustfw.results._kind import ResultKind, Said
+from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
 from robustfw.results._table import Table
-from robustfw.results._words import commands, cut, fact, listed, number, short, times
+from robustfw.results._words import abbreviate, commands, count_of, fact, join_words, number, truncate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from robustfw.results._material import Material, Run
+    from robustfw.results._material import Material, ReportedRun
 
 TOLD = 5
 """Examples whose story is told to those who do not see the figure."""
@@ -66,8 +65,8 @@ class WorstCasesKind(ResultKind):
         tensors = {"shape": [1, 8, 8], "range": [0.0, 1.0], "images": "worst-cases.safetensors"}
         return circumstances | tensors | {"examples": [case]}
 
-    def lines(self, result: WorstCasesFields, labels: Sequence[str] | None = None) -> Iterator[Said]:
-        yield fact("worst cases", f"{listed(_stories(result), TOLD)}; robustfw report shows them")
+    def lines(self, result: WorstCasesFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
+        yield fact("worst cases", f"{join_words(_stories(result), TOLD)}; robustfw report shows them")
 
     def tables(self, material: Material) -> list[Table]:
         """One of all runs whose examples are no images; images are drawn."""
@@ -96,12 +95,12 @@ def _stories(result: WorstCasesFields) -> list[str]:
     return [f"{case.before} becomes {case.after}" for case in result.examples]
 
 
-def _figure(run: Run, result: WorstCasesFields) -> Drawing:
-    attacks = listed([short(attack) for attack in result.attacks])
+def _figure(run: ReportedRun, result: WorstCasesFields) -> Drawing:
+    attacks = join_words([abbreviate(attack) for attack in result.attacks])
     title = f"Worst cases of {run.name}: {result.uncertainty}"
     alt = (
-        f"{times(len(result.examples), 'example')} that {attacks} fools {run.name} with, within {result.uncertainty}: "
-        f"{listed(_stories(result), TOLD)}."
+        f"{count_of(len(result.examples), 'example')} that {attacks} fools {run.name} with, within {result.uncertainty}: "
+        f"{join_words(_stories(result), TOLD)}."
     )
     colour = " Of colours, the one that changes most is drawn." if result.shape[0] > 1 else ""
     caption = (
@@ -112,10 +111,10 @@ def _figure(run: Run, result: WorstCasesFields) -> Drawing:
     return Drawing("worst-cases", title, partial(_draw, run, result), caption, alt, result.command)
 
 
-def _draw(run: Run, result: WorstCasesFields) -> Figure:
+def _draw(run: ReportedRun, result: WorstCasesFields) -> Figure:
     import numpy as np
 
-    from robustfw.results._plots import COLUMNS, Row, factor, grid, strongest_channel
+    from robustfw.results._picture_grid import COLUMNS, Row, draw_grid, magnification, strongest_channel
     from robustfw.results._reading import read_tensors
 
     shape = (len(result.examples), *result.shape)
@@ -128,11 +127,11 @@ def _draw(run: Run, result: WorstCasesFields) -> Figure:
         block = slice(start, start + COLUMNS)
         cases = result.examples[block]
         deltas = adversarial[block] - original[block]
-        factors = [factor(delta) for delta in deltas]
+        factors = [magnification(delta) for delta in deltas]
         magnified = [strongest_channel(delta) * scale for delta, scale in zip(deltas, factors, strict=True)]
         rows += [
-            Row("original", list(original[block]), [cut(case.before, 16) for case in cases]),
+            Row("original", list(original[block]), [truncate(case.before, 16) for case in cases]),
             Row("change", magnified, [f"×{scale}" for scale in factors], diverging=True, apart=False),
-            Row("adversarial", list(adversarial[block]), [cut(case.after, 16) for case in cases], apart=True),
+            Row("adversarial", list(adversarial[block]), [truncate(case.after, 16) for case in cases], apart=True),
         ]
-    return grid(rows)
+    return draw_grid(rows)

@@ -64,7 +64,7 @@ class Partial:
         try:
             for part in parts:
                 known = [] if self.verdicts is None else [self.verdicts]
-                self.verdicts, self.batches = Verdicts.joined([*known, part]), self.batches + 1
+                self.verdicts, self.batches = Verdicts.concatenate([*known, part]), self.batches + 1
                 if time.monotonic() - saved > SAVE_EVERY:
                     self.save()
                     saved = time.monotonic()

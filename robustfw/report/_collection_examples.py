@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from robustfw.results._material import Collection
-from robustfw.results._plots import Floats
-from robustfw.results._reading import damaged, plain_file
+from robustfw.results._material import ReportedCollection
+from robustfw.results._picture_grid import Floats
+from robustfw.results._reading import damage_error, plain_file
 
 Integers: TypeAlias = NDArray[np.int64]
 ROUNDING = 1e-6
@@ -20,7 +20,7 @@ ROUNDING = 1e-6
 
 
 @attrs.frozen(eq=False)
-class Examples:
+class CollectionImages:
     """Rows of a collection."""
 
     original: Floats
@@ -36,37 +36,37 @@ class Examples:
     def __len__(self) -> int:
         return len(self.y)
 
-    def __getitem__(self, rows: Any) -> Examples:
-        return Examples(*(getattr(self, field.name)[rows] for field in attrs.fields(Examples)))
+    def __getitem__(self, rows: Any) -> CollectionImages:
+        return CollectionImages(*(getattr(self, field.name)[rows] for field in attrs.fields(CollectionImages)))
 
     @property
     def delta(self) -> Floats:
         """What was added."""
         return self.adversarial - self.original
 
-    def changed(self) -> NDArray[np.bool_]:
+    def pixel_changes(self) -> NDArray[np.bool_]:
         """Which pixels differ, in any channel, (n, height, width)."""
         return np.asarray((np.abs(self.delta) > ROUNDING).any(axis=1))
 
 
-def read(collection: Collection) -> Examples | None:
+def read(collection: ReportedCollection) -> CollectionImages | None:
     """The examples that are images and fool their net, in the collection's order; None where they are no images."""
     file = collection.tensors
     try:
         tensors = load_file(plain_file(file))
-        found = Examples(*(tensors[field.name] for field in attrs.fields(Examples)))
+        found = CollectionImages(*(tensors[field.name] for field in attrs.fields(CollectionImages)))
     except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise damaged(file, f"no examples can be read: {error}") from error
+        raise damage_error(file, f"no examples can be read: {error}") from error
     n = len(found.y)
-    lengths = {len(getattr(found, field.name)) for field in attrs.fields(Examples)}
+    lengths = {len(getattr(found, field.name)) for field in attrs.fields(CollectionImages)}
     if lengths != {n} or found.original.shape != found.adversarial.shape or found.confidence.shape != (n, 2):
-        raise damaged(file, "its tensors do not fit together")
+        raise damage_error(file, "its tensors do not fit together")
     if n and not 0 <= found.set.min() <= found.set.max() < len(collection.manifest.sets):
-        raise damaged(file, "an example is of a set that its manifest does not name")
+        raise damage_error(file, "an example is of a set that its manifest does not name")
     return found[found.label != found.y] if found.original.ndim == 4 else None
 
 
-def in_turn(first: Integers, then: Integers, most: int) -> list[int]:
+def take_turns(first: Integers, then: Integers, most: int) -> list[int]:
     """Rows, one of each value of ``first`` in turn, and of these one of each value of ``then`` in turn."""
     queues = {int(value): _in_turn(np.flatnonzero(first == value), then) for value in np.unique(first)}
     chosen: list[int] = []

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 import attrs
 import matplotlib.style
 
-from robustfw.results._drawing import Drawing
-from robustfw.results._plots import COLOURS, FAINT, INK
+from robustfw.results._kind import Drawing
+from robustfw.results._style import COLOURS, FAINT, INK
 
 TOKENS = {INK: "currentColor", FAINT: "var(--faint)"} | {c: f"var(--c{i})" for i, c in enumerate(COLOURS)}
 """Colours that a style sheet may change, as they stand in the SVG."""
@@ -63,7 +63,7 @@ class Files:
     svg: bytes
 
 
-def rendered(drawing: Drawing) -> Files:
+def render(drawing: Drawing) -> Files:
     """Draw a figure as PNG, PDF and SVG. The same figure gives the same bytes."""
     with matplotlib.style.context(["default", SETTINGS]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # names may be in any script; browsers have it
@@ -76,7 +76,7 @@ def rendered(drawing: Drawing) -> Files:
     return Files(png.getvalue(), pdf.getvalue(), svg.getvalue())
 
 
-def inlined(drawing: Drawing, svg: bytes, name: str) -> Image:
+def embed(drawing: Drawing, svg: bytes, name: str) -> Image:
     """A figure as it stands in the page, under the name of its files."""
     return Image(name, drawing.title, inline(svg, name, drawing.alt), drawing.caption, drawing.alt, drawing.command)
 
