@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from robustfw.uncertainty import UncertaintySet
 
 ATTACK = "pgd:steps=40"
-"""What an audit questions."""
+"""The attack that an audit questions, where no other is asked for."""
 JUDGE = "restarts:n=5,attack=(pgd:steps=40)"
-"""What accuracy is measured by: a single random start leaves several per cent standing that others fool."""
+"""The attack that accuracy is measured by: a single random start leaves several per cent that others fool."""
 SPLITS = ("test", "validation", "train")
+"""Names of splits, as they are typed."""
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _FLAGS = {
@@ -56,20 +57,30 @@ class Choices:
     """Which examples of which split, by which weights, on which device; what every measuring command asks."""
 
     split: Literal["test", "validation", "train"]
+    """The split that examples are of."""
     examples: int | None
+    """How many examples; None: all."""
     batch_size: int
+    """Examples that are measured together."""
     weights: str
+    """best or last."""
     device: str
+    """auto, cpu, cuda …"""
     threads: int | None
+    """torch's threads; None: its own choice."""
     seed: int
+    """Of the attacks' randomness."""
     data_dir: Path | None
+    """Where data files are; None: where the environment says."""
     as_json: bool
+    """Whether one JSON object is printed, and nothing else."""
 
     @classmethod
     def flags(cls, command: Command, **instead: Callable[[Command], Command]) -> Command:
-        """The flags of all of them, for a command that takes ``**choices``; ``instead`` replaces some."""
+        """Give a command, which takes ``**choices``, a flag for each choice; ``instead`` replaces some of the flags."""
+        flags = _FLAGS | instead
         for field in reversed(attrs.fields(cls)):
-            command = (_FLAGS | instead)[field.name](command)
+            command = flags[field.name](command)
         return command
 
 
@@ -77,59 +88,96 @@ class Choices:
 class Subject:
     """A net with data and circumstances, ready to be measured: all that the measuring commands know.
 
-    Today it is a run that robustfw trained (`open_run`).
+    It is a run that robustfw trained (`open_run`).
     """
 
     known: registry.Registry
+    """The installed plugins."""
     name: str
-    """What results call it: the run's path, as it was typed."""
+    """What results call the subject: the run's path, as it was typed."""
     home: Path
-    """The folder beside which results are kept."""
+    """The run directory, beside which results are kept."""
     model: nn.Module
+    """The net, on its device."""
     splits: Splits
+    """All data of the net."""
     split: Split
     """The examples that are measured."""
     recipe: Mapping[str, Any]
     """What is recorded of model, dataset and the rest of the training."""
     data_hash: str
+    """The hash of the data that the net was trained on."""
     choices: Choices
+    """What the flags of the command say."""
 
     @classmethod
     def open(cls, path: Path, choices: Choices, beside: Subject | None = None) -> Subject:
-        """What the path names, with data that must be its own.
+        """The subject that a path names, with data that must be its own.
 
         Args:
             path: a run directory.
             choices: which examples of which split, by which weights, on which device.
             beside: another subject, whose data is used again; the path's must be the same.
+
+        Raises:
+            RunError: there is no run.
+            DataError: the data is not what the net was trained on, or there is no example.
         """
         return cls.open_run(path, choices, beside)
 
     @classmethod
     def open_run(cls, path: Path, choices: Choices, beside: Subject | None = None) -> Subject:
-        """The net of a run directory, with the data that it was trained on."""
+        """The net of a run directory, with the data that it was trained on.
+
+        Args:
+            path: the run directory.
+            choices: which examples of which split, by which weights, on which device.
+            beside: another subject, whose data is used again; the run's must be the same.
+
+        Raises:
+            RunError: there is no run.
+            DataError: the data is not what the net was trained on, or there is no example.
+        """
         from robustfw.storage.runs import Run
         from robustfw.training import _reopen, hardware, parallel
 
-        known, run = registry.installed(), Run.open(path)
+        # 1. what the run says of itself
+        known = registry.installed()
+        run = Run.open(path)
         manifest = run.manifest()
         recipe = _reopen.named_parts(run, "dataset", "model")
         data_hash = str(manifest["data"]["hash"])
-        on = parallel.usable_device(choices.device)
+
+        # 2. where the measurement runs
+        device = parallel.usable_device(choices.device)
         hardware.use_threads(choices.threads)
         hardware.keep_freed_memory()
+
+        # 3. the data, and the net
         if beside is None:
-            splits = known.make("dataset", recipe["dataset"]).load(data_root(choices.data_dir, manifest))
+            dataset = known.make("dataset", recipe["dataset"])
+            splits = dataset.load(data_root(choices.data_dir, manifest))
             _check_data(splits, data_hash, path)
-            split = _first(splits, choices.split, choices.examples)
+            split = _first_examples(splits, choices.split, choices.examples)
         else:
-            splits, split = beside.splits, beside.split
+            splits = beside.splits
+            split = beside.split
             if data_hash != beside.data_hash:
                 raise DataError(
                     f"{beside.name} and {path} were trained on different data: they have no examples in common"
                 )
-        model = _reopen.rebuild(run, known, weights=choices.weights).to(on)
-        return cls(known, str(path), path, model, splits, split, recipe, data_hash, choices)
+        model = _reopen.rebuild(run, known, weights=choices.weights).to(device)
+        return cls(
+            known=known,
+            name=str(path),
+            home=path,
+            model=model,
+            splits=splits,
+            split=split,
+            recipe=recipe,
+            data_hash=data_hash,
+            choices=choices,
+        )
 
     @property
     def spec(self) -> DataSpec:
@@ -142,18 +190,20 @@ class Subject:
         return self.splits.spec.task
 
     def threat(self, spec: str | None) -> Threat:
-        """The set that is asked for, or that of the training, in the range of the data.
+        """The set of a spec, or that of the training where there is none, in the range of the data.
 
         What the set learns from data, it learns from training examples only.
         """
         from robustfw.inner.threat import Threat
         from robustfw.training import _reopen
 
-        asked = spec or _reopen.named_part(self.recipe, "uncertainty", self.name)
-        threat = Threat(self.known.make("uncertainty", asked), self.spec.bounds)
-        fitted = threat.fitted(self.splits.learnable())
-        fitted.warn_of_unit(next(self.split.first(8).in_order(8))[0])
-        return fitted
+        if not spec:
+            spec = _reopen.named_part(self.recipe, "uncertainty", self.name)
+        uncertainty = self.known.make("uncertainty", spec)
+        threat = Threat(uncertainty, self.spec.bounds).fitted(self.splits.learnable())
+        x, _ = next(self.split.first(8).in_order(8))
+        threat.warn_of_unit(x)
+        return threat
 
     def attack(self, spec: str) -> Attack:
         """An attack by its spec."""
@@ -164,7 +214,13 @@ class Subject:
         return self.task.loss if spec is None else self.known.make("loss", spec)
 
     def measurement_facts(self, threat: Threat, attacks: list[Attack], loss: Loss) -> dict[str, Any]:
-        """The set, the attacks and the loss in full, as results record them."""
+        """The set, the attacks and the loss in full, as results record them.
+
+        Args:
+            threat: the set within the data range.
+            attacks: what is tried.
+            loss: what attacks raise.
+        """
         return attack_facts(self.known, threat.uncertainty, attacks) | self.loss_facts(loss)
 
     def loss_facts(self, loss: Loss) -> dict[str, Any]:
@@ -172,7 +228,7 @@ class Subject:
         return {"loss": self.known.spell(loss, brief=True)} | task_facts(self.known, self.task)
 
     def circumstances(self, **more: Any) -> dict[str, Any]:
-        """What was measured, and on what; the run by its path."""
+        """What was measured, and on what, as results record it; ``more`` is added."""
         return {
             "run": self.name,
             "split": self.choices.split,
@@ -187,7 +243,16 @@ class Subject:
         keep_worst_cases(self.home, circumstances, gallery, self.spec)
 
     def keep(self, kind: str, circumstances: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
-        """Leave the result beside the run, and give it back whole."""
+        """Write a result beside the run.
+
+        Args:
+            kind: the name of a registered `robustfw.results.ResultKind`.
+            circumstances: what was measured, how, and on what.
+            measured: the numbers.
+
+        Returns:
+            The result as it was written.
+        """
         from robustfw import results
 
         results.keep(self.home, kind, circumstances, measured, command_line())
@@ -195,6 +260,7 @@ class Subject:
 
 
 def _check_data(splits: Splits, data_hash: str, path: Path) -> None:
+    """Raise a `DataError` unless the data is what a run was trained on."""
     splits.check()
     if splits.fingerprint() != data_hash:
         raise DataError(
@@ -203,7 +269,7 @@ def _check_data(splits: Splits, data_hash: str, path: Path) -> None:
         )
 
 
-def _first(splits: Splits, name: str, examples: int | None) -> Split:
+def _first_examples(splits: Splits, name: str, examples: int | None) -> Split:
     """The first examples of a split; all of them if none are asked for."""
     from robustfw.data.splits import StreamedSplit
 
@@ -220,26 +286,48 @@ def _first(splits: Splits, name: str, examples: int | None) -> Split:
 
 
 def keep_worst_cases(home: Path, circumstances: dict[str, Any], gallery: Gallery, spec: DataSpec) -> None:
-    """Leave examples that were fooled in a run's results, if there are any."""
+    """Leave examples that were fooled in a run's results, if there are any.
+
+    Args:
+        home: the run directory.
+        circumstances: what was measured and how, with ``uncertainty``, ``attacks`` and ``split`` among it.
+        gallery: the examples.
+        spec: the range of the data.
+    """
     from robustfw import results
 
-    pictures, bounds = gallery.pictures, spec.bounds
-    if pictures is None:
+    if gallery.pictures is None:
         return
-    lower, upper = bounds or (None, None)
-    plain = (lower, upper) if isinstance(lower, float) and isinstance(upper, float) else None
-    words = gallery.before, gallery.after
-    results.keep_worst_cases(home, circumstances, *pictures, *words, command_line(), bounds=plain)
+    originals, adversarials = gallery.pictures
+    lower, upper = spec.bounds or (None, None)
+    # a range for each feature is none for pictures
+    bounds = (lower, upper) if isinstance(lower, float) and isinstance(upper, float) else None
+    results.keep_worst_cases(
+        home,
+        circumstances,
+        originals,
+        adversarials,
+        gallery.before,
+        gallery.after,
+        command_line(),
+        bounds=bounds,
+    )
 
 
 def task_facts(known: registry.Registry, task: Task) -> dict[str, Any]:
     """The task as results record it; classification, which most data have, goes without saying."""
-    spelled = known.spell(task)
-    return {} if spelled == "classification" else {"task": spelled}
+    spec = known.spell(task)
+    return {} if spec == "classification" else {"task": spec}
 
 
 def attack_facts(known: registry.Registry, uncertainty: UncertaintySet, attacks: list[Attack]) -> dict[str, Any]:
-    """The set and the attacks, in full."""
+    """The set and the attacks in full, as results record them.
+
+    Args:
+        known: the installed plugins.
+        uncertainty: the set.
+        attacks: what is tried.
+    """
     return {
         "uncertainty": known.spell(uncertainty),
         "attacks": [known.spell(attack) for attack in attacks],

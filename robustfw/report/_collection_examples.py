@@ -21,17 +21,20 @@ ROUNDING = 1e-6
 
 @attrs.frozen(eq=False)
 class CollectionImages:
-    """Rows of a collection."""
+    """Rows of a transfer collection, in NumPy; `robustfw.evaluation.Examples` has them in torch."""
 
     original: Floats
-    """(n, channels, height, width), as all images here."""
+    """Images as they are in the data, (n, channels, height, width)."""
     adversarial: Floats
+    """Images that fool the net, (n, channels, height, width)."""
     y: Integers
+    """The classes of the originals, (n,)."""
     label: Integers
-    """What the net they were crafted against takes the adversarial for."""
+    """The classes that the attacked net takes the adversarial images for, (n,)."""
     confidence: Floats
-    """Its probabilities of ``y`` at the original and of ``label`` at the adversarial, (n, 2)."""
+    """The attacked net's probability of ``y`` at the original and of ``label`` at the adversarial image, (n, 2)."""
     set: Integers
+    """The index of the uncertainty set that each perturbation is in, (n,)."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -41,7 +44,7 @@ class CollectionImages:
 
     @property
     def delta(self) -> Floats:
-        """What was added."""
+        """The perturbations, (n, channels, height, width)."""
         return self.adversarial - self.original
 
     def pixel_changes(self) -> NDArray[np.bool_]:
@@ -49,38 +52,55 @@ class CollectionImages:
         return np.asarray((np.abs(self.delta) > ROUNDING).any(axis=1))
 
 
-def read(collection: ReportedCollection) -> CollectionImages | None:
-    """The examples that are images and fool their net, in the collection's order; None where they are no images."""
+def read_images(collection: ReportedCollection) -> CollectionImages | None:
+    """The examples that are images and fool their net, in the collection's order; None where they are no images.
+
+    Raises:
+        RunError: the file cannot be read, or its tensors do not fit each other or the manifest.
+    """
     file = collection.tensors
+    names = [field.name for field in attrs.fields(CollectionImages)]
     try:
         tensors = load_file(plain_file(file))
-        found = CollectionImages(*(tensors[field.name] for field in attrs.fields(CollectionImages)))
+        images = CollectionImages(*(tensors[name] for name in names))
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise damage_error(file, f"no examples can be read: {error}") from error
-    n = len(found.y)
-    lengths = {len(getattr(found, field.name)) for field in attrs.fields(CollectionImages)}
-    if lengths != {n} or found.original.shape != found.adversarial.shape or found.confidence.shape != (n, 2):
+    n = len(images.y)
+    same_length = all(len(getattr(images, name)) == n for name in names)
+    same_shape = images.original.shape == images.adversarial.shape
+    if not same_length or not same_shape or images.confidence.shape != (n, 2):
         raise damage_error(file, "its tensors do not fit together")
-    if n and not 0 <= found.set.min() <= found.set.max() < len(collection.manifest.sets):
+    if n and not 0 <= images.set.min() <= images.set.max() < len(collection.manifest.sets):
         raise damage_error(file, "an example is of a set that its manifest does not name")
-    return found[found.label != found.y] if found.original.ndim == 4 else None
+    return images[images.label != images.y] if images.original.ndim == 4 else None
 
 
 def take_turns(first: Integers, then: Integers, most: int) -> list[int]:
-    """Rows, one of each value of ``first`` in turn, and of these one of each value of ``then`` in turn."""
-    queues = {int(value): _in_turn(np.flatnonzero(first == value), then) for value in np.unique(first)}
-    chosen: list[int] = []
-    while any(queues.values()) and len(chosen) < most:
-        chosen += [queue.pop(0) for queue in queues.values() if queue]
-    return chosen[:most]
+    """Rows, one of each value of ``first`` in turn, and of these one of each value of ``then`` in turn.
+
+    Args:
+        first: a value of each row, (n,).
+        then: another value of each row, (n,).
+        most: how many rows, at most.
+
+    Returns:
+        The rows in the order in which they were taken.
+    """
+    queues = []
+    for value in np.unique(first):
+        queues.append(_order_by_turns(np.flatnonzero(first == value), then))
+    rows: list[int] = []
+    while any(queues) and len(rows) < most:
+        rows += [queue.pop(0) for queue in queues if queue]
+    return rows[:most]
 
 
-def _in_turn(rows: NDArray[np.intp], values: Integers) -> list[int]:
-    """Rows of each value in turn: the first of each, then the second of each, and so on."""
-    seen: dict[int, int] = {}
-    order = []
+def _order_by_turns(rows: NDArray[np.intp], values: Integers) -> list[int]:
+    """Rows in another order: the first of each value, then the second of each, and so on."""
+    counts: dict[int, int] = {}
+    turns = []
     for row in rows.tolist():
         value = int(values[row])
-        seen[value] = seen.get(value, 0) + 1
-        order.append((seen[value], value, row))
-    return [row for _, _, row in sorted(order)]
+        counts[value] = counts.get(value, 0) + 1
+        turns.append((counts[value], value, row))
+    return [row for _, _, row in sorted(turns)]

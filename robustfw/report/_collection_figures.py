@@ -1,4 +1,4 @@
-"""CollectionImages of a collection: the originals, what fools the net, and what the difference is."""
+"""Figures of transfer collections: the originals, what fools the net, and what the difference is."""
 
 from __future__ import annotations
 
@@ -9,143 +9,182 @@ import attrs
 import numpy as np
 from matplotlib.figure import Figure
 
-from robustfw.report._collection_examples import CollectionImages, read, take_turns
+from robustfw.report._collection_examples import CollectionImages, read_images, take_turns
 from robustfw.results._kind import Drawing
 from robustfw.results._material import Material, ReportedCollection
 from robustfw.results._picture_grid import COLUMNS, Row, draw_grid, magnification, strongest_channel
 from robustfw.results._words import count_of, join_words, truncate
 
 BLOCKS = 3
+"""Blocks of rows in the figure of a sample."""
 FEW = 12
 """Pixels that can be circled without hiding the picture."""
 SAMPLED = 4
-"""Collections of which a sample is shown."""
+"""Collections of which a sample is shown, at most."""
 
 
-def fewest_pixels(material: Material) -> list[Drawing]:
-    """CollectionImages that one pixel turns into another class; where there are none, those with the fewest."""
-    found: list[tuple[int, int, int, ReportedCollection, CollectionImages]] = []
+def pixel_figures(material: Material) -> list[Drawing]:
+    """Examples that one pixel turns into another class; where there are none, those with the fewest pixels changed.
+
+    They are of one collection: the one with the fewest pixels, and of those the one with the most such examples.
+    """
+    candidates: list[tuple[int, int, int, ReportedCollection, CollectionImages]] = []
     for collection in material.collections:
-        examples = read(collection)
-        if examples is not None and len(examples):
-            counts = examples.pixel_changes().sum(axis=(1, 2))
-            few = np.flatnonzero((counts > 0) & (counts <= FEW))
-            if len(few):
-                found.append((int(counts[few].min()), -len(few), len(found), collection, examples[few]))
-    if not found:
+        images = read_images(collection)
+        if images is None or not len(images):
+            continue
+        counts = images.pixel_changes().sum(axis=(1, 2))
+        few = np.flatnonzero((counts > 0) & (counts <= FEW))
+        if len(few):
+            candidates.append((int(counts[few].min()), -len(few), len(candidates), collection, images[few]))
+    if not candidates:
         return []
-    fewest, _, _, collection, examples = min(found, key=lambda each: each[:3])
-    counts = examples.pixel_changes().sum(axis=(1, 2))
+    fewest, _, _, collection, images = min(candidates, key=lambda candidate: candidate[:3])
+    counts = images.pixel_changes().sum(axis=(1, 2))
     if fewest == 1:
-        shown = examples[counts == 1]
-        shown = shown[take_turns(shown.set * 0, shown.y, COLUMNS)]
+        single = images[counts == 1]
+        chosen = single[take_turns(single.set * 0, single.y, COLUMNS)]
     else:
-        shown = examples[np.argsort(counts, kind="stable")[:COLUMNS]]
+        chosen = images[np.argsort(counts, kind="stable")[:COLUMNS]]
     source = material.name_of(collection.manifest.source.run)
-    return [_fewest(collection, source, shown, int((counts == 1).sum()))]
+    return [_pixel_figure(collection, source, chosen, int((counts == 1).sum()))]
 
 
-def _fewest(collection: ReportedCollection, source: str, shown: CollectionImages, single: int) -> Drawing:
-    counts = shown.pixel_changes().sum(axis=(1, 2)).tolist()
-    pixels = "one pixel" if counts[-1] == 1 else f"{_between(counts)} pixels"
+def _pixel_figure(collection: ReportedCollection, source: str, images: CollectionImages, single: int) -> Drawing:
+    """A figure of images with few pixels changed.
+
+    Args:
+        collection: what they are of.
+        source: the name of the run that the collection was crafted against.
+        images: what is shown.
+        single: examples of the collection that differ in a single pixel.
+    """
+    counts = images.pixel_changes().sum(axis=(1, 2)).tolist()
+    pixels = "one pixel" if counts[-1] == 1 else f"{_range_text(counts)} pixels"
     title = f"Changed in {pixels}"
     alt = (
-        f"{count_of(len(shown), 'example')} of {collection.name}, each changed in {pixels}, with what the net "
-        f"takes them for: {join_words(_stories(collection, shown), COLUMNS)}."
+        f"{count_of(len(images), 'example')} of {collection.name}, each changed in {pixels}, with what the net "
+        f"takes them for: {join_words(_stories(collection, images), COLUMNS)}."
     )
-    how = (
-        f"the first of each class in turn, of {single} such examples of the collection"
-        if single
-        else "those with the fewest; none differs in a single pixel"
-    )
+    how = "those with the fewest; none differs in a single pixel"
+    if single:
+        how = f"the first of each class in turn, of {single} such examples of the collection"
     caption = (
         f"Above: original examples. Below: the same with {pixels} changed (circled), found against "
         f"{source}. Below each picture: the class and the net's confidence in it. Shown: {how}."
     )
-    return Drawing("pixels", title, partial(_draw_fewest, collection, shown), caption, alt, collection.manifest.command)
+    draw = partial(_draw_pixels, collection, images)
+    return Drawing("pixels", title, draw, caption, alt, collection.manifest.command)
 
 
-def _between(counts: Sequence[int]) -> str:
-    low, high = min(counts), max(counts)
+def _draw_pixels(collection: ReportedCollection, images: CollectionImages) -> Figure:
+    above, below = _image_rows(collection, images)
+    circled = [np.argwhere(changes).astype(np.float32) for changes in images.pixel_changes()]
+    return draw_grid([above, attrs.evolve(below, circled=circled)])
+
+
+def _range_text(counts: Sequence[int]) -> str:
+    low = min(counts)
+    high = max(counts)
     return str(low) if low == high else f"{low} to {high}"
 
 
-def _stories(collection: ReportedCollection, shown: CollectionImages) -> list[str]:
-    before, after = (partial(each, collection, shown, between=" with ") for each in (_before, _after))
-    return [f"{before(i)} becomes {after(i)}" for i in range(len(shown))]
+def _stories(collection: ReportedCollection, images: CollectionImages) -> list[str]:
+    """What each image becomes, with the net's confidences, in words."""
+    originals = _describe_originals(collection, images, " with ")
+    adversarials = _describe_adversarials(collection, images, " with ")
+    return [f"{before} becomes {after}" for before, after in zip(originals, adversarials, strict=True)]
 
 
-def _name(collection: ReportedCollection, label: int) -> str:
+def _class_name(collection: ReportedCollection, label: int) -> str:
     names = collection.labels
     return truncate(names[label], 11) if names and 0 <= label < len(names) else str(label)
 
 
-def _before(collection: ReportedCollection, shown: CollectionImages, i: int, between: str = ", ") -> str:
-    return f"{_name(collection, int(shown.y[i]))}{between}{100 * shown.confidence[i, 0]:.0f} %"
+def _describe_originals(collection: ReportedCollection, images: CollectionImages, separator: str) -> list[str]:
+    """The class of each original and the net's confidence in it."""
+    words = []
+    for label, confidence in zip(images.y, images.confidence[:, 0], strict=True):
+        words.append(f"{_class_name(collection, int(label))}{separator}{100 * confidence:.0f} %")
+    return words
 
 
-def _after(collection: ReportedCollection, shown: CollectionImages, i: int, between: str = ", ") -> str:
-    return f"{_name(collection, int(shown.label[i]))}{between}{100 * shown.confidence[i, 1]:.0f} %"
+def _describe_adversarials(collection: ReportedCollection, images: CollectionImages, separator: str) -> list[str]:
+    """The class that the net takes each adversarial image for, and its confidence in it."""
+    words = []
+    for label, confidence in zip(images.label, images.confidence[:, 1], strict=True):
+        words.append(f"{_class_name(collection, int(label))}{separator}{100 * confidence:.0f} %")
+    return words
 
 
-def _two_rows(collection: ReportedCollection, shown: CollectionImages) -> list[Row]:
+def _image_rows(collection: ReportedCollection, images: CollectionImages) -> list[Row]:
     """Originals and adversarials; a long name stands on a line of its own."""
-    longest = max(len(_name(collection, int(label))) for label in [*shown.y, *shown.label])
-    between = ", " if longest <= 3 else "\n"
-    rows = range(len(shown))
+    longest = max(len(_class_name(collection, int(label))) for label in [*images.y, *images.label])
+    separator = ", " if longest <= 3 else "\n"
     return [
-        Row("original", list(shown.original), [_before(collection, shown, i, between) for i in rows]),
-        Row("changed", list(shown.adversarial), [_after(collection, shown, i, between) for i in rows]),
+        Row("original", list(images.original), _describe_originals(collection, images, separator)),
+        Row("changed", list(images.adversarial), _describe_adversarials(collection, images, separator)),
     ]
 
 
-def _draw_fewest(collection: ReportedCollection, shown: CollectionImages) -> Figure:
-    above, below = _two_rows(collection, shown)
-    circled = [np.argwhere(changed).astype(np.float32) for changed in shown.pixel_changes()]
-    return draw_grid([above, attrs.evolve(below, circled=circled)])
-
-
-def samples(material: Material) -> list[Drawing]:
+def sample_figures(material: Material) -> list[Drawing]:
     """A sample of each collection from all its sets, with the perturbations magnified."""
     drawings = []
     for collection in material.collections[:SAMPLED]:
-        examples = read(collection)
-        if examples is not None and len(examples):
-            chosen = sorted(take_turns(examples.set, examples.y, COLUMNS * BLOCKS), key=lambda i: int(examples.set[i]))
-            source = material.name_of(collection.manifest.source.run)
-            drawings.append(_sample(collection, source, examples[chosen], len(examples)))
+        images = read_images(collection)
+        if images is None or not len(images):
+            continue
+        rows = take_turns(images.set, images.y, COLUMNS * BLOCKS)
+        rows.sort(key=lambda row: int(images.set[row]))
+        source = material.name_of(collection.manifest.source.run)
+        drawings.append(_sample_figure(collection, source, images[rows], len(images)))
     return drawings
 
 
-def _sample(collection: ReportedCollection, source: str, shown: CollectionImages, of: int) -> Drawing:
-    sets = [each.uncertainty for each in collection.manifest.sets]
-    there = sorted(set(shown.set.tolist()))
-    letters = "; ".join(f"{chr(97 + i)}: {sets[i]}" for i in there)
+def _sample_figure(collection: ReportedCollection, source: str, sample: CollectionImages, n: int) -> Drawing:
+    """A figure of a sample.
+
+    Args:
+        collection: what it is of.
+        source: the name of the run that the collection was crafted against.
+        sample: what is shown.
+        n: images of the collection.
+    """
+    sets = sorted(set(sample.set.tolist()))
+    letters = "; ".join(f"{_letter(i)}: {collection.manifest.sets[i].uncertainty}" for i in sets)
     alt = (
-        f"{count_of(len(shown), 'example')} of {collection.name} that fool {source}, from "
-        f"{count_of(len(there), 'uncertainty set')}: {join_words(_stories(collection, shown), 5)}."
+        f"{count_of(len(sample), 'example')} of {collection.name} that fool {source}, from "
+        f"{count_of(len(sets), 'uncertainty set')}: {join_words(_stories(collection, sample), 5)}."
     )
-    colour = " Of colours, the one that changes most is drawn." if shown.original.shape[1] > 1 else ""
+    colour = " Of colours, the one that changes most is drawn." if sample.original.shape[1] > 1 else ""
     caption = (
-        f"{len(shown)} of {of} examples crafted against {source}, from all its sets ({letters}) and from "
+        f"{len(sample)} of {n} examples crafted against {source}, from all its sets ({letters}) and from "
         "the classes in turn. Above: original; in the middle: adversarial, each with the class and the net's "
         "confidence in it; below: the perturbation, times the factor beneath it, red where it adds and blue where it "
         f"takes away.{colour}"
     )
-    title = f"CollectionImages that fool {source}"
-    return Drawing(
-        "examples", title, partial(_draw_sample, collection, shown), caption, alt, collection.manifest.command
-    )
+    title = f"Examples that fool {source}"
+    draw = partial(_draw_sample, collection, sample)
+    return Drawing("examples", title, draw, caption, alt, collection.manifest.command)
 
 
-def _draw_sample(collection: ReportedCollection, shown: CollectionImages) -> Figure:
-    several = len(collection.manifest.sets) > 1
+def _letter(i: int) -> str:
+    """a for the first set of a collection, b for the second, and so on."""
+    return chr(ord("a") + i)
+
+
+def _draw_sample(collection: ReportedCollection, sample: CollectionImages) -> Figure:
+    several_sets = len(collection.manifest.sets) > 1
     rows: list[Row] = []
-    for start in range(0, len(shown), COLUMNS):
-        part = shown[start : start + COLUMNS]
-        scales = [magnification(delta) for delta in part.delta]
-        magnified = [strongest_channel(d) * scale for d, scale in zip(part.delta, scales, strict=True)]
-        letters = [f"{chr(97 + int(i))}: " if several else "" for i in part.set]
-        words = [f"{letter}×{scale}" for letter, scale in zip(letters, scales, strict=True)]
-        rows += [*_two_rows(collection, part), Row("change", magnified, words, diverging=True, apart=True)]
+    for start in range(0, len(sample), COLUMNS):
+        block = sample[start : start + COLUMNS]
+        magnified = []
+        words = []
+        for delta, member in zip(block.delta, block.set, strict=True):
+            factor = magnification(delta)
+            magnified.append(strongest_channel(delta) * factor)
+            prefix = f"{_letter(int(member))}: " if several_sets else ""
+            words.append(f"{prefix}×{factor}")
+        rows += _image_rows(collection, block)
+        rows.append(Row("change", magnified, words, diverging=True, apart=True))
     return draw_grid(rows)

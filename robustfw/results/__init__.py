@@ -39,7 +39,6 @@ __all__ = [
     "path_of",
 ]
 
-
 KINDS = {
     "audit": ("audit:AuditKind", "The masking checklist; robustfw audit keeps it."),
     "comparison": ("comparison:ComparisonKind", "Two nets on the same examples; robustfw compare keeps it."),
@@ -62,6 +61,7 @@ def robustfw_register(add: Add) -> None:
     """Offer the kinds of results that robustfw brings."""
     from robustfw.results._pictures import PicturesKind
 
-    add("pictures", PicturesKind)  # the class itself, which brings the interface with it
+    # the class itself, which brings the interface with it
+    add("pictures", PicturesKind)
     for name, (place, summary) in KINDS.items():
         add(name, f"robustfw.results._{place}", kind="result", summary=summary)

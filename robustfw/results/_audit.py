@@ -25,8 +25,9 @@ class AuditLine:
     name: str
     verdict: str
     found: str = ""
+    """The counts behind the verdict, in words."""
     advice: str = ""
-    """What to do if it failed; a file has it for every line."""
+    """What to do if the line failed; a file has it for every line."""
 
 
 @attrs.frozen
@@ -52,8 +53,14 @@ class AuditKind(ResultKind):
 
     def example(self) -> Mapping[str, Any]:
         failed = {"name": "more steps", "verdict": "failed", "found": "2 of 4 and 1 of 4", "advice": "take more"}
-        circumstances = {"uncertainty": "linf:radius=0.1", "attack": "pgd:steps=40", "split": "test", "n": 4}
-        return circumstances | {"verdict": "suspicious", "lines": [failed]}
+        return {
+            "uncertainty": "linf:radius=0.1",
+            "attack": "pgd:steps=40",
+            "split": "test",
+            "n": 4,
+            "verdict": "suspicious",
+            "lines": [failed],
+        }
 
     def lines(self, result: AuditFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
         rows = []
@@ -69,14 +76,14 @@ class AuditKind(ResultKind):
         checked = [line for line in result.lines if line.verdict != "not checked"]
         failed = [line.name for line in result.lines if line.verdict == "failed"]
         if failed:
-            counted = f"{len(failed)} of {len(checked)} lines checked failed ({', '.join(failed)})"
-            yield fact("verdict", f"✗ SUSPICIOUS: {counted}")
+            count = f"{len(failed)} of {len(checked)} lines checked failed"
+            yield fact("verdict", f"✗ SUSPICIOUS: {count} ({', '.join(failed)})")
             yield Caution("do not believe the robust accuracy before these are explained")
         else:
             yield fact("verdict", f"✓ sound: none of {len(checked)} lines checked failed, which is no certificate")
 
     def tables(self, material: Material) -> list[Table]:
-        """One for each audit, folded where there are many and nothing is wrong."""
+        """A table for each audit, folded where there are many and nothing is wrong."""
         audits = material.pairs(AuditFields)
         several = len(audits) > 2
         return [_table(run, audit, folded=several and audit.verdict == "sound") for run, audit in audits]

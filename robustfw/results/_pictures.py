@@ -23,14 +23,16 @@ class PictureRow:
     """One picture in each column, with words below it."""
 
     name: str
+    """Stands at the left of the row."""
     words: tuple[str, ...]
+    """What stands below each picture."""
     diverging: bool = False
-    """Whether they show changes: blue below 0, white at 0, red above."""
+    """Whether the pictures show changes: blue below 0, white at 0, red above."""
 
 
 @attrs.frozen
 class PicturesFields:
-    """Rows of pictures, with a title and words of their maker's."""
+    """Rows of pictures, with the title and the words that their maker gave them."""
 
     title: str
     caption: str
@@ -51,8 +53,14 @@ class PicturesKind(ResultKind):
     place = 90
 
     def example(self) -> Mapping[str, Any]:
-        said = {"title": "Tangents", "caption": "Where the data goes on.", "alt": "1 picture."}
-        return said | {"shape": [1, 8, 8], "images": "pictures.safetensors", "rows": [{"name": "a", "words": [""]}]}
+        return {
+            "title": "Tangents",
+            "caption": "Where the data goes on.",
+            "alt": "1 picture.",
+            "shape": [1, 8, 8],
+            "images": "pictures.safetensors",
+            "rows": [{"name": "a", "words": [""]}],
+        }
 
     def lines(self, result: PicturesFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
         counts = [f"{count_of(len(row.words), 'picture')} ({row.name})" for row in result.rows]
@@ -60,11 +68,11 @@ class PicturesKind(ResultKind):
         yield fact("images", result.images)
 
     def tables(self, material: Material) -> list[Table]:
-        """None: the figure is all."""
+        """No table: the figure is all."""
         return []
 
     def figures(self, material: Material) -> list[Drawing]:
-        """A figure of each result, as its maker calls and describes it."""
+        """A figure of each result, with the title and the words that its maker gave it."""
         return [_figure(run, result) for run, result in material.pairs(PicturesFields)]
 
 

@@ -10,7 +10,7 @@ import attrs
 
 from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
 from robustfw.results._table import Table
-from robustfw.results._words import abbreviate, commands, count_of, fact, join_words, number, truncate
+from robustfw.results._words import abbreviate_attacks, commands, count_of, fact, join_words, number, truncate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from robustfw.results._material import Material, ReportedRun
 
 TOLD = 5
-"""Examples whose story is told to those who do not see the figure."""
+"""Examples that are told to those who do not see the figure, at most."""
 
 
 @attrs.frozen
@@ -32,7 +32,7 @@ class WorstCase:
     largest: float
     """The greatest change of one entry, max |δ_j|."""
     changed: int
-    """Entries that differ."""
+    """Entries of the example that differ."""
 
 
 @attrs.frozen
@@ -44,7 +44,7 @@ class WorstCasesFields:
     split: str
     shape: tuple[int, ...]
     range: tuple[float, float]
-    """What is black and what is white in a picture."""
+    """The values of black and white in a picture."""
     images: str
     """The name of the file of the tensors ``original`` and ``adversarial``, which lies beside the result."""
     examples: tuple[WorstCase, ...]
@@ -61,25 +61,33 @@ class WorstCasesKind(ResultKind):
 
     def example(self) -> Mapping[str, Any]:
         case = {"before": "7", "after": "3", "largest": 0.1, "changed": 60}
-        circumstances = {"uncertainty": "linf:radius=0.1", "attacks": ["pgd:steps=40"], "split": "test"}
-        tensors = {"shape": [1, 8, 8], "range": [0.0, 1.0], "images": "worst-cases.safetensors"}
-        return circumstances | tensors | {"examples": [case]}
+        return {
+            "uncertainty": "linf:radius=0.1",
+            "attacks": ["pgd:steps=40"],
+            "split": "test",
+            "shape": [1, 8, 8],
+            "range": [0.0, 1.0],
+            "images": "worst-cases.safetensors",
+            "examples": [case],
+        }
 
     def lines(self, result: WorstCasesFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
         yield fact("worst cases", f"{join_words(_stories(result), TOLD)}; robustfw report shows them")
 
     def tables(self, material: Material) -> list[Table]:
-        """One of all runs whose examples are no images; images are drawn."""
-        results = [pair for pair in material.pairs(WorstCasesFields) if not _are_images(pair[1])]
-        rows = [
-            (run.name, result.uncertainty, case.before, case.after, number(case.largest), str(case.changed))
-            for run, result in results
-            for case in result.examples
-        ]
+        """A table of all runs whose examples are no images; images are drawn."""
+        rows = []
+        again = []
+        for run, result in material.pairs(WorstCasesFields):
+            if _are_images(result):
+                continue
+            again.append(result.command)
+            for case in result.examples:
+                size = (number(case.largest), str(case.changed))
+                rows.append((run.name, result.uncertainty, case.before, case.after, *size))
         columns = ("run", "set", "before", "after", "largest change", "entries changed")
         note = "Examples that the attack fools the net with: what it says of them before and after."
-        again = commands(result.command for _, result in results)
-        return [Table("Worst cases", columns, rows, note, again)] if rows else []
+        return [Table("Worst cases", columns, rows, note, commands(again))] if rows else []
 
     def figures(self, material: Material) -> list[Drawing]:
         """A figure for each result with images."""
@@ -96,10 +104,11 @@ def _stories(result: WorstCasesFields) -> list[str]:
 
 
 def _figure(run: ReportedRun, result: WorstCasesFields) -> Drawing:
-    attacks = join_words([abbreviate(attack) for attack in result.attacks])
+    attacks = abbreviate_attacks(result.attacks)
     title = f"Worst cases of {run.name}: {result.uncertainty}"
+    examples = count_of(len(result.examples), "example")
     alt = (
-        f"{count_of(len(result.examples), 'example')} that {attacks} fools {run.name} with, within {result.uncertainty}: "
+        f"{examples} that {attacks} fools {run.name} with, within {result.uncertainty}: "
         f"{join_words(_stories(result), TOLD)}."
     )
     colour = " Of colours, the one that changes most is drawn." if result.shape[0] > 1 else ""
@@ -121,17 +130,21 @@ def _draw(run: ReportedRun, result: WorstCasesFields) -> Figure:
     tensors = read_tensors(run.path, result.images, {"original": shape, "adversarial": shape})
     low, high = result.range
     width = (high - low) or 1.0
-    original, adversarial = (((tensors[key] - low) / width).astype(np.float32) for key in ("original", "adversarial"))
+    original = ((tensors["original"] - low) / width).astype(np.float32)
+    adversarial = ((tensors["adversarial"] - low) / width).astype(np.float32)
     rows = []
     for start in range(0, len(result.examples), COLUMNS):
         block = slice(start, start + COLUMNS)
         cases = result.examples[block]
-        deltas = adversarial[block] - original[block]
-        factors = [magnification(delta) for delta in deltas]
-        magnified = [strongest_channel(delta) * scale for delta, scale in zip(deltas, factors, strict=True)]
+        magnified = []
+        factors = []
+        for delta in adversarial[block] - original[block]:
+            factor = magnification(delta)
+            magnified.append(strongest_channel(delta) * factor)
+            factors.append(f"×{factor}")
         rows += [
             Row("original", list(original[block]), [truncate(case.before, 16) for case in cases]),
-            Row("change", magnified, [f"×{scale}" for scale in factors], diverging=True, apart=False),
+            Row("change", magnified, factors, diverging=True),
             Row("adversarial", list(adversarial[block]), [truncate(case.after, 16) for case in cases], apart=True),
         ]
     return draw_grid(rows)

@@ -36,7 +36,7 @@ def spent(name, budget):
 def test_a_net_that_can_be_fooled_is(name, model):
     states = list(SEARCHES[name](model, SPACE, LIKE, **spent(name, 500)))
     last = states[-1]
-    assert last.on_target.all()
+    assert last.success.all()
     assert len(states) < 500, "it stops once all are there"
     with torch.no_grad():
         own = model(last.images).softmax(1).diagonal()
@@ -65,7 +65,7 @@ def test_a_net_that_cannot_be_fooled_says_so_after_the_whole_budget(name):
 
     states = list(SEARCHES[name](Undecided(), SPACE, LIKE, **spent(name, 7)))
     assert len(states) == 7
-    assert not states[-1].on_target.any()
+    assert not states[-1].success.any()
     assert states[-1].confidence.tolist() == pytest.approx([1 / 3] * 3)
     assert states[-1].rounds.tolist() == [7] * 3
 
@@ -77,7 +77,7 @@ def test_outputs_that_are_no_numbers_fool_nobody(name):
             return x.flatten(1)[:, :3] * torch.nan
 
     *_, last = SEARCHES[name](Broken(), SPACE, LIKE, **spent(name, 3))
-    assert not last.on_target.any()
+    assert not last.success.any()
     assert last.confidence.tolist() == [0] * 3
     assert last.images.isfinite().all()
 
@@ -96,7 +96,7 @@ def test_the_steps_of_the_ascent_have_one_length(model):
 def test_images_that_are_there_are_left_alone(model):
     states = list(ascent(model, SPACE, LIKE, steps=300))
     for before, after in itertools.pairwise(states):
-        done = before.on_target
+        done = before.success
         assert torch.equal(after.images[done], before.images[done])
 
 
@@ -119,23 +119,23 @@ class Stepped(nn.Module):
 
 def test_evolution_needs_no_gradient_and_the_ascent_does(model):
     *_, grown = evolution(Stepped(model), SPACE, LIKE, generations=500)
-    assert grown.on_target.all()
+    assert grown.success.all()
     first, *_, last = ascent(Stepped(model), SPACE, LIKE, steps=10)
     assert torch.equal(first.images, last.images)
-    assert not last.on_target.all()
+    assert not last.success.all()
 
 
 def test_mutations_are_those_of_deb_and_goyal():
     """A share of the values, and steps with P(|δ| ≤ t) = 1 − (1 − t)^(η + 1) before they are clamped."""
     x = torch.zeros(1, 40_000)
-    born = fooling._mutated(x, SearchSpace(1, (40_000,), -1.0, 1.0), RATE, torch.Generator().manual_seed(0))
+    born = fooling._mutate(x, SearchSpace(1, (40_000,), -1.0, 1.0), RATE, torch.Generator().manual_seed(0))
     steps = born[born != 0] / 2
     assert len(steps) / 40_000 == pytest.approx(RATE, abs=0.01)
     assert float(steps.mean()) == pytest.approx(0, abs=0.01)
     for t in (0.01, 0.05, 0.2):
         known = 1 - (1 - t) ** (STRENGTH + 1)
         assert float((steps.abs() <= t).double().mean()) == pytest.approx(known, abs=0.03)
-    edge = fooling._mutated(
+    edge = fooling._mutate(
         torch.ones(1, 1000), SearchSpace(1, (1000,), 0.0, 1.0), 1.0, torch.Generator().manual_seed(0)
     )
     assert float(edge.max()) == 1
@@ -161,7 +161,7 @@ def test_the_net_is_left_as_it_was(net):
 
 def test_images_are_kept(tmp_path):
     found = FoolingImages(torch.rand(3, 1, 4, 4), torch.tensor([0.2, 0.9901, 1.0]), torch.tensor([5, 2, 1]))
-    assert found.on_target.tolist() == [False, True, True]
+    assert found.success.tolist() == [False, True, True]
     keep(tmp_path / "results" / "a.safetensors", gradient=found)
     tensors = load_file(tmp_path / "results" / "a.safetensors")
     assert torch.equal(tensors["gradient"], found.images)
