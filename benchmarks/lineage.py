@@ -44,7 +44,8 @@ from benchmarks.tables import add_flags, asked, leave, markdown, say
 from benchmarks.turns import Spread, in_turns, ratios
 from robustfw import Splits
 from robustfw.dataset import data_root
-from robustfw.evaluation._transfer import Examples, Transfer, craft
+from robustfw.evaluation._crafting import Examples, craft
+from robustfw.evaluation._transfer import Transfer
 from robustfw.inner.threat import Threat
 from robustfw.plugin.registry import installed
 from robustfw.results._seed_means import Mean

@@ -55,7 +55,7 @@ class NetBound:
     """All layers, in the order in which they are called, and what they say of the net."""
 
     layers: tuple[LayerBound, ...]
-    """In the order in which they are called."""
+    """All layers, in the order in which they are called."""
     unbounded: tuple[str, ...]
     """What keeps the product from being a bound: layers without one, and modules that may call layers in any way."""
 

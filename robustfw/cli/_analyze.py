@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from robustfw.cli.subject import Choices, Subject, alone_on_stdout, print_json
+from robustfw.cli._choices import Choices
+from robustfw.cli.subject import Subject, alone_on_stdout, print_json
 from robustfw.errors import UsageError
 
 if TYPE_CHECKING:

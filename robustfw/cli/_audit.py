@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from robustfw.cli.subject import ATTACK, Choices, Subject, alone_on_stdout, loss_option, print_json
+from robustfw.cli._choices import Choices, loss_option
+from robustfw.cli.subject import ATTACK, Subject, alone_on_stdout, print_json
 from robustfw.errors import UsageError
 from robustfw.plugin import options, registry
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from robustfw.cli.subject import JUDGE, Choices, Subject, alone_on_stdout, loss_option, print_json
+from robustfw.cli._choices import Choices, loss_option
+from robustfw.cli.subject import JUDGE, Subject, alone_on_stdout, print_json
 
 if TYPE_CHECKING:
     from robustfw.attack import Attack

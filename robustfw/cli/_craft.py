@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustfw.cli.subject import Choices, Subject, alone_on_stdout, command_line, loss_option, print_json
+from robustfw.cli._choices import Choices, loss_option
+from robustfw.cli._records import command_line
+from robustfw.cli.subject import Subject, alone_on_stdout, print_json
 from robustfw.version import __version__
 
 if TYPE_CHECKING:
@@ -63,11 +65,10 @@ def craft(run: Path, specs: tuple[str, ...], attack: str, loss: str | None, out:
         facts = _facts(subject, threats, attack_made, examples) | subject.loss_facts(loss_raised)
         place = out or NewDirectory(Path("transfer"), subject.home.resolve().name)
         collection = Collection.create(place, examples, facts)
-        path, manifest = collection.path, collection.manifest
     if chosen.as_json:
-        print_json({"collection": str(path)} | manifest)
+        print_json({"collection": str(collection.path)} | collection.manifest)
     else:
-        console.collection(manifest, str(path))
+        console.collection(collection.manifest, str(collection.path))
 
 
 def _facts(subject: Subject, threats: list[Threat], attack: Attack, examples: Examples) -> dict[str, Any]:

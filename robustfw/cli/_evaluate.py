@@ -10,7 +10,8 @@ import attrs
 import click
 
 from robustfw.cli import _stopping as stopping
-from robustfw.cli.subject import JUDGE, Choices, Subject, alone_on_stdout, loss_option, print_json
+from robustfw.cli._choices import Choices, loss_option
+from robustfw.cli.subject import JUDGE, Subject, alone_on_stdout, print_json
 from robustfw.errors import UsageError
 
 if TYPE_CHECKING:

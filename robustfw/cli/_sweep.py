@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from robustfw.cli.subject import Choices, Subject, alone_on_stdout, loss_option, print_json, radius_of
+from robustfw.cli._choices import Choices, loss_option
+from robustfw.cli._records import radius_of
+from robustfw.cli.subject import Subject, alone_on_stdout, print_json
 from robustfw.errors import UsageError
 from robustfw.plugin import options
 
@@ -84,12 +86,8 @@ def sweep(
         if not chosen.as_json:
             plain_radii = [float(radius) for radius in ratios]
             console.sweep(accuracies, plain_radii, unit, uncertainty_spec, attack_spec)
-        circumstances = subject.circumstances(
-            radii=subject.known.record(ratios),
-            independent=independent,
-            uncertainty=uncertainty_spec,
-            attack=attack_spec,
-        )
+        specs = {"uncertainty": uncertainty_spec, "attack": attack_spec}
+        circumstances = subject.circumstances(radii=subject.known.record(ratios), independent=independent, **specs)
         circumstances |= subject.loss_facts(loss_raised)
         result = subject.keep("sweep", circumstances, _record(accuracies, fooled.smallest.tolist(), unit))
     if chosen.as_json:

@@ -13,7 +13,8 @@ import click
 
 from robustfw.cli import _stopping as stopping
 from robustfw.cli._evaluate import summarize_verdicts
-from robustfw.cli.subject import alone_on_stdout, attack_facts, keep_worst_cases, print_json, task_facts
+from robustfw.cli._records import attack_facts, keep_worst_cases, task_facts
+from robustfw.cli.subject import alone_on_stdout, print_json
 from robustfw.errors import RunError, UsageError
 from robustfw.plugin import options, registry
 from robustfw.training.recipe import DEFAULTS, Recipe, TrainOptions

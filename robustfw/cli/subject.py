@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
+from robustfw.cli._choices import Choices
+from robustfw.cli._records import attack_facts, command_line, keep_worst_cases, task_facts
 from robustfw.dataset import data_root
 from robustfw.errors import DataError, UsageError
-from robustfw.plugin import options, registry
+from robustfw.plugin import registry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,61 +28,13 @@ if TYPE_CHECKING:
     from robustfw.inner.threat import Threat
     from robustfw.loss import Loss
     from robustfw.task import Task
-    from robustfw.uncertainty import UncertaintySet
+
+__all__ = ["ATTACK", "JUDGE", "Choices", "Subject", "alone_on_stdout", "command_line", "print_json"]
 
 ATTACK = "pgd:steps=40"
 """The attack that an audit questions, where no other is asked for."""
 JUDGE = "restarts:n=5,attack=(pgd:steps=40)"
 """The attack that accuracy is measured by: a single random start leaves several per cent that others fool."""
-SPLITS = ("test", "validation", "train")
-"""Names of splits, as they are typed."""
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-_FLAGS = {
-    "split": click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True),
-    "examples": click.option("--examples", type=click.IntRange(min=1), help="Only the first so many. [all]"),
-    "batch_size": click.option("--batch-size", type=click.IntRange(min=1), default=500, show_default=True),
-    "weights": click.option("--weights", type=click.Choice(["best", "last"]), default="best", show_default=True),
-    "device": click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda …"),
-    "threads": click.option("--threads", type=click.IntRange(min=1), help="torch's threads. [its own choice]"),
-    "seed": click.option("--seed", type=int, default=0, show_default=True, help="Of the attacks' randomness."),
-    "data_dir": click.option(
-        "--data-dir", type=click.Path(path_type=Path), help="Where data files are. [ROBUSTFW_DATA]"
-    ),
-    "as_json": click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else."),
-}
-
-
-@attrs.frozen
-class Choices:
-    """Which examples of which split, by which weights, on which device; what every measuring command asks."""
-
-    split: Literal["test", "validation", "train"]
-    """The split that examples are of."""
-    examples: int | None
-    """How many examples; None: all."""
-    batch_size: int
-    """Examples that are measured together."""
-    weights: str
-    """best or last."""
-    device: str
-    """auto, cpu, cuda …"""
-    threads: int | None
-    """torch's threads; None: its own choice."""
-    seed: int
-    """Of the attacks' randomness."""
-    data_dir: Path | None
-    """Where data files are; None: where the environment says."""
-    as_json: bool
-    """Whether one JSON object is printed, and nothing else."""
-
-    @classmethod
-    def flags(cls, command: Command, **instead: Callable[[Command], Command]) -> Command:
-        """Give a command, which takes ``**choices``, a flag for each choice; ``instead`` replaces some of the flags."""
-        flags = _FLAGS | instead
-        for field in reversed(attrs.fields(cls)):
-            command = flags[field.name](command)
-        return command
 
 
 @attrs.frozen(eq=False)
@@ -283,73 +236,6 @@ def _first_examples(splits: Splits, name: str, examples: int | None) -> Split:
     if examples is not None and examples > len(split):
         raise UsageError(f"there are {len(split)} {name} examples: leave out --examples {examples} to take them all")
     return split.first(examples)
-
-
-def keep_worst_cases(home: Path, circumstances: dict[str, Any], gallery: Gallery, spec: DataSpec) -> None:
-    """Leave examples that were fooled in a run's results, if there are any.
-
-    Args:
-        home: the run directory.
-        circumstances: what was measured and how, with ``uncertainty``, ``attacks`` and ``split`` among it.
-        gallery: the examples.
-        spec: the range of the data.
-    """
-    from robustfw import results
-
-    if gallery.pictures is None:
-        return
-    originals, adversarials = gallery.pictures
-    lower, upper = spec.bounds or (None, None)
-    # a range for each feature is none for pictures
-    bounds = (lower, upper) if isinstance(lower, float) and isinstance(upper, float) else None
-    results.keep_worst_cases(
-        home,
-        circumstances,
-        originals,
-        adversarials,
-        gallery.before,
-        gallery.after,
-        command_line(),
-        bounds=bounds,
-    )
-
-
-def task_facts(known: registry.Registry, task: Task) -> dict[str, Any]:
-    """The task as results record it; classification, which most data have, goes without saying."""
-    spec = known.spell(task)
-    return {} if spec == "classification" else {"task": spec}
-
-
-def attack_facts(known: registry.Registry, uncertainty: UncertaintySet, attacks: list[Attack]) -> dict[str, Any]:
-    """The set and the attacks in full, as results record them.
-
-    Args:
-        known: the installed plugins.
-        uncertainty: the set.
-        attacks: what is tried.
-    """
-    return {
-        "uncertainty": known.spell(uncertainty),
-        "attacks": [known.spell(attack) for attack in attacks],
-        "radius": radius_of(known, uncertainty),
-    }
-
-
-def loss_option(command: Command) -> Command:
-    """--loss, for each command that attacks."""
-    help_ = "Spec of the loss that attacks raise. [the task's: cross-entropy for classes]"
-    return click.option("--loss", metavar="SPEC", help=help_)(command)
-
-
-def radius_of(known: registry.Registry, uncertainty: UncertaintySet) -> Any:
-    """The radius of a set as a number, or one per channel; None where it has none."""
-    return options.number(known.record(uncertainty).get("radius"))
-
-
-def command_line() -> str:
-    """The command under way, as it was typed."""
-    typed = click.get_current_context().find_root().obj
-    return shlex.join(["robustfw", *(sys.argv[1:] if typed is None else typed)])
 
 
 def alone_on_stdout(as_json: bool) -> contextlib.AbstractContextManager[object]:

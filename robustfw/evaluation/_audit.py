@@ -45,7 +45,7 @@ class Audit:
     n: int
     """Examples that were tried."""
     lines: tuple[Line, ...]
-    """In the order of `CHECKS`."""
+    """The lines, in the order of `CHECKS`."""
 
     @classmethod
     def of(cls, n: int, lines: Iterable[Line]) -> Audit:

@@ -140,7 +140,7 @@ def large_radius(case: AuditCase, many: Verdicts) -> Line:
     tolerated = case.tolerance(*RESTARTS) if graded else case.tolerance(*ZERO)
     sizes = ", ".join(f"{factor:g}" for factor in [1.0, *factors])
     counts = ", ".join(str(count) for count in robust)
-    found = f"robust {counts} of {len(case)} at {sizes} × the set"
+    words = f"robust {counts} of {len(case)} at {sizes} × the set"
     numbers = {
         "n": len(case),
         "factors": [1.0, *factors],
@@ -150,29 +150,29 @@ def large_radius(case: AuditCase, many: Verdicts) -> Line:
         "tolerated": tolerated,
     }
     if graded:
-        words = f"{found} (a rise of at most {tolerated} tolerated)"
-        return Line.of("large radius", rise <= tolerated, words, **numbers)
+        passed = rise <= tolerated
+        return Line.of("large radius", passed, f"{words} (a rise of at most {tolerated} tolerated)", **numbers)
 
     # 3. nothing withstands a set that covers the data range
     if rise <= tolerated < robust[-1] and not covers:
-        return Line.skip("large radius", f"{found}; it cannot be grown to cover the data range", **numbers)
+        return Line.skip("large radius", f"{words}; it cannot be grown to cover the data range", **numbers)
     passed = rise <= tolerated and robust[-1] <= tolerated
-    return Line.of("large radius", passed, f"{found} (at most {tolerated} tolerated at the end)", **numbers)
+    return Line.of("large radius", passed, f"{words} (at most {tolerated} tolerated at the end)", **numbers)
 
 
 def transfer(case: AuditCase, many: Verdicts) -> Line:
     """Examples that were made on other nets fool nothing that the attack on this one leaves standing."""
     if not case.transfer:
         return Line.skip("transfer", "no examples that were made on another net were given")
-    shown = torch.zeros(len(case), dtype=torch.bool)
+    tried = torch.zeros(len(case), dtype=torch.bool)
     fooled = torch.zeros(len(case), dtype=torch.bool)
     for examples in case.transfer:
         wrong = _find_wrong(case, examples)
         indices = examples.indices.cpu()
-        shown[indices] = True
+        tried[indices] = True
         fooled[indices[wrong]] = True
     alone = int((fooled & many.robust).sum())
-    standing = int((shown & many.robust).sum())
+    standing = int((tried & many.robust).sum())
     tolerated = case.tolerance(*WEAKER)
     return Line.of(
         "transfer",
@@ -180,7 +180,7 @@ def transfer(case: AuditCase, many: Verdicts) -> Line:
         f"examples made on {len(case.transfer)} other net(s) fool {alone} of {standing} shown that the attack leaves "
         f"standing (at most {tolerated} tolerated)",
         nets=len(case.transfer),
-        shown=int(shown.sum()),
+        shown=int(tried.sum()),
         standing=standing,
         fooled_by_transfer_alone=alone,
         tolerated=tolerated,

@@ -168,7 +168,7 @@ def _outputs_and_gradient(case: AuditCase, x: Tensor, y: Tensor, loss: losses.Lo
 
 
 def _errors(case: AuditCase, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-    """For each row the relative error of ⟨∇J, u⟩ against (J(x + hu) − J(x − hu))/2h, u = ∇J/‖∇J‖_∞, (batch,).
+    """The relative error of ⟨∇J, u⟩ against (J(x + hu) − J(x − hu))/2h, u = ∇J/‖∇J‖_∞, of each row, (batch,).
 
     J is the margin, piecewise linear in a ReLU net, and never saturated; in tasks without classes, their loss. The
     median over `STEPS` counts; without a gradient the error is 1.

@@ -90,7 +90,7 @@ def _range_text(counts: Sequence[int]) -> str:
 
 
 def _stories(collection: ReportedCollection, images: CollectionImages) -> list[str]:
-    """What each image becomes, with the net's confidences, in words."""
+    """A few words on each image: what it is and what it becomes, with the net's confidences."""
     originals = _describe_originals(collection, images, " with ")
     adversarials = _describe_adversarials(collection, images, " with ")
     return [f"{before} becomes {after}" for before, after in zip(originals, adversarials, strict=True)]

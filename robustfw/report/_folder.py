@@ -91,7 +91,7 @@ class FigureFolder:
         return names
 
     def _free_names(self, figures: Mapping[str, tuple[bytes, bytes]]) -> dict[str, str]:
-        """For each name that is asked for one that is free: itself, or itself with a number."""
+        """A free name for each that is asked for: itself, or itself with a number."""
         names: dict[str, str] = {}
         for wanted, pair in figures.items():
             number = 1

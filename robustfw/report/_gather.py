@@ -159,7 +159,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not file.exists() and not file.is_symlink():
         raise RunError(f"there is no run in {path}: name a directory that robustfw train, craft or reproduce made")
     manifest = read_json(file)
-    recipe, data = manifest.get("recipe"), manifest.get("data")
+    recipe = manifest.get("recipe")
+    data = manifest.get("data")
     if not isinstance(recipe, dict) or not isinstance(data, dict) or not isinstance(data.get("spec", {}), dict):
         raise RunError(f"{file} is not the manifest of a run: name a directory that robustfw train made")
     for part in PARTS:

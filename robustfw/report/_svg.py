@@ -1,4 +1,4 @@
-"""From a matplotlib figure to SVG that follows the page's colours, and to PNG and PDF beside the page."""
+"""Figures of matplotlib as SVG that follows the page's colours, and as PNG and PDF beside the page."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def _row(run: ReportedRun, search: Search) -> tuple[str, ...]:
 
 def _figure(run: ReportedRun, result: FoolingFields) -> Drawing:
     classes = len(result.searches[0].confidence)
-    shown = min(classes, MOST)
+    pictured = min(classes, MOST)
     successes = []
     ways = []
     for search in result.searches:
@@ -129,12 +129,12 @@ def _figure(run: ReportedRun, result: FoolingFields) -> Drawing:
         ways.append(f"{search.name} (at most {count_of(search.budget, 'round')})")
     title = f"Fooling images of {run.name}"
     alt = f"{title}: {percent(result.target, 0)} confidence is reached for {join_words(successes)}."
-    selection = f" The first {shown} classes are shown." if shown < classes else ""
+    selection = f" The first {pictured} classes are shown." if pictured < classes else ""
     caption = (
         f"Noise, changed until {run.name} is {percent(result.target, 0)} sure of a class, by {join_words(ways)}. "
         f"Below each picture: the class, and the net's confidence.{selection}"
     )
-    return Drawing("fooling", title, partial(_draw, run, result, shown), caption, alt, result.command)
+    return Drawing("fooling", title, partial(_draw, run, result, pictured), caption, alt, result.command)
 
 
 def _draw(run: ReportedRun, result: FoolingFields, classes: int) -> Figure:

@@ -46,7 +46,7 @@ class LipschitzFields:
     """Constants of the layers, and quantiles of the net's slopes at examples, of which the last is the largest."""
 
     layers: tuple[LayerConstant, ...]
-    """In the order in which they are called."""
+    """All layers, in the order in which they are called."""
     unbounded: tuple[str, ...]
     """What keeps the product of the layers from being a bound."""
     upper: float | None

@@ -130,16 +130,21 @@ class SweepKind(ResultKind):
 def _table(group: Sequence[tuple[ReportedRun, SweepFields]]) -> Table:
     """Radii from top to bottom and a column for each run; the other way round where there are more runs than radii."""
     first = group[0][1]
-    uncertainty, attack = drop_radius(first.uncertainty), abbreviate(first.attack)
+    uncertainty = drop_radius(first.uncertainty)
+    attack = abbreviate(first.attack)
     names = [*map(words.radius, first.radii), "median minimal radius", "quartiles", "beyond", "n"]
     runs = [run.name for run, _ in group]
     # beside others there is no room for intervals, which the figure shows
     with_intervals = len(group) == 1
-    numbers = [[*_accuracies(sweep, with_intervals), *_minimal(sweep), str(sweep.n)] for _, sweep in group]
+    numbers = []
+    for _, sweep in group:
+        numbers.append([*_accuracies(sweep, with_intervals), *_minimal_radius(sweep), str(sweep.n)])
     folded: bool | None
     if len(runs) <= len(names):
         heads = ["radius", *runs]
-        rows = [[name, *(column[i] for column in numbers)] for i, name in enumerate(names)]
+        rows = []
+        for name, *values in zip(names, *numbers, strict=True):
+            rows.append([name, *values])
         folded = False
     else:
         heads = ["run", *names]
@@ -161,7 +166,7 @@ def _accuracies(sweep: SweepFields, with_intervals: bool) -> list[str]:
     return [share + interval for share, interval in zip(shares, ranges, strict=True)]
 
 
-def _minimal(sweep: SweepFields) -> tuple[str, str, str]:
+def _minimal_radius(sweep: SweepFields) -> tuple[str, str, str]:
     minimal = sweep.minimal_radius
     if minimal is None:
         return "–", "–", "–"
