@@ -106,7 +106,7 @@ def test_numbers_that_cannot_be_kept_are_not_lost(tmp_path, monkeypatch):
         warnings.simplefilter("error")
         kept = results.keep(tmp_path, "evaluation", {"n": 3}, {"correct": 2}, "robustfw evaluate")
     assert json.loads(kept.read_text())["correct"] == 2
-    monkeypatch.setattr(results.store, "write_whole", full)
+    monkeypatch.setattr(results._store, "write_whole", full)
     with pytest.warns(
         RobustfwWarning, match=r"could not be kept in .*No space left on device\): make room, and measure"
     ):
