@@ -82,7 +82,8 @@ def _silence(terminals: list[str]) -> None:
 @contextlib.contextmanager
 def _unblock(signum: int) -> Iterator[None]:
     """Inside, a signal arrives; at once, if one was blocked and has been sent (see `reproduction.running`)."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+    # Windows blocks no signals
+    if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signum})

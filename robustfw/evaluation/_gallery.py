@@ -54,7 +54,8 @@ class Gallery:
         """The class with its probability, the numbers, or how far off they are."""
         if self.task.labelled:
             others = outputs.clone()
-            others[int(y)] = -torch.inf  # at a tie it is the other class that counts
+            # at a tie it is the other class that counts
+            others[int(y)] = -torch.inf
             label = int(others.argmax())
             probability = float(outputs.double().softmax(0)[label])
             return f"{self._class_name(label)}, {100 * probability:.0f} %"

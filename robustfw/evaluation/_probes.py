@@ -102,9 +102,11 @@ def logits(case: AuditCase, many: Verdicts) -> Line:
             sums_to_one = (outputs.sum(1) - 1).abs() <= SUM_TO_ONE
             probable += int(((outputs >= 0).all(1) & sums_to_one).sum())
         broken += int((~outputs.isfinite()).flatten(1).any(1).sum())
+    # by chance, a few rows of logits look like probabilities
+    mostly_logits = 2 * probable <= len(case)
     return Line.of(
         "logits",
-        2 * probable <= len(case) and broken == 0,  # by chance, a few rows of logits look like probabilities
+        mostly_logits and broken == 0,
         f"probabilities at {probable} of {len(case)} examples, numbers that are not finite at {broken}",
         n=len(case),
         probabilities=probable,

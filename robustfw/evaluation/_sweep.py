@@ -218,7 +218,8 @@ class _Batch:
         at = wrong[:, None].repeat(1, len(factors))
         problem = self.problem(right, 1.0) if len(right) else None
         for point, factor in enumerate(factors):
-            if problem is None or factor == 0:  # nothing to attack, or nothing to attack with
+            # nothing to attack, or nothing to attack with
+            if problem is None or factor == 0:
                 continue
             problem = problem.over(self.problem(right, factor).region)
             fooled = self.adversary.attempt(problem).wrong

@@ -44,16 +44,19 @@ def page(material: Material, images: Sequence[Image], paths: Sequence[Path], out
         lstrip_blocks=True,
     )
     environment.filters["numeric"] = numeric_columns
+    # markup that is safe: it was serialised from a tree
+    svg = {image.name: Markup(image.svg) for image in images}
+    reproductions = [printable(str(path)) for path in paths if (path / REPRODUCTION).exists()]
     return environment.get_template("template.html").render(
         title=title(material),
         summary=summarize(material),
         tables=tables(material),
         images=images,
-        svg={image.name: Markup(image.svg) for image in images},  # serialised from a tree
+        svg=svg,
         circumstances=circumstances(material),
         command=printable(shlex.join(command)),
         version=__version__,
-        folder=next((printable(str(path)) for path in paths if (path / REPRODUCTION).exists()), None),
+        folder=reproductions[0] if reproductions else None,
         colours=list(enumerate(COLOURS)),
     )
 

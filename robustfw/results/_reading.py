@@ -37,7 +37,8 @@ def structure(value: object, cls: type[Read]) -> Read:
 
     try:
         return _reader().structure(value, cls)
-    except Exception as error:  # cattrs raises whatever a type happens to raise
+    except Exception as error:
+        # cattrs raises whatever a type happens to raise
         raise Misfit(cattrs.transform_error(error)[0]) from error
 
 

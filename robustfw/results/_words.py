@@ -130,7 +130,8 @@ def spell_value(value: Any) -> str:
     """A recorded value in the grammar of specs; one from a damaged record as it stands."""
     try:
         return options.spell(value)
-    except (KeyError, TypeError, ValueError):  # a mapping somewhere in it names no plugin
+    except (KeyError, TypeError, ValueError):
+        # a mapping somewhere in it names no plugin
         return str(value)
 
 
