@@ -44,7 +44,8 @@ from benchmarks.tables import add_flags, asked, leave, markdown, say
 from benchmarks.turns import Spread, in_turns, ratios
 from robustfw import Splits
 from robustfw.dataset import data_root
-from robustfw.evaluation._transfer import Examples, Transfer, craft
+from robustfw.evaluation._crafting import Examples, craft
+from robustfw.evaluation._transfer import Transfer
 from robustfw.inner.threat import Threat
 from robustfw.plugin.registry import installed
 from robustfw.results._seed_means import Mean
@@ -172,7 +173,7 @@ def _transfer_set(setting: Setting, victim: int) -> Examples:
     threats = [Threat(_set(setting, spec)) for spec in (LINF, L2, L1)]
     attack = robustfw.make("attack", "single-step")
     net = setting.net(IDEAS[0], victim)
-    return Examples.joined(list(craft(net, _data(setting).test, threats=threats, attack=attack)))
+    return Examples.concatenate(list(craft(net, _data(setting).test, threats=threats, attack=attack)))
 
 
 def train(setting: Setting, idea: Idea, seed: int) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 import robustfw
 from robustfw import DataError, RunError
 from robustfw.errors import RobustfwError, RobustfwWarning
-from robustfw.evaluation._transfer import Examples
+from robustfw.evaluation._crafting import Examples
 from robustfw.storage.collections import EXAMPLES, MANIFEST, Collection
 from robustfw.storage.runs import Run
 from robustfw.training._state import State

@@ -150,7 +150,7 @@ def test_benchmarks_name_plugins_through_the_registry():
         "from robustfw.cli import main; main(['plugins'])",
         "from robustfw.cli import main; main(['show', 'attack', 'pgd'])",
         "from robustfw.cli import main; main(['--help'])",
-        "from robustfw.results._kinds import kinds_by_name; kinds_by_name()",
+        "from robustfw.results._registered_kinds import kinds_by_name; kinds_by_name()",
         "from robustfw import console; console.show('audit', {'uncertainty': 'u', 'verdict': 'sound', 'lines': []})",
     ],
 )

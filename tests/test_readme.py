@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from torch import nn
 
 from robustfw import RobustfwWarning
-from robustfw.analysis._lipschitz import How
+from robustfw.analysis._lipschitz import BoundMethod
 from robustfw.cli import _add_plugin_commands, cli
 from robustfw.cli._analyze import ANALYSES as NAMES
 from robustfw.evaluation._audit import ADVICE
@@ -231,7 +231,7 @@ def test_the_page_on_analyses_prints_what_it_says(tmp_path, monkeypatch):
 def test_the_page_on_analyses_has_a_section_for_each_and_every_way_of_knowing():
     for name in NAMES:
         assert re.search(rf"^## {name}", ANALYSES, re.MULTILINE | re.IGNORECASE)
-    assert set(re.findall(r"^\| `(\w+)` \|", ANALYSES, re.MULTILINE)) == set(get_args(How))
+    assert set(re.findall(r"^\| `(\w+)` \|", ANALYSES, re.MULTILINE)) == set(get_args(BoundMethod))
 
 
 def test_the_page_on_numbers_explains_every_line():

@@ -39,8 +39,11 @@ class Pair:
     """Two classes, and how robust a classifier of them can be; distances in ℓ2, in units of the points."""
 
     first: int
+    """Label of the first class."""
     second: int
+    """Label of the second class."""
     n: tuple[int, int]
+    """Points of the first and of the second class."""
     linear: float
     """½‖m₁ − m₂‖₂, for linear classifiers without mistakes."""
     quadratic: float
@@ -48,37 +51,57 @@ class Pair:
     measured: float | None = None
     """ρ of the net's own classifier of these classes, where it is linear in the points."""
     risk: float | None = None
-    """Its R; None where there is no ρ."""
+    """R of the net's own classifier; None where there is no ρ."""
     bound: float | None = None
-    """The bound on its ρ, mistakes included."""
+    """The bound on ρ of the net's own classifier, mistakes included."""
 
 
 def linear_bound(one: Tensor, other: Tensor, risk: float = 0.0) -> float:
-    """½‖m₁ − m₂‖₂ + 4 M R of two sets of points, (n, d) each; see the module for what it bounds."""
+    """½‖m₁ − m₂‖₂ + 4 M R: what ρ of a linear classifier is at most (see the module).
+
+    Args:
+        one: points of the first class, (n, d).
+        other: points of the second class, (n, d).
+        risk: R, the share of wrong examples.
+    """
     half = torch.linalg.vector_norm(one.double().mean(0) - other.double().mean(0)) / 2
-    return float(half) + (4 * risk * _ball(one, other)[1] if risk else 0.0)
+    if not risk:
+        return float(half)
+    _, radius = _ball(one, other)
+    return float(half) + 4 * risk * radius
 
 
 def _ball(one: Tensor, other: Tensor) -> tuple[Tensor, float]:
     """½(m₁ + m₂), and M, the distance from there to the farthest point."""
     centre = (one.double().mean(0) + other.double().mean(0)) / 2
-    return centre, float((torch.cat([one, other]).double() - centre).norm(dim=1).amax())
+    distances = (torch.cat([one, other]).double() - centre).norm(dim=1)
+    return centre, float(distances.amax())
 
 
 def quadratic_bound(one: Tensor, other: Tensor, risk: float = 0.0, condition: float = 1.0) -> float:
-    """√(κ (½‖C₁ − C₂‖_* + 2 M R)) of two sets of points, (n, d) each; ``condition`` is κ."""
+    """√(κ (½‖C₁ − C₂‖_* + 2 M R)): what ρ of a quadratic classifier is at most (see the module).
+
+    Args:
+        one: points of the first class, (n, d).
+        other: points of the second class, (n, d).
+        risk: R, the share of wrong examples.
+        condition: κ, the ratio of the classifier's extreme eigenvalues.
+    """
     longest = float(torch.cat([one, other]).double().square().sum(1).amax()) if risk else 0.0
-    return math.sqrt(condition * (_nuclear(one, other) / 2 + 2 * longest * risk))
+    half = _nuclear_norm(one, other) / 2
+    return math.sqrt(condition * (half + 2 * longest * risk))
 
 
-def _nuclear(one: Tensor, other: Tensor) -> float:
+def _nuclear_norm(one: Tensor, other: Tensor) -> float:
     """‖C₁ − C₂‖_*, from a matrix of size min(d, n₁ + n₂).
 
     C₁ − C₂ = Zᵀ S Z, the rows of Z being the points and S = diag(±1/n). With Zᵀ = Q R its eigenvalues are those of
     R S Rᵀ.
     """
     points = torch.cat([one, other]).double()
-    signs = torch.cat([points.new_full((len(one),), 1 / len(one)), points.new_full((len(other),), -1 / len(other))])
+    positive = points.new_full((len(one),), 1 / len(one))
+    negative = points.new_full((len(other),), -1 / len(other))
+    signs = torch.cat([positive, negative])
     if len(points) < points.shape[1]:
         points = torch.linalg.qr(points.t(), mode="r").R.t()
     return float(torch.linalg.eigvalsh(points.t() @ (signs[:, None] * points)).abs().sum())
@@ -89,36 +112,50 @@ class Points:
     """Examples, or features of them."""
 
     name: str
+    """data or features."""
     x: Tensor
-    """(n, d)."""
+    """The points, (n, d)."""
     y: Tensor
+    """Their classes, (n,)."""
     head: nn.Linear | None
-    """The layer that makes logits of them, if one does."""
+    """The layer that makes logits of the points, if one does."""
 
     @property
     def count(self) -> int:
-        """Of pairs of the classes that occur."""
+        """The number of pairs of the classes that occur."""
         classes = len(self.y.unique())
         return classes * (classes - 1) // 2
 
     def pairs(self) -> Iterator[Pair]:
-        """Each of them, see `pairs`."""
+        """Each pair of classes, see `pairs`."""
         return pairs(self.x, self.y, self.head)
 
 
 def spaces(model: nn.Module, split: Split, batch_size: int = 500) -> list[Points]:
-    """The data, and what the net's last linear layer is given; the two are one for a linear classifier."""
+    """The data, and what the net's last linear layer is given; the two are one for a linear classifier.
+
+    Args:
+        model: outputs of x (batch, *shape).
+        split: the examples.
+        batch_size: examples in a forward pass.
+    """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    head, x, y, seen = None, [], [], []
-    for some, labels in split.in_order(batch_size, device):
-        head = head or head_of(model, some)
-        x.append(some.flatten(1).cpu())
-        y.append(labels.cpu())
-        seen += [] if head is None else [features(model, head, some)]
-    data, labels = torch.cat(x), torch.cat(y)
-    if head is None or torch.equal(torch.cat(seen), data):
+    head: nn.Linear | None = None
+    data_batches = []
+    label_batches = []
+    feature_batches = []
+    for x, y in split.in_order(batch_size, device):
+        if head is None:
+            head = head_of(model, x)
+        data_batches.append(x.flatten(1).cpu())
+        label_batches.append(y.cpu())
+        if head is not None:
+            feature_batches.append(features(model, head, x))
+    data = torch.cat(data_batches)
+    labels = torch.cat(label_batches)
+    if head is None or torch.equal(torch.cat(feature_batches), data):
         return [Points("data", data, labels, head)]
-    return [Points("data", data, labels, None), Points("features", torch.cat(seen), labels, head)]
+    return [Points("data", data, labels, None), Points("features", torch.cat(feature_batches), labels, head)]
 
 
 def pairs(points: Tensor, y: Tensor, head: nn.Linear | None = None) -> Iterator[Pair]:
@@ -130,29 +167,39 @@ def pairs(points: Tensor, y: Tensor, head: nn.Linear | None = None) -> Iterator[
         head: the layer that makes logits of these points, if one does; ρ of their differences is then measured too.
     """
     points = points.detach().cpu()
-    groups = {label: points[y.cpu() == label] for label in y.unique().tolist()}
-    for first, second in itertools.combinations(groups, 2):
-        one, other = groups[first], groups[second]
-        both = linear_bound(one, other), quadratic_bound(one, other)
-        pair = Pair(first, second, (len(one), len(other)), *both)
-        yield pair if head is None else _measured(pair, one, other, head)
+    points_of = {label: points[y.cpu() == label] for label in y.unique().tolist()}
+    for first, second in itertools.combinations(points_of, 2):
+        one = points_of[first]
+        other = points_of[second]
+        pair = Pair(
+            first=first,
+            second=second,
+            n=(len(one), len(other)),
+            linear=linear_bound(one, other),
+            quadratic=quadratic_bound(one, other),
+        )
+        yield pair if head is None else _measure_head(pair, one, other, head)
 
 
-def _measured(pair: Pair, one: Tensor, other: Tensor, head: nn.Linear) -> Pair:
-    """With ρ of the head's own classifier; without, where that is constant in the ball of the theorem."""
-    weight, bias = _between(head, pair.first, pair.second)
+def _measure_head(pair: Pair, one: Tensor, other: Tensor, head: nn.Linear) -> Pair:
+    """The pair with ρ of the head's own classifier; as it is where that is constant in the ball of the theorem."""
+    weight, bias = _logit_difference(head, pair.first, pair.second)
     centre, radius = _ball(one, other)
     size = float(weight.norm())
     if not size or abs(float(centre @ weight) + bias) > size * radius:
         return pair
-    right = (one.double() @ weight + bias) / size, -(other.double() @ weight + bias) / size
-    rho = sum(float(side.abs().mean()) for side in right) / 2
-    risk = sum(float((side <= 0).double().mean()) for side in right) / 2
+    # signed distances to the boundary, positive where an example is right
+    distances_one = (one.double() @ weight + bias) / size
+    distances_other = -(other.double() @ weight + bias) / size
+    rho = (float(distances_one.abs().mean()) + float(distances_other.abs().mean())) / 2
+    wrong_one = (distances_one <= 0).double()
+    wrong_other = (distances_other <= 0).double()
+    risk = (float(wrong_one.mean()) + float(wrong_other.mean())) / 2
     return attrs.evolve(pair, measured=rho, risk=risk, bound=linear_bound(one, other, risk))
 
 
-def _between(head: nn.Linear, first: int, second: int) -> tuple[Tensor, float]:
-    """W and b of the difference of two logits."""
+def _logit_difference(head: nn.Linear, first: int, second: int) -> tuple[Tensor, float]:
+    """w and b of the difference of two logits, ⟨w, x⟩ + b."""
     weight = head.weight.detach().cpu().double()
     bias = weight.new_zeros(len(weight)) if head.bias is None else head.bias.detach().cpu().double()
     return weight[first] - weight[second], float(bias[first] - bias[second])

@@ -4,39 +4,57 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import torch
 from torch import Tensor, nn
 
 from robustfw.inner.freezing import freeze
 
 
-class _Heard(list[tuple[nn.Linear, Tensor, Tensor]]):
-    """Linear layers with their inputs and outputs, in the order in which they were called."""
+@attrs.frozen(eq=False)
+class _LinearCall:
+    """A call of a linear layer."""
 
-    def hook(self, layer: nn.Module, given: tuple[Any, ...], made: Any) -> None:
-        if isinstance(layer, nn.Linear):
-            self.append((layer, given[0].detach(), made.detach()))
+    layer: nn.Linear
+    inputs: Tensor
+    outputs: Tensor
 
 
 def head_of(model: nn.Module, x: Tensor) -> nn.Linear | None:
     """The linear layer whose outputs are the net's logits at x; None where another has the last word."""
-    heard, logits = _called(model, x)
-    last = heard[-1] if heard else None
-    return last[0] if last and last[2].shape == logits.shape and torch.equal(last[2], logits) else None
+    calls, logits = _record_linear_calls(model, x)
+    if not calls:
+        return None
+    last = calls[-1]
+    is_head = last.outputs.shape == logits.shape and torch.equal(last.outputs, logits)
+    return last.layer if is_head else None
 
 
 def features(model: nn.Module, head: nn.Linear, x: Tensor) -> Tensor:
-    """What the head is given at each row of x, (batch, d), on the CPU."""
-    heard, _ = _called(model, x)
-    return next(given for layer, given, _ in reversed(heard) if layer is head).cpu()
+    """What the head is given at each row of x, (batch, d), on the CPU.
+
+    Args:
+        model: outputs of x (batch, *shape).
+        head: a linear layer of the net, see `head_of`.
+        x: examples (batch, *shape).
+    """
+    calls, _ = _record_linear_calls(model, x)
+    return next(call.inputs for call in reversed(calls) if call.layer is head).cpu()
 
 
-def _called(model: nn.Module, x: Tensor) -> tuple[_Heard, Tensor]:
-    heard = _Heard()
-    handles = [m.register_forward_hook(heard.hook) for m in model.modules() if isinstance(m, nn.Linear)]
+def _record_linear_calls(model: nn.Module, x: Tensor) -> tuple[list[_LinearCall], Tensor]:
+    """Calls of linear layers in their order, and the net's logits at x."""
+    calls: list[_LinearCall] = []
+
+    def record(layer: nn.Module, arguments: tuple[Any, ...], outputs: Any) -> None:
+        if isinstance(layer, nn.Linear):
+            calls.append(_LinearCall(layer, arguments[0].detach(), outputs.detach()))
+
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    handles = [layer.register_forward_hook(record) for layer in layers]
     try:
         with freeze(model), torch.no_grad():
-            return heard, model(x)
+            return calls, model(x)
     finally:
         for handle in handles:
             handle.remove()

@@ -25,32 +25,37 @@ from robustfw.regions import norms, per_row, uniform_like
 from robustfw.storage.files import advice, write_whole
 
 TARGET = 0.99
+"""Confidence at which the search for a class ends."""
 STEP = 0.02
-"""Of a gradient step, in ℓ2, as a share of the diagonal of the data range, (upper − lower)√d."""
-RATE, HALVED_AFTER, STRENGTH = 0.1, 1000, 15.0
-"""Of mutation: the share of values, after how many generations it is halved, and the exponent of the steps' law."""
+"""Length of a gradient step in ℓ2, as a share of the diagonal of the data range, (upper − lower)√d."""
+RATE = 0.1
+"""Share of values that a mutation changes."""
+HALVED_AFTER = 1000
+"""Generations after which the share of values that a mutation changes is halved."""
+STRENGTH = 15.0
+"""Exponent of polynomial mutation: the larger, the smaller its steps."""
 
 
 @attrs.frozen(eq=False)
-class Found:
+class FoolingImages:
     """The best image for each class so far."""
 
     images: Tensor
-    """(classes, *shape)."""
+    """An image for each class, (classes, *shape)."""
     confidence: Tensor
-    """The probability that the net gives its class, (classes,)."""
+    """The probability that the net gives the class of each image, (classes,)."""
     rounds: Tensor
-    """Steps or generations until the target was reached, or those spent without, (classes,)."""
+    """Steps or generations until the target was reached, or those spent in vain, (classes,)."""
 
     @property
-    def reached(self) -> Tensor:
+    def success(self) -> Tensor:
         """Which classes' images have the target confidence, (classes,)."""
         return self.confidence >= TARGET
 
 
 @final
 @attrs.frozen
-class Space:
+class SearchSpace:
     """Where images are searched for: ``classes`` of them, of a shape, with values from ``low`` to ``high``."""
 
     classes: int
@@ -59,16 +64,21 @@ class Space:
     high: float
 
     @classmethod
-    def of(cls, spec: DataSpec, split: Split) -> Space:
+    def of(cls, spec: DataSpec, split: Split) -> SearchSpace:
         """The range of the data, or that of the examples where the data has none."""
         if spec.bounds is not None:
-            return cls(spec.classes, spec.shape, *_extremes(spec.bounds))
-        extremes = [x.aminmax() for x, _ in split.in_order(500)]
-        low, high = min(float(e.min) for e in extremes), max(float(e.max) for e in extremes)
-        return cls(spec.classes, spec.shape, low, high)
+            low, high = _extremes(spec.bounds)
+            return cls(spec.classes, spec.shape, low, high)
+        lows = []
+        highs = []
+        for x, _ in split.in_order(500):
+            low_of_batch, high_of_batch = x.aminmax()
+            lows.append(float(low_of_batch))
+            highs.append(float(high_of_batch))
+        return cls(spec.classes, spec.shape, min(lows), max(highs))
 
     def noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
-        """Uniform, one image for each class, of the type and on the device of ``like``."""
+        """Uniform noise, one image for each class, of the type and on the device of ``like``."""
         start = uniform_like(like.new_empty(self.classes, *self.shape), generator)
         return (self.low + (self.high - self.low) * start).to(like.dtype)
 
@@ -77,14 +87,27 @@ def _extremes(bounds: tuple[Bound, Bound]) -> tuple[float, float]:
     """The lowest and the highest value of a range, over all features."""
     lower, upper = bounds
     low = min(lower) if isinstance(lower, tuple) else lower
-    return low, max(upper) if isinstance(upper, tuple) else upper
+    high = max(upper) if isinstance(upper, tuple) else upper
+    return low, high
 
 
-def ascent(model: nn.Module, space: Space, like: Tensor, *, steps: int = 200, seed: int = 0) -> Iterator[Found]:
+def ascent(
+    model: nn.Module, space: SearchSpace, like: Tensor, *, steps: int = 200, seed: int = 0
+) -> Iterator[FoolingImages]:
     """Gradient ascent on log p(class | x), a step of one length after the other, clamped to the range.
 
-    Yields after each step; ends early when every class has reached `TARGET`. An image that has is left alone. Where
-    there is no gradient nothing moves.
+    Ends early when every class has reached `TARGET`. An image that has is left alone. Where there is no gradient
+    nothing moves.
+
+    Args:
+        model: logits of x (batch, *shape).
+        space: where images are searched for.
+        like: an example, for the type and the device of the images.
+        steps: at most.
+        seed: of the noise that the images begin as.
+
+    Yields:
+        The images after each step.
     """
     labels = torch.arange(space.classes, device=like.device)
     length = STEP * (space.high - space.low) * math.prod(space.shape) ** 0.5
@@ -92,22 +115,26 @@ def ascent(model: nn.Module, space: Space, like: Tensor, *, steps: int = 200, se
     rounds = torch.zeros_like(labels)
     with freeze(model):
         for _ in range(steps):
-            value, gradient = _ascended(model, x, labels)
-            standing = ~(value.exp() >= TARGET)
-            if not standing.any():
+            # 1. which classes are not reached yet
+            log_probability, gradient = _log_probability_and_gradient(model, x, labels)
+            unreached = ~(log_probability.exp() >= TARGET)
+            if not unreached.any():
                 break
+
+            # 2. a step of one length in ℓ2 along the gradient of each of them
             size = norms(gradient)
-            pace = torch.where(standing & (size > 0), length / size.clamp(min=torch.finfo(size.dtype).tiny), 0.0)
-            x = (x + per_row(pace, x) * gradient.nan_to_num()).clamp(space.low, space.high)
-            rounds = rounds + standing
-            yield Found(x, _confidence(model, x), rounds)
+            smallest = torch.finfo(size.dtype).tiny
+            step_size = torch.where(unreached & (size > 0), length / size.clamp(min=smallest), 0.0)
+            x = (x + per_row(step_size, x) * gradient.nan_to_num()).clamp(space.low, space.high)
+            rounds = rounds + unreached
+            yield FoolingImages(x, _confidence(model, x), rounds)
         else:
             return
-        yield Found(x, _confidence(model, x), rounds)
+        yield FoolingImages(x, _confidence(model, x), rounds)
 
 
-def _ascended(model: nn.Module, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """log p(label | x) and its gradient."""
+def _log_probability_and_gradient(model: nn.Module, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """log p(label | x) and its gradient; 0 where nothing on the way is differentiable."""
     with torch.enable_grad():
         point = x.detach().requires_grad_()
         value = model(point).log_softmax(1).gather(1, labels[:, None])[:, 0]
@@ -124,64 +151,90 @@ def _confidence(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def evolution(
-    model: nn.Module, space: Space, like: Tensor, *, generations: int = 1000, children: int = 4, seed: int = 0
-) -> Iterator[Found]:
+    model: nn.Module, space: SearchSpace, like: Tensor, *, generations: int = 1000, children: int = 4, seed: int = 0
+) -> Iterator[FoolingImages]:
     """MAP-Elites with a direct encoding: one champion for each class, and only the net's outputs are asked for.
 
     In each generation, each of ``children`` × classes children is a mutated champion of a random class; it replaces the
     champion of every class that the net is surer to see in it. A mutation changes each value with probability `RATE`,
     halved after each `HALVED_AFTER` generations, by polynomial mutation of exponent `STRENGTH`, clamped to the range.
 
-    Yields after each generation; ends early when every class has reached `TARGET`.
+    Ends early when every class has reached `TARGET`.
+
+    Args:
+        model: logits of x (batch, *shape).
+        space: where images are searched for.
+        like: an example, for the type and the device of the images.
+        generations: at most.
+        children: in each generation, for each class.
+        seed: of the noise that the images begin as, and of the mutations.
+
+    Yields:
+        The champions after each generation.
     """
     generator = torch.Generator().manual_seed(seed)
     champions = space.noise(like, generator)
-    log = _log(model, champions)
-    best = log.amax(0)
-    champions = champions[log.argmax(0)]
+    log_probabilities = _log_probabilities(model, champions)
+    best = log_probabilities.amax(0)
+    champions = champions[log_probabilities.argmax(0)]
     rounds = torch.zeros(space.classes, dtype=torch.int64, device=like.device)
     with freeze(model):
         for generation in range(generations):
-            standing = best.exp() < TARGET
-            if not standing.any():
+            # 1. which classes are not reached yet
+            unreached = best.exp() < TARGET
+            if not unreached.any():
                 break
-            rounds = rounds + standing
+            rounds = rounds + unreached
+
+            # 2. mutated copies of random champions
             parents = torch.randint(space.classes, (children * space.classes,), generator=generator).to(like.device)
-            born = _mutated(champions[parents], space, RATE * 0.5 ** (generation // HALVED_AFTER), generator)
-            value, child = _log(model, born).max(0)
+            rate = RATE * 0.5 ** (generation // HALVED_AFTER)
+            offspring = _mutate(champions[parents], space, rate, generator)
+
+            # 3. the best child of each class replaces a champion that it beats
+            value, child = _log_probabilities(model, offspring).max(0)
             better = value > best
-            champions = torch.where(per_row(better, champions).bool(), born[child], champions)
+            champions = torch.where(per_row(better, champions).bool(), offspring[child], champions)
             best = torch.where(better, value, best)
-            yield Found(champions, best.exp(), rounds)
+            yield FoolingImages(champions, best.exp(), rounds)
         else:
             return
-        yield Found(champions, best.exp(), rounds)
+        yield FoolingImages(champions, best.exp(), rounds)
 
 
-def _log(model: nn.Module, x: Tensor) -> Tensor:
+def _log_probabilities(model: nn.Module, x: Tensor) -> Tensor:
     """Log probabilities, (n, classes); what is not a number counts as impossible."""
     with freeze(model), torch.no_grad():
         return model(x).log_softmax(1).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
 
 
-def _mutated(x: Tensor, space: Space, rate: float, generator: torch.Generator) -> Tensor:
+def _mutate(x: Tensor, space: SearchSpace, rate: float, generator: torch.Generator) -> Tensor:
     """Polynomial mutation (Deb & Goyal 1996) of some values: a step in (−1, 1) of the range, most often a small one."""
-    chosen, u = uniform_like(x, generator) < rate, uniform_like(x, generator)
+    chosen = uniform_like(x, generator) < rate
+    u = uniform_like(x, generator)
     power = 1 / (STRENGTH + 1)
     step = torch.where(u < 0.5, (2 * u) ** power - 1, 1 - (2 * (1 - u)) ** power)
-    return torch.where(chosen, x + (space.high - space.low) * step.to(x.dtype), x).clamp(space.low, space.high)
+    perturbed = x + (space.high - space.low) * step.to(x.dtype)
+    return torch.where(chosen, perturbed, x).clamp(space.low, space.high)
 
 
-def keep(path: Path, **found: Found) -> None:
+def keep(path: Path, **searches: FoolingImages) -> None:
     """Write images and confidences of the searches as safetensors: ``<search>`` and ``<search>_confidence``.
 
+    Args:
+        path: the file.
+        **searches: what each search has found, by its name.
+
     Raises:
-        RunError: it cannot be written.
+        RunError: the file cannot be written.
     """
-    tensors = {name: each.images for name, each in found.items()}
-    tensors |= {f"{name}_confidence": each.confidence for name, each in found.items()}
+    tensors = {}
+    for name, result in searches.items():
+        tensors[name] = result.images.cpu().contiguous()
+        tensors[f"{name}_confidence"] = result.confidence.cpu().contiguous()
+    content = save(tensors)
     try:
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}))
+        write_whole(path, content)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}; {advice(error)}, then try again") from error

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from robustfw.analysis._operators import is_affine, spectral_norm
 from robustfw.inner.freezing import freeze
 
-How: TypeAlias = Literal["exact", "iteration", "known", "declared", "unknown"]
+BoundMethod: TypeAlias = Literal["exact", "iteration", "known", "declared", "unknown"]
+"""How the constant of a layer is known."""
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+"""Levels of the quantiles of slopes."""
 NUMBERS = 20_000_000
-"""Of a batch's Jacobians that are held at once."""
+"""Entries of Jacobians that are held at once, at most."""
 KNOWN: dict[type[nn.Module], float] = {
     **dict.fromkeys((nn.Identity, nn.Flatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), 1.0),
     **dict.fromkeys((nn.ReLU, nn.ReLU6, nn.Tanh, nn.Hardtanh, nn.Softplus, nn.Softsign, nn.Softmax), 1.0),
@@ -30,27 +32,30 @@ KNOWN: dict[type[nn.Module], float] = {
     nn.SiLU: 1.1,
     nn.Hardswish: 1.5,
 }
-"""Largest slopes in evaluation mode, rounded up."""
+"""The largest slope of each activation in evaluation mode, rounded up."""
 
 
 @attrs.frozen
-class Layer:
-    """A layer as it stands in the net."""
+class LayerBound:
+    """The Lipschitz constant of a layer, as it stands in the net."""
 
     name: str
+    """The layer's name in the net."""
     kind: str
+    """The name of the layer's class."""
     bound: float | None
-    """Its Lipschitz constant, or a bound on it; None if there is none."""
-    how: How
-    """exact; iteration: σ_max from below, see `robustfw.analysis.operators`; known of the activation; declared: by the
+    """The Lipschitz constant, or a bound on it; None if there is none."""
+    how: BoundMethod
+    """exact; iteration: σ_max from below, see `robustfw.analysis._operators`; known of the activation; declared: by the
     module's attribute ``lipschitz``; or unknown."""
 
 
 @attrs.frozen
-class Layers:
+class NetBound:
     """All layers, in the order in which they are called, and what they say of the net."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerBound, ...]
+    """All layers, in the order in which they are called."""
     unbounded: tuple[str, ...]
     """What keeps the product from being a bound: layers without one, and modules that may call layers in any way."""
 
@@ -65,17 +70,18 @@ class Slopes:
     """‖J(x)‖₂ over examples."""
 
     n: int
+    """Examples."""
     quantiles: tuple[float, ...]
-    """At `QUANTILES`; the last one bounds L from below, where the net is differentiable there."""
+    """Quantiles of the slopes at `QUANTILES`; the last one bounds L from below, where the net is differentiable."""
 
     @classmethod
     def of(cls, parts: Iterable[Tensor]) -> Slopes:
-        """Of the slopes of some batches."""
+        """The quantiles of the slopes of some batches, (batch,) each."""
         values = torch.cat([part.double().cpu() for part in parts])
         return cls(len(values), tuple(torch.quantile(values, values.new_tensor(QUANTILES)).tolist()))
 
 
-def layers(model: nn.Module, x: Tensor, *, seed: int = 0) -> Iterator[Layer]:
+def layers(model: nn.Module, x: Tensor, *, seed: int = 0) -> Iterator[LayerBound]:
     """Each call of a layer, in order, in evaluation mode.
 
     Args:
@@ -86,30 +92,33 @@ def layers(model: nn.Module, x: Tensor, *, seed: int = 0) -> Iterator[Layer]:
     generator = torch.Generator().manual_seed(seed)
     names = {module: name for name, module in _leaves("", model)}
     with freeze(model):
-        for module, given in _calls(model, names, x):
-            yield _layer(names[module] or type(module).__name__, module, given, generator)
+        for module, inputs in _record_calls(model, names, x):
+            yield _bound_layer(names[module] or type(module).__name__, module, inputs, generator)
 
 
-def bounded(model: nn.Module, found: Iterable[Layer]) -> Layers:
+def bound_net(model: nn.Module, layers: Iterable[LayerBound]) -> NetBound:
     """The layers together: a product bounds the net where nothing but chains of them is called."""
-    listed = tuple(found)
-    unknown = [layer.name for layer in listed if layer.bound is None]
-    loose = [f"{name or 'the net'} ({type(module).__name__})" for name, module in _branching("", model)]
-    return Layers(listed, tuple(dict.fromkeys([*unknown, *loose])))
+    bounds = tuple(layers)
+    unbounded = [layer.name for layer in bounds if layer.bound is None]
+    for name, module in _branches("", model):
+        unbounded.append(f"{name or 'the net'} ({type(module).__name__})")
+    return NetBound(bounds, tuple(dict.fromkeys(unbounded)))
 
 
 def _is_leaf(module: nn.Module) -> bool:
-    return _declared(module) is not None or not any(True for _ in module.children())
+    return _author_constant(module) is not None or not any(True for _ in module.children())
 
 
-def _declared(module: nn.Module) -> float | None:
-    """The constant that a module's author states."""
+def _author_constant(module: nn.Module) -> float | None:
+    """The constant that a module's author states as the attribute ``lipschitz``."""
     value = getattr(module, "lipschitz", None)
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) and value >= 0 else None
+    if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        return None
+    return float(value)
 
 
 def _leaves(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """What is looked at as a whole."""
+    """Modules that are looked at as a whole, by their names."""
     if _is_leaf(module):
         yield name, module
         return
@@ -117,7 +126,7 @@ def _leaves(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         yield from _leaves(f"{name}.{child}" if name else child, part)
 
 
-def _branching(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def _branches(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Modules with parts that are not simply called one after the other."""
     if _is_leaf(module):
         return
@@ -125,18 +134,18 @@ def _branching(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         yield name, module
         return
     for child, part in module.named_children():
-        yield from _branching(f"{name}.{child}" if name else child, part)
+        yield from _branches(f"{name}.{child}" if name else child, part)
 
 
-def _calls(model: nn.Module, leaves: Iterable[nn.Module], x: Tensor) -> list[tuple[nn.Module, Tensor]]:
-    """Each call of a leaf with what it was given."""
+def _record_calls(model: nn.Module, leaves: Iterable[nn.Module], x: Tensor) -> list[tuple[nn.Module, Tensor]]:
+    """Each call of a leaf with its input, in their order."""
     calls: list[tuple[nn.Module, Tensor]] = []
 
-    def heard(module: nn.Module, given: tuple[Any, ...]) -> None:
-        if given and isinstance(given[0], Tensor):
-            calls.append((module, given[0].detach()))
+    def record(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        if arguments and isinstance(arguments[0], Tensor):
+            calls.append((module, arguments[0].detach()))
 
-    handles = [leaf.register_forward_pre_hook(heard) for leaf in leaves]
+    handles = [leaf.register_forward_pre_hook(record) for leaf in leaves]
     try:
         with torch.no_grad():
             model(x)
@@ -146,62 +155,82 @@ def _calls(model: nn.Module, leaves: Iterable[nn.Module], x: Tensor) -> list[tup
     return calls
 
 
-def _layer(name: str, module: nn.Module, given: Tensor, generator: torch.Generator) -> Layer:
+def _bound_layer(name: str, module: nn.Module, inputs: Tensor, generator: torch.Generator) -> LayerBound:
+    """The constant of a layer, and how it is known."""
     kind = type(module).__name__
-    declared = _declared(module)
-    if declared is not None:
-        return Layer(name, kind, declared, "declared")
-    known = _known(module)
-    if known is not None:
-        return Layer(name, kind, known, "known")
-    if is_affine(module, given, generator):
-        norm, exact = spectral_norm(module, given, generator)
-        return Layer(name, kind, norm, "exact" if exact else "iteration")
-    return Layer(name, kind, None, "unknown")
+    author_constant = _author_constant(module)
+    if author_constant is not None:
+        return LayerBound(name, kind, author_constant, "declared")
+    slope = _largest_slope(module)
+    if slope is not None:
+        return LayerBound(name, kind, slope, "known")
+    if is_affine(module, inputs, generator):
+        norm, exact = spectral_norm(module, inputs, generator)
+        return LayerBound(name, kind, norm, "exact" if exact else "iteration")
+    return LayerBound(name, kind, None, "unknown")
 
 
-def _known(module: nn.Module) -> float | None:
-    """Of activations and pools; a maximum over windows counts a value once for each window that it is in."""
+def _largest_slope(module: nn.Module) -> float | None:
+    """The constant of an activation or a max pool; None of other layers.
+
+    A maximum over windows counts a value once for each window that it is in.
+    """
     if isinstance(module, nn.LeakyReLU):
         return max(1.0, abs(module.negative_slope))
     if isinstance(module, nn.ELU):
         return max(1.0, abs(module.alpha))
     if isinstance(module, nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d):
-        return math.sqrt(_windows(module))
+        return math.sqrt(_count_windows(module))
     return KNOWN.get(type(module))
 
 
-def _windows(pool: nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d) -> int:
+def _count_windows(pool: nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d) -> int:
     """The most windows that share a value: ⌈size/stride⌉ in each direction; any of a dilated one's offsets may."""
     dimensions = int(type(pool).__name__.removeprefix("MaxPool")[0])
 
-    def each(value: Any) -> tuple[int, ...]:
+    def expand(value: Any) -> tuple[int, ...]:
         return tuple(value) if isinstance(value, tuple) else (int(value),) * dimensions
 
-    sizes, strides, dilations = each(pool.kernel_size), each(pool.stride), each(pool.dilation)
-    parts = zip(sizes, strides, dilations, strict=True)
-    return math.prod(math.ceil(size / stride) if dilation == 1 else size for size, stride, dilation in parts)
+    sizes = expand(pool.kernel_size)
+    strides = expand(pool.stride)
+    dilations = expand(pool.dilation)
+    windows = 1
+    for size, stride, dilation in zip(sizes, strides, dilations, strict=True):
+        windows *= math.ceil(size / stride) if dilation == 1 else size
+    return windows
 
 
 def slopes(model: nn.Module, batches: Iterable[Tensor]) -> Iterator[Tensor]:
     """‖J(x)‖₂ of each row of each batch, (batch,), exact up to rounding; one backward pass for each class."""
     with freeze(model):
         for x in batches:
-            yield _slopes(model, x)
+            yield _jacobian_norms(model, x)
 
 
-def _slopes(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def _jacobian_norms(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     with torch.enable_grad():
         point = x.detach().requires_grad_()
         logits = model(point)
         if not logits.requires_grad:
             return x.new_zeros(len(x))
-        classes = range(logits.shape[1])
-        rows = [torch.autograd.grad(logits[:, c].sum(), point, retain_graph=True)[0].flatten(1) for c in classes]
+        # J row by row: a backward pass for each class
+        rows = []
+        for label in range(logits.shape[1]):
+            (gradient,) = torch.autograd.grad(logits[:, label].sum(), point, retain_graph=True)
+            rows.append(gradient.flatten(1))
+    # ‖J‖₂ is the root of the largest eigenvalue of J Jᵀ, which is as small as there are classes
     jacobian = torch.stack(rows, 1).double()
-    return torch.linalg.eigvalsh(jacobian @ jacobian.transpose(1, 2))[:, -1].clamp(min=0).sqrt()
+    eigenvalues = torch.linalg.eigvalsh(jacobian @ jacobian.transpose(1, 2))
+    return eigenvalues[:, -1].clamp(min=0).sqrt()
 
 
 def batch_size(shape: Sequence[int], classes: int, most: int) -> int:
-    """How many examples' Jacobians fit at once."""
-    return max(1, min(most, NUMBERS // max(1, classes * math.prod(shape))))
+    """How many examples' Jacobians fit at once.
+
+    Args:
+        shape: of an example.
+        classes: logits of the net.
+        most: examples, at most.
+    """
+    entries = classes * math.prod(shape)
+    return max(1, min(most, NUMBERS // max(1, entries)))

@@ -9,18 +9,25 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from robustfw.regions import normal_like
 
 VECTORS = 8
-"""Iterated together: the error falls with (σ₉/σ₁)⁴ from step to step, instead of (σ₂/σ₁)⁴ for one vector."""
+"""Vectors iterated together: the error falls by (σ₉/σ₁)⁴ in a step, instead of (σ₂/σ₁)⁴ for one vector."""
 TOLERANCE = 1e-7
-"""Of the relative growth of σ² in a step, at which the iteration ends."""
+"""Relative growth of σ² in a step at which the iteration ends."""
 MOST = 1000
-"""Steps."""
+"""Steps of the iteration, at most."""
 AFFINE = 1e-4
-"""The relative error of f(x + y) + f(0) = f(x) + f(y) that is rounding."""
+"""Relative error of f(x + y) + f(0) = f(x) + f(y) that counts as rounding."""
 
 
 def is_affine(module: nn.Module, like: Tensor, generator: torch.Generator) -> bool:
-    """Whether f(x + y) + f(0) = f(x) + f(y) at random normal points of the shape of ``like``, (1, *shape)."""
-    x, y = normal_like(like, generator).to(like.dtype), normal_like(like, generator).to(like.dtype)
+    """Whether f(x + y) + f(0) = f(x) + f(y) at random normal points.
+
+    Args:
+        module: f.
+        like: (1, *shape), for the shape, the type and the device of the points.
+        generator: the source of the points.
+    """
+    x = normal_like(like, generator).to(like.dtype)
+    y = normal_like(like, generator).to(like.dtype)
     with torch.no_grad():
         values = [module(point) for point in (x + y, torch.zeros_like(x), x, y)]
     if not all(isinstance(value, Tensor) and value.is_floating_point() for value in values):
@@ -31,16 +38,26 @@ def is_affine(module: nn.Module, like: Tensor, generator: torch.Generator) -> bo
 
 
 def spectral_norm(module: nn.Module, like: Tensor, generator: torch.Generator) -> tuple[float, bool]:
-    """σ_max of the linear part of an affine module on inputs of the shape of ``like``, and whether it is exact.
+    """σ_max of the linear part of an affine module.
 
     Exact for linear layers (a singular value decomposition) and batch norms in evaluation mode (a diagonal). Otherwise
     by `subspace_iteration`, from below.
+
+    Args:
+        module: affine, with rows that do not depend on each other.
+        like: (1, *shape), for the shape, the type and the device of inputs.
+        generator: the source of the iteration's first vectors.
+
+    Returns:
+        σ_max, and whether it is exact.
     """
     if isinstance(module, nn.Linear):
         return float(torch.linalg.matrix_norm(module.weight.detach().double(), 2)), True
     if isinstance(module, _BatchNorm) and module.running_var is not None and not module.training:
         scale = (module.running_var.double() + module.eps).rsqrt()
-        return float((scale if module.weight is None else scale * module.weight.detach().double()).abs().amax()), True
+        if module.weight is not None:
+            scale = scale * module.weight.detach().double()
+        return float(scale.abs().amax()), True
     return subspace_iteration(module, like, generator), False
 
 
@@ -57,18 +74,21 @@ def subspace_iteration(module: nn.Module, like: Tensor, generator: torch.Generat
     """
     size = like.numel()
     start = normal_like(like.expand(min(VECTORS, size), *like.shape[1:]), generator)
-    basis, found = _orthonormal(start.flatten(1).to(like.dtype)), 0.0
+    basis = _orthonormalize(start.flatten(1).to(like.dtype))
+    largest = 0.0
     for _ in range(MOST):
-        image, pulled = _there_and_back(module, basis.unflatten(1, like.shape[1:]))
+        # the largest σ² of A within the span is the largest eigenvalue of (A V)(A V)ᵀ
+        image, pulled_back = _apply_and_transpose(module, basis.unflatten(1, like.shape[1:]))
         gram = image.double() @ image.double().t()
-        largest = float(torch.linalg.eigvalsh(gram)[-1])
-        if largest <= found * (1 + TOLERANCE):
-            return max(largest, found, 0.0) ** 0.5
-        found, basis = largest, _orthonormal(pulled)
-    return found**0.5
+        new_largest = float(torch.linalg.eigvalsh(gram)[-1])
+        if new_largest <= largest * (1 + TOLERANCE):
+            return max(new_largest, largest, 0.0) ** 0.5
+        largest = new_largest
+        basis = _orthonormalize(pulled_back)
+    return largest**0.5
 
 
-def _there_and_back(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
+def _apply_and_transpose(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
     """A v and AᵀA v for each row v, flat."""
     with torch.no_grad():
         origin = module(torch.zeros_like(rows[:1]))
@@ -76,12 +96,13 @@ def _there_and_back(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
         point = rows.detach().requires_grad_()
         values = module(point)
         image = (values - origin).detach()
-        if not values.requires_grad:  # constant
+        if not values.requires_grad:
+            # f is constant
             return image.flatten(1), torch.zeros_like(rows).flatten(1)
-        (pulled,) = torch.autograd.grad(values, point, image)
-    return image.flatten(1), pulled.flatten(1)
+        (pulled_back,) = torch.autograd.grad(values, point, image)
+    return image.flatten(1), pulled_back.flatten(1)
 
 
-def _orthonormal(rows: Tensor) -> Tensor:
-    """Orthonormal rows of the same span; of a span with fewer dimensions, together with others."""
+def _orthonormalize(rows: Tensor) -> Tensor:
+    """Orthonormal rows whose span contains that of the given rows."""
     return torch.linalg.qr(rows.t()).Q.t().contiguous()

@@ -42,7 +42,8 @@ class _Commands(click.Group):
         except NoSuchOption as error:
             raise UsageError(advise(error), error.ctx) from error
         except (ClickException, Exit, Abort, BrokenPipeError):
-            raise  # click knows what to do with these
+            # click knows what to do with these
+            raise
         except KeyboardInterrupt as stop:
             click.echo("stopped", err=True)
             raise Exit(128 + signal.SIGINT) from stop
@@ -54,7 +55,7 @@ class _Commands(click.Group):
 
 
 def _report(error: Exception, *, debug: bool) -> int:
-    """Say in one line what went wrong; the exit status."""
+    """Say in one line what went wrong, and return the exit status."""
     if debug:
         traceback.print_exception(error)
     message, status = _sentence(error)
@@ -64,30 +65,36 @@ def _report(error: Exception, *, debug: bool) -> int:
 
 def _sentence(error: Exception) -> tuple[str, int]:
     """What went wrong, for people, and the exit status."""
-    message, known = str(error), failures.sentence(error)
+    message = str(error)
     if isinstance(error, RobustfwError):
         return message, error.exit_status
-    if known is not None:
-        return known, 1
+    known_failure = failures.sentence(error)
+    if known_failure is not None:
+        return known_failure, 1
     if isinstance(error, OverflowError):
         return f"a number is too large: {message} (give a smaller one; robustfw --debug … says where)", 2
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or message, 1
     # a bug, here or in a plugin
-    first = (message.splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}{_where(error)} (unexpected: see robustfw --debug …)", 1
+    first_line = (message.splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first_line}{_blame(error)} (unexpected: see robustfw --debug …)", 1
 
 
-def _where(error: Exception) -> str:
+def _blame(error: Exception) -> str:
     """The plugin whose code an error arose in, or was called from last; nothing for an error of robustfw's own."""
-    plugins = {}
+    plugin_of_package = {}
     for entry in registry.installed().entries.values():
         place = entry.target if isinstance(entry.target, str) else entry.target.__module__
-        plugins[place.partition(":")[0].partition(".")[0]] = f", in the plugin {entry.plugin} ({entry.distribution})"
-    plugins.pop("robustfw", None)
-    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
-    packages = [module.partition(".")[0] for module in reversed(modules)]
-    return next((plugins[package] for package in packages if package in plugins), "")
+        package = place.partition(":")[0].partition(".")[0]
+        plugin_of_package[package] = f", in the plugin {entry.plugin} ({entry.distribution})"
+    plugin_of_package.pop("robustfw", None)
+    # from the call that failed outwards
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for frame in reversed(frames):
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if package in plugin_of_package:
+            return plugin_of_package[package]
+    return ""
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -101,7 +108,8 @@ def cli(ctx: click.Context, debug: bool) -> None:
     plugins with names (robustfw plugins) and options (robustfw show KIND NAME), written name:key=value,key=value.
     """
     if ctx.invoked_subcommand != "train" and torchrun.follows():
-        ctx.exit()  # the first of torchrun's processes measures and prints for all of them
+        # the first of torchrun's processes measures and prints for all of them
+        ctx.exit()
 
 
 PARTS = train, evaluate, audit, analyze, sweep, compare, craft, report, reproduce, recipes, plugins, show, check
@@ -118,7 +126,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without δ shows ? instead of an error
+            # a terminal without δ shows ? instead of an error
+            stream.reconfigure(errors="replace")
     try:
         if not failures.has_directory():
             raise RunError(failures.GONE)
@@ -129,11 +138,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _add_plugin_commands() -> None:
-    """The commands that plugins bring; one that fails to bring them breaks nothing else."""
+    """Add the commands that plugins bring; one that fails to bring them breaks nothing else."""
     for hook in registry.installed().hooks.robustfw_commands.get_hookimpls():
         try:
             hook.function(*[cli for _ in hook.argnames])
-        except Exception as error:  # a stranger's code may raise anything
+        except Exception as error:
+            # a stranger's code may raise anything
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             click.echo(f"Warning: the plugin {hook.plugin_name} could not add its commands: {reason}", err=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from robustfw.cli.subject import Choices, Subject, alone_on_stdout, print_json
+from robustfw.cli._choices import Choices
+from robustfw.cli.subject import Subject, alone_on_stdout, print_json
 from robustfw.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from robustfw.analysis._fooling import Found
+    from robustfw.analysis._fooling import FoolingImages
 
 EXAMPLES = 1000
+"""Examples that are analyzed, where no other number is asked for."""
 ANALYSES = ("distinguishability", "fooling", "lipschitz")
+"""The analyses in the order in which they are made."""
 _EXAMPLES = click.option(
     "--examples", type=click.IntRange(min=1), help=f"Only the first so many. [{EXAMPLES}, or all if fewer]"
 )
@@ -60,83 +64,106 @@ def analyze(run: Path, only: tuple[str, ...], steps: int, generations: int, **ch
                 f"{subject.known.spell(subject.task)}: robustfw evaluate and sweep measure it"
             )
         analyses: dict[str, Callable[[Subject], dict[str, Any]]] = {
-            "distinguishability": _distinguishability,
-            "fooling": functools.partial(_fooling, steps=steps, generations=generations),
-            "lipschitz": _lipschitz,
+            "distinguishability": _analyze_distinguishability,
+            "fooling": functools.partial(_analyze_fooling, steps=steps, generations=generations),
+            "lipschitz": _analyze_lipschitz,
         }
-        kept = {name: analyses[name](subject) for name in ANALYSES if name in (only or ANALYSES)}
+        results = {name: analyses[name](subject) for name in ANALYSES if name in (only or ANALYSES)}
     if chosen.as_json:
-        print_json(kept)
+        print_json(results)
 
 
-def _distinguishability(subject: Subject) -> dict[str, Any]:
+def _analyze_distinguishability(subject: Subject) -> dict[str, Any]:
+    """Measure, show and keep how far apart classes are."""
     from robustfw import console
     from robustfw.analysis import _distinguishability as distinguishability
 
-    quiet, spaces = subject.choices.as_json, []
+    quiet = subject.choices.as_json
+    spaces = []
     for points in distinguishability.spaces(subject.model, subject.split, subject.choices.batch_size):
         text = f"pairs of classes, {points.name}"
-        pairs = [attrs.asdict(p) for p in console.track(points.pairs(), points.count, text, quiet=quiet)]
-        spaces.append({"name": points.name, "dimension": points.x.shape[1], "pairs": pairs})
+        pairs = console.track(points.pairs(), points.count, text, quiet=quiet)
+        facts = [attrs.asdict(pair) for pair in pairs]
+        spaces.append({"name": points.name, "dimension": points.x.shape[1], "pairs": facts})
     if not quiet:
         console.distinguishability(spaces, len(subject.split), subject.splits.spec.labels)
     return subject.keep("distinguishability", subject.circumstances(), {"spaces": spaces})
 
 
-def _fooling(subject: Subject, *, steps: int, generations: int) -> dict[str, Any]:
+def _analyze_fooling(subject: Subject, *, steps: int, generations: int) -> dict[str, Any]:
+    """Search, show and keep images that begin as noise and that the net takes for each class."""
     from robustfw import console, results
     from robustfw.analysis import _fooling as fooling
 
-    quiet, seed = subject.choices.as_json, subject.choices.seed
-    space, like = fooling.Space.of(subject.splits.spec, subject.split), _one(subject)
-    searches = {
-        "gradient": (fooling.ascent(subject.model, space, like, steps=steps, seed=seed), steps),
-        "evolution": (fooling.evolution(subject.model, space, like, generations=generations, seed=seed), generations),
-    }
-    found = {}
-    for name, (rounds, most) in searches.items():
-        *_, found[name] = console.track(rounds, most, f"fooling images by {name}", quiet=quiet)
+    quiet = subject.choices.as_json
+    seed = subject.choices.seed
+    space = fooling.SearchSpace.of(subject.splits.spec, subject.split)
+    like = _first_example(subject)
+    ascent = fooling.ascent(subject.model, space, like, steps=steps, seed=seed)
+    evolution = fooling.evolution(subject.model, space, like, generations=generations, seed=seed)
+    *_, by_gradient = console.track(ascent, steps, "fooling images by gradient", quiet=quiet)
+    *_, by_evolution = console.track(evolution, generations, "fooling images by evolution", quiet=quiet)
     circumstances = subject.circumstances(steps=steps, generations=generations)
     path = results.path_of(subject.home, "fooling", circumstances).with_suffix(".safetensors")
-    fooling.keep(path, **found)
-    listed = [_searched(name, each, searches[name][1]) for name, each in found.items()]
+    fooling.keep(path, gradient=by_gradient, evolution=by_evolution)
+    searches = [
+        _search_record("gradient", by_gradient, steps),
+        _search_record("evolution", by_evolution, generations),
+    ]
     if not quiet:
-        console.fooling(listed, fooling.TARGET, str(path), subject.splits.spec.labels)
-    facts = {"target": fooling.TARGET, "range": [space.low, space.high], "shape": list(space.shape)}
-    return subject.keep("fooling", circumstances, facts | {"images": path.name, "searches": listed})
+        console.fooling(searches, fooling.TARGET, str(path), subject.splits.spec.labels)
+    measured = {
+        "target": fooling.TARGET,
+        "range": [space.low, space.high],
+        "shape": list(space.shape),
+        "images": path.name,
+        "searches": searches,
+    }
+    return subject.keep("fooling", circumstances, measured)
 
 
-def _one(subject: Subject) -> Tensor:
-    """An example, where the net is."""
+def _first_example(subject: Subject) -> Tensor:
+    """One example, (1, *shape), where the net is."""
     from robustfw.training import parallel
 
-    return next(subject.split.in_order(1, parallel.usable_device(subject.choices.device)))[0]
+    device = parallel.usable_device(subject.choices.device)
+    x, _ = next(subject.split.in_order(1, device))
+    return x
 
 
-def _searched(name: str, found: Found, budget: int) -> dict[str, Any]:
+def _search_record(name: str, images: FoolingImages, budget: int) -> dict[str, Any]:
+    """What a result says of a search."""
     return {
         "name": name,
         "budget": budget,
-        "reached": int(found.reached.sum()),
-        "confidence": [round(share, 6) for share in found.confidence.tolist()],
-        "rounds": found.rounds.tolist(),
+        "reached": int(images.success.sum()),
+        "confidence": [round(share, 6) for share in images.confidence.tolist()],
+        "rounds": images.rounds.tolist(),
     }
 
 
-def _lipschitz(subject: Subject) -> dict[str, Any]:
+def _analyze_lipschitz(subject: Subject) -> dict[str, Any]:
+    """Measure, show and keep Lipschitz constants of the layers and the net."""
     from robustfw import console
     from robustfw.analysis import _lipschitz as lipschitz
     from robustfw.training import parallel
 
-    quiet, spec, choices = subject.choices.as_json, subject.splits.spec, subject.choices
-    layers = lipschitz.layers(subject.model, _one(subject), seed=choices.seed)
-    found = lipschitz.bounded(subject.model, layers)
-    size = lipschitz.batch_size(spec.shape, spec.classes, choices.batch_size)
-    batches = subject.split.in_order(size, parallel.usable_device(choices.device))
-    parts = lipschitz.slopes(subject.model, (x for x, _ in batches))
-    counted = console.track(parts, -(-len(subject.split) // size), "slopes at examples", quiet=quiet)
-    slopes = lipschitz.Slopes.of(counted)
+    quiet = subject.choices.as_json
+    choices = subject.choices
+    spec = subject.splits.spec
+    # 1. from above: a product of layers
+    layers = lipschitz.layers(subject.model, _first_example(subject), seed=choices.seed)
+    net = lipschitz.bound_net(subject.model, layers)
+
+    # 2. from below: slopes at examples
+    batch_size = lipschitz.batch_size(spec.shape, spec.classes, choices.batch_size)
+    device = parallel.usable_device(choices.device)
+    batches = (x for x, _ in subject.split.in_order(batch_size, device))
+    parts = lipschitz.slopes(subject.model, batches)
+    number_of_batches = math.ceil(len(subject.split) / batch_size)
+    slopes = lipschitz.Slopes.of(console.track(parts, number_of_batches, "slopes at examples", quiet=quiet))
+
     if not quiet:
-        console.lipschitz(found, slopes, lipschitz.QUANTILES)
-    measured = attrs.asdict(found) | {"upper": found.upper, "levels": lipschitz.QUANTILES} | attrs.asdict(slopes)
+        console.lipschitz(net, slopes, lipschitz.QUANTILES)
+    measured = attrs.asdict(net) | {"upper": net.upper, "levels": lipschitz.QUANTILES} | attrs.asdict(slopes)
     return subject.keep("lipschitz", subject.circumstances(), measured)

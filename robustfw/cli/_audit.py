@@ -9,17 +9,24 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from robustfw.cli.subject import ATTACK, Choices, Subject, alone_on_stdout, loss_option, print_json
+from robustfw.cli._choices import Choices, loss_option
+from robustfw.cli.subject import ATTACK, Subject, alone_on_stdout, print_json
 from robustfw.errors import UsageError
 from robustfw.plugin import options, registry
 
 if TYPE_CHECKING:
     from robustfw.attack import Attack
-    from robustfw.evaluation._audit import Attacks, Transferred
+    from robustfw.evaluation._audit import Attacks, TransferExamples
     from robustfw.uncertainty import UncertaintySet
 
 EXAMPLES = 200
-ONE_STEP, NOISE, RESTARTS = "single-step", "random:samples=100", 5
+"""Examples that are audited, where no other number is asked for."""
+ONE_STEP = "single-step"
+"""The attack of a single step that the attack in question must not lose to."""
+NOISE = "random:samples=100"
+"""The attack by random members that the attack in question must not lose to."""
+RESTARTS = 5
+"""Random starts of the attack that the attack in question is compared with."""
 _EXAMPLES = click.option(
     "--examples", type=click.IntRange(min=1), help=f"Only the first so many. [{EXAMPLES}, or all if fewer]"
 )
@@ -53,84 +60,85 @@ def audit(
     """
     from robustfw import console
     from robustfw.evaluation import _audit as audits
-    from robustfw.evaluation._checklist import Case
+    from robustfw.evaluation._checklist import AuditCase
 
     chosen = Choices(**choices)
     with alone_on_stdout(chosen.as_json):
         subject = Subject.open(run, chosen)
         subject = attrs.evolve(subject, split=subject.split.first(chosen.examples or EXAMPLES))
-        threat, attacks = subject.threat(uncertainty), attacks_of(subject.known, attack)
-        raised = subject.loss(loss)
-        case = Case(
+        threat = subject.threat(uncertainty)
+        attacks = attacks_of(subject.known, attack)
+        loss_raised = subject.loss(loss)
+        case = AuditCase(
             subject.model,
             subject.split,
             threat,
             attacks,
-            transfer=[_transferred(subject, path, threat.uncertainty) for path in collections],
+            transfer=[_load_transfer(subject, path, threat.uncertainty) for path in collections],
             batch_size=chosen.batch_size,
             seed=chosen.seed,
             task=subject.task,
             classes=subject.spec.classes,
-            loss=raised,
+            loss=loss_raised,
         )
         text = f"looking for signs of masking in {run}"
-        counted = console.track(audits.lines(case), len(audits.CHECKS), text, quiet=chosen.as_json)
-        result = audits.Audit.of(len(subject.split), counted)
+        lines = console.track(audits.lines(case), len(audits.CHECKS), text, quiet=chosen.as_json)
+        audited = audits.Audit.of(len(subject.split), lines)
         spell = subject.known.spell
         if not chosen.as_json:
-            console.audit(result, spell(threat.uncertainty), spell(attacks.many, brief=True), chosen.split)
+            console.audit(audited, spell(threat.uncertainty), spell(attacks.many, brief=True), chosen.split)
         paths = [str(path) for path in collections]
         facts = {"uncertainty": spell(threat.uncertainty), "attack": spell(attacks.many), "transfer": paths}
-        circumstances = subject.circumstances(**facts) | subject.about_loss(raised)
-        kept = subject.keep("audit", circumstances, result.described())
+        circumstances = subject.circumstances(**facts) | subject.loss_facts(loss_raised)
+        result = subject.keep("audit", circumstances, audited.describe())
     if chosen.as_json:
-        print_json(kept)
-    if strict and result.failed:
+        print_json(result)
+    if strict and audited.failed:
         raise click.exceptions.Exit(1)
 
 
-def _transferred(subject: Subject, path: Path, uncertainty: UncertaintySet) -> Transferred:
+def _load_transfer(subject: Subject, path: Path, uncertainty: UncertaintySet) -> TransferExamples:
     """The examples of a collection that are within the audited set and start from audited examples."""
-    from robustfw.evaluation._audit import Transferred
+    from robustfw.evaluation._audit import TransferExamples
     from robustfw.evaluation._transfer import verify
     from robustfw.storage.collections import Collection
 
     collection = Collection.open(path)
-    threats, examples = collection.threats(subject.known, subject.splits), collection.examples
+    examples = collection.examples
+    threats = collection.threats(subject.known, subject.splits)
     sets = [threat.uncertainty for threat in threats]
     if collection.split != subject.choices.split:
         raise UsageError(f"{path} is made from {collection.split} examples: give --split {collection.split}")
     verify(examples, collection.originals(subject.splits), threats, subject.task)
-    same = [number for number, each in enumerate(sets) if each == uncertainty]
-    if not same:
-        held = ", ".join(subject.known.spell(each) for each in sets)
-        raise UsageError(f"{path} holds no examples within {subject.known.spell(uncertainty)}, but within {held}")
-    rows = [
-        row
-        for row, (number, index) in enumerate(zip(examples.set.tolist(), examples.index.tolist(), strict=True))
-        if number in same and index < len(subject.split)
-    ]
-    return Transferred(examples.index[rows], examples.adversarial[rows])
+    audited_sets = [number for number, member in enumerate(sets) if member == uncertainty]
+    if not audited_sets:
+        specs = ", ".join(subject.known.spell(member) for member in sets)
+        raise UsageError(f"{path} holds no examples within {subject.known.spell(uncertainty)}, but within {specs}")
+    rows = []
+    members_and_indices = zip(examples.set.tolist(), examples.index.tolist(), strict=True)
+    for row, (number, index) in enumerate(members_and_indices):
+        if number in audited_sets and index < len(subject.split):
+            rows.append(row)
+    return TransferExamples(examples.index[rows], examples.adversarial[rows])
 
 
 def attacks_of(known: registry.Registry, spec: str) -> Attacks:
     """The attack in question and its rivals, as far as its options allow to make them of it."""
     from robustfw.evaluation._audit import Attacks
 
-    many = known.make("attack", spec)
-    own = {field.name: getattr(many, field.name) for field in options.fields(type(many))}
+    many: Any = known.make("attack", spec)
+    values = {field.name: getattr(many, field.name) for field in options.fields(type(many))}
+    double: Attack | None = None
+    if isinstance(values.get("steps"), int):
+        double = attrs.evolve(many, steps=2 * values["steps"])
+    restarts: Attack | None = None
+    if "random_start" in values:
+        from_random_start = attrs.evolve(many, random_start=True)
+        restarts = known.make("attack", {"use": "restarts", "n": RESTARTS, "attack": from_random_start})
     return Attacks(
         many=many,
         one=known.make("attack", ONE_STEP),
-        double=_with(many, steps=2 * own["steps"]) if isinstance(own.get("steps"), int) else None,
-        restarts=_restarted(known, _with(many, random_start=True)) if "random_start" in own else None,
+        double=double,
+        restarts=restarts,
         noise=known.make("attack", NOISE),
     )
-
-
-def _with(attack: Any, **changed: Any) -> Attack:
-    return attrs.evolve(attack, **changed)
-
-
-def _restarted(known: registry.Registry, attack: Attack) -> Attack:
-    return known.make("attack", {"use": "restarts", "n": RESTARTS, "attack": attack})

@@ -33,23 +33,24 @@ def check(kind: str, spec: str, seed: int, expect: Sequence[str]) -> None:
 
     laws = testing.laws_for(plugin)
     findings = testing.findings(plugin, seed=seed, expected_failures=expected)
-    found = list(console.track(findings, len(laws), f"checking {kind} {spec}"))
-    rows = [[finding.law, finding.verdict, finding.detail] for finding in found]
+    results = list(console.track(findings, len(laws), f"checking {kind} {spec}"))
+    rows = [[finding.law, finding.verdict, finding.detail] for finding in results]
     console.table(f"{kind} {spec}", ["law", "verdict", ""], rows)
-    broken = [finding.law for finding in found if finding.broken]
+    n = len(results)
+    broken = [finding.law for finding in results if finding.broken]
     if broken:
-        raise click.ClickException(f"{len(broken)} of {len(found)} laws broken: {', '.join(broken)}")
-    failed = [finding for finding in found if finding.reason is not None]
-    if failed:
-        console.line(f"{len(found) - len(failed)} of {len(found)} laws hold, and {len(failed)} are expected not to")
+        raise click.ClickException(f"{len(broken)} of {n} laws broken: {', '.join(broken)}")
+    expected_failures = sum(finding.reason is not None for finding in results)
+    if expected_failures:
+        console.line(f"{n - expected_failures} of {n} laws hold, and {expected_failures} are expected not to")
     else:
-        console.line(f"all {len(found)} laws hold")
+        console.line(f"all {n} laws hold")
 
 
-def _read_expectations(given: Sequence[str]) -> dict[str, str]:
+def _read_expectations(texts: Sequence[str]) -> dict[str, str]:
     """``LAW=REASON`` as reasons by law."""
     reasons = {}
-    for text in given:
+    for text in texts:
         law, _, reason = text.partition("=")
         if not law.strip() or not reason.strip():
             raise UsageError(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from robustfw.cli.subject import JUDGE, Choices, Subject, alone_on_stdout, loss_option, print_json
+from robustfw.cli._choices import Choices, loss_option
+from robustfw.cli.subject import JUDGE, Subject, alone_on_stdout, print_json
 
 if TYPE_CHECKING:
     from robustfw.attack import Attack
@@ -44,12 +45,15 @@ def compare(
     with alone_on_stdout(chosen.as_json):
         subject = Subject.open(first, chosen)
         other = Subject.open(second, chosen, beside=subject)
-        threat, made = subject.threat(uncertainty), [subject.attack(spec) for spec in attacks or (JUDGE,)]
-        raised = subject.loss(loss)
-        ours, theirs = (_verdicts(each, threat, made, raised) for each in (subject, other))
-        clean, robust = Comparison.of(ours.clean, theirs.clean), Comparison.of(ours.robust, theirs.robust)
+        threat = subject.threat(uncertainty)
+        attacks_made = [subject.attack(spec) for spec in attacks or (JUDGE,)]
+        loss_raised = subject.loss(loss)
+        ours = _verdicts(subject, threat, attacks_made, loss_raised)
+        theirs = _verdicts(other, threat, attacks_made, loss_raised)
+        clean = Comparison.of(ours.clean, theirs.clean)
+        robust = Comparison.of(ours.robust, theirs.robust)
         circumstances = subject.circumstances(runs=[str(first), str(second)])
-        circumstances |= subject.measured_with(threat, made, raised)
+        circumstances |= subject.measurement_facts(threat, attacks_made, loss_raised)
         measured = {"n": len(ours.y), "clean": attrs.asdict(clean), "robust": attrs.asdict(robust)}
         result = subject.keep("comparison", circumstances, measured)
         if not chosen.as_json:
@@ -64,7 +68,7 @@ def _verdicts(subject: Subject, threat: Threat, attacks: list[Attack], loss: Los
     from robustfw.evaluation import Evaluation, Verdicts, verdicts
 
     choices = subject.choices
-    parts = verdicts(
+    batches = verdicts(
         subject.model,
         subject.split,
         threat=threat,
@@ -75,7 +79,8 @@ def _verdicts(subject: Subject, threat: Threat, attacks: list[Attack], loss: Los
         batch_size=choices.batch_size,
         seed=choices.seed,
     )
-    whole = Verdicts.joined(console.batches(parts, len(subject.split), choices.split, quiet=choices.as_json))
-    for doubt in Evaluation.of(whole, subject.spec.classes, subject.task).doubts:
+    batches = console.batches(batches, len(subject.split), choices.split, quiet=choices.as_json)
+    all_verdicts = Verdicts.concatenate(batches)
+    for doubt in Evaluation.of(all_verdicts, subject.spec.classes, subject.task).doubts:
         console.problem(f"{subject.name}: {doubt}")
-    return whole
+    return all_verdicts

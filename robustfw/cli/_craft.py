@@ -1,4 +1,4 @@
-"""`robustfw craft`."""
+"""`robustfw craft`: a collection of adversarial examples against a net."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustfw.cli.subject import Choices, Subject, alone_on_stdout, command_line, loss_option, print_json
+from robustfw.cli._choices import Choices, loss_option
+from robustfw.cli._records import command_line
+from robustfw.cli.subject import Subject, alone_on_stdout, print_json
 from robustfw.version import __version__
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from robustfw.inner.threat import Threat
 
 ATTACK = "single-step"
+"""What examples are crafted by, where no other attack is asked for."""
 
 
 @click.command(short_help="Make a collection of adversarial examples against a net.")
@@ -36,7 +39,7 @@ def craft(run: Path, specs: tuple[str, ...], attack: str, loss: str | None, out:
     """
     from robustfw import console
     from robustfw.evaluation import Examples
-    from robustfw.evaluation import craft as crafted
+    from robustfw.evaluation import craft as craft_batches
     from robustfw.storage._locks import NewDirectory
     from robustfw.storage.collections import Collection
 
@@ -44,51 +47,63 @@ def craft(run: Path, specs: tuple[str, ...], attack: str, loss: str | None, out:
     with alone_on_stdout(chosen.as_json):
         subject = Subject.open(run, chosen)
         threats = [subject.threat(spec) for spec in specs or (None,)]
-        made, raised = subject.attack(attack), subject.loss(loss)
-        parts = crafted(
+        attack_made = subject.attack(attack)
+        loss_raised = subject.loss(loss)
+        parts = craft_batches(
             subject.model,
             subject.split,
             threats=threats,
-            attack=made,
+            attack=attack_made,
             classes=subject.spec.classes,
             task=subject.task,
-            loss=raised,
+            loss=loss_raised,
             batch_size=chosen.batch_size,
             seed=chosen.seed,
         )
         batches = math.ceil(len(subject.split) / chosen.batch_size) * len(threats)
-        examples = Examples.joined(list(console.track(parts, batches, "crafting", quiet=chosen.as_json)))
-        facts = _facts(subject, threats, made, examples) | subject.about_loss(raised)
+        examples = Examples.concatenate(list(console.track(parts, batches, "crafting", quiet=chosen.as_json)))
+        facts = _facts(subject, threats, attack_made, examples) | subject.loss_facts(loss_raised)
         place = out or NewDirectory(Path("transfer"), subject.home.resolve().name)
         collection = Collection.create(place, examples, facts)
-        path, manifest = collection.path, collection.manifest
     if chosen.as_json:
-        print_json({"collection": str(path)} | manifest)
+        print_json({"collection": str(collection.path)} | collection.manifest)
     else:
-        console.collection(manifest, str(path))
+        console.collection(collection.manifest, str(collection.path))
 
 
 def _facts(subject: Subject, threats: list[Threat], attack: Attack, examples: Examples) -> dict[str, Any]:
-    from robustfw.evaluation._transfer import correct, rounded
+    """What the manifest of the collection says of it."""
+    from robustfw.evaluation._transfer import correct, round_to_8_bits
     from robustfw.storage.collections import hash_weights
 
-    known, bounds = subject.known, subject.splits.spec.bounds
-    fooled = ~correct(subject.model, rounded(examples.adversarial, bounds), examples.y, subject.task)
-    weights = {"weights": subject.choices.weights, "sha256": hash_weights(subject.model.state_dict())}
-    data = {"hash": subject.data_hash, "split": subject.choices.split}
+    known = subject.known
+    bounds = subject.splits.spec.bounds
+    rounded = round_to_8_bits(examples.adversarial, bounds)
+    fooled = ~correct(subject.model, rounded, examples.y, subject.task)
+    sets = []
+    for number, threat in enumerate(threats):
+        n = int((examples.set == number).sum())
+        sets.append({"uncertainty": known.spell(threat.uncertainty), "n": n})
     return {
         "robustfw": __version__,
         "command": command_line(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "source": {"run": subject.name, "model": subject.recipe["model"]} | weights,
-        "data": data | {"dataset": subject.recipe["dataset"], "tried": len(subject.split)},
+        "source": {
+            "run": subject.name,
+            "model": subject.recipe["model"],
+            "weights": subject.choices.weights,
+            "sha256": hash_weights(subject.model.state_dict()),
+        },
+        "data": {
+            "hash": subject.data_hash,
+            "split": subject.choices.split,
+            "dataset": subject.recipe["dataset"],
+            "tried": len(subject.split),
+        },
         "attack": known.spell(attack),
         "seed": subject.choices.seed,
         "bounds": bounds,
         "labels": subject.splits.spec.labels,
-        "sets": [
-            {"uncertainty": known.spell(each.uncertainty), "n": int((examples.set == number).sum())}
-            for number, each in enumerate(threats)
-        ],
+        "sets": sets,
         "fooling_8bit": int(fooled.sum()),
     }

@@ -10,7 +10,8 @@ import attrs
 import click
 
 from robustfw.cli import _stopping as stopping
-from robustfw.cli.subject import JUDGE, Choices, Subject, alone_on_stdout, loss_option, print_json
+from robustfw.cli._choices import Choices, loss_option
+from robustfw.cli.subject import JUDGE, Subject, alone_on_stdout, print_json
 from robustfw.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,81 +58,87 @@ def evaluate(
     with alone_on_stdout(chosen.as_json):
         subject = Subject.open(run, chosen)
         if collection is None:
-            result = _attacked(subject, uncertainty, attacks, loss, outcomes)
+            result = _evaluate_under_attack(subject, uncertainty, attacks, loss, outcomes)
         else:
-            result = _shown(subject, collection)
+            result = _evaluate_collection(subject, collection)
     if chosen.as_json:
         print_json(result)
 
 
-def _attacked(
+def _evaluate_under_attack(
     subject: Subject,
     uncertainty: str | None,
     specs: tuple[str, ...],
     loss: str | None,
     outcomes: Path | None,
 ) -> dict[str, Any]:
+    """Attack the net, show and keep the result; what an earlier command left unfinished goes on."""
     from robustfw import console
-    from robustfw.evaluation import described, verdicts
+    from robustfw.evaluation import describe, verdicts
     from robustfw.evaluation._gallery import Gallery
     from robustfw.storage._partial import Partial
 
-    known, choices = subject.known, subject.choices
-    threat, attacks = subject.threat(uncertainty), [subject.attack(spec) for spec in specs or (JUDGE,)]
-    raised = subject.loss(loss)
-    circumstances = subject.circumstances() | subject.measured_with(threat, attacks, raised)
+    choices = subject.choices
+    threat = subject.threat(uncertainty)
+    attacks = [subject.attack(spec) for spec in specs or (JUDGE,)]
+    loss_raised = subject.loss(loss)
+    circumstances = subject.circumstances() | subject.measurement_facts(threat, attacks, loss_raised)
     gallery = Gallery(subject.task, subject.spec.labels)
-    partial = Partial.open(subject.home / "results", circumstances | _deciding(subject))
+    partial = Partial.open(subject.home / "results", circumstances | _batches_and_weights(subject))
     if partial.verdicts is not None and not choices.as_json:
         console.line(f"going on after {len(partial.verdicts)} of {len(subject.split)} examples")
-    parts = verdicts(
+    batches = verdicts(
         subject.model,
         subject.split,
         threat=threat,
         attacks=attacks,
         classes=subject.spec.classes,
         task=subject.task,
-        loss=raised,
+        loss=loss_raised,
         batch_size=choices.batch_size,
         seed=choices.seed,
         skip=partial.batches,
         see=gallery,
     )
-    with contextlib.closing(partial.collect(parts)) as kept:
+    with contextlib.closing(partial.collect(batches)) as saved_batches:
         try:
-            evaluation = joined(kept, subject.split, choices.split, subject.spec, quiet=choices.as_json)
+            evaluation = summarize_verdicts(
+                saved_batches, subject.split, choices.split, subject.spec, quiet=choices.as_json
+            )
         except KeyboardInterrupt:
-            kept.close()
-            raise stopping.Stopped(_interrupted(partial, len(subject.split))) from None
+            saved_batches.close()
+            raise stopping.Stopped(_interruption_message(partial, len(subject.split))) from None
     if not choices.as_json:
-        spelled = {"attacks": [known.spell(attack, brief=True) for attack in attacks]}
-        console.show("evaluation", circumstances | described(evaluation) | spelled)
-    result = subject.keep("evaluation", circumstances, described(evaluation))
+        brief_attacks = [subject.known.spell(attack, brief=True) for attack in attacks]
+        console.show("evaluation", circumstances | describe(evaluation) | {"attacks": brief_attacks})
+    result = subject.keep("evaluation", circumstances, describe(evaluation))
     subject.keep_worst_cases(circumstances, gallery)
     if outcomes is not None and evaluation.verdicts is not None:
         _write_outcomes(outcomes, evaluation.verdicts)
     return result
 
 
-def _deciding(subject: Subject) -> dict[str, Any]:
+def _batches_and_weights(subject: Subject) -> dict[str, Any]:
     """What decides the verdicts besides the circumstances: the batches, and the weights themselves."""
     from robustfw.storage.collections import hash_weights
 
     return {"batch_size": subject.choices.batch_size, "sha256": hash_weights(subject.model.state_dict())}
 
 
-def _interrupted(partial: Partial, n: int) -> str:
+def _interruption_message(partial: Partial, n: int) -> str:
     """What is known so far, with its denominator, and how to go on."""
     if partial.verdicts is None:
         return "stopped before the first batch was measured"
-    seen, robust = len(partial.verdicts), int(partial.verdicts.robust.sum())
+    measured = len(partial.verdicts)
+    robust = int(partial.verdicts.robust.sum())
     return (
-        f"stopped after {seen} of {n} examples, of which {robust} are robust so far ({robust / seen:.1%}); the same "
-        "command goes on"
+        f"stopped after {measured} of {n} examples, of which {robust} are robust so far ({robust / measured:.1%}); the "
+        "same command goes on"
     )
 
 
 def _check_outcomes(path: Path, collection: Path | None) -> None:
+    """Raise a `UsageError` where outcomes cannot be written: before the measurement, not after it."""
     if collection is not None:
         raise UsageError("--outcomes is of attacked examples: leave it out, or --on")
     if path.suffix not in (".csv", ".safetensors"):
@@ -144,22 +151,28 @@ def _write_outcomes(path: Path, verdicts: Verdicts) -> None:
     """A row for each example: its place in the split, whether it is right, and whether it stays so under attack."""
     from robustfw.storage.files import write_whole
 
-    columns = {"index": range(len(verdicts)), "correct": verdicts.clean.tolist(), "robust": verdicts.robust.tolist()}
     if path.suffix == ".csv":
-        rows = zip(*columns.values(), strict=True)
-        lines = [",".join(columns), *(",".join(str(int(cell)) for cell in row) for row in rows)]
+        lines = ["index,correct,robust"]
+        outcomes = zip(verdicts.clean.tolist(), verdicts.robust.tolist(), strict=True)
+        for index, (correct, robust) in enumerate(outcomes):
+            lines.append(f"{index},{int(correct)},{int(robust)}")
         content = ("\n".join(lines) + "\n").encode()
     else:
         from safetensors.torch import save
 
-        given = {"y": verdicts.y, "correct": verdicts.clean, "robust": verdicts.robust}
-        measured = {"clean_measure": verdicts.clean_measure, "robust_measure": verdicts.robust_measure}
-        present = {name: value for name, value in measured.items() if value is not None}
-        content = save({name: value.contiguous() for name, value in (given | present).items()})
+        tensors = {
+            "y": verdicts.y,
+            "correct": verdicts.clean,
+            "robust": verdicts.robust,
+            "clean_measure": verdicts.clean_measure,
+            "robust_measure": verdicts.robust_measure,
+        }
+        content = save({name: tensor.contiguous() for name, tensor in tensors.items() if tensor is not None})
     write_whole(path, content)
 
 
-def _shown(subject: Subject, path: Path) -> dict[str, Any]:
+def _evaluate_collection(subject: Subject, path: Path) -> dict[str, Any]:
+    """Show the net the adversarial examples of a collection, show and keep the result."""
     from robustfw import console
     from robustfw.evaluation._transfer import Transfer, verify
     from robustfw.storage.collections import Collection
@@ -167,23 +180,37 @@ def _shown(subject: Subject, path: Path) -> dict[str, Any]:
     collection = Collection.open(path)
     threats = collection.threats(subject.known, subject.splits)
     verify(collection.examples, collection.originals(subject.splits), threats, subject.task)
-    specs = [subject.known.spell(each.uncertainty) for each in threats]
+    specs = [subject.known.spell(threat.uncertainty) for threat in threats]
     transfer = Transfer.of(subject.model, collection.examples, specs, collection.bounds, subject.task)
     if not subject.choices.as_json:
         console.transfer(transfer, str(path), collection.source)
-    facts = {"collection": str(path), "source": collection.source}
-    circumstances = {"run": subject.name, "weights": subject.choices.weights} | facts
-    circumstances["collection_sha256"] = collection.manifest["sha256"]
+    circumstances = {
+        "run": subject.name,
+        "weights": subject.choices.weights,
+        "collection": str(path),
+        "source": collection.source,
+        "collection_sha256": collection.manifest["sha256"],
+    }
     return subject.keep("transfer", circumstances, attrs.asdict(transfer))
 
 
-def joined(parts: Iterable[Verdicts], split: Split, name: str, spec: DataSpec, *, quiet: bool) -> Evaluation:
-    """The evaluation of a split, with a bar while it goes on."""
+def summarize_verdicts(
+    batches: Iterable[Verdicts], split: Split, name: str, spec: DataSpec, *, quiet: bool
+) -> Evaluation:
+    """The evaluation of a split, with a bar while it goes on, and a warning where its numbers are doubtful.
+
+    Args:
+        batches: the verdicts, batch by batch.
+        split: the examples.
+        name: of the split, on the bar.
+        spec: classes and task of the data.
+        quiet: whether there is no bar.
+    """
     from robustfw import console
     from robustfw.evaluation import Evaluation, Verdicts
 
-    whole = Verdicts.joined(console.batches(parts, len(split), name, quiet=quiet))
-    evaluation = Evaluation.of(whole, spec.classes, spec.task)
+    verdicts = Verdicts.concatenate(console.batches(batches, len(split), name, quiet=quiet))
+    evaluation = Evaluation.of(verdicts, spec.classes, spec.task)
     for doubt in evaluation.doubts:
         console.problem(doubt)
     return evaluation

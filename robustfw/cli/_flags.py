@@ -18,40 +18,59 @@ def advise(error: NoSuchOption) -> str:
     """
     typed = error.option_name
     word = typed.lstrip("-")
-    there = _flags(error.ctx)
-    meant = names.find_option(word, dict.fromkeys(there, ()))
-    if meant is not None:
-        return f"no such option {typed}: did you mean {there[meant]}?"
-    owners = {kind: _owner(kind, word) for kind in registry.installed().kinds if kind in there}
-    found = [(kind, *owner) for kind, owner in owners.items() if owner is not None]
-    if found:
+    flags = _flags(error.ctx)
+    # 1. another name of a flag
+    synonym = names.find_option(word, dict.fromkeys(flags, ()))
+    if synonym is not None:
+        return f"no such option {typed}: did you mean {flags[synonym]}?"
+
+    # 2. an option of a plugin that a flag chooses
+    owners = []
+    for kind in registry.installed().kinds:
+        owner = _find_owner(kind, word) if kind in flags else None
+        if owner is not None:
+            owners.append((kind, *owner))
+    if owners:
         # what a training has by default is more likely meant than another kind's plugin
-        kind, name, option = min(found, key=lambda each: each[1] != _usual(each[0]))
-        return f"no such option {typed}: {option} is an option of {there[kind]}, {there[kind]} {name}:{option}=…"
-    close = [there[name] for name in names.find_close(word, there)]
-    return f"no such option {typed}" + (f": did you mean {' or '.join(close)}?" if close else "")
+        kind, name, option = min(owners, key=lambda owner: owner[1] != _default_plugin(owner[0]))
+        return f"no such option {typed}: {option} is an option of {flags[kind]}, {flags[kind]} {name}:{option}=…"
+
+    # 3. a slip of the finger
+    close = [flags[name] for name in names.find_close(word, flags)]
+    if not close:
+        return f"no such option {typed}"
+    return f"no such option {typed}: did you mean {' or '.join(close)}?"
 
 
 def _flags(context: click.Context | None) -> dict[str, str]:
     """The flags of a command, as they are typed, by their names without dashes."""
-    parameters = [] if context is None else context.command.get_params(context)
-    typed = [flag for each in parameters if isinstance(each, click.Option) for flag in each.opts]
-    return {flag.lstrip("-").replace("-", "_"): flag for flag in typed if flag.startswith("--")}
+    if context is None:
+        return {}
+    flags = {}
+    for parameter in context.command.get_params(context):
+        if not isinstance(parameter, click.Option):
+            continue
+        for flag in parameter.opts:
+            if flag.startswith("--"):
+                flags[flag.lstrip("-").replace("-", "_")] = flag
+    return flags
 
 
-def _usual(kind: str) -> str:
+def _default_plugin(kind: str) -> str:
     """The name of the plugin of a kind that a training has by default."""
     return str(DEFAULTS.get(kind, "")).partition(":")[0]
 
 
-def _owner(kind: str, word: str) -> tuple[str, str] | None:
-    """The plugin of a kind that has an option of that name, and the option: the usual plugin, if it has."""
-    known, usual = registry.installed(), _usual(kind)
-    for entry in sorted(known.entries_of_kind(kind), key=lambda entry: (entry.name != usual, entry.name)):
+def _find_owner(kind: str, word: str) -> tuple[str, str] | None:
+    """The plugin of a kind that has an option of that name, and the option; the default plugin is asked first."""
+    default = _default_plugin(kind)
+    entries = registry.installed().entries_of_kind(kind)
+    for entry in sorted(entries, key=lambda entry: (entry.name != default, entry.name)):
         try:
             cls = entry.cls
         except PluginError:
-            continue  # what cannot be imported has no options to offer
+            # what cannot be imported has no options to offer
+            continue
         fields = {options.name_of(field): options.aliases(field) for field in options.fields(cls)}
         option = names.find_option(word, fields)
         if option is not None:

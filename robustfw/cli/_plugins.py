@@ -28,24 +28,27 @@ def plugins(as_json: bool) -> None:
             }
             for entry in known.entries.values()
         ]
-        broken = [{"plugin": b.plugin, "distribution": b.distribution, "reason": b.reason} for b in known.broken]
+        broken = []
+        for plugin in known.broken:
+            broken.append({"plugin": plugin.plugin, "distribution": plugin.distribution, "reason": plugin.reason})
         click.echo(json.dumps({"plugins": entries, "broken": broken}, indent=2))
         return
     from robustfw import console
 
     for kind in known.kinds:
-        of_kind = known.entries_of_kind(kind)
+        entries_of_kind = known.entries_of_kind(kind)
         columns = {
-            "name": [entry.name for entry in of_kind],
-            "what it is": [entry.about for entry in of_kind],
-            "also called": [", ".join(entry.aliases) for entry in of_kind],
-            "from": [entry.distribution for entry in of_kind],
+            "name": [entry.name for entry in entries_of_kind],
+            "what it is": [entry.about for entry in entries_of_kind],
+            "also called": [", ".join(entry.aliases) for entry in entries_of_kind],
+            "from": [entry.distribution for entry in entries_of_kind],
         }
         if not any(columns["also called"]):
             del columns["also called"]
-        console.table(kind, list(columns), list(zip(*columns.values(), strict=True)))
-    for b in known.broken:
-        console.problem(f"the plugin {b.plugin} ({b.distribution}) failed to load: {b.reason}")
+        rows = list(zip(*columns.values(), strict=True))
+        console.table(kind, list(columns), rows)
+    for plugin in known.broken:
+        console.problem(f"the plugin {plugin.plugin} ({plugin.distribution}) failed to load: {plugin.reason}")
 
 
 @click.command(short_help="Show what a plugin is, and its options.")
@@ -67,12 +70,14 @@ def show(kind: str, name: str) -> None:
     if entry.aliases:
         console.line(f"also called: {', '.join(entry.aliases)}")
     if helps:
-        rows = [[help_.name, help_.type, help_.default, _meaning(help_)] for help_ in helps]
+        rows = [[help_.name, help_.type, help_.default, _help_text(help_)] for help_ in helps]
         console.table("options", ["name", "type", "default", "meaning"], rows)
     if all(help_.default != "required" for help_ in helps):
         console.line(f"in full: {known.spell(entry.cls())}")
 
 
-def _meaning(help_: options.Help) -> str:
+def _help_text(help_: options.Help) -> str:
     """The help text of an option, with its other names."""
-    return f"{help_.meaning} (also {', '.join(help_.aliases)})".strip() if help_.aliases else help_.meaning
+    if not help_.aliases:
+        return help_.meaning
+    return f"{help_.meaning} (also {', '.join(help_.aliases)})".strip()

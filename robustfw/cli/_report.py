@@ -1,4 +1,4 @@
-"""`robustfw report`."""
+"""`robustfw report`: a page with tables and figures of runs."""
 
 from __future__ import annotations
 
@@ -19,4 +19,5 @@ def report(paths: tuple[Path, ...], out: Path | None) -> None:
     from robustfw import console
     from robustfw.report import write
 
-    console.line(f"report: {write(paths, out)}")
+    page = write(paths, out)
+    console.line(f"report: {page}")

@@ -1,4 +1,4 @@
-"""`robustfw sweep`."""
+"""`robustfw sweep`: accuracy against the size of the set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from robustfw.cli.subject import Choices, Subject, alone_on_stdout, loss_option, print_json, radius_of
+from robustfw.cli._choices import Choices, loss_option
+from robustfw.cli._records import radius_of
+from robustfw.cli.subject import Subject, alone_on_stdout, print_json
 from robustfw.errors import UsageError
 from robustfw.plugin import options
 
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from robustfw.plugin.options import Ratio
 
 ATTACK = "pgd:steps=20"
+"""What is tried at each radius, where no other attack is asked for."""
 POINTS = 11
+"""Radii of a sweep, where none are asked for."""
 
 
 @click.command(short_help="Measure accuracy against the size of the set.")
@@ -50,39 +54,44 @@ def sweep(
     """
     from robustfw import console
     from robustfw.evaluation import Fooled, Sweep
-    from robustfw.evaluation import sweep as swept
+    from robustfw.evaluation import sweep as sweep_batches
 
     chosen = Choices(**choices)
     with alone_on_stdout(chosen.as_json):
         subject = Subject.open(run, chosen)
-        threat, made, raised = subject.threat(uncertainty), subject.attack(attack), subject.loss(loss)
+        threat = subject.threat(uncertainty)
+        attack_made = subject.attack(attack)
+        loss_raised = subject.loss(loss)
         unit = _unit(radius_of(subject.known, threat.uncertainty))
-        asked = _radii(radii, unit)
-        factors = [float(radius) / unit for radius in asked]
-        parts = swept(
+        ratios = _read_radii(radii, unit)
+        factors = [float(radius) / unit for radius in ratios]
+        parts = sweep_batches(
             subject.model,
             subject.split,
             threat=threat,
-            attack=made,
+            attack=attack_made,
             factors=factors,
             nested=not independent,
             classes=subject.spec.classes,
             task=subject.task,
-            loss=raised,
+            loss=loss_raised,
             batch_size=chosen.batch_size,
             seed=chosen.seed,
         )
         batches = math.ceil(len(subject.split) / chosen.batch_size)
-        fooled = Fooled.joined(console.track(parts, batches, "sweeping", quiet=chosen.as_json))
-        result = Sweep.of(fooled, factors)
-        spelled = {"uncertainty": subject.known.spell(threat.uncertainty), "attack": subject.known.spell(made)}
+        fooled = Fooled.concatenate(console.track(parts, batches, "sweeping", quiet=chosen.as_json))
+        accuracies = Sweep.of(fooled, factors)
+        uncertainty_spec = subject.known.spell(threat.uncertainty)
+        attack_spec = subject.known.spell(attack_made)
         if not chosen.as_json:
-            console.sweep(result, [float(radius) for radius in asked], unit, spelled["uncertainty"], spelled["attack"])
-        circumstances = subject.circumstances(radii=subject.known.record(asked), independent=independent) | spelled
-        circumstances |= subject.about_loss(raised)
-        kept = subject.keep("sweep", circumstances, _measured(result, fooled.smallest.tolist(), unit))
+            plain_radii = [float(radius) for radius in ratios]
+            console.sweep(accuracies, plain_radii, unit, uncertainty_spec, attack_spec)
+        specs = {"uncertainty": uncertainty_spec, "attack": attack_spec}
+        circumstances = subject.circumstances(radii=subject.known.record(ratios), independent=independent, **specs)
+        circumstances |= subject.loss_facts(loss_raised)
+        result = subject.keep("sweep", circumstances, _record(accuracies, fooled.smallest.tolist(), unit))
     if chosen.as_json:
-        print_json(kept)
+        print_json(result)
 
 
 def _unit(radius: Any) -> float:
@@ -90,7 +99,8 @@ def _unit(radius: Any) -> float:
     return float(radius) if isinstance(radius, int | float) and radius > 0 else 1.0
 
 
-def _radii(text: str | None, unit: float) -> list[Ratio]:
+def _read_radii(text: str | None, unit: float) -> list[Ratio]:
+    """The radii that are asked for; without any, `POINTS` of them from 0 to twice the set's own."""
     if text is None:
         return [2 * unit * point / (POINTS - 1) for point in range(POINTS)]
     try:
@@ -99,10 +109,20 @@ def _radii(text: str | None, unit: float) -> list[Ratio]:
         raise UsageError(f"--radii: {error}") from error
 
 
-def _measured(result: Sweep, smallest: list[float], unit: float) -> dict[str, Any]:
-    """In radii instead of factors."""
-    low, median, high = (unit * quartile for quartile in result.quartiles)
-    found = {"median": median, "quartiles": [low, high], "beyond": result.beyond}
-    each = [round(unit * factor, 6) if math.isfinite(factor) else None for factor in smallest]
-    whole = attrs.asdict(result, filter=attrs.filters.exclude("factors", "quartiles", "beyond"))
-    return whole | {"minimal_radius": found | {"each": each}}
+def _record(sweep: Sweep, smallest: list[float], unit: float) -> dict[str, Any]:
+    """A sweep as its result has it, in radii instead of factors.
+
+    Args:
+        sweep: the accuracies.
+        smallest: the smallest factor that fools the net, of each example.
+        unit: the radius at factor 1.
+    """
+    low, median, high = (unit * quartile for quartile in sweep.quartiles)
+    minimal_radius = {
+        "median": median,
+        "quartiles": [low, high],
+        "beyond": sweep.beyond,
+        "each": [round(unit * factor, 6) if math.isfinite(factor) else None for factor in smallest],
+    }
+    accuracies = attrs.asdict(sweep, filter=attrs.filters.exclude("factors", "quartiles", "beyond"))
+    return accuracies | {"minimal_radius": minimal_radius}

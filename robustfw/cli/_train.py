@@ -1,4 +1,4 @@
-"""`robustfw train`."""
+"""`robustfw train`: train a net, and evaluate its best weights."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustfw.cli import _stopping as stopping
-from robustfw.cli._evaluate import joined
-from robustfw.cli.subject import alone_on_stdout, attacked_by, keep_worst_cases, print_json, task_facts
+from robustfw.cli._evaluate import summarize_verdicts
+from robustfw.cli._records import attack_facts, keep_worst_cases, task_facts
+from robustfw.cli.subject import alone_on_stdout, print_json
 from robustfw.errors import RunError, UsageError
 from robustfw.plugin import options, registry
 from robustfw.training.recipe import DEFAULTS, Recipe, TrainOptions
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     from robustfw.training._session import Session
 
 KINDS = ("dataset", "model", "uncertainty", "attack", "objective")
+"""Kinds of plugins that a training is made of; each has a flag."""
 TESTED = 2000
 """Test examples attacked at the end of a training; `robustfw evaluate` takes all."""
 STRONGER = "restarts:n=10,attack=(pgd:steps=100)"
+"""The attack that the last line of a training recommends."""
 
 
 def _part_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,7 +45,9 @@ def _part_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _one_or_list(_: click.Context, __: click.Parameter, specs: tuple[str, ...]) -> str | list[str] | None:
     """What a recipe would hold: a spec where there is one, a list where there are several."""
-    return None if not specs else specs[0] if len(specs) == 1 else list(specs)
+    if not specs:
+        return None
+    return specs[0] if len(specs) == 1 else list(specs)
 
 
 @functools.cache
@@ -52,11 +57,17 @@ def _train_flags() -> list[click.Option]:
     flags = []
     for help_ in options.describe(TrainOptions, functools.partial(known.spell, brief=True)):
         default = options.spell(DEFAULTS["train"].get(help_.name, help_.default))
-        words = help_.meaning if help_.meaning.startswith(default) else help_.meaning[:1].upper() + help_.meaning[1:]
-        spec = help_.type.startswith("the spec of")
-        text = f"{words}. [{default}]" if spec else f"{words} ({help_.type}). [{default}]"
+        words = help_.meaning
+        if not words.startswith(default):
+            words = words[:1].upper() + words[1:]
+        if help_.type.startswith("the spec of"):
+            metavar = "SPEC"
+            text = f"{words}. [{default}]"
+        else:
+            metavar = "VALUE"
+            text = f"{words} ({help_.type}). [{default}]"
         flag = "--" + help_.name.replace("_", "-")
-        flags.append(click.Option([flag, help_.name], metavar="SPEC" if spec else "VALUE", help=text))
+        flags.append(click.Option([flag, help_.name], metavar=metavar, help=text))
     return flags
 
 
@@ -64,8 +75,9 @@ class _Train(click.Command):
     """Flags of the engine are made when they are asked for: their defaults are plugins, which may fail to load."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        own = len(self.params)
-        return [*self.params, *_train_flags(), *super().get_params(ctx)[own:]]
+        # what click adds, --help, stays last
+        added_by_click = super().get_params(ctx)[len(self.params) :]
+        return [*self.params, *_train_flags(), *added_by_click]
 
 
 @click.command(cls=_Train, short_help="Train a net, robustly.")
@@ -92,38 +104,48 @@ def train(
     from robustfw.training._session import begin
 
     known = registry.installed()
-    given = _given(recipe, flags)
+    parts = _collect_parts(recipe, flags)
     if resume and out is None:
         raise UsageError("--resume needs --out RUN, the directory of the run to go on with")
     if resume and out is not None:
         if (out / "manifest.json").exists():
-            given = _merged(_recorded(out), given)
-        elif recipe is None and given == {"train": {}}:
+            parts = _merge_parts(_read_recorded_recipe(out), parts)
+        elif recipe is None and parts == {"train": {}}:
             raise RunError(
                 f"there is no run in {out} to go on with: check the name, or leave out --resume to start one there"
             )
-    parsed = Recipe.read(given, known)
+    parsed = Recipe.read(parts, known)
     hardware.keep_freed_memory()
     with alone_on_stdout(as_json):
-        started = begin(parsed, known, data_dir=data_dir, out=out or _new_run(known, parsed), resume=resume)
-        result = _carried_out(started, quiet=as_json)
+        session = begin(parsed, known, data_dir=data_dir, out=out or _new_run(known, parsed), resume=resume)
+        result = _train_and_evaluate(session, quiet=as_json)
     if as_json and result is not None:
         print_json(result)
 
 
-def _given(recipe: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
+def _collect_parts(recipe: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
     """The recipe file's parts, with the flags over them."""
-    parts = {} if recipe is None else _read_toml(recipe)
-    set_flags = {name: value for name, value in flags.items() if value is not None}
-    train = {name: options.read_value(value) for name, value in set_flags.items() if name not in KINDS}
-    return _merged(parts, {k: v for k, v in set_flags.items() if k in KINDS} | {"train": train})
+    parts_of_file = {} if recipe is None else _read_toml(recipe)
+    parts: dict[str, Any] = {}
+    train = {}
+    for name, value in flags.items():
+        if value is None:
+            continue
+        if name in KINDS:
+            parts[name] = value
+        else:
+            train[name] = options.read_value(value)
+    return _merge_parts(parts_of_file, parts | {"train": train})
 
 
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    return below | above | {"train": below.get("train", {}) | above.get("train", {})}
+def _merge_parts(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """The parts of two recipes as one, options of the engine one by one; what is above wins."""
+    train = below.get("train", {}) | above.get("train", {})
+    return below | above | {"train": train}
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    """The parts of a recipe file; a `UsageError` where it is none."""
     try:
         parts = options.read_toml(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -139,7 +161,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     return parts
 
 
-def _recorded(out: Path) -> dict[str, Any]:
+def _read_recorded_recipe(out: Path) -> dict[str, Any]:
     """The recipe in a run's manifest."""
     from robustfw.storage.runs import Run
     from robustfw.training import _reopen
@@ -148,32 +170,33 @@ def _recorded(out: Path) -> dict[str, Any]:
 
 
 def _new_run(known: registry.Registry, recipe: Recipe) -> NewDirectory:
+    """A directory in runs/ named by data set, model and set, with a number where there is one already."""
     from robustfw.storage._locks import NewDirectory
 
-    parts = (recipe.dataset, recipe.model, recipe.uncertainty)
-    return NewDirectory(Path("runs"), "-".join(known.name_of(part) for part in parts))
+    names = [known.name_of(part) for part in (recipe.dataset, recipe.model, recipe.uncertainty)]
+    return NewDirectory(Path("runs"), "-".join(names))
 
 
-def _carried_out(started: Session, *, quiet: bool) -> dict[str, Any] | None:
+def _train_and_evaluate(session: Session, *, quiet: bool) -> dict[str, Any] | None:
     """Train and evaluate; the result, for the first of several processes."""
-    if started.run is None:
-        _follow(started)
+    if session.run is None:
+        _follow(session)
         return None
-    go_on = f"to go on: {started.run.resume_command()}"
+    go_on = f"to go on: {session.run.resume_command()}"
     try:
-        _train(started, started.run, go_on, quiet=quiet)
-        return _finish(started, started.run, quiet=quiet)
+        _train(session, session.run, go_on, quiet=quiet)
+        return _finish(session, session.run, quiet=quiet)
     except KeyboardInterrupt:
         raise stopping.Stopped(f"stopped at once; {go_on}") from None
     finally:
-        started.run.release()
+        session.run.release()
 
 
-def _follow(started: Session) -> None:
-    """Train in another process than the first, which alone decides when to stop and then is gone."""
+def _follow(session: Session) -> None:
+    """Train in a process other than the first: that one alone decides when to stop, and then is gone."""
     with stopping.requests(quiet=True) as asked:
         try:
-            for _ in started.records():
+            for _ in session.records():
                 pass
         except Exception as error:
             if asked():
@@ -181,38 +204,43 @@ def _follow(started: Session) -> None:
             raise
 
 
-def _train(started: Session, run: Run, go_on: str, *, quiet: bool) -> None:
+def _train(session: Session, run: Run, go_on: str, *, quiet: bool) -> None:
+    """Train to the end, with a bar; a `Stopped` where a signal asks to stop."""
     from robustfw import console
 
-    epochs = started.recipe.train.epochs
-    if started.state.epoch == epochs:
+    epochs = session.recipe.train.epochs
+    if session.state.epoch == epochs:
         if not quiet:
             console.line(f"the training in {run.path} is finished")
         return
     # closing saves the state, also where a stop is asked for in the middle of an epoch
-    with stopping.requests(quiet=quiet) as asked, contextlib.closing(started.records()) as records:
+    with stopping.requests(quiet=quiet) as asked, contextlib.closing(session.records()) as records:
         for _ in console.training(records, epochs, str(run.path), quiet=quiet):
             if asked():
                 raise stopping.Stopped(f"stopped, all is saved; {go_on}", asked())
 
 
-def _finish(started: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
+def _finish(session: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
     """Evaluate on test examples, which training never saw, and say where everything is."""
     from robustfw import console
-    from robustfw.evaluation import described, verdicts
+    from robustfw.evaluation import describe, verdicts
     from robustfw.evaluation._gallery import Gallery
     from robustfw.inner.threat import Threat
     from robustfw.training import _reopen
 
-    recipe, splits, known = started.recipe, started.splits, started.registry
+    recipe = session.recipe
+    splits = session.splits
+    known = session.registry
     if not len(splits.test):
         console.problem(f"there are no test examples; the net is in {run.path}")
         return {"run": str(run.path)}
-    split, attack = splits.test.first(TESTED), recipe.train.validation_attack or recipe.attack
+    # 1. measure
+    split = splits.test.first(TESTED)
+    attack = recipe.train.validation_attack or recipe.attack
     weights = _which_weights(run)
-    model = _reopen.rebuild(run, known, started.state.model, weights=weights)
+    model = _reopen.rebuild(run, known, session.state.model, weights=weights)
     gallery = Gallery(splits.spec.task, splits.spec.labels)
-    parts = verdicts(
+    batches = verdicts(
         model,
         split,
         threat=Threat(recipe.uncertainty, splits.spec.bounds),
@@ -222,25 +250,30 @@ def _finish(started: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
         loss=recipe.train.loss,
         see=gallery,
     )
-    evaluation = joined(parts, split, "test", splits.spec, quiet=quiet)
+    evaluation = summarize_verdicts(batches, split, "test", splits.spec, quiet=quiet)
     facts = {"split": "test", "weights": weights} | task_facts(known, splits.spec.task)
-    circumstances = facts | attacked_by(known, recipe.uncertainty, [attack])
-    result = circumstances | described(evaluation)
+    circumstances = facts | attack_facts(known, recipe.uncertainty, [attack])
+    result = circumstances | describe(evaluation)
+
+    # 2. show
     if not quiet:
         console.show("evaluation", result | {"attacks": [known.spell(attack, brief=True)]})
         console.line(f"run: {run.path}")
         stronger = shlex.join(["robustfw", "evaluate", str(run.path), "--attack", STRONGER])
         console.line(f"a stronger attack on all test examples: {stronger}")
+
+    # 3. keep
     try:
         run.write_manifest(run.manifest() | {"result": result})
-    except RunError as error:  # the numbers are worth more than their record
+    except RunError as error:
+        # the numbers are worth more than their record
         console.problem(str(error))
     keep_worst_cases(run.path, {"run": str(run.path)} | circumstances, gallery, splits.spec)
     return {"run": str(run.path)} | result
 
 
 def _which_weights(run: Run) -> str:
-    """The best ones, if there are any."""
+    """best, or last where no epoch counts as the best."""
     from robustfw import console
 
     if run.checkpoint_path("best").exists():

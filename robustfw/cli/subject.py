@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
+from robustfw.cli._choices import Choices
+from robustfw.cli._records import attack_facts, command_line, keep_worst_cases, task_facts
 from robustfw.dataset import data_root
 from robustfw.errors import DataError, UsageError
-from robustfw.plugin import options, registry
+from robustfw.plugin import registry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,109 +28,109 @@ if TYPE_CHECKING:
     from robustfw.inner.threat import Threat
     from robustfw.loss import Loss
     from robustfw.task import Task
-    from robustfw.uncertainty import UncertaintySet
+
+__all__ = ["ATTACK", "JUDGE", "Choices", "Subject", "alone_on_stdout", "command_line", "print_json"]
 
 ATTACK = "pgd:steps=40"
-"""What an audit questions."""
+"""The attack that an audit questions, where no other is asked for."""
 JUDGE = "restarts:n=5,attack=(pgd:steps=40)"
-"""What accuracy is measured by: a single random start leaves several per cent standing that others fool."""
-SPLITS = ("test", "validation", "train")
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-_FLAGS = {
-    "split": click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True),
-    "examples": click.option("--examples", type=click.IntRange(min=1), help="Only the first so many. [all]"),
-    "batch_size": click.option("--batch-size", type=click.IntRange(min=1), default=500, show_default=True),
-    "weights": click.option("--weights", type=click.Choice(["best", "last"]), default="best", show_default=True),
-    "device": click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda …"),
-    "threads": click.option("--threads", type=click.IntRange(min=1), help="torch's threads. [its own choice]"),
-    "seed": click.option("--seed", type=int, default=0, show_default=True, help="Of the attacks' randomness."),
-    "data_dir": click.option(
-        "--data-dir", type=click.Path(path_type=Path), help="Where data files are. [ROBUSTFW_DATA]"
-    ),
-    "as_json": click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else."),
-}
-
-
-@attrs.frozen
-class Choices:
-    """Which examples of which split, by which weights, on which device; what every measuring command asks."""
-
-    split: Literal["test", "validation", "train"]
-    examples: int | None
-    batch_size: int
-    weights: str
-    device: str
-    threads: int | None
-    seed: int
-    data_dir: Path | None
-    as_json: bool
-
-    @classmethod
-    def flags(cls, command: Command, **instead: Callable[[Command], Command]) -> Command:
-        """The flags of all of them, for a command that takes ``**choices``; ``instead`` replaces some."""
-        for field in reversed(attrs.fields(cls)):
-            command = (_FLAGS | instead)[field.name](command)
-        return command
+"""The attack that accuracy is measured by: a single random start leaves several per cent that others fool."""
 
 
 @attrs.frozen(eq=False)
 class Subject:
     """A net with data and circumstances, ready to be measured: all that the measuring commands know.
 
-    Today it is a run that robustfw trained (`of_run`).
+    It is a run that robustfw trained (`open_run`).
     """
 
     known: registry.Registry
+    """The installed plugins."""
     name: str
-    """What results call it: the run's path, as it was typed."""
+    """What results call the subject: the run's path, as it was typed."""
     home: Path
-    """The folder beside which results are kept."""
+    """The run directory, beside which results are kept."""
     model: nn.Module
+    """The net, on its device."""
     splits: Splits
+    """All data of the net."""
     split: Split
     """The examples that are measured."""
     recipe: Mapping[str, Any]
     """What is recorded of model, dataset and the rest of the training."""
     data_hash: str
+    """The hash of the data that the net was trained on."""
     choices: Choices
+    """What the flags of the command say."""
 
     @classmethod
     def open(cls, path: Path, choices: Choices, beside: Subject | None = None) -> Subject:
-        """What the path names, with data that must be its own.
+        """The subject that a path names, with data that must be its own.
 
         Args:
             path: a run directory.
             choices: which examples of which split, by which weights, on which device.
             beside: another subject, whose data is used again; the path's must be the same.
+
+        Raises:
+            RunError: there is no run.
+            DataError: the data is not what the net was trained on, or there is no example.
         """
-        return cls.of_run(path, choices, beside)
+        return cls.open_run(path, choices, beside)
 
     @classmethod
-    def of_run(cls, path: Path, choices: Choices, beside: Subject | None = None) -> Subject:
-        """The net of a run directory, with the data that it was trained on."""
+    def open_run(cls, path: Path, choices: Choices, beside: Subject | None = None) -> Subject:
+        """The net of a run directory, with the data that it was trained on.
+
+        Args:
+            path: the run directory.
+            choices: which examples of which split, by which weights, on which device.
+            beside: another subject, whose data is used again; the run's must be the same.
+
+        Raises:
+            RunError: there is no run.
+            DataError: the data is not what the net was trained on, or there is no example.
+        """
         from robustfw.storage.runs import Run
         from robustfw.training import _reopen, hardware, parallel
 
-        known, run = registry.installed(), Run.open(path)
+        # 1. what the run says of itself
+        known = registry.installed()
+        run = Run.open(path)
         manifest = run.manifest()
         recipe = _reopen.read_recipe(run, "dataset", "model")
         data_hash = str(manifest["data"]["hash"])
-        on = parallel.usable_device(choices.device)
+
+        # 2. where the measurement runs
+        device = parallel.usable_device(choices.device)
         hardware.use_threads(choices.threads)
         hardware.keep_freed_memory()
+
+        # 3. the data, and the net
         if beside is None:
-            splits = known.make("dataset", recipe["dataset"]).load(data_root(choices.data_dir, manifest))
+            dataset = known.make("dataset", recipe["dataset"])
+            splits = dataset.load(data_root(choices.data_dir, manifest))
             _check_data(splits, data_hash, path)
-            split = _first(splits, choices.split, choices.examples)
+            split = _first_examples(splits, choices.split, choices.examples)
         else:
-            splits, split = beside.splits, beside.split
+            splits = beside.splits
+            split = beside.split
             if data_hash != beside.data_hash:
                 raise DataError(
                     f"{beside.name} and {path} were trained on different data: they have no examples in common"
                 )
-        model = _reopen.rebuild(run, known, weights=choices.weights).to(on)
-        return cls(known, str(path), path, model, splits, split, recipe, data_hash, choices)
+        model = _reopen.rebuild(run, known, weights=choices.weights).to(device)
+        return cls(
+            known=known,
+            name=str(path),
+            home=path,
+            model=model,
+            splits=splits,
+            split=split,
+            recipe=recipe,
+            data_hash=data_hash,
+            choices=choices,
+        )
 
     @property
     def spec(self) -> DataSpec:
@@ -142,18 +143,20 @@ class Subject:
         return self.splits.spec.task
 
     def threat(self, spec: str | None) -> Threat:
-        """The set that is asked for, or that of the training, in the range of the data.
+        """The set of a spec, or that of the training where there is none, in the range of the data.
 
         What the set learns from data, it learns from training examples only.
         """
         from robustfw.inner.threat import Threat
         from robustfw.training import _reopen
 
-        asked = spec or _reopen.read_part(self.recipe, "uncertainty", self.name)
-        threat = Threat(self.known.make("uncertainty", asked), self.spec.bounds)
-        fitted = threat.fitted(self.splits.learning_split())
-        fitted.warn_of_unit(next(self.split.first(8).in_order(8))[0])
-        return fitted
+        if not spec:
+            spec = _reopen.read_part(self.recipe, "uncertainty", self.name)
+        uncertainty = self.known.make("uncertainty", spec)
+        threat = Threat(uncertainty, self.spec.bounds).fitted(self.splits.learning_split())
+        x, _ = next(self.split.first(8).in_order(8))
+        threat.warn_of_unit(x)
+        return threat
 
     def attack(self, spec: str) -> Attack:
         """An attack by its spec."""
@@ -163,16 +166,22 @@ class Subject:
         """The loss that attacks raise, by its spec; the task's by default."""
         return self.task.loss if spec is None else self.known.make("loss", spec)
 
-    def measured_with(self, threat: Threat, attacks: list[Attack], loss: Loss) -> dict[str, Any]:
-        """The set, the attacks and the loss in full, as results record them."""
-        return attacked_by(self.known, threat.uncertainty, attacks) | self.about_loss(loss)
+    def measurement_facts(self, threat: Threat, attacks: list[Attack], loss: Loss) -> dict[str, Any]:
+        """The set, the attacks and the loss in full, as results record them.
 
-    def about_loss(self, loss: Loss) -> dict[str, Any]:
+        Args:
+            threat: the set within the data range.
+            attacks: what is tried.
+            loss: what attacks raise.
+        """
+        return attack_facts(self.known, threat.uncertainty, attacks) | self.loss_facts(loss)
+
+    def loss_facts(self, loss: Loss) -> dict[str, Any]:
         """The loss and the task, as results record them."""
         return {"loss": self.known.spell(loss, brief=True)} | task_facts(self.known, self.task)
 
     def circumstances(self, **more: Any) -> dict[str, Any]:
-        """What was measured, and on what; the run by its path."""
+        """What was measured, and on what, as results record it; ``more`` is added."""
         return {
             "run": self.name,
             "split": self.choices.split,
@@ -187,7 +196,16 @@ class Subject:
         keep_worst_cases(self.home, circumstances, gallery, self.spec)
 
     def keep(self, kind: str, circumstances: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
-        """Leave the result beside the run, and give it back whole."""
+        """Write a result beside the run.
+
+        Args:
+            kind: the name of a registered `robustfw.results.ResultKind`.
+            circumstances: what was measured, how, and on what.
+            measured: the numbers.
+
+        Returns:
+            The result as it was written.
+        """
         from robustfw import results
 
         results.keep(self.home, kind, circumstances, measured, command_line())
@@ -195,6 +213,7 @@ class Subject:
 
 
 def _check_data(splits: Splits, data_hash: str, path: Path) -> None:
+    """Raise a `DataError` unless the data is what a run was trained on."""
     splits.check()
     if splits.fingerprint() != data_hash:
         raise DataError(
@@ -203,7 +222,7 @@ def _check_data(splits: Splits, data_hash: str, path: Path) -> None:
         )
 
 
-def _first(splits: Splits, name: str, examples: int | None) -> Split:
+def _first_examples(splits: Splits, name: str, examples: int | None) -> Split:
     """The first examples of a split; all of them if none are asked for."""
     from robustfw.data.splits import StreamedSplit
 
@@ -217,51 +236,6 @@ def _first(splits: Splits, name: str, examples: int | None) -> Split:
     if examples is not None and examples > len(split):
         raise UsageError(f"there are {len(split)} {name} examples: leave out --examples {examples} to take them all")
     return split.first(examples)
-
-
-def keep_worst_cases(home: Path, circumstances: dict[str, Any], gallery: Gallery, spec: DataSpec) -> None:
-    """Leave examples that were fooled in a run's results, if there are any."""
-    from robustfw import results
-
-    pictures, bounds = gallery.pictures, spec.bounds
-    if pictures is None:
-        return
-    lower, upper = bounds or (None, None)
-    plain = (lower, upper) if isinstance(lower, float) and isinstance(upper, float) else None
-    words = gallery.before, gallery.after
-    results.keep_worst_cases(home, circumstances, *pictures, *words, command_line(), bounds=plain)
-
-
-def task_facts(known: registry.Registry, task: Task) -> dict[str, Any]:
-    """The task as results record it; classification, which most data have, goes without saying."""
-    spelled = known.spell(task)
-    return {} if spelled == "classification" else {"task": spelled}
-
-
-def attacked_by(known: registry.Registry, uncertainty: UncertaintySet, attacks: list[Attack]) -> dict[str, Any]:
-    """The set and the attacks, in full."""
-    return {
-        "uncertainty": known.spell(uncertainty),
-        "attacks": [known.spell(attack) for attack in attacks],
-        "radius": radius_of(known, uncertainty),
-    }
-
-
-def loss_option(command: Command) -> Command:
-    """--loss, for each command that attacks."""
-    help_ = "Spec of the loss that attacks raise. [the task's: cross-entropy for classes]"
-    return click.option("--loss", metavar="SPEC", help=help_)(command)
-
-
-def radius_of(known: registry.Registry, uncertainty: UncertaintySet) -> Any:
-    """The radius of a set as a number, or one per channel; None where it has none."""
-    return options.number(known.record(uncertainty).get("radius"))
-
-
-def command_line() -> str:
-    """The command under way, as it was typed."""
-    typed = click.get_current_context().find_root().obj
-    return shlex.join(["robustfw", *(sys.argv[1:] if typed is None else typed)])
 
 
 def alone_on_stdout(as_json: bool) -> contextlib.AbstractContextManager[object]:

@@ -13,7 +13,7 @@ from robustfw.results import Caution, Table
 from robustfw.storage.files import json_value
 
 if TYPE_CHECKING:
-    from robustfw.analysis._lipschitz import Layers, Slopes
+    from robustfw.analysis._lipschitz import Slopes
     from robustfw.evaluation import Comparison, Sweep
     from robustfw.evaluation._audit import Audit
     from robustfw.evaluation._transfer import Transfer
@@ -34,8 +34,8 @@ def show(
     Raises:
         PluginError: there is no such kind, or the result has not its fields.
     """
-    from robustfw.results._kinds import kinds_by_name
     from robustfw.results._reading import Misfit, structure
+    from robustfw.results._registered_kinds import kinds_by_name
 
     kinds = kinds_by_name(known)
     if kind not in kinds:
@@ -63,7 +63,7 @@ def audit(result: Audit, uncertainty: str, attack: str, split: str) -> None:
         split: the name of the split that was attacked.
     """
     circumstances = {"uncertainty": uncertainty, "attack": attack, "split": split}
-    show("audit", result.described() | circumstances)
+    show("audit", result.describe() | circumstances)
 
 
 def collection(manifest: Mapping[str, Any], path: str) -> None:
@@ -153,7 +153,7 @@ def fooling(searches: Sequence[Mapping[str, Any]], target: float, path: str, lab
     show("fooling", result, labels)
 
 
-def lipschitz(layers: Layers, slopes: Slopes, levels: Sequence[float]) -> None:
+def lipschitz(layers: NetBound, slopes: Slopes, levels: Sequence[float]) -> None:
     """Print each layer's Lipschitz constant, and bounds on the net's.
 
     Args:

@@ -1,18 +1,12 @@
 """Measuring what robust training bought: worst cases per example, with intervals and denominators."""
 
-from robustfw.evaluation._accuracy import (
-    Evaluation,
-    Verdicts,
-    check_width,
-    described,
-    device_of,
-    evaluate,
-    verdicts,
-)
+from robustfw.evaluation._accuracy import device_of, evaluate, verdicts
 from robustfw.evaluation._comparison import Comparison
+from robustfw.evaluation._crafting import Examples, craft
 from robustfw.evaluation._intervals import wilson
+from robustfw.evaluation._measurement import check_width
 from robustfw.evaluation._sweep import Fooled, Sweep, sweep
-from robustfw.evaluation._transfer import Examples, craft
+from robustfw.evaluation._verdicts import Evaluation, Verdicts, describe
 
 __all__ = [
     "Comparison",
@@ -23,7 +17,7 @@ __all__ = [
     "Verdicts",
     "check_width",
     "craft",
-    "described",
+    "describe",
     "device_of",
     "evaluate",
     "sweep",

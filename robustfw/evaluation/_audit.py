@@ -17,14 +17,14 @@ from robustfw.data.splits import Split
 from robustfw.errors import DataError
 from robustfw.evaluation import _contests as contests
 from robustfw.evaluation import _probes as probes
-from robustfw.evaluation._accuracy import Verdicts
-from robustfw.evaluation._checklist import ADVICE, Attacks, Case, Line, Transferred
+from robustfw.evaluation._checklist import ADVICE, Attacks, AuditCase, Line, TransferExamples
+from robustfw.evaluation._verdicts import Verdicts
 from robustfw.inner.threat import Threat
 from robustfw.task import Classification, Task
 
-__all__ = ["ADVICE", "Attacks", "Audit", "Line", "Transferred", "audit", "lines"]
+__all__ = ["ADVICE", "Attacks", "Audit", "Line", "TransferExamples", "audit", "lines"]
 
-CHECKS: tuple[Callable[[Case, Verdicts], Line], ...] = (
+CHECKS: tuple[Callable[[AuditCase, Verdicts], Line], ...] = (
     contests.one_step,
     contests.twice_the_steps,
     contests.restarts,
@@ -40,20 +40,21 @@ CHECKS: tuple[Callable[[Case, Verdicts], Line], ...] = (
 
 @attrs.frozen
 class Audit:
-    """The whole list."""
+    """All lines of the masking checklist, and whether the robust accuracy deserves belief."""
 
     n: int
     """Examples that were tried."""
     lines: tuple[Line, ...]
+    """The lines, in the order of `CHECKS`."""
 
     @classmethod
     def of(cls, n: int, lines: Iterable[Line]) -> Audit:
-        """A list from its lines."""
+        """An audit from its lines, and the number of examples that were tried."""
         return cls(n, tuple(lines))
 
     @property
     def failed(self) -> tuple[Line, ...]:
-        """The lines that speak against the number."""
+        """The lines that speak against the robust accuracy."""
         return tuple(line for line in self.lines if line.verdict == "failed")
 
     @property
@@ -61,9 +62,9 @@ class Audit:
         """Sound if nothing failed; lines that were not checked say nothing."""
         return "suspicious" if self.failed else "sound"
 
-    def described(self) -> dict[str, Any]:
-        """As JSON."""
-        return {"n": self.n, "verdict": self.verdict, "lines": [line.described() for line in self.lines]}
+    def describe(self) -> dict[str, Any]:
+        """The audit as JSON."""
+        return {"n": self.n, "verdict": self.verdict, "lines": [line.describe() for line in self.lines]}
 
 
 def audit(
@@ -72,7 +73,7 @@ def audit(
     *,
     threat: Threat,
     attacks: Attacks,
-    transfer: Sequence[Transferred] = (),
+    transfer: Sequence[TransferExamples] = (),
     batch_size: int = 500,
     seed: int = 0,
     task: Task | None = None,
@@ -93,18 +94,35 @@ def audit(
         classes: how many classes, labels or targets there are; None: as many as the net has outputs.
         loss: what the attacks raise; None: the task's.
 
+    Returns:
+        The verdict, and each line with its counts.
+
     Raises:
         DataError: there is no example, the net gets none right, or a transferred example lies outside the set.
         PluginError: an attack left its set.
     """
-    kind = task or Classification()
-    case = Case(model, split, threat, attacks, transfer, batch_size, seed, kind, classes, loss)
+    case = AuditCase(
+        model=model,
+        split=split,
+        threat=threat,
+        attacks=attacks,
+        transfer=transfer,
+        batch_size=batch_size,
+        seed=seed,
+        task=task or Classification(),
+        classes=classes,
+        loss=loss,
+    )
     return Audit.of(len(split), lines(case))
 
 
-def lines(case: Case) -> Iterator[Line]:
-    """The lines one after the other, so that a caller can show progress; as many as there are `CHECKS`."""
-    many = case.attacked(case.attacks.many)
+def lines(case: AuditCase) -> Iterator[Line]:
+    """The lines one after the other, so that a caller can show progress; as many as there are `CHECKS`.
+
+    Raises:
+        DataError: the net gets no example right.
+    """
+    many = case.attack(case.attacks.many)
     if not many.clean.any():
         raise DataError(
             f"the net gets none of the {len(case)} examples right, so there is nothing to attack: audit a trained net"

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from robustfw import losses
 from robustfw.attack import Attack
 from robustfw.data.splits import Batch, Split
-from robustfw.evaluation._accuracy import Verdicts, device_of, verdicts
+from robustfw.evaluation._accuracy import device_of, verdicts
+from robustfw.evaluation._verdicts import Verdicts
 from robustfw.inner.threat import Threat
 from robustfw.task import Classification, Task
 
@@ -65,18 +66,31 @@ class Line:
     name: str
     verdict: Verdict
     found: str
-    """The numbers in words; of a line that is not checked, why not."""
+    """The numbers in words; for a line that is not checked, why not."""
     numbers: dict[str, Any] = attrs.field(factory=dict)
     """What was counted, with its denominators."""
 
     @classmethod
     def of(cls, name: str, passed: bool, found: str, **numbers: Any) -> Line:
-        """A line that was checked."""
+        """A line that was checked.
+
+        Args:
+            name: a key of `ADVICE`.
+            passed: whether nothing speaks against the robust accuracy.
+            found: the numbers in words.
+            **numbers: what was counted, with its denominators.
+        """
         return cls(name, "passed" if passed else "failed", found, numbers)
 
     @classmethod
-    def unchecked(cls, name: str, why: str, **numbers: Any) -> Line:
-        """A line that says nothing."""
+    def skip(cls, name: str, why: str, **numbers: Any) -> Line:
+        """A line that is not checked, and says nothing.
+
+        Args:
+            name: a key of `ADVICE`.
+            why: why it is not checked.
+            **numbers: what was counted all the same.
+        """
         return cls(name, "not checked", why, numbers)
 
     @property
@@ -84,8 +98,8 @@ class Line:
         """What to do if it failed."""
         return ADVICE[self.name]
 
-    def described(self) -> dict[str, Any]:
-        """As JSON."""
+    def describe(self) -> dict[str, Any]:
+        """The line as JSON."""
         return attrs.asdict(self) | {"advice": self.advice}
 
 
@@ -106,24 +120,24 @@ class Attacks:
 
 
 @attrs.frozen(eq=False)
-class Transferred:
+class TransferExamples:
     """Adversarial examples that were crafted on another net, within the same set."""
 
     indices: Tensor
-    """Which rows of the split they were made of, (k,)."""
+    """Rows of the split that the examples were made of, (k,)."""
     adversarial: Tensor
-    """x̃ of each, (k, *shape)."""
+    """x̃ of each row, (k, *shape)."""
 
 
 @attrs.frozen(eq=False)
-class Case:
+class AuditCase:
     """What is tried: a net and examples, a set and a range, and the attacks."""
 
     model: nn.Module
     split: Split
     threat: Threat
     attacks: Attacks
-    transfer: Sequence[Transferred] = ()
+    transfer: Sequence[TransferExamples] = ()
     batch_size: int = 500
     seed: int = 0
     task: Task = Classification()
@@ -135,10 +149,10 @@ class Case:
         return len(self.split)
 
     def batches(self, split: Split | None = None) -> Iterator[Batch]:
-        """The examples on the net's device."""
+        """Examples and targets on the net's device: of the case's split, or of another."""
         return (split or self.split).in_order(self.batch_size, device_of(self.model))
 
-    def attacked(
+    def attack(
         self,
         attack: Attack,
         *,
@@ -147,8 +161,16 @@ class Case:
         loss: losses.LossFunction | None = None,
         seed: int = 0,
     ) -> Verdicts:
-        """What an attack makes of the examples, or of others, or within another threat; ``seed`` adds to the case's."""
-        parts = verdicts(
+        """The verdicts of one attack on the examples.
+
+        Args:
+            attack: what is tried.
+            split: other examples; None: the case's.
+            threat: another set and range; None: the case's.
+            loss: another loss to raise; None: the case's.
+            seed: is added to the case's.
+        """
+        batches = verdicts(
             self.model,
             split or self.split,
             threat=threat or self.threat,
@@ -159,8 +181,8 @@ class Case:
             batch_size=self.batch_size,
             seed=self.seed + seed,
         )
-        return Verdicts.joined(parts)
+        return Verdicts.concatenate(batches)
 
-    def tolerated(self, share: float, least: int) -> int:
+    def tolerance(self, share: float, least: int) -> int:
         """How many of the examples may speak against the net: a share, but not fewer than ``least``."""
         return max(least, int(share * len(self)))

@@ -15,22 +15,36 @@ class Comparison:
     """A table of two by two: which of two nets has an example right."""
 
     both: int
+    """Examples that both nets have right."""
     only_first: int
+    """Examples that only the first net has right."""
     only_second: int
+    """Examples that only the second net has right."""
     neither: int
+    """Examples that neither net has right."""
     difference: float
     """Accuracy of the second less that of the first."""
     interval: tuple[float, float]
-    """Of the difference, 95 %."""
+    """95 % interval of the difference."""
     p: float
     """McNemar's exact test, two-sided, that neither is better."""
 
     @classmethod
     def of(cls, first: Tensor, second: Tensor) -> Comparison:
-        """From what each net has right, (n,) bool, of the same examples in the same order."""
-        n, b, c = len(first), int((first & ~second).sum()), int((~first & second).sum())
+        """The comparison of two masks, (n,) bool each: which of the same n examples each net has right."""
+        n = len(first)
         both = int((first & second).sum())
-        return cls(both, b, c, n - both - b - c, (c - b) / n, paired_interval(b, c, n), mcnemar(b, c))
+        only_first = int((first & ~second).sum())
+        only_second = int((~first & second).sum())
+        return cls(
+            both=both,
+            only_first=only_first,
+            only_second=only_second,
+            neither=n - both - only_first - only_second,
+            difference=(only_second - only_first) / n,
+            interval=difference_interval(only_first, only_second, n),
+            p=mcnemar(only_first, only_second),
+        )
 
 
 def mcnemar(b: int, c: int) -> float:
@@ -44,12 +58,20 @@ def _log_choose(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
-def paired_interval(b: int, c: int, n: int) -> tuple[float, float]:
-    """Of the difference (c − b)/n of paired proportions, 95 %: Wald's, a half added to each cell (Agresti & Min 2005).
+def difference_interval(b: int, c: int, n: int) -> tuple[float, float]:
+    """95 % interval of the difference (c − b)/n of paired proportions.
 
-    With b' = b + ½, c' = c + ½, n' = n + 2: (c' − b')/n' ± z·√(b' + c' − (c' − b')²/n')/n'.
+    Wald's interval with a half added to each cell (Agresti & Min 2005): with b' = b + ½, c' = c + ½, n' = n + 2 it is
+    (c' − b')/n' ± z·√(b' + c' − (c' − b')²/n')/n', cut to [−1, 1].
+
+    Args:
+        b: examples that only the first net has right.
+        c: examples that only the second net has right.
+        n: all examples.
     """
-    more, fewer, total = c + 0.5, b + 0.5, n + 2
+    more = c + 0.5
+    fewer = b + 0.5
+    total = n + 2
     centre = (more - fewer) / total
     half = Z95 * math.sqrt(more + fewer - (more - fewer) ** 2 / total) / total
     return max(-1.0, centre - half), min(1.0, centre + half)

@@ -10,41 +10,41 @@ from torch import Tensor
 from robustfw.attack import Attack
 from robustfw.data.bounds import check_range, ends
 from robustfw.errors import DataError
-from robustfw.evaluation._accuracy import Verdicts
-from robustfw.evaluation._checklist import Case, Line, Transferred
+from robustfw.evaluation._checklist import AuditCase, Line, TransferExamples
+from robustfw.evaluation._verdicts import Verdicts
 from robustfw.inner.adversary import TOLERANCE
 from robustfw.inner.freezing import freeze
 from robustfw.regions import norms
 
 WEAKER = 0.005, 1
-"""What a weaker attack may fool alone: a share and a least number. Of sound nets it is none; one is luck of a start."""
+"""Examples that only a weaker attack may fool: at most 0.5 %, or 1. Sound nets: 0; one may be chance (random start)."""
 STEPS = 0.02, 2
-"""How many twice the steps may change, up or down: on digits it is none, on MNIST (radius 0.3) about 2 of 200."""
+"""Examples that twice the steps may change, up or down: at most 2 %, or 2. Digits: 0 of 200; MNIST, radius 0.3: 2."""
 RESTARTS = 0.05, 3
-"""What restarts may fool in addition: on digits 1 of 200, and on MNIST, known for its many poor maxima, 3 to 7."""
+"""Examples that restarts may fool in addition: at most 5 %, or 3. Digits: 1 of 200; MNIST, of poor maxima: 3 to 7."""
 ZERO = 0.01, 1
-"""What may be left standing, or rise again, when the set is large: ascents end in poor maxima now and then."""
+"""Examples that may withstand a set as large as the range: at most 1 %, or 1: some ascents end in poor maxima."""
 GROWTH = 2.0
-"""Between two radii: few enough measurements to reach the data range from 1/255 in eight."""
+"""Factor between two sizes of the growing set: from 1/255 it covers the data range in eight measurements."""
 BLIND_GROWTH = 16.0
-"""How far a set grows of which nobody can say when it covers the data range."""
+"""Factor at which a set stops to grow if it cannot be said when it covers the data range."""
 
 
-def one_step(case: Case, many: Verdicts) -> Line:
+def one_step(case: AuditCase, many: Verdicts) -> Line:
     """Nothing that one step fools withstands many steps."""
-    name, attack = "one step", case.attacks.one
-    if attack is None:
-        return Line.unchecked(name, "no attack of one step was given")
-    one = case.attacked(attack)
+    if case.attacks.one is None:
+        return Line.skip("one step", "no attack of one step was given")
+    one = case.attack(case.attacks.one)
     alone = int((~one.robust & many.robust).sum())
-    tolerated = case.tolerated(*WEAKER)
-    by_one, by_many = _fooled(one), _fooled(many)
+    tolerated = case.tolerance(*WEAKER)
+    by_one = _count_fooled(one)
+    by_many = _count_fooled(many)
     return Line.of(
-        name,
+        "one step",
         alone <= tolerated,
-        f"one step fools {by_one} of {_correct(one)}, many steps {by_many} of {_correct(many)}; one step alone {alone} "
-        f"(at most {tolerated} tolerated)",
-        correct=_correct(many),
+        f"one step fools {by_one} of {_count_correct(one)}, many steps {by_many} of {_count_correct(many)}; one step "
+        f"alone {alone} (at most {tolerated} tolerated)",
+        correct=_count_correct(many),
         fooled_by_one_step=by_one,
         fooled_by_many_steps=by_many,
         fooled_by_one_step_alone=alone,
@@ -52,52 +52,64 @@ def one_step(case: Case, many: Verdicts) -> Line:
     )
 
 
-def twice_the_steps(case: Case, many: Verdicts) -> Line:
+def twice_the_steps(case: AuditCase, many: Verdicts) -> Line:
     """Twice the steps change the robust accuracy by almost nothing, in either direction."""
-    name, attack = "twice the steps", case.attacks.double
-    if attack is None:
-        return Line.unchecked(name, "the attack has no option called steps")
-    double = case.attacked(attack)
+    if case.attacks.double is None:
+        return Line.skip("twice the steps", "the attack has no option called steps")
+    double = case.attack(case.attacks.double)
     more = int((many.robust & ~double.robust).sum())
     fewer = int((~many.robust & double.robust).sum())
-    tolerated = case.tolerated(*STEPS)
+    tolerated = case.tolerance(*STEPS)
     return Line.of(
-        name,
+        "twice the steps",
         max(more, fewer) <= tolerated,
-        f"robust {_robust(many)} of {len(case)}, with twice the steps {_robust(double)}; {more} more fooled, {fewer} "
-        f"fewer (at most {tolerated} tolerated)",
+        f"robust {_count_robust(many)} of {len(case)}, with twice the steps {_count_robust(double)}; {more} more "
+        f"fooled, {fewer} fewer (at most {tolerated} tolerated)",
         n=len(case),
-        robust=_robust(many),
-        robust_with_twice_the_steps=_robust(double),
+        robust=_count_robust(many),
+        robust_with_twice_the_steps=_count_robust(double),
         more_fooled=more,
         fewer_fooled=fewer,
         tolerated=tolerated,
     )
 
 
-def restarts(case: Case, many: Verdicts) -> Line:
+def restarts(case: AuditCase, many: Verdicts) -> Line:
     """Several random starts fool hardly more than one."""
     if case.attacks.restarts is None:
-        return Line.unchecked("restarts", "the attack has no random start")
-    return _against(case, many, case.attacks.restarts, "restarts", RESTARTS, "restarts fool {} more, of {} standing")
+        return Line.skip("restarts", "the attack has no random start")
+    words = "restarts fool {} more, of {} standing"
+    return _attack_standing(case, many, case.attacks.restarts, "restarts", RESTARTS, words)
 
 
-def noise(case: Case, many: Verdicts) -> Line:
+def noise(case: AuditCase, many: Verdicts) -> Line:
     """Random members fool nothing that the gradient leaves standing."""
     if case.attacks.noise is None:
-        return Line.unchecked("noise", "no attack by random members was given")
+        return Line.skip("noise", "no attack by random members was given")
     words = "random members fool {} of {} that the gradient leaves standing"
-    return _against(case, many, case.attacks.noise, "noise", WEAKER, words)
+    return _attack_standing(case, many, case.attacks.noise, "noise", WEAKER, words)
 
 
-def _against(case: Case, many: Verdicts, attack: Attack, name: str, share: tuple[float, int], words: str) -> Line:
-    """Another attack, tried on what withstood many steps; ``words`` have room for what it fools and of how many."""
+def _attack_standing(
+    case: AuditCase, many: Verdicts, attack: Attack, name: str, limit: tuple[float, int], words: str
+) -> Line:
+    """The line of another attack, tried on what withstood many steps.
+
+    Args:
+        case: the net, the examples and the set.
+        many: the verdicts of the attack of many steps.
+        attack: what is tried.
+        name: of the line.
+        limit: the share and the least number of examples that it may fool.
+        words: have room for how many it fools, and of how many.
+    """
     standing = many.robust.nonzero()[:, 0]
     more = 0
     if len(standing):
-        found = case.attacked(attack, split=case.split.subset(standing), seed=1)  # other random starts than before
-        more = int((~found.robust).sum())
-    tolerated = case.tolerated(*share)
+        # another seed, for other random starts than before
+        verdicts = case.attack(attack, split=case.split.subset(standing), seed=1)
+        more = int((~verdicts.robust).sum())
+    tolerated = case.tolerance(*limit)
     return Line.of(
         name,
         more <= tolerated,
@@ -108,20 +120,27 @@ def _against(case: Case, many: Verdicts, attack: Attack, name: str, share: tuple
     )
 
 
-def large_radius(case: Case, many: Verdicts) -> Line:
+def large_radius(case: AuditCase, many: Verdicts) -> Line:
     """A growing set leaves fewer and fewer standing, and none once it covers the data range.
 
-    Of a graded task, a regression for instance, some may be left: within the data range a net's outputs have limits,
+    In a graded task, a regression for instance, some may be left: within the data range a net's outputs have limits,
     which may be within the tolerance. And an error has two sides, so that ascents from random starts end on either.
     """
+    # 1. attack sets that grow
     factors, covers = _growth(case)
-    grown = [case.attacked(case.attacks.many, threat=case.threat.scaled(f)) for f in factors]
-    robust = [_robust(each) for each in (many, *grown)]
-    rise = max(max(later - sooner, 0) for sooner, later in itertools.pairwise(robust))
+    robust = [_count_robust(many)]
+    for factor in factors:
+        verdicts = case.attack(case.attacks.many, threat=case.threat.scaled(factor))
+        robust.append(_count_robust(verdicts))
+
+    # 2. what a larger set leaves, a smaller one must leave too
+    rises = [later - sooner for sooner, later in itertools.pairwise(robust)]
+    rise = max(0, *rises)
     graded = case.task.graded
-    tolerated = case.tolerated(*RESTARTS) if graded else case.tolerated(*ZERO)
+    tolerated = case.tolerance(*RESTARTS) if graded else case.tolerance(*ZERO)
     sizes = ", ".join(f"{factor:g}" for factor in [1.0, *factors])
-    found = f"robust {', '.join(map(str, robust))} of {len(case)} at {sizes} × the set"
+    counts = ", ".join(str(count) for count in robust)
+    words = f"robust {counts} of {len(case)} at {sizes} × the set"
     numbers = {
         "n": len(case),
         "factors": [1.0, *factors],
@@ -131,67 +150,76 @@ def large_radius(case: Case, many: Verdicts) -> Line:
         "tolerated": tolerated,
     }
     if graded:
-        words = f"{found} (a rise of at most {tolerated} tolerated)"
-        return Line.of("large radius", rise <= tolerated, words, **numbers)
+        passed = rise <= tolerated
+        return Line.of("large radius", passed, f"{words} (a rise of at most {tolerated} tolerated)", **numbers)
+
+    # 3. nothing withstands a set that covers the data range
     if rise <= tolerated < robust[-1] and not covers:
-        return Line.unchecked("large radius", f"{found}; it cannot be grown to cover the data range", **numbers)
+        return Line.skip("large radius", f"{words}; it cannot be grown to cover the data range", **numbers)
     passed = rise <= tolerated and robust[-1] <= tolerated
-    return Line.of("large radius", passed, f"{found} (at most {tolerated} tolerated at the end)", **numbers)
+    return Line.of("large radius", passed, f"{words} (at most {tolerated} tolerated at the end)", **numbers)
 
 
-def transfer(case: Case, many: Verdicts) -> Line:
+def transfer(case: AuditCase, many: Verdicts) -> Line:
     """Examples that were made on other nets fool nothing that the attack on this one leaves standing."""
     if not case.transfer:
-        return Line.unchecked("transfer", "no examples that were made on another net were given")
-    shown, fooled = torch.zeros(2, len(case), dtype=torch.bool)
-    for given in case.transfer:
-        wrong, indices = _misclassified(case, given), given.indices.cpu()
-        shown[indices] = True
+        return Line.skip("transfer", "no examples that were made on another net were given")
+    tried = torch.zeros(len(case), dtype=torch.bool)
+    fooled = torch.zeros(len(case), dtype=torch.bool)
+    for examples in case.transfer:
+        wrong = _find_wrong(case, examples)
+        indices = examples.indices.cpu()
+        tried[indices] = True
         fooled[indices[wrong]] = True
-    alone, standing = int((fooled & many.robust).sum()), int((shown & many.robust).sum())
-    tolerated = case.tolerated(*WEAKER)
+    alone = int((fooled & many.robust).sum())
+    standing = int((tried & many.robust).sum())
+    tolerated = case.tolerance(*WEAKER)
     return Line.of(
         "transfer",
         alone <= tolerated,
         f"examples made on {len(case.transfer)} other net(s) fool {alone} of {standing} shown that the attack leaves "
         f"standing (at most {tolerated} tolerated)",
         nets=len(case.transfer),
-        shown=int(shown.sum()),
+        shown=int(tried.sum()),
         standing=standing,
         fooled_by_transfer_alone=alone,
         tolerated=tolerated,
     )
 
 
-def _robust(verdicts: Verdicts) -> int:
+def _count_robust(verdicts: Verdicts) -> int:
     return int(verdicts.robust.sum())
 
 
-def _correct(verdicts: Verdicts) -> int:
+def _count_correct(verdicts: Verdicts) -> int:
     return int(verdicts.clean.sum())
 
 
-def _fooled(verdicts: Verdicts) -> int:
+def _count_fooled(verdicts: Verdicts) -> int:
     return int((verdicts.clean & ~verdicts.robust).sum())
 
 
-def _growth(case: Case) -> tuple[list[float], bool]:
+def _growth(case: AuditCase) -> tuple[list[float], bool]:
     """The factors by which the set grows, and whether the last one makes it cover the data range."""
-    factor, before = 1.0, torch.inf
+    factor = 1.0
     factors: list[float] = []
+    last_distance = torch.inf
     while True:
-        lacking = _lacking(case, factor)
-        if lacking is None:
+        distance = _distance_to_corner(case, factor)
+        if distance is None:
             if factor >= BLIND_GROWTH:
                 return factors, False
-        elif lacking == 0 or lacking >= before:  # no farther than before: the set has limits of another kind
-            return factors or [GROWTH], lacking == 0
-        before = torch.inf if lacking is None else lacking
+            last_distance = torch.inf
+        else:
+            # a set that no longer comes closer has limits of another kind than its size
+            if distance == 0 or distance >= last_distance:
+                return factors or [GROWTH], distance == 0
+            last_distance = distance
         factor *= GROWTH
         factors.append(factor)
 
 
-def _lacking(case: Case, factor: float) -> float | None:
+def _distance_to_corner(case: AuditCase, factor: float) -> float | None:
     """How far the opposite corner of the range lies outside the set, at most; None where that means nothing."""
     x, _ = next(case.batches())
     region = case.threat.scaled(factor).uncertainty.at(x)
@@ -199,35 +227,38 @@ def _lacking(case: Case, factor: float) -> float | None:
         return None
     low, high = (torch.as_tensor(end).to(x) for end in ends(case.threat.bounds, x))
     corner = torch.where(x > (low + high) / 2, low, high)
-    outside = region.violation(corner - x)
-    return float(outside.max()) if bool((outside > TOLERANCE).any()) else 0.0
+    violation = region.violation(corner - x)
+    return float(violation.max()) if bool((violation > TOLERANCE).any()) else 0.0
 
 
-def _misclassified(case: Case, given: Transferred) -> Tensor:
+def _find_wrong(case: AuditCase, examples: TransferExamples) -> Tensor:
     """Which of the given examples the net gets wrong, (k,); they must lie within the set and the range."""
-    if len(given.indices) != len(given.adversarial) or not bool((given.indices < len(case)).all()):
+    indices = examples.indices
+    adversarial = examples.adversarial
+    if len(indices) != len(adversarial) or not bool((indices < len(case)).all()):
         raise DataError(
-            f"transferred examples need one index each, below {len(case)}: there are {len(given.adversarial)} with "
-            f"{len(given.indices)} indices"
+            f"transferred examples need one index each, below {len(case)}: there are {len(adversarial)} with "
+            f"{len(indices)} indices"
         )
     wrong = [torch.zeros(0, dtype=torch.bool)]
-    rows = given.adversarial.split(case.batch_size)
-    for (x, y), adversarial in zip(case.batches(case.split.subset(given.indices.cpu())), rows, strict=False):
-        moved = adversarial.to(x)
-        _check_within(case, x, moved)
+    originals = case.batches(case.split.subset(indices.cpu()))
+    for (x, y), perturbed in zip(originals, adversarial.split(case.batch_size), strict=False):
+        perturbed = perturbed.to(x)
+        _check_within(case, x, perturbed)
         with freeze(case.model), torch.no_grad():
-            outputs = case.task.read(case.model(moved), len(moved))
+            outputs = case.task.read(case.model(perturbed), len(perturbed))
             wrong.append(case.task.wrong(outputs, case.task.targets(y)).cpu())
     return torch.cat(wrong)
 
 
-def _check_within(case: Case, x: Tensor, moved: Tensor) -> None:
-    """Raise a `DataError` unless x̃ could come from the set; of sets that are not additive only the range is known."""
-    check_range(moved, case.threat.bounds)
+def _check_within(case: AuditCase, x: Tensor, perturbed: Tensor) -> None:
+    """Raise a `DataError` unless x̃ could come from the set; where δ is not added to x only the range is known."""
+    check_range(perturbed, case.threat.bounds)
     region = case.threat.region(x)
     if region.like.shape != x.shape or not region.additive:
         return
-    outside = region.violation(moved - x) > TOLERANCE * (1 + norms(moved - x))
+    delta = perturbed - x
+    outside = region.violation(delta) > TOLERANCE * (1 + norms(delta))
     if bool(outside.any()):
         raise DataError(
             f"{int(outside.sum())} of {len(x)} transferred examples lie outside the set: give examples that were made "

@@ -9,7 +9,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from robustfw.evaluation._accuracy import Shown
+from robustfw.evaluation._measurement import AttackedBatch
 from robustfw.task import Regression, Task
 
 MOST = 10
@@ -27,41 +27,46 @@ class Gallery:
     labels: Sequence[str] | None = None
     """Names of the classes."""
     originals: list[Tensor] = attrs.field(factory=list)
+    """x of each example, (*shape)."""
     adversarials: list[Tensor] = attrs.field(factory=list)
+    """x̃ of each example, (*shape)."""
     before: list[str] = attrs.field(factory=list)
-    """What each is: its label or its number."""
+    """What each example is: its label or its number."""
     after: list[str] = attrs.field(factory=list)
-    """What the net says of the adversarial."""
+    """What the net says of each adversarial example."""
 
-    def __call__(self, shown: Shown) -> None:
+    def __call__(self, batch: AttackedBatch) -> None:
         """Take in what is wrong, as long as there is room."""
-        for row in shown.wrong.nonzero()[: MOST - len(self.before), 0].tolist():
-            self.originals.append(shown.x[row].cpu())
-            self.adversarials.append(shown.moved[row].cpu())
-            self.before.append(self._target(shown.y[row]))
-            self.after.append(self._said(shown.outputs[row], shown.y[row]))
+        room = MOST - len(self.before)
+        for row in batch.wrong.nonzero()[:room, 0].tolist():
+            self.originals.append(batch.x[row].cpu())
+            self.adversarials.append(batch.perturbed[row].cpu())
+            self.before.append(self._describe_target(batch.y[row]))
+            self.after.append(self._describe_outputs(batch.outputs[row], batch.y[row]))
 
-    def _target(self, y: Tensor) -> str:
+    def _describe_target(self, y: Tensor) -> str:
         """The label or the numbers; nothing where there are too many to say in a word."""
         if self.task.labelled:
-            return self._named(int(y))
+            return self._class_name(int(y))
         return _numbers(y) if y.numel() <= FEW else ""
 
-    def _said(self, outputs: Tensor, y: Tensor) -> str:
+    def _describe_outputs(self, outputs: Tensor, y: Tensor) -> str:
+        """The class with its probability, the numbers, or how far off they are."""
         if self.task.labelled:
-            own = int(y)
             others = outputs.clone()
-            others[own] = -torch.inf  # at a tie it is the other class that counts
+            # at a tie it is the other class that counts
+            others[int(y)] = -torch.inf
             label = int(others.argmax())
-            return f"{self._named(label)}, {100 * float(outputs.double().softmax(0)[label]):.0f} %"
+            probability = float(outputs.double().softmax(0)[label])
+            return f"{self._class_name(label)}, {100 * probability:.0f} %"
         regression = isinstance(self.task, Regression)
         if regression and y.numel() <= FEW:
             return _numbers(outputs)
-        measured = self.task.measure(outputs[None], y[None])
-        error = 0.0 if measured is None else float(measured[0, 0])
+        measure = self.task.measure(outputs[None], y[None])
+        error = 0.0 if measure is None else float(measure[0, 0])
         return f"off by {error:.3g}" if regression else f"{100 * error:.0f} % wrong"
 
-    def _named(self, label: int) -> str:
+    def _class_name(self, label: int) -> str:
         return self.labels[label] if self.labels and label < len(self.labels) else str(label)
 
     @property

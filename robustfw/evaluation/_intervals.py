@@ -13,10 +13,16 @@ def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
 
     (p + z²/2n ± z·√(p(1−p)/n + z²/4n²)) / (1 + z²/n), which stays within [0, 1] and is right near 0 and 1,
     where accuracies lie and the normal interval is not.
+
+    Args:
+        successes: how many of the n.
+        n: the denominator.
+        z: the normal quantile, 1.96 for 95 %.
     """
     if n == 0:
         return 0.0, 1.0
-    p, share = successes / n, z * z / n
+    p = successes / n
+    share = z * z / n
     centre = p + share / 2
     half = z * math.sqrt(p * (1 - p) / n + share / (4 * n))
     return max(0.0, (centre - half) / (1 + share)), min(1.0, (centre + half) / (1 + share))

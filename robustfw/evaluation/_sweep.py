@@ -15,8 +15,9 @@ from robustfw.attack import Attack
 from robustfw.data.bounds import check_range
 from robustfw.data.splits import Split
 from robustfw.errors import RobustfwWarning, UsageError
-from robustfw.evaluation._accuracy import check_measurable, check_outputs, checked_targets, device_of
+from robustfw.evaluation._accuracy import check_measurable, device_of
 from robustfw.evaluation._intervals import wilson
+from robustfw.evaluation._measurement import check_outputs, read_targets
 from robustfw.inner._randomness import generator_for
 from robustfw.inner.adversary import Adversary, Attempt
 from robustfw.inner.freezing import check_type, freeze, leave_inference
@@ -26,23 +27,25 @@ from robustfw.task import Classification, Task
 from robustfw.uncertainty import UncertaintySet
 
 BISECTIONS = 6
-"""The smallest factor is known to 1/64 of the distance between two points of the sweep."""
+"""Halvings of the distance between two points of the sweep: the smallest factor is known to 1/64 of it."""
 
 
 @attrs.frozen(eq=False)
 class Fooled:
-    """Of each example of a batch, what became of it over the sweep."""
+    """What became of each example of a batch over the sweep."""
 
     at: Tensor
-    """(n, points) bool: whether the net is fooled by a set of so many times the size."""
+    """Whether the net is fooled at each factor, (n, factors)."""
     smallest: Tensor
-    """(n,): the smallest factor found at which it is; 0 where it is wrong from the start, ∞ beyond the last point."""
+    """The smallest factor found that fools the net, (n,); 0 where it is wrong from the start, ∞ if none has."""
 
     @classmethod
-    def joined(cls, parts: Iterable[Fooled]) -> Fooled:
-        """Several batches as one."""
-        listed = list(parts)
-        return cls(torch.cat([part.at for part in listed]), torch.cat([part.smallest for part in listed]))
+    def concatenate(cls, parts: Iterable[Fooled]) -> Fooled:
+        """Several batches as one, in their order."""
+        batches = list(parts)
+        at = torch.cat([batch.at for batch in batches])
+        smallest = torch.cat([batch.smallest for batch in batches])
+        return cls(at, smallest)
 
 
 @attrs.frozen
@@ -50,28 +53,35 @@ class Sweep:
     """Accuracy at each factor, of all n examples."""
 
     n: int
+    """Examples."""
     factors: tuple[float, ...]
+    """Sizes of the set, as multiples of it."""
     correct: tuple[int, ...]
+    """Examples that are right under attack, at each factor."""
     accuracy: tuple[float, ...]
+    """correct / n at each factor."""
     intervals: tuple[tuple[float, float], ...]
+    """95 % interval of the accuracy, at each factor."""
     quartiles: tuple[float, float, float]
-    """Of the smallest factor that fools the net; ∞ where a quarter, a half … was not fooled."""
+    """Quartiles of the smallest factor that fools the net; ∞ where a quarter, a half … was not fooled."""
     beyond: int
-    """How many no factor of the sweep has fooled."""
+    """Examples that no factor of the sweep has fooled."""
 
     @classmethod
     def of(cls, fooled: Fooled, factors: Sequence[float]) -> Sweep:
         """Counts, shares and Wilson's intervals."""
-        n, correct = len(fooled.at), tuple((~fooled.at).sum(0).tolist())
-        ordered, places = fooled.smallest.sort().values, [min(n - 1, n * quarter // 4) for quarter in (1, 2, 3)]
+        n = len(fooled.at)
+        correct = tuple((~fooled.at).sum(0).tolist())
+        ordered = fooled.smallest.sort().values
+        first, median, third = (float(ordered[min(n - 1, n * quarter // 4)]) for quarter in (1, 2, 3))
         return cls(
-            n,
-            tuple(factors),
-            correct,
-            tuple(count / n for count in correct),
-            tuple(wilson(count, n) for count in correct),
-            (float(ordered[places[0]]), float(ordered[places[1]]), float(ordered[places[2]])),
-            int(fooled.smallest.isinf().sum()),
+            n=n,
+            factors=tuple(factors),
+            correct=correct,
+            accuracy=tuple(count / n for count in correct),
+            intervals=tuple(wilson(count, n) for count in correct),
+            quartiles=(first, median, third),
+            beyond=int(fooled.smallest.isinf().sum()),
         )
 
 
@@ -110,6 +120,9 @@ def sweep(
         batch_size: examples that are attacked together.
         seed: of the attack's randomness.
 
+    Yields:
+        For each batch, which factors fool the net, and the smallest that does.
+
     Raises:
         UsageError: the factors do not grow from 0 or above.
         PluginError: a perturbation lies outside its set or the data range.
@@ -126,13 +139,15 @@ def sweep(
             x = leave_inference(x)
             check_type(model, x)
             check_range(x, threat.bounds)
-            batch = _Batch(model, x, checked_targets(task, x, leave_inference(y), classes), adversary, task, classes)
-            found = batch.nested(factors, bisections) if nested else batch.independent(factors)
-        yield Fooled(found.at.cpu(), found.smallest.cpu())
+            batch = _Batch(model, x, read_targets(task, x, leave_inference(y), classes), adversary, task, classes)
+            fooled = batch.sweep_nested(factors, bisections) if nested else batch.sweep_independent(factors)
+        yield Fooled(fooled.at.cpu(), fooled.smallest.cpu())
 
 
 @attrs.frozen(eq=False)
 class _Batch:
+    """One batch under measurement, in a frozen net."""
+
     model: nn.Module
     x: Tensor
     y: Tensor
@@ -141,6 +156,7 @@ class _Batch:
     classes: int | None
 
     def wrong(self) -> Tensor:
+        """Whether the output at the example itself is wrong, (batch,)."""
         with torch.no_grad():
             outputs = self.task.read(self.model(self.x.clone()), len(self.x))
         check_outputs(self.task, outputs, self.y, self.classes)
@@ -154,38 +170,56 @@ class _Batch:
         return self.task.wrong(outputs, self.y)
 
     def problem(self, rows: Tensor, factor: float, start: Tensor | None = None) -> InnerProblem:
-        """The problem of some of the rows within the same multiple of 𝒰."""
-        x, y = self.x[rows], self.y[rows]
+        """The problem of some of the rows within the same multiple of 𝒰.
+
+        Args:
+            rows: indices into the batch.
+            factor: the multiple.
+            start: where the attack begins, (rows, *shape), projected on the set; None: where it begins anyway.
+        """
+        x = self.x[rows]
+        y = self.y[rows]
         threat = self.adversary.threat.scaled(factor)
         region = threat.region(x, checked=True)
         begin = None if start is None else region.project(start)
         return self.adversary.problem(self.model, x, y, goal=self.task.wrong, region=region, start=begin)
 
     def attempt(self, rows: Tensor, factors: Tensor, delta: Tensor) -> Attempt:
-        """Attack rows, each within its own multiple of 𝒰, going on from δ."""
+        """Attack rows, each within its own multiple of 𝒰, going on from δ.
+
+        Args:
+            rows: indices into the batch.
+            factors: the multiple of each row.
+            delta: where the attack begins, (rows, *shape).
+        """
         threat = self.adversary.threat
         if type(threat.uncertainty).scaled is UncertaintySet.scaled:
-            x, y = self.x[rows], self.y[rows]
+            x = self.x[rows]
+            y = self.y[rows]
             region = threat.clip(threat.uncertainty.at(x).scaled(factors), x)
             start = region.project(delta)
             problem = self.adversary.problem(self.model, x, y, goal=self.task.wrong, region=region, start=start)
             return self.adversary.attempt(problem)
-        # A set whose smaller sets are no multiples of it: rows of one factor together
-        parts, order = [], []
+        # a set whose smaller sets are no multiples of it: rows of one factor together
+        attempts = []
+        order = []
         for factor in factors.unique().tolist():
-            own = (factors == factor).nonzero()[:, 0]
-            parts.append(self.adversary.attempt(self.problem(rows[own], factor, delta[own])))
-            order.append(own)
-        return Attempt.concatenate(parts)[torch.cat(order).argsort()]
+            places = (factors == factor).nonzero()[:, 0]
+            problem = self.problem(rows[places], factor, delta[places])
+            attempts.append(self.adversary.attempt(problem))
+            order.append(places)
+        return Attempt.concatenate(attempts)[torch.cat(order).argsort()]
 
-    def independent(self, factors: Sequence[float]) -> Fooled:
-        """Every factor on its own; only what is wrong from the start is not attacked."""
+    def sweep_independent(self, factors: Sequence[float]) -> Fooled:
+        """Attack at every factor anew; only what is wrong from the start is not attacked."""
         wrong = self.wrong()
-        right, smallest = (~wrong).nonzero()[:, 0], torch.where(wrong, 0.0, torch.inf)
+        right = (~wrong).nonzero()[:, 0]
+        smallest = torch.where(wrong, 0.0, torch.inf)
         at = wrong[:, None].repeat(1, len(factors))
         problem = self.problem(right, 1.0) if len(right) else None
         for point, factor in enumerate(factors):
-            if problem is None or factor == 0:  # nothing to attack, or nothing to attack with
+            # nothing to attack, or nothing to attack with
+            if problem is None or factor == 0:
                 continue
             problem = problem.over(self.problem(right, factor).region)
             fooled = self.adversary.attempt(problem).wrong
@@ -193,24 +227,32 @@ class _Batch:
             smallest[right[fooled]] = smallest[right[fooled]].clamp(max=factor)
         return Fooled(at, smallest)
 
-    def nested(self, factors: Sequence[float], bisections: int) -> Fooled:
-        """One factor after the other, for those that still stand."""
+    def sweep_nested(self, factors: Sequence[float], bisections: int) -> Fooled:
+        """Attack at one factor after the other what still stands, then bisect to the smallest factor."""
         wrong = self.wrong()
-        smallest, below = torch.where(wrong, 0.0, torch.inf), torch.zeros(len(wrong), device=wrong.device)
-        standing, delta, best = (~wrong).nonzero()[:, 0], None, None
+        smallest = torch.where(wrong, 0.0, torch.inf)
+        largest_withstood = torch.zeros(len(wrong), device=wrong.device)
+        last_delta: Tensor | None = None
+
+        # 1. growing sets, each attack going on from what the last one found
+        standing = (~wrong).nonzero()[:, 0]
+        start: Tensor | None = None
         for factor in factors:
             if not len(standing) or factor == 0:
                 continue
-            attempt = self.adversary.attempt(self.problem(standing, factor, delta))
-            found, fooled = attempt.delta, attempt.wrong
-            best = found.new_zeros((len(wrong), *found.shape[1:])) if best is None else best
-            best[standing] = found
-            smallest[standing[fooled]] = factor
-            standing, delta = standing[~fooled], found[~fooled]
-            below[standing] = factor
+            attempt = self.adversary.attempt(self.problem(standing, factor, start))
+            if last_delta is None:
+                last_delta = attempt.delta.new_zeros((len(wrong), *attempt.delta.shape[1:]))
+            last_delta[standing] = attempt.delta
+            smallest[standing[attempt.wrong]] = factor
+            standing = standing[~attempt.wrong]
+            start = attempt.delta[~attempt.wrong]
+            largest_withstood[standing] = factor
         at = smallest[:, None] <= smallest.new_tensor(factors)
-        if best is not None:
-            self._narrow(smallest, below, best, bisections)
+
+        # 2. bisection between the last factor that held and the first that did not
+        if last_delta is not None:
+            self._narrow(smallest, largest_withstood, last_delta, bisections)
         return Fooled(at, smallest)
 
     def _narrow(self, above: Tensor, below: Tensor, delta: Tensor, bisections: int) -> None:
@@ -219,6 +261,7 @@ class _Batch:
         for _ in range(bisections if len(rows) else 0):
             middle = (above[rows] + below[rows]) / 2
             attempt = self.attempt(rows, middle, delta[rows])
-            found, fooled = attempt.delta, attempt.wrong
-            above[rows[fooled]], below[rows[~fooled]] = middle[fooled], middle[~fooled]
-            delta[rows[fooled]] = found[fooled]
+            fooled = attempt.wrong
+            above[rows[fooled]] = middle[fooled]
+            below[rows[~fooled]] = middle[~fooled]
+            delta[rows[fooled]] = attempt.delta[fooled]

@@ -16,19 +16,23 @@ if TYPE_CHECKING:
 
 
 def write(paths: Sequence[Path], out: Path | None = None, *, known: Registry | None = None) -> Path:
-    """Write the report of runs, transfer collections or a reproduction, and its figures beside it; where it is.
+    """Write the report of runs, transfer collections or a reproduction, and its figures beside it.
 
     Args:
         paths: Directories; see `robustfw.report._gather.gather`.
         out: The HTML file. Without it, ``report.html`` in the only directory, or here if there are several.
         known: The registry whose kinds of results are shown; the installed plugins' without it.
 
+    Returns:
+        The HTML file.
+
     Raises:
         RunError: there is no run, a file of it is damaged, or leads elsewhere, or the report cannot be written.
     """
     material = gather(paths, known)
-    usual = (paths[0] if len(paths) == 1 else Path()) / "report.html"
-    chosen = out or usual
-    images = draw(material, chosen)
-    write_page(chosen, page(material, images, paths, None if chosen == usual else chosen))
-    return chosen
+    default = (paths[0] if len(paths) == 1 else Path()) / "report.html"
+    file = out or default
+    images = draw(material, file)
+    html = page(material, images, paths, None if file == default else file)
+    write_page(file, html)
+    return file

@@ -7,40 +7,58 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from robustfw.report import _curves as curves
-from robustfw.report import _images as images
-from robustfw.report._drawing import Image, inlined, rendered
-from robustfw.report._folder import Figures
-from robustfw.results._drawing import Drawing
+from robustfw.report._collection_figures import pixel_figures, sample_figures
+from robustfw.report._folder import FigureFolder
+from robustfw.report._svg import Image, embed, render
+from robustfw.report._training_figures import training_figures
+from robustfw.results._kind import Drawing
 from robustfw.results._material import Material
 
 Maker: TypeAlias = Callable[[Material], Sequence[Drawing]]
-OF_COLLECTIONS_AND_TRAININGS: tuple[tuple[int, Maker], ...] = (
-    (-2, images.fewest_pixels),
-    (-1, images.samples),
-    (5, curves.training),
+"""Makes the figures of one kind."""
+FIXED_PLACES: tuple[tuple[int, Maker], ...] = (
+    (-2, pixel_figures),
+    (-1, sample_figures),
+    (5, training_figures),
 )
-"""Places of the figures that are of no result, among those of the kinds of results (`ResultKind.place`)."""
+"""Places of the figures that belong to no result, among those of the kinds of results (`ResultKind.place`)."""
 
 
 def draw(material: Material, out: Path) -> list[Image]:
-    """Draw all figures, and write each as PNG and PDF into the folder ``figures`` beside the page."""
-    folder = Figures(out.parent / "figures", out.name)
-    of_results: list[tuple[int, Maker]] = [(kind.place, kind.figures) for kind in material.kinds]
-    makers = sorted([*OF_COLLECTIONS_AND_TRAININGS, *of_results], key=lambda placed: placed[0])
-    drawings = [drawing for _, make in makers for drawing in make(material)]
-    wanted = _names(drawings)
-    files = {name: rendered(drawing) for name, drawing in zip(wanted, drawings, strict=True)}
-    names = folder.write({name: (each.png, each.pdf) for name, each in files.items()})
-    return [inlined(d, files[name].svg, names[name]) for name, d in zip(wanted, drawings, strict=True)]
+    """Draw all figures, and write each as PNG and PDF into the folder ``figures`` beside the page.
+
+    Args:
+        material: What is reported.
+        out: The HTML file of the page.
+
+    Returns:
+        The figures as they stand in the page, in their order.
+
+    Raises:
+        RunError: a file is damaged, or a figure cannot be written.
+    """
+    folder = FigureFolder(out.parent / "figures", out.name)
+    makers: list[tuple[int, Maker]] = [*FIXED_PLACES]
+    makers += [(kind.place, kind.figures) for kind in material.kinds]
+    drawings: list[Drawing] = []
+    for _, make in sorted(makers, key=lambda maker: maker[0]):
+        drawings += make(material)
+    names = _number_kinds(drawings)
+    files = {name: render(drawing) for name, drawing in zip(names, drawings, strict=True)}
+    written_names = folder.write({name: (file.png, file.pdf) for name, file in files.items()})
+    images = []
+    for name, drawing in zip(names, drawings, strict=True):
+        images.append(embed(drawing, files[name].svg, written_names[name]))
+    return images
 
 
-def _names(drawings: Sequence[Drawing]) -> list[str]:
+def _number_kinds(drawings: Sequence[Drawing]) -> list[str]:
     """Names of files: the kind, with a number where there are several of it."""
-    several = Counter(drawing.kind for drawing in drawings)
-    counted = Counter[str]()
+    totals = Counter(drawing.kind for drawing in drawings)
+    counts = Counter[str]()
     names = []
     for drawing in drawings:
-        counted[drawing.kind] += 1
-        names.append(drawing.kind if several[drawing.kind] == 1 else f"{drawing.kind}-{counted[drawing.kind]}")
+        counts[drawing.kind] += 1
+        number = "" if totals[drawing.kind] == 1 else f"-{counts[drawing.kind]}"
+        names.append(f"{drawing.kind}{number}")
     return names

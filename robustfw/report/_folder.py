@@ -11,12 +11,17 @@ from robustfw.results._reading import parse_json
 from robustfw.storage.files import json_bytes, write_whole
 
 LISTING = ".robustfw-report.json"
-"""Lists, for each page, the figures that were written for it."""
+"""The file that lists, for each page, the figures that were written for it."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*\.(png|pdf)")
+"""Names that a figure may have; others in the list are ignored."""
 
 
 def write_page(out: Path, html: str) -> None:
-    """Write the HTML file by a rename, which takes the place of a link instead of following it."""
+    """Write the HTML file by a rename, which takes the place of a link instead of following it.
+
+    Raises:
+        RunError: it cannot be written.
+    """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.is_dir():
@@ -26,7 +31,7 @@ def write_page(out: Path, html: str) -> None:
         raise RunError(f"cannot write {out}: {error.strerror}; choose another --out") from error
 
 
-class Figures:
+class FigureFolder:
     """The folder of a page's figures, which may hold files of others.
 
     A file is the page's own if an earlier report of the same page listed it. Only such files are overwritten and
@@ -35,6 +40,10 @@ class Figures:
 
     def __init__(self, folder: Path, page: str) -> None:
         """Look at what is there.
+
+        Args:
+            folder: of the figures; it may not be there yet.
+            page: the name of the HTML file.
 
         Raises:
             RunError: the folder is a link or a file.
@@ -59,18 +68,21 @@ class Figures:
         Raises:
             RunError: they cannot be written.
         """
-        if not figures and not self._own():
+        old_files = set(self._listed.get(self._page, ()))
+        if not figures and not old_files:
             return {}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             names = self._free_names(figures)
-            files = {f"{names[name]}.{kind}": content for name, pair in figures.items()
-                     for kind, content in zip(("png", "pdf"), pair, strict=True)}  # fmt: skip
-            stale = self._own() - set(files)
-            self._write_listing(self._own() | set(files))  # first: a file must not be left that no list knows
+            files = {}
+            for wanted, (png, pdf) in figures.items():
+                files[f"{names[wanted]}.png"] = png
+                files[f"{names[wanted]}.pdf"] = pdf
+            # the list first: a file must not be left that no list knows
+            self._write_listing(old_files | set(files))
             for name, content in files.items():
                 write_whole(self._folder / name, content)
-            for name in stale:
+            for name in old_files - set(files):
                 (self._folder / name).unlink(missing_ok=True)
             self._write_listing(set(files))
         except OSError as error:
@@ -78,10 +90,8 @@ class Figures:
             raise RunError(f"{why}; choose another --out") from error
         return names
 
-    def _own(self) -> set[str]:
-        return set(self._listed.get(self._page, ()))
-
     def _free_names(self, figures: Mapping[str, tuple[bytes, bytes]]) -> dict[str, str]:
+        """A free name for each that is asked for: itself, or itself with a number."""
         names: dict[str, str] = {}
         for wanted, pair in figures.items():
             number = 1
@@ -94,9 +104,9 @@ class Figures:
 
     def _is_free(self, name: str, pair: tuple[bytes, bytes]) -> bool:
         """Whether nothing is lost by writing: no file, one of this page, or one with the same content."""
-        for kind, content in zip(("png", "pdf"), pair, strict=True):
-            file = self._folder / f"{name}.{kind}"
-            if file.name in self._own() or not (file.exists() or file.is_symlink()):
+        for ending, content in zip(("png", "pdf"), pair, strict=True):
+            file = self._folder / f"{name}.{ending}"
+            if file.name in self._listed.get(self._page, ()) or not (file.exists() or file.is_symlink()):
                 continue
             if file.is_symlink() or not file.is_file() or file.read_bytes() != content:
                 return False
@@ -111,12 +121,13 @@ class Figures:
             value = parse_json(file.read_bytes())
         except (OSError, ValueError):
             return {}
-        pages = value.items() if isinstance(value, dict) else ()
-        return {
-            page: [name for name in names if isinstance(name, str) and NAME.fullmatch(name)]
-            for page, names in pages
-            if isinstance(names, list)
-        }
+        if not isinstance(value, dict):
+            return {}
+        listing = {}
+        for page, names in value.items():
+            if isinstance(names, list):
+                listing[page] = [name for name in names if isinstance(name, str) and NAME.fullmatch(name)]
+        return listing
 
     def _write_listing(self, names: set[str]) -> None:
         self._listed[self._page] = sorted(names)

@@ -7,6 +7,7 @@ them leads out of them.
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -14,20 +15,22 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from robustfw.errors import RunError, UsageError
-from robustfw.report._schema import CollectionManifest, Epoch, Reproduction
+from robustfw.report._schema import CollectionManifest, EpochRecord, Reproduction
 from robustfw.results._evaluation import EvaluationFields
 from robustfw.results._kind import ResultKind
-from robustfw.results._kinds import kinds_by_name
-from robustfw.results._material import Collection, Material, Run, bases
-from robustfw.results._reading import damaged, parse_json, plain_file, read_json, structured
+from robustfw.results._material import Material, ReportedCollection, ReportedRun, bases
+from robustfw.results._reading import damage_error, parse_json, plain_file, read_json, structure_file
+from robustfw.results._registered_kinds import kinds_by_name
 from robustfw.results._transfer import TransferFields
-from robustfw.results._words import printable, short, spelled
+from robustfw.results._words import abbreviate, printable, spell_value
 
 if TYPE_CHECKING:
     from robustfw.plugin.registry import Registry
 
 REPRODUCTION = "reproduction.json"
+"""The file by which the directory of a reproduction is known."""
 PARTS = ("dataset", "model", "uncertainty", "attack", "objective", "train")
+"""Parts that the recipe of a run must have."""
 
 
 def gather(paths: Sequence[Path], known: Registry | None = None) -> Material:
@@ -41,46 +44,71 @@ def gather(paths: Sequence[Path], known: Registry | None = None) -> Material:
         RunError: a path is none of these, or a file in it is damaged or leads elsewhere.
         UsageError: there are two reproductions.
     """
+    # 1. tell the directories apart
     reproductions = [path for path in paths if (path / REPRODUCTION).exists()]
     if len(reproductions) > 1:
         raise UsageError("a report is of one reproduction: make one report for each of them")
     others = [path for path in paths if path not in reproductions]
-    made = _reproduction(reproductions[0]) if reproductions else None
-    folders = [path for path in others if _is_collection(path)]
+    collection_folders = [path for path in others if _is_collection(path)]
+    run_folders = [path for path in others if path not in collection_folders]
+
+    # 2. runs, those of the reproduction first
     kinds = kinds_by_name(known)
     notes: list[str] = []
-    runs = _members(reproductions[0], made, kinds, notes) if made else []
-    runs += [_run(path, kinds, notes) for path in others if path not in folders]
-    if not runs and not folders:
+    reproduction: Reproduction | None = None
+    runs: list[ReportedRun] = []
+    if reproductions:
+        file = reproductions[0] / REPRODUCTION
+        reproduction = structure_file(read_json(file), Reproduction, file)
+        runs += _read_members(reproductions[0], reproduction, kinds, notes)
+    runs += [_read_run(path, kinds, notes) for path in run_folders]
+    if not runs and not collection_folders:
         raise RunError(f"there is no run in {paths[0]}: name directories that robustfw train, craft or reproduce made")
-    runs = _distinctly_named(runs)
-    folders += [_beneath(reproductions[0], path) for path in made.collections] if made else []
+    runs = _name_distinctly(runs)
+
+    # 3. collections: those that are named, those of the reproduction, and those that other runs' results name
+    if reproduction:
+        collection_folders += [_path_within(reproductions[0], path) for path in reproduction.collections]
     for run in runs:
-        folders += [] if run.net else _mentioned(run, notes)  # a reproduction lists its own
-    collections = [_collection(folder, runs) for folder in _once(folders)]
-    return Material(tuple(runs), tuple(collections), made, tuple(dict.fromkeys(notes)), tuple(kinds.values()))
+        if not run.net:
+            collection_folders += _find_collections(run, notes)
+    unique_folders = {folder.resolve(): folder for folder in collection_folders}
+    collections = [_read_collection(folder, runs) for folder in unique_folders.values()]
+    return Material(
+        runs=tuple(runs),
+        collections=tuple(collections),
+        reproduction=reproduction,
+        notes=tuple(dict.fromkeys(notes)),
+        kinds=tuple(kinds.values()),
+    )
 
 
-def _reproduction(path: Path) -> Reproduction:
-    file = path / REPRODUCTION
-    return structured(read_json(file), Reproduction, file)
+def _read_members(
+    folder: Path, reproduction: Reproduction, kinds: Mapping[str, ResultKind], notes: list[str]
+) -> list[ReportedRun]:
+    """The runs of a reproduction, called by net and seed, and by mode where there are several.
 
-
-def _members(base: Path, made: Reproduction, kinds: Mapping[str, ResultKind], notes: list[str]) -> list[Run]:
-    """The runs of a reproduction, called by net and seed, and by mode where there are several."""
-    labels = {net.name: net.label for net in made.nets}
-    several = len({member.mode for member in made.runs}) > 1
+    Args:
+        folder: the directory of the reproduction.
+        reproduction: what it holds.
+        kinds: the kinds of results by name.
+        notes: is added to, where something is there that is not shown.
+    """
+    labels = {net.name: net.label for net in reproduction.nets}
+    several_modes = len({member.mode for member in reproduction.runs}) > 1
     runs = []
-    for member in made.runs:
-        net, mode = labels.get(member.net, member.net), member.mode if several and member.mode else ""
-        name = ", ".join(part for part in (net, mode, "" if member.seed is None else f"seed {member.seed}") if part)
-        read = _run(_beneath(base, member.path), kinds, notes, called=member.path)
-        runs.append(attrs.evolve(read, name=name, net=net, mode=mode, seed=member.seed))
+    for member in reproduction.runs:
+        net = labels.get(member.net, member.net)
+        mode = member.mode if several_modes and member.mode else ""
+        seed = "" if member.seed is None else f"seed {member.seed}"
+        name = ", ".join(part for part in (net, mode, seed) if part)
+        run = _read_run(_path_within(folder, member.path), kinds, notes, path_in_commands=member.path)
+        runs.append(attrs.evolve(run, name=name, net=net, mode=mode, seed=member.seed))
     return runs
 
 
-def _beneath(base: Path, inner: str) -> Path:
-    """A path that a reproduction gives, which must lead to something within it."""
+def _path_within(base: Path, inner: str) -> Path:
+    """A path that a reproduction gives; a `RunError` where it leads out of the reproduction."""
     parts = PurePath(inner).parts
     steps = [base.joinpath(*parts[: i + 1]) for i in range(len(parts))]
     if PurePath(inner).is_absolute() or ".." in parts or any(step.is_symlink() for step in steps):
@@ -95,91 +123,122 @@ def _is_collection(path: Path) -> bool:
     return (path / "examples.safetensors").exists()
 
 
-def _run(path: Path, kinds: Mapping[str, ResultKind], notes: list[str], called: str | None = None) -> Run:
-    """``called``: the run in commands, where these are not for the present directory."""
-    manifest = _manifest(path)
-    end = manifest.get("result")
-    measured = None if end is None else structured(end, EvaluationFields, path / "manifest.json")
-    if measured:
-        measured = attrs.evolve(measured, command=_evaluation_command(called or str(path), manifest, measured))
-    name = printable(path.resolve().name)
-    results = _results(path, kinds, notes)
-    return Run(path, name, None, "", None, manifest, _epochs(path / "metrics.jsonl"), results, measured)
+def _read_run(
+    path: Path, kinds: Mapping[str, ResultKind], notes: list[str], path_in_commands: str | None = None
+) -> ReportedRun:
+    """A run directory with all its results, under the name of the directory.
+
+    Args:
+        path: the directory.
+        kinds: the kinds of results by name.
+        notes: is added to, where a result is there that is not shown.
+        path_in_commands: how commands call the run, where these are not for the present directory.
+    """
+    manifest = _read_manifest(path)
+    at_the_end: EvaluationFields | None = None
+    if manifest.get("result") is not None:
+        evaluation = structure_file(manifest["result"], EvaluationFields, path / "manifest.json")
+        command = _evaluation_command(path_in_commands or str(path), manifest, evaluation)
+        at_the_end = attrs.evolve(evaluation, command=command)
+    return ReportedRun(
+        path=path,
+        name=printable(path.resolve().name),
+        net=None,
+        mode="",
+        seed=None,
+        manifest=manifest,
+        epochs=_read_epochs(path / "metrics.jsonl"),
+        results=_read_results(path, kinds, notes),
+        at_the_end=at_the_end,
+    )
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def _read_manifest(path: Path) -> dict[str, Any]:
     """The record of a training, with all that a report needs of it."""
     file = path / "manifest.json"
     if not file.exists() and not file.is_symlink():
         raise RunError(f"there is no run in {path}: name a directory that robustfw train, craft or reproduce made")
     manifest = read_json(file)
-    recipe, data = manifest.get("recipe"), manifest.get("data")
+    recipe = manifest.get("recipe")
+    data = manifest.get("data")
     if not isinstance(recipe, dict) or not isinstance(data, dict) or not isinstance(data.get("spec", {}), dict):
         raise RunError(f"{file} is not the manifest of a run: name a directory that robustfw train made")
     for part in PARTS:
-        given = recipe.get(part)
-        listed = given if part == "objective" and isinstance(given, list) and given else [given]
-        if not all(isinstance(each, dict) and (part == "train" or "use" in each) for each in listed):
-            raise damaged(file, f"the recipe's {part} is missing")
+        value = recipe.get(part)
+        # an objective may be a list of a loss and penalties
+        entries = value if part == "objective" and isinstance(value, list) and value else [value]
+        if not all(isinstance(entry, dict) and (part == "train" or "use" in entry) for entry in entries):
+            raise damage_error(file, f"the recipe's {part} is missing")
     return manifest
 
 
-def _evaluation_command(path: str, manifest: Mapping[str, Any], measured: EvaluationFields) -> str:
-    """What measures the same as the end of the training did, without what the command takes anyway."""
+def _evaluation_command(path: str, manifest: Mapping[str, Any], evaluation: EvaluationFields) -> str:
+    """The command that measures what the end of the training did, without flags at their defaults.
+
+    Args:
+        path: how the command calls the run.
+        manifest: the record of the training.
+        evaluation: what was measured.
+    """
     words = ["robustfw", "evaluate", printable(path)]
-    if measured.uncertainty != spelled(manifest["recipe"]["uncertainty"]):
-        words += ["--uncertainty", short(measured.uncertainty, "uncertainty")]
-    words += [word for attack in measured.attacks for word in ("--attack", short(attack))]
-    words += ["--split", measured.split] if measured.split != "test" else []
-    words += ["--weights", measured.weights] if measured.weights != "best" else []
-    words += ["--examples", str(measured.n)] if measured.n != manifest["data"].get(measured.split) else []
+    if evaluation.uncertainty != spell_value(manifest["recipe"]["uncertainty"]):
+        words += ["--uncertainty", abbreviate(evaluation.uncertainty, "uncertainty")]
+    for attack in evaluation.attacks:
+        words += ["--attack", abbreviate(attack)]
+    if evaluation.split != "test":
+        words += ["--split", evaluation.split]
+    if evaluation.weights != "best":
+        words += ["--weights", evaluation.weights]
+    if evaluation.n != manifest["data"].get(evaluation.split):
+        words += ["--examples", str(evaluation.n)]
     return shlex.join(words)
 
 
-def _epochs(file: Path) -> tuple[Epoch, ...]:
+def _read_epochs(file: Path) -> tuple[EpochRecord, ...]:
     """The finished epochs; a last line that was cut off is none."""
     if not file.exists() and not file.is_symlink():
         return ()
     try:
-        *whole, _ = plain_file(file).read_bytes().split(b"\n")
-        return tuple(structured(parse_json(line), Epoch, file) for line in whole)
+        *finished_lines, _ = plain_file(file).read_bytes().split(b"\n")
+        return tuple(structure_file(parse_json(line), EpochRecord, file) for line in finished_lines)
     except OSError as error:
         raise RunError(f"cannot read {file}: {error.strerror}; mend that, and try again") from error
     except ValueError as error:
-        raise damaged(file, f"a line is not JSON: {error}") from error
+        raise damage_error(file, f"a line is not JSON: {error}") from error
 
 
-def _results(path: Path, kinds: Mapping[str, ResultKind], notes: list[str]) -> tuple[Any, ...]:
+def _read_results(path: Path, kinds: Mapping[str, ResultKind], notes: list[str]) -> tuple[Any, ...]:
     """What other commands wrote into the run, in the order of the files' names."""
     results: list[Any] = []
     for file in sorted((path / "results").glob("*.json")):
         value = read_json(file)
         kind = value.get("kind")
         if not isinstance(kind, str):
-            raise damaged(file, "it does not say of which kind it is")
+            raise damage_error(file, "it does not say of which kind it is")
         if kind in kinds:
-            results.append(structured(value, kinds[kind].fields, file))
+            results.append(structure_file(value, kinds[kind].fields, file))
         else:
             notes.append(f"{printable(str(file))} is not shown: this version knows no results of the kind {kind!r}.")
     return tuple(results)
 
 
-def _distinctly_named(runs: Iterable[Run]) -> list[Run]:
-    """The same runs; those of the same name are called by their paths."""
-    listed = _once_by_path(runs)
-    names = [run.name for run in listed]
-    return [attrs.evolve(r, name=printable(str(r.path))) if names.count(r.name) > 1 else r for r in listed]
+def _name_distinctly(runs: Iterable[ReportedRun]) -> list[ReportedRun]:
+    """Each run once; runs that share a name are called by their paths."""
+    run_at: dict[Path, ReportedRun] = {}
+    for run in runs:
+        # one that is named twice is as it was read first, and stands where it was named last
+        place = run.path.resolve()
+        run_at[place] = run_at.pop(place, run)
+    counts = Counter(run.name for run in run_at.values())
+    distinct = []
+    for run in run_at.values():
+        if counts[run.name] > 1:
+            run = attrs.evolve(run, name=printable(str(run.path)))
+        distinct.append(run)
+    return distinct
 
 
-def _once_by_path(runs: Iterable[Run]) -> list[Run]:
-    return list({run.path.resolve(): run for run in reversed(list(runs))}.values())[::-1]
-
-
-def _once(paths: Iterable[Path]) -> list[Path]:
-    return list({path.resolve(): path for path in paths}.values())
-
-
-def _mentioned(run: Run, notes: list[str]) -> list[Path]:
+def _find_collections(run: ReportedRun, notes: list[str]) -> list[Path]:
     """Collections that the run's results name, where they can be found, and those within its directory.
 
     A result may name any path of its reader's machine; one that leads up is followed beneath the present directory
@@ -187,15 +246,15 @@ def _mentioned(run: Run, notes: list[str]) -> list[Path]:
     """
     folders = []
     here = Path().resolve()
-    for result in run.of(TransferFields):
+    for result in run.results_of(TransferFields):
         steps_up = PurePath(result.collection).is_absolute() or ".." in PurePath(result.collection).parts
         for base in (*bases(run.path), Path()):
             folder = base / result.collection
             if not _is_collection(folder):
                 continue
             if steps_up and not folder.resolve().is_relative_to(here):
-                shown = printable(result.collection)
-                notes.append(f"The examples of {shown} are not shown: to have them drawn, name it on the command line.")
+                name = printable(result.collection)
+                notes.append(f"The examples of {name} are not shown: to have them drawn, name it on the command line.")
             else:
                 folders.append(folder)
     for file in sorted(run.path.glob("transfer/*/examples.safetensors")):
@@ -206,10 +265,11 @@ def _mentioned(run: Run, notes: list[str]) -> list[Path]:
     return folders
 
 
-def _collection(path: Path, runs: Sequence[Run]) -> Collection:
+def _read_collection(path: Path, runs: Sequence[ReportedRun]) -> ReportedCollection:
     file = path / "manifest.json"
     if not file.exists() or not _is_collection(path):
         raise RunError(f"there is no transfer collection in {path}: make it by robustfw craft, or leave it out")
-    manifest = structured(read_json(file), CollectionManifest, file)
-    labels = manifest.labels or next((run.labels for run in runs if run.labels), None)
-    return Collection(path, printable(path.resolve().name), manifest, labels)
+    manifest = structure_file(read_json(file), CollectionManifest, file)
+    labels_of_runs = next((run.labels for run in runs if run.labels), None)
+    labels = manifest.labels or labels_of_runs
+    return ReportedCollection(path, printable(path.resolve().name), manifest, labels)

@@ -6,15 +6,21 @@ import attrs
 
 
 @attrs.frozen
-class Epoch:
+class EpochRecord:
     """A line of ``metrics.jsonl``; numbers that were not finite are null there."""
 
     epoch: int
+    """Counts from 1."""
     loss: float | None
+    """Mean training loss."""
     clean_accuracy: float | None
+    """Clean accuracy on validation examples."""
     robust_accuracy: float | None
+    """Robust accuracy on validation examples."""
     attacked: int = 0
+    """Validation examples that were attacked."""
     warnings: tuple[str, ...] = ()
+    """What the training warned of in this epoch."""
 
 
 @attrs.frozen
@@ -49,7 +55,9 @@ class Net:
     """A net that a reproduction trains, several times."""
 
     name: str
+    """What `Member.net` calls it."""
     label: str
+    """What people call it."""
 
 
 @attrs.frozen
@@ -57,14 +65,16 @@ class Member:
     """A run of a reproduction."""
 
     path: str
+    """The run directory, relative to the reproduction's."""
     net: str
+    """The name of its net."""
     seed: int | None = None
     mode: str | None = None
 
 
 @attrs.frozen
 class GivenTable:
-    """A table that whoever made the reproduction wrote."""
+    """A table that the makers of the reproduction wrote."""
 
     title: str
     columns: tuple[str, ...]
@@ -78,16 +88,21 @@ class GivenTable:
 
 
 @attrs.frozen
-class Claim:
+class ClaimRow:
     """What a paper says, what came out here, and whether that is the same."""
 
     claim: str
+    """A sentence."""
     paper: str
+    """The paper's numbers."""
     ours: str
+    """The numbers here."""
     verdict: str
+    """confirmed, not confirmed or undecided."""
     net: str = ""
-    """Of which part of the claim; none for the claim as a whole."""
+    """The part of the claim that the row is of; empty for the claim as a whole."""
     mode: str = ""
+    """The mode of the reproduction."""
 
 
 @attrs.frozen
@@ -103,5 +118,5 @@ class Reproduction:
     runs: tuple[Member, ...] = ()
     collections: tuple[str, ...] = ()
     tables: tuple[GivenTable, ...] = ()
-    claims: tuple[Claim, ...] = ()
+    claims: tuple[ClaimRow, ...] = ()
     command: str = ""

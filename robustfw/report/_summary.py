@@ -10,62 +10,76 @@ import attrs
 from robustfw.report._schema import Reproduction
 from robustfw.results._audit import AuditFields
 from robustfw.results._evaluation import EvaluationFields, strongest
-from robustfw.results._material import Collection, Material, Run
+from robustfw.results._material import Material, ReportedCollection, ReportedRun
 from robustfw.results._table import Table
-from robustfw.results._words import listed, percent, short, spelled, times
+from robustfw.results._words import abbreviate_attacks, count_of, join_words, percent, spell_value
 
 
 @attrs.frozen
 class Summary:
-    """Sentences, and those among them that are warnings."""
+    """What a report says first: findings, and what makes numbers doubtful."""
 
     sentences: Sequence[str]
+    """The findings."""
     warnings: Sequence[str]
+    """What makes numbers doubtful, and what is not shown."""
 
 
-def summarized(material: Material) -> Summary:
+def summarize(material: Material) -> Summary:
     """The findings of a reproduction in its own words, or of each run in ours; then what makes numbers doubtful."""
-    made = material.reproduction
-    sentences = list(made.summary) + _effort(made) if made else []
-    if not made or not made.summary:
-        sentences += [_finding(run) for run in material.runs]
+    reproduction = material.reproduction
+    sentences: list[str] = []
+    if reproduction:
+        sentences += reproduction.summary
+        sentences += _describe_reproduction(reproduction)
+    if not reproduction or not reproduction.summary:
+        sentences += [_describe_run(run) for run in material.runs]
     if not material.runs:
-        sentences += [_holding(material, collection) for collection in material.collections]
-    return Summary(sentences, [*(w for run in material.runs for w in _warnings(run)), *material.notes])
+        sentences += [_describe_collection(material, collection) for collection in material.collections]
+    warnings = [warning for run in material.runs for warning in _warnings(run)]
+    return Summary(sentences, [*warnings, *material.notes])
 
 
-def _effort(made: Reproduction) -> list[str]:
-    words = [f"mode: {made.mode}"] if made.mode else []
-    words += [f"budget: {made.budget}"] if made.budget else []
-    words += [times(made.seeds, "seed")] if made.seeds else []
-    words += [times(len(made.runs), "run")] if made.runs else []
-    whole = [claim for claim in made.claims if not claim.net]
-    counts = [
-        f"{sum(claim.verdict == verdict for claim in whole)} {verdict}"
-        for verdict in ("confirmed", "not confirmed", "undecided")
-    ]
-    claims = [f"Of {times(len(whole), 'claim')}: {', '.join(counts)}."] if whole else []
-    return claims + ([f"{'; '.join(words).capitalize()}."] if words else [])
+def _describe_reproduction(reproduction: Reproduction) -> list[str]:
+    """How many claims are confirmed, and what was spent on it."""
+    sentences = []
+    claims = [claim for claim in reproduction.claims if not claim.net]
+    if claims:
+        verdicts = [claim.verdict for claim in claims]
+        counts = [f"{verdicts.count(word)} {word}" for word in ("confirmed", "not confirmed", "undecided")]
+        sentences.append(f"Of {count_of(len(claims), 'claim')}: {', '.join(counts)}.")
+    effort = []
+    if reproduction.mode:
+        effort.append(f"mode: {reproduction.mode}")
+    if reproduction.budget:
+        effort.append(f"budget: {reproduction.budget}")
+    if reproduction.seeds:
+        effort.append(count_of(reproduction.seeds, "seed"))
+    if reproduction.runs:
+        effort.append(count_of(len(reproduction.runs), "run"))
+    if effort:
+        sentences.append(f"{'; '.join(effort).capitalize()}.")
+    return sentences
 
 
-def _holding(material: Material, collection: Collection) -> str:
+def _describe_collection(material: Material, collection: ReportedCollection) -> str:
     """What a collection holds, where there is no run to speak of."""
     manifest = collection.manifest
-    sets = listed([part.uncertainty for part in manifest.sets])
-    source = material.named(manifest.source.run)
-    return (
-        f"{collection.name} holds {times(manifest.n, 'adversarial example')} crafted against {source}, within {sets}."
-    )
+    sets = join_words([member.uncertainty for member in manifest.sets])
+    source = material.name_of(manifest.source.run)
+    examples = count_of(manifest.n, "adversarial example")
+    return f"{collection.name} holds {examples} crafted against {source}, within {sets}."
 
 
-def _finding(run: Run) -> str:
+def _describe_run(run: ReportedRun) -> str:
     """The strongest evaluation of a run in words; without one, its last epoch."""
     evaluation = strongest(run)
     if evaluation:
         low, high = evaluation.interval
-        withstood = f"{percent(evaluation.robust_accuracy)} ({100 * low:.1f} to {100 * high:.1f})"
-        attacks = listed([short(attack) for attack in evaluation.attacks])
-        return f"{_clean_finding(run, evaluation)}; {withstood} withstand {evaluation.uncertainty} under {attacks}."
+        robust = f"{percent(evaluation.robust_accuracy)} ({100 * low:.1f} to {100 * high:.1f})"
+        attacks = abbreviate_attacks(evaluation.attacks)
+        clean_words = _describe_clean_accuracy(run, evaluation)
+        return f"{clean_words}; {robust} withstand {evaluation.uncertainty} under {attacks}."
     if not run.epochs:
         return f"{run.name} has not finished an epoch yet."
     last = run.epochs[-1]
@@ -75,7 +89,7 @@ def _finding(run: Run) -> str:
     )
 
 
-def _clean_finding(run: Run, evaluation: EvaluationFields) -> str:
+def _describe_clean_accuracy(run: ReportedRun, evaluation: EvaluationFields) -> str:
     share = percent(evaluation.clean_accuracy)
     examples = f"{evaluation.n} {evaluation.split} examples"
     if evaluation.right == "within tolerance":
@@ -87,36 +101,41 @@ def _clean_finding(run: Run, evaluation: EvaluationFields) -> str:
     return f"{run.name} classifies {share} of {examples} correctly"
 
 
-def _warnings(run: Run) -> list[str]:
-    suspicious = [audit for audit in run.of(AuditFields) if audit.verdict == "suspicious"]
-    told = [
-        f"{run.name}: the audit in {audit.uncertainty} finds its robust accuracy suspicious." for audit in suspicious
-    ]
-    told += [
-        f"{run.name}: at {each.zero_gradients} of {each.correct} correct examples the loss has no gradient, so that "
-        f"robust accuracy in {each.uncertainty} may be overstated."
-        for each in run.evaluations()
-        if each.zero_gradients
-    ]
-    told += [
-        f"{run.name}: at {each.not_numbers} of {each.n} {each.split} examples an output is not a finite number."
-        for each in run.evaluations()
-        if each.not_numbers
-    ]
-    trained = [f"{run.name}, epoch {epoch.epoch}: {text}" for epoch in run.epochs for text in epoch.warnings]
-    return list(dict.fromkeys(told + trained))
+def _warnings(run: ReportedRun) -> list[str]:
+    """What makes the numbers of a run doubtful, each sentence once."""
+    warnings = []
+    for audit in run.results_of(AuditFields):
+        if audit.verdict == "suspicious":
+            warnings.append(f"{run.name}: the audit in {audit.uncertainty} finds its robust accuracy suspicious.")
+    evaluations = run.evaluations()
+    for evaluation in evaluations:
+        if evaluation.zero_gradients:
+            warnings.append(
+                f"{run.name}: at {evaluation.zero_gradients} of {evaluation.correct} correct examples the loss has no "
+                f"gradient, so that robust accuracy in {evaluation.uncertainty} may be overstated."
+            )
+    for evaluation in evaluations:
+        if evaluation.not_numbers:
+            warnings.append(
+                f"{run.name}: at {evaluation.not_numbers} of {evaluation.n} {evaluation.split} examples an output is "
+                "not a finite number."
+            )
+    for epoch in run.epochs:
+        warnings += [f"{run.name}, epoch {epoch.epoch}: {text}" for text in epoch.warnings]
+    return list(dict.fromkeys(warnings))
 
 
 def circumstances(material: Material) -> list[Table]:
     """Versions, hardware, hashes and recipes: what all runs have in common, and in what they differ."""
     facts = {run.name: _facts(run) for run in material.runs}
-    recipes = {run.name: _recipe(run.manifest["recipe"]) for run in material.runs}
-    return _shared("Versions, hardware and data", facts) + _shared("Recipe", recipes)
+    recipes = {run.name: _spell_recipe(run.manifest["recipe"]) for run in material.runs}
+    return _compare_facts("Versions, hardware and data", facts) + _compare_facts("Recipe", recipes)
 
 
-def _facts(run: Run) -> dict[str, str]:
-    manifest, data = run.manifest, run.manifest["data"]
-    hardware, plugins = (_table(manifest.get(name)) for name in ("hardware", "plugins"))
+def _facts(run: ReportedRun) -> dict[str, str]:
+    """Versions, hardware and data of a run, by what they are called in the report; without what is not known."""
+    manifest = run.manifest
+    data = manifest["data"]
     counts = [f"{data[split]} {split}" for split in ("train", "validation", "test") if split in data]
     facts = {
         "robustfw": manifest.get("robustfw"),
@@ -128,28 +147,46 @@ def _facts(run: Run) -> dict[str, str]:
         "range of the data": manifest.get("bounds"),
         "processes": manifest.get("processes"),
     }
-    told = facts | hardware | {f"plugin of the {kind}": version for kind, version in plugins.items()}
-    return {name: spelled(value) for name, value in told.items() if value not in (None, "")}
+    facts |= _dict_or_empty(manifest.get("hardware"))
+    for kind, version in _dict_or_empty(manifest.get("plugins")).items():
+        facts[f"plugin of the {kind}"] = version
+    return {name: spell_value(value) for name, value in facts.items() if value not in (None, "")}
 
 
-def _table(value: object) -> dict[str, Any]:
+def _dict_or_empty(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _recipe(recipe: Mapping[str, Any]) -> dict[str, str]:
-    parts = {kind: spelled(part) for kind, part in recipe.items() if kind != "train"}
-    return parts | {name.replace("_", " "): spelled(value) for name, value in recipe["train"].items()}
+def _spell_recipe(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """The parts of a recipe as specs, and the engine's options by their names."""
+    parts = {kind: spell_value(part) for kind, part in recipe.items() if kind != "train"}
+    train = {name.replace("_", " "): spell_value(value) for name, value in recipe["train"].items()}
+    return parts | train
 
 
-def _shared(title: str, facts: Mapping[str, Mapping[str, str]]) -> list[Table]:
-    """A table of what is the same in all runs, and one of the rest with a row for each run."""
-    names = list(dict.fromkeys(name for each in facts.values() for name in each))
-    values = {name: {each.get(name, "–") for each in facts.values()} for name in names}
-    same = [(name, *values[name]) for name in names if len(values[name]) == 1]
-    rest = [name for name in names if len(values[name]) > 1]
-    all_runs = "value" if len(facts) == 1 else "in all runs"
-    tables = [Table(title, ("", all_runs), same)] if same else []
-    if rest:
-        rows = [(run, *(each.get(name, "–") for name in rest)) for run, each in facts.items()]
-        tables.append(Table(f"{title}, where runs differ", ("run", *rest), rows))
+def _compare_facts(title: str, facts: Mapping[str, Mapping[str, str]]) -> list[Table]:
+    """A table of what is the same in all runs, and one of what differs with a row for each run.
+
+    Args:
+        title: of the first table.
+        facts: for each run by its name, its facts by theirs.
+    """
+    names = list(dict.fromkeys(name for facts_of_run in facts.values() for name in facts_of_run))
+    same = []
+    different = []
+    for name in names:
+        values = {facts_of_run.get(name, "–") for facts_of_run in facts.values()}
+        if len(values) == 1:
+            same.append((name, *values))
+        else:
+            different.append(name)
+    tables = []
+    if same:
+        head = "value" if len(facts) == 1 else "in all runs"
+        tables.append(Table(title, ("", head), same))
+    if different:
+        rows = []
+        for run, facts_of_run in facts.items():
+            rows.append((run, *(facts_of_run.get(name, "–") for name in different)))
+        tables.append(Table(f"{title}, where runs differ", ("run", *different), rows))
     return tables

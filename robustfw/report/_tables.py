@@ -4,63 +4,73 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robustfw.report._schema import Claim, GivenTable, Reproduction
-from robustfw.results._material import Material, Run
+from robustfw.report._schema import ClaimRow, GivenTable, Reproduction
+from robustfw.results._material import Material, ReportedRun
 from robustfw.results._table import Table
-from robustfw.results._words import INTERVALS, commands, percent, short, spelled, verdict
+from robustfw.results._words import INTERVALS, abbreviate, commands, percent, spell_value, verdict
 
 
 def tables(material: Material) -> list[Table]:
     """All tables of which there is something to show: of the reproduction, of the runs, of each kind of result."""
-    made = material.reproduction
-    of_reproduction = [*_claims(made), *(_given(table) for table in made.tables)] if made else []
-    of_collections = [] if material.runs else [_collections(material)]
-    of_results = [table for kind in material.kinds for table in kind.tables(material)]
-    return [t for t in [*of_reproduction, _runs(material.runs), *of_collections, *of_results] if t.rows]
+    candidates = []
+    if material.reproduction:
+        candidates += _claim_tables(material.reproduction)
+        candidates += [_copy_table(table) for table in material.reproduction.tables]
+    candidates.append(_run_table(material.runs))
+    if not material.runs:
+        candidates.append(_collection_table(material))
+    for kind in material.kinds:
+        candidates += kind.tables(material)
+    return [table for table in candidates if table.rows]
 
 
-def _claims(made: Reproduction) -> list[Table]:
-    """A table for each mode."""
-    modes: dict[str, list[Claim]] = {}
-    for claim in made.claims:
+def _claim_tables(reproduction: Reproduction) -> list[Table]:
+    """The claims of a paper with their verdicts: a table for each mode."""
+    modes: dict[str, list[ClaimRow]] = {}
+    for claim in reproduction.claims:
         modes.setdefault(claim.mode, []).append(claim)
-    columns = "claim", "of", "verdict", "paper", "here"
     note = (
         "Decided by 95 % intervals over seeds: confirmed where all of the interval is on the claim's side, not "
         "confirmed where all of it is on the other, undecided where the limit is within. A claim holds if all parts do."
     )
-    return [
-        Table(
-            f"Claims, {mode}" if mode else "Claims",
-            columns,
-            [(c.claim, c.net or "all", verdict(c.verdict), c.paper, c.ours) for c in claims],
-            note,
-            commands([made.command]),
+    claim_tables = []
+    for mode, claims in modes.items():
+        rows = []
+        for claim in claims:
+            rows.append((claim.claim, claim.net or "all", verdict(claim.verdict), claim.paper, claim.ours))
+        table = Table(
+            title=f"Claims, {mode}" if mode else "Claims",
+            columns=("claim", "of", "verdict", "paper", "here"),
+            rows=rows,
+            note=note,
+            commands=commands([reproduction.command]),
             aligned=False,
             folded=False,
             grouped=True,
         )
-        for mode, claims in modes.items()
-    ]
+        claim_tables.append(table)
+    return claim_tables
 
 
-def _given(table: GivenTable) -> Table:
+def _copy_table(table: GivenTable) -> Table:
+    """A table of the reproduction as the report shows it."""
     return Table(table.title, table.columns, table.rows, table.note, commands([table.command]), folded=False)
 
 
-def _collections(material: Material) -> Table:
+def _collection_table(material: Material) -> Table:
     """What collections hold, for a report without runs."""
-    rows = [
-        (collection.name, material.named(collection.manifest.source.run), part.uncertainty, str(part.n))
-        for collection in material.collections
-        for part in collection.manifest.sets
-    ]
+    rows = []
+    for collection in material.collections:
+        source = material.name_of(collection.manifest.source.run)
+        for member in collection.manifest.sets:
+            rows.append((collection.name, source, member.uncertainty, str(member.n)))
     columns = ("collection", "crafted against", "set", "examples that fool it")
     again = commands(collection.manifest.command for collection in material.collections)
     return Table("Collections", columns, rows, commands=again)
 
 
-def _runs(runs: Sequence[Run]) -> Table:
+def _run_table(runs: Sequence[ReportedRun]) -> Table:
+    """A row for each run: its accuracies, and the parts of its recipe."""
     columns = (
         "run",
         "clean accuracy",
@@ -73,19 +83,21 @@ def _runs(runs: Sequence[Run]) -> Table:
         "epochs",
     )
     when = "Measured on test examples when the training ended: its best weights, under its validation attack."
-    ends = [run.at_the_end.command for run in runs if run.at_the_end]
-    return Table("Runs", columns, [_run(run) for run in runs], f"{when} {INTERVALS}", commands(ends))
+    rows = [_run_row(run) for run in runs]
+    again = commands(run.at_the_end.command for run in runs if run.at_the_end)
+    return Table("Runs", columns, rows, f"{when} {INTERVALS}", again)
 
 
-def _run(run: Run) -> tuple[str, ...]:
-    recipe, end = run.manifest["recipe"], run.at_the_end
-    if end:
-        shares = [end.clean_share(), end.robust_share()]
+def _run_row(run: ReportedRun) -> tuple[str, ...]:
+    if run.at_the_end:
+        clean = run.at_the_end.clean_share()
+        robust = run.at_the_end.robust_share()
     elif run.epochs:
-        last = run.epochs[-1]
-        shares = [f"{percent(share)} of validation" for share in (last.clean_accuracy, last.robust_accuracy)]
+        clean = f"{percent(run.epochs[-1].clean_accuracy)} of validation"
+        robust = f"{percent(run.epochs[-1].robust_accuracy)} of validation"
     else:
-        shares = ["not measured yet"] * 2
-    kinds = ("attack", "objective", "model", "dataset")
-    parts = [spelled(recipe["uncertainty"]), *(short(spelled(recipe[kind]), kind) for kind in kinds)]
-    return run.name, *shares, *parts, f"{len(run.epochs)} of {recipe['train'].get('epochs', '?')}"
+        clean = robust = "not measured yet"
+    recipe = run.manifest["recipe"]
+    parts = [abbreviate(spell_value(recipe[kind]), kind) for kind in ("attack", "objective", "model", "dataset")]
+    epochs = f"{len(run.epochs)} of {recipe['train'].get('epochs', '?')}"
+    return run.name, clean, robust, spell_value(recipe["uncertainty"]), *parts, epochs

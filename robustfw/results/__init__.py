@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robustfw.hookspecs import hookimpl
-from robustfw.results._drawing import Drawing
-from robustfw.results._kind import Caution, ResultKind, Said
+from robustfw.results._kind import Caution, ConsoleOutput, Drawing, ResultKind
 from robustfw.results._store import (
     FOLDER,
     Pictures,
@@ -28,10 +27,10 @@ if TYPE_CHECKING:
 __all__ = [
     "FOLDER",
     "Caution",
+    "ConsoleOutput",
     "Drawing",
     "Pictures",
     "ResultKind",
-    "Said",
     "Table",
     "keep",
     "keep_pictures",
@@ -39,7 +38,6 @@ __all__ = [
     "kept",
     "path_of",
 ]
-
 
 KINDS = {
     "audit": ("audit:AuditKind", "The masking checklist; robustfw audit keeps it."),
@@ -63,6 +61,7 @@ def robustfw_register(add: Add) -> None:
     """Offer the kinds of results that robustfw brings."""
     from robustfw.results._pictures import PicturesKind
 
-    add("pictures", PicturesKind)  # the class itself, which brings the interface with it
+    # the class itself, which brings the interface with it
+    add("pictures", PicturesKind)
     for name, (place, summary) in KINDS.items():
         add(name, f"robustfw.results._{place}", kind="result", summary=summary)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, final
 
 import attrs
 
-from robustfw.results._kind import ResultKind, Said
+from robustfw.results._kind import ConsoleOutput, ResultKind
 from robustfw.results._table import Table
-from robustfw.results._words import Interval, chance, commands, listed, points, short
+from robustfw.results._words import Interval, abbreviate_attacks, chance, commands, points
 
 if TYPE_CHECKING:
     from robustfw.results._material import Material
@@ -52,12 +52,18 @@ class ComparisonKind(ResultKind):
     def example(self) -> Mapping[str, Any]:
         counts = {"both": 2, "only_first": 0, "only_second": 1, "neither": 1}
         pairs = counts | {"difference": 0.25, "interval": [-0.2, 0.6], "p": 1.0}
-        circumstances = {"runs": ["runs/a", "runs/b"], "uncertainty": "linf:radius=0.1", "attacks": ["pgd"]}
-        return circumstances | {"n": 4, "clean": pairs, "robust": pairs}
+        return {
+            "runs": ["runs/a", "runs/b"],
+            "uncertainty": "linf:radius=0.1",
+            "attacks": ["pgd"],
+            "n": 4,
+            "clean": pairs,
+            "robust": pairs,
+        }
 
-    def lines(self, result: ComparisonFields, labels: Sequence[str] | None = None) -> Iterator[Said]:
+    def lines(self, result: ComparisonFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
         heads = ("", "first", "second", "only first", "only second", "difference", "95 % interval", "p (McNemar)")
-        rows = [_console_row(name, pairs) for name, pairs in (("clean", result.clean), ("robust", result.robust))]
+        rows = [_console_row("clean", result.clean), _console_row("robust", result.robust)]
         yield Table("accuracy", heads, rows)
         yield f"first: {result.runs[0]}, second: {result.runs[1]}; {result.n} examples; differences in points"
 
@@ -66,10 +72,10 @@ class ComparisonKind(ResultKind):
         results = list(dict.fromkeys(result for _, result in material.pairs(ComparisonFields)))
         rows = []
         for result in results:
-            runs = [material.named(path) for path in result.runs]
-            attacked = f"robust, {result.uncertainty}, {listed([short(attack) for attack in result.attacks])}"
+            runs = [material.name_of(path) for path in result.runs]
+            under_attack = f"robust, {result.uncertainty}, {abbreviate_attacks(result.attacks)}"
             rows.append((*runs, "clean", *_page_cells(result.clean), str(result.n)))
-            rows.append((*runs, attacked, *_page_cells(result.robust), str(result.n)))
+            rows.append((*runs, under_attack, *_page_cells(result.robust), str(result.n)))
         counts = ("both", "only first", "only second", "neither")
         columns = ("first", "second", "accuracy", "second − first", "p", *counts, "n")
         note = "The same examples for both. p: of a difference as great or greater, if the two were equally good."
@@ -93,5 +99,11 @@ def _console_row(name: str, pairs: Pairs) -> tuple[str, ...]:
 
 
 def _page_cells(pairs: Pairs) -> tuple[str, ...]:
-    counts = pairs.both, pairs.only_first, pairs.only_second, pairs.neither
-    return points(pairs.difference, pairs.interval), chance(pairs.p), *map(str, counts)
+    return (
+        points(pairs.difference, pairs.interval),
+        chance(pairs.p),
+        str(pairs.both),
+        str(pairs.only_first),
+        str(pairs.only_second),
+        str(pairs.neither),
+    )

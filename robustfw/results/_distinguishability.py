@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any, final
 
 import attrs
 
-from robustfw.results._drawing import Drawing
-from robustfw.results._kind import ResultKind, Said
+from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
 from robustfw.results._table import Table
-from robustfw.results._words import commands, cut, fact, number, times
+from robustfw.results._words import commands, count_of, fact, number, truncate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from robustfw.results._material import Material, Run
+    from robustfw.results._material import Material, ReportedRun
 
 MOST = 10
-"""Classes in a matrix, whose numbers can still be read on a phone."""
+"""Classes in a matrix, at most: its numbers can still be read on a phone."""
 MEANINGS = {"linear": "linear, bound", "quadratic": "quadratic, bound / √κ", "measured": "the net's own, measured"}
+"""The numbers of a pair, and what they are called in a table."""
 MEANING = (
     "The mean ℓ2 distance of examples to the boundary of a classifier of two classes that makes no mistake on them "
     "is at most the linear bound if it is linear, and at most √κ times the quadratic one if it is quadratic, κ being "
@@ -33,17 +33,24 @@ class ClassPair:
     """Two classes, and the most that the mean distance to a boundary between them can be."""
 
     first: int
+    """Label of the first class."""
     second: int
+    """Label of the second class."""
     linear: float
+    """The bound for linear classifiers without mistakes."""
     quadratic: float
+    """The bound for quadratic classifiers without mistakes, divided by √κ."""
     measured: float | None = None
+    """The mean distance to the net's own boundary, where it is linear in the points."""
     risk: float | None = None
+    """The share of examples that the net's own boundary has wrong."""
     bound: float | None = None
+    """The bound on ``measured``, mistakes included."""
 
 
 @attrs.frozen
-class Space:
-    """Examples, or features of them."""
+class SpacePairs:
+    """Pairs of classes of examples, or of features of them."""
 
     name: str
     dimension: int
@@ -56,7 +63,7 @@ class DistinguishabilityFields:
 
     examples: int
     split: str
-    spaces: tuple[Space, ...]
+    spaces: tuple[SpacePairs, ...]
     command: str = ""
 
 
@@ -72,25 +79,24 @@ class DistinguishabilityKind(ResultKind):
         pair = {"first": 0, "second": 1, "linear": 0.5, "quadratic": 0.7}
         return {"examples": 4, "split": "test", "spaces": [{"name": "data", "dimension": 64, "pairs": [pair]}]}
 
-    def lines(self, result: DistinguishabilityFields, labels: Sequence[str] | None = None) -> Iterator[Said]:
+    def lines(self, result: DistinguishabilityFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
         rows = []
         for space in result.spaces:
             for classifier in MEANINGS:
-                pairs = _ascending(space, classifier)
-                if pairs:
-                    ends = [
-                        f"{getattr(pair, classifier):.4g}  {_class(pair.first, labels)}, {_class(pair.second, labels)}"
-                        for pair in (pairs[0], pairs[-1])
-                    ]
-                    median = f"{getattr(pairs[len(pairs) // 2], classifier):.4g}"
-                    rows.append((space.name, classifier, ends[0], median, ends[1]))
+                pairs = _sort_pairs(space, classifier)
+                if not pairs:
+                    continue
+                least = _console_cell(pairs[0], classifier, labels)
+                median = f"{getattr(pairs[len(pairs) // 2], classifier):.4g}"
+                most = _console_cell(pairs[-1], classifier, labels)
+                rows.append((space.name, classifier, least, median, most))
         yield Table("robustness of pairs", ("", "classifier", "least, classes", "median", "most, classes"), rows)
         yield fact("examples", f"{result.examples}; mean distances to a boundary, in ℓ2")
         yield fact("linear", "no linear classifier without mistakes has more, on these examples")
         yield fact("quadratic", "no quadratic one, times √κ; κ is the ratio of its extreme eigenvalues")
 
     def tables(self, material: Material) -> list[Table]:
-        """One of all runs: the closest pair of each space, the median, the pair farthest apart."""
+        """A table of all runs: the closest pair of each space, the median, the pair farthest apart."""
         results = material.pairs(DistinguishabilityFields)
         columns = "run", "points", "classifier", "least", "median", "most", "examples"
         rows = [row for run, result in results for row in _rows(run, result)]
@@ -107,46 +113,54 @@ class DistinguishabilityKind(ResultKind):
         return [_figure(run, result, space) for run, result in results for space in result.spaces if space.pairs]
 
 
-def _class(label: int, labels: Sequence[str] | None) -> str:
-    return labels[label] if labels and 0 <= label < len(labels) else str(label)
+def _console_cell(pair: ClassPair, classifier: str, labels: Sequence[str] | None) -> str:
+    """The number of a pair and the names of its classes."""
+    names = []
+    for label in (pair.first, pair.second):
+        names.append(labels[label] if labels and 0 <= label < len(labels) else str(label))
+    return f"{getattr(pair, classifier):.4g}  {', '.join(names)}"
 
 
-def _ascending(space: Space, classifier: str) -> list[ClassPair]:
-    """The pairs of which the number is known, by it."""
+def _sort_pairs(space: SpacePairs, classifier: str) -> list[ClassPair]:
+    """The pairs whose number for a classifier is known, the closest first."""
     pairs = [pair for pair in space.pairs if getattr(pair, classifier) is not None]
     return sorted(pairs, key=lambda pair: getattr(pair, classifier))
 
 
-def _rows(run: Run, result: DistinguishabilityFields) -> Iterator[tuple[str, ...]]:
+def _rows(run: ReportedRun, result: DistinguishabilityFields) -> Iterator[tuple[str, ...]]:
     for space in result.spaces:
-        for kind, title in MEANINGS.items():
-            pairs = _ascending(space, kind)
-            if pairs:
-                least, median, most = (pairs[i] for i in (0, len(pairs) // 2, -1))
-                ends = [f"{number(getattr(p, kind))} ({_named(run, p)})" for p in (least, most)]
-                points = f"{space.name}, {times(space.dimension, 'dimension')}"
-                counted = f"{result.examples} {result.split}"
-                yield run.name, points, title, ends[0], number(getattr(median, kind)), ends[1], counted
+        for classifier, title in MEANINGS.items():
+            pairs = _sort_pairs(space, classifier)
+            if not pairs:
+                continue
+            least = f"{number(getattr(pairs[0], classifier))} ({_class_names(run, pairs[0])})"
+            median = number(getattr(pairs[len(pairs) // 2], classifier))
+            most = f"{number(getattr(pairs[-1], classifier))} ({_class_names(run, pairs[-1])})"
+            points = f"{space.name}, {count_of(space.dimension, 'dimension')}"
+            yield run.name, points, title, least, median, most, f"{result.examples} {result.split}"
 
 
-def _named(run: Run, pair: ClassPair) -> str:
+def _class_names(run: ReportedRun, pair: ClassPair) -> str:
     return f"{run.label(pair.first)}, {run.label(pair.second)}"
 
 
-def _figure(run: Run, result: DistinguishabilityFields, space: Space) -> Drawing:
+def _figure(run: ReportedRun, result: DistinguishabilityFields, space: SpacePairs) -> Drawing:
     ordered = sorted(space.pairs, key=lambda pair: pair.linear)
-    chosen = sorted(list(dict.fromkeys(label for pair in ordered for label in (pair.first, pair.second)))[:MOST])
-    classes = {label for pair in ordered for label in (pair.first, pair.second)}
+    # the classes that are closest to another one, where not all fit
+    classes = list(dict.fromkeys(label for pair in ordered for label in (pair.first, pair.second)))
+    chosen = sorted(classes[:MOST])
     title = f"Distances of classes: {space.name} of {run.name}"
-    low, high = ordered[0], ordered[-1]
+    low = ordered[0]
+    high = ordered[-1]
+    pairs = count_of(len(ordered), "pair")
     alt = (
         f"{title}: no linear classifier without mistakes has a mean distance to its boundary above "
-        f"{number(low.linear)} between {_named(run, low)}, the closest of {times(len(ordered), 'pair')}, and above "
-        f"{number(high.linear)} between {_named(run, high)}, those farthest apart."
+        f"{number(low.linear)} between {_class_names(run, low)}, the closest of {pairs}, and above "
+        f"{number(high.linear)} between {_class_names(run, high)}, those farthest apart."
     )
-    part = (
-        "" if len(chosen) == len(classes) else f" The {len(chosen)} of {len(classes)} classes with the closest pairs."
-    )
+    part = ""
+    if len(chosen) < len(classes):
+        part = f" The {len(chosen)} of {len(classes)} classes with the closest pairs."
     caption = (
         "Below the diagonal: the linear bound, ½‖m₁ − m₂‖₂ from the classes' means. Above: the quadratic one, √(½‖C₁ "
         f"− C₂‖_*) from their second moments. The farther, the lighter, on each side. {result.examples} "
@@ -157,38 +171,44 @@ def _figure(run: Run, result: DistinguishabilityFields, space: Space) -> Drawing
 
 
 def _shades(values: Sequence[float]) -> list[float]:
-    """From 0.05 for the least to 0.95 for the greatest."""
-    low, high = min(values), max(values)
-    return [0.5 if high == low else 0.05 + 0.9 * (value - low) / (high - low) for value in values]
+    """Shades from 0.05 for the least value to 0.95 for the greatest."""
+    low = min(values)
+    high = max(values)
+    if high == low:
+        return [0.5] * len(values)
+    return [0.05 + 0.9 * (value - low) / (high - low) for value in values]
 
 
 def _three(value: float) -> str:
-    """Three digits, or as many as there are before the point."""
-    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
+    """A number in three digits, or as many as there are before the point."""
+    if value < 10:
+        return f"{value:.2f}"
+    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
 def _draw(names: dict[int, str], pairs: Sequence[ClassPair]) -> Figure:
     from matplotlib.figure import Figure
 
-    from robustfw.results import _plots as plots
+    from robustfw.results._style import WIDTH, clear_frame, draw_cell
 
     place = {label: i for i, label in enumerate(names)}
-    size = min(0.7, (plots.WIDTH - 0.9) / len(place))
-    figure = Figure(figsize=(plots.WIDTH, 0.8 + size * len(place)), layout="constrained")
+    size = min(0.7, (WIDTH - 0.9) / len(place))
+    figure = Figure(figsize=(WIDTH, 0.8 + size * len(place)), layout="constrained")
     axes = figure.subplots()
-    shown = [pair for pair in pairs if pair.first in place and pair.second in place]
-    shades = _shades([pair.linear for pair in shown]), _shades([pair.quadratic for pair in shown])
-    for pair, below, above in zip(shown, *shades, strict=True):
+    in_matrix = [pair for pair in pairs if pair.first in place and pair.second in place]
+    linear_shades = _shades([pair.linear for pair in in_matrix])
+    quadratic_shades = _shades([pair.quadratic for pair in in_matrix])
+    for pair, linear_shade, quadratic_shade in zip(in_matrix, linear_shades, quadratic_shades, strict=True):
         first, second = sorted((place[pair.first], place[pair.second]))
-        plots.cell(axes, first, second, below, _three(pair.linear), 9.5)
-        plots.cell(axes, second, first, above, _three(pair.quadratic), 9.5)
+        # linear bounds below the diagonal, quadratic ones above
+        draw_cell(axes, first, second, linear_shade, _three(pair.linear), 9.5)
+        draw_cell(axes, second, first, quadratic_shade, _three(pair.quadratic), 9.5)
     axes.set_xlim(-0.5, len(place) - 0.5)
     axes.set_ylim(len(place) - 0.5, -0.5)
-    longest = max(map(len, names.values()))
-    axes.set_xticks(range(len(place)), [cut(name, 11) for name in names.values()], rotation=35 if longest > 3 else 0)
-    axes.set_yticks(range(len(place)), [cut(name, 11) for name in names.values()])
+    longest = max(len(name) for name in names.values())
+    ticks = [truncate(name, 11) for name in names.values()]
+    axes.set_xticks(range(len(place)), ticks, rotation=35 if longest > 3 else 0)
+    axes.set_yticks(range(len(place)), ticks)
     axes.set_aspect("equal", anchor="W")
-    axes.grid(visible=False)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+    clear_frame(axes)
     return figure

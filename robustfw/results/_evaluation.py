@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, final
 
 import attrs
 
-from robustfw.results._drawing import Drawing
-from robustfw.results._kind import ResultKind, Said
+from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
 from robustfw.results._table import Table
 from robustfw.results._words import (
     INTERVALS,
     Interval,
+    abbreviate,
+    abbreviate_attacks,
     commands,
     fact,
-    listed,
-    measured,
+    format_share,
+    join_words,
     number,
     percent,
     share,
-    short,
 )
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from robustfw.results._material import Material, Run
+    from robustfw.results._material import Material, ReportedRun
 
 MOST_CLASSES = 20
+"""Classes in a figure, at most."""
 CLASSES_NAMED = ("", "classification", "binary")
 """Tasks in which a right answer is a class, so that the share of them is called accuracy without more words."""
 RIGHT = {"regression": "within tolerance", "multilabel": "all labels right", "segmentation": "right"}
@@ -53,7 +54,7 @@ class EvaluationFields:
     clean_interval: Interval
     interval: Interval
     per_class: tuple[tuple[int, int, int], ...] = ()
-    """Examples, correct, robust of each class; empty where a target is no class."""
+    """Examples, correct and robust ones of each class; empty where a target is no class."""
     zero_gradients: int = 0
     not_numbers: int = 0
     """Examples at which an output is not finite."""
@@ -62,7 +63,7 @@ class EvaluationFields:
     seconds: float | None = None
     seed: int | None = None
     task: str = ""
-    """The spec of the task; empty for classification in results of before there were others."""
+    """The spec of the task; empty for classification."""
     metrics: dict[str, dict[str, float | None]] = attrs.field(factory=dict)
     """Further numbers of the task, on clean examples and at the worst cases: {"mean error": {"clean": …, …}}."""
     command: str = ""
@@ -75,13 +76,13 @@ class EvaluationFields:
 
     def clean_share(self) -> str:
         """The clean accuracy with interval and denominator, for a table."""
-        shown = measured(self.clean_accuracy, self.clean_interval, self.correct, self.n)
-        return " ".join(word for word in (shown, self.right) if word)
+        share = format_share(self.clean_accuracy, self.clean_interval, self.correct, self.n)
+        return f"{share} {self.right}".rstrip()
 
     def robust_share(self) -> str:
         """The robust accuracy with interval and denominator, for a table."""
-        shown = measured(self.robust_accuracy, self.interval, self.robust, self.n)
-        return " ".join(word for word in (shown, self.right) if word)
+        share = format_share(self.robust_accuracy, self.interval, self.robust, self.n)
+        return f"{share} {self.right}".rstrip()
 
 
 @final
@@ -109,39 +110,42 @@ class EvaluationKind(ResultKind):
             "command": "robustfw evaluate runs/a",
         }
 
-    def lines(self, result: EvaluationFields, labels: Sequence[str] | None = None) -> Iterator[Said]:
-        clean, robust = ("clean", "robust") if result.right else ("clean accuracy", "robust accuracy")
-        yield share(clean, result.correct, result.n, result.clean_interval, result.right)
-        yield share(robust, result.robust, result.n, result.interval, result.right)
+    def lines(self, result: EvaluationFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
+        noun = "" if result.right else " accuracy"
+        yield share(f"clean{noun}", result.correct, result.n, result.clean_interval, result.right)
+        yield share(f"robust{noun}", result.robust, result.n, result.interval, result.right)
         for name, values in result.metrics.items():
-            yield fact(name, ", ".join(f"{when} {number(value)}" for when, value in values.items()))
+            numbers = [f"{when} {number(value)}" for when, value in values.items()]
+            yield fact(name, ", ".join(numbers))
         if result.right:
             yield fact("task", result.task)
         yield fact("uncertainty", result.uncertainty)
-        yield fact("attack", ", ".join(short(attack) for attack in result.attacks))
+        yield fact("attack", ", ".join(abbreviate(attack) for attack in result.attacks))
         yield from _cost(result)
 
     def tables(self, material: Material) -> list[Table]:
-        return [table for table in (_evaluations(material.runs), _metrics(material.runs)) if table]
+        """A table of the accuracies, and one of further metrics, where there are some."""
+        return [*_accuracy_table(material.runs), *_metrics_table(material.runs)]
 
     def figures(self, material: Material) -> list[Drawing]:
         """The share of each class: a figure for every run on its own, one for all nets of a mode."""
-        drawings = [
-            _classes_of_one(run, evaluation)
-            for run in material.runs
-            if not run.net and (evaluation := strongest(run)) and evaluation.per_class
-        ]
-        for mode, runs in material.by_mode().items():
-            drawings += _classes_of_nets(mode, [run for run in runs if run.net])
+        drawings = []
+        for run in material.runs:
+            evaluation = strongest(run)
+            if not run.net and evaluation and evaluation.per_class:
+                drawings.append(_class_figure(run, evaluation))
+        for mode, runs in material.group_by_mode().items():
+            drawings += _net_figure(mode, [run for run in runs if run.net])
         return drawings
 
 
-def strongest(run: Run) -> EvaluationFields | None:
-    """The evaluation in the set of the training that leaves least; of those in other sets if there is none."""
+def strongest(run: ReportedRun) -> EvaluationFields | None:
+    """The evaluation with the least robust accuracy in the set of the training, or in any set if there is none."""
     evaluations = run.evaluations()
-    trained_in = run.at_the_end.uncertainty if run.at_the_end else None
-    in_that_set = [each for each in evaluations if each.uncertainty == trained_in]
-    return min(in_that_set or evaluations, key=lambda each: each.robust_accuracy, default=None)
+    training_set = run.at_the_end.uncertainty if run.at_the_end else None
+    in_training_set = [evaluation for evaluation in evaluations if evaluation.uncertainty == training_set]
+    candidates = in_training_set or evaluations
+    return min(candidates, key=lambda evaluation: evaluation.robust_accuracy, default=None)
 
 
 def _cost(result: EvaluationFields) -> Iterator[str]:
@@ -152,115 +156,138 @@ def _cost(result: EvaluationFields) -> Iterator[str]:
     yield fact("cost", f"{passes} per example, {result.seconds:.1f} s")
 
 
-def _evaluations(runs: Sequence[Run]) -> Table | None:
-    """None where there is nothing that the table of runs does not show."""
+def _accuracy_table(runs: Sequence[ReportedRun]) -> list[Table]:
+    """Every evaluation of every run; no table where it would repeat the table of runs."""
     if all(run.evaluations() in ([], [run.at_the_end]) for run in runs):
-        return None
-    evaluations = [(run, each) for run in runs for each in run.evaluations()]
-    rows = [
-        (
-            run.name,
-            each.uncertainty,
-            listed([short(attack) for attack in each.attacks]),
-            each.clean_share(),
-            each.robust_share(),
-            f"{each.split}, {each.weights}",
-            f"{each.zero_gradients} of {each.correct}" if each.zero_gradients else "0",
-        )
-        for run, each in evaluations
-    ]
+        return []
+    rows = []
+    for run in runs:
+        for evaluation in run.evaluations():
+            blind = f"{evaluation.zero_gradients} of {evaluation.correct}" if evaluation.zero_gradients else "0"
+            rows.append(
+                (
+                    run.name,
+                    evaluation.uncertainty,
+                    abbreviate_attacks(evaluation.attacks),
+                    evaluation.clean_share(),
+                    evaluation.robust_share(),
+                    f"{evaluation.split}, {evaluation.weights}",
+                    blind,
+                )
+            )
     columns = ("run", "set", "attacks", "clean accuracy", "robust accuracy", "split, weights", "without gradient")
     note = (
         f"{INTERVALS} Robust: each example's worst case over all the attacks. An attack finds a lower bound of the "
         "worst case, so that robust accuracy is an upper bound. Without gradient: correct examples at which a gradient "
         "attack is blind."
     )
-    return Table("Evaluations", columns, rows, note, commands(each.command for _, each in evaluations))
+    again = commands(evaluation.command for run in runs for evaluation in run.evaluations())
+    return [Table("Evaluations", columns, rows, note, again)]
 
 
-def _metrics(runs: Sequence[Run]) -> Table | None:
-    """The numbers that a task has beside the share of examples that are right."""
-    evaluations = [(run, each) for run in runs for each in run.evaluations() if each.metrics]
-    moments = list(dict.fromkeys(when for _, e in evaluations for values in e.metrics.values() for when in values))
+def _metrics_table(runs: Sequence[ReportedRun]) -> list[Table]:
+    """The numbers that a task has beside the share of examples that are right; no table where there are none."""
+    evaluations = []
+    moments: dict[str, None] = {}
+    for run in runs:
+        for evaluation in run.evaluations():
+            if evaluation.metrics:
+                evaluations.append((run, evaluation))
+            for values in evaluation.metrics.values():
+                moments |= dict.fromkeys(values)
     rows = []
-    for run, each in evaluations:
-        attacks = listed([short(attack) for attack in each.attacks])
-        for name, values in each.metrics.items():
-            figures = [number(values.get(when)) for when in moments]
-            rows.append((run.name, each.task, each.uncertainty, attacks, name, *figures, str(each.n)))
+    for run, evaluation in evaluations:
+        attacks = abbreviate_attacks(evaluation.attacks)
+        for name, values in evaluation.metrics.items():
+            numbers = [number(values.get(when)) for when in moments]
+            head = (run.name, evaluation.task, evaluation.uncertainty, attacks, name)
+            rows.append((*head, *numbers, str(evaluation.n)))
     columns = ("run", "task", "set", "attacks", "metric", *moments, "n")
     note = "Clean: on the examples as they are. Robust: at the worst cases that the attacks found."
-    again = commands(each.command for _, each in evaluations)
-    return Table("Metrics of the task", columns, rows, note, again) if rows else None
+    again = commands(evaluation.command for _, evaluation in evaluations)
+    return [Table("Metrics of the task", columns, rows, note, again)] if rows else []
 
 
-def _classes_of_one(run: Run, evaluation: EvaluationFields) -> Drawing:
+def _class_figure(run: ReportedRun, evaluation: EvaluationFields) -> Drawing:
     """Clean and robust share of each class of one run."""
     counts = evaluation.per_class
-    there = [i for i, (n, _, _) in enumerate(counts) if n]
-    named = run.labels is not None and len(run.labels) == len(counts)
-    label = {i: run.label(i) if named else str(i) for i in there}
-    robust = {i: counts[i][2] / counts[i][0] for i in there}
-    shown = sorted(sorted(there, key=lambda i: robust[i])[:MOST_CLASSES])
-    extremes = ""
-    if there:
-        worst = min(there, key=lambda i: robust[i])
-        best = max(there, key=lambda i: robust[i])
+    classes = [label for label, (n, _, _) in enumerate(counts) if n]
+    has_names = run.labels is not None and len(run.labels) == len(counts)
+    names = {label: run.label(label) if has_names else str(label) for label in classes}
+    robust = {label: counts[label][2] / counts[label][0] for label in classes}
+    lowest = sorted(classes, key=lambda label: robust[label])[:MOST_CLASSES]
+    extremes = " none of them has an example, 0 of 0."
+    if classes:
+        worst = min(classes, key=lambda label: robust[label])
+        best = max(classes, key=lambda label: robust[label])
         extremes = (
-            f" robust accuracy is lowest for {label[worst]}, {percent(robust[worst])}, and highest "
-            f"for {label[best]}, {percent(robust[best])}."
+            f" robust accuracy is lowest for {names[worst]}, {percent(robust[worst])}, and highest "
+            f"for {names[best]}, {percent(robust[best])}."
         )
-    part = "" if len(shown) == len(there) else f" The {len(shown)} of {len(there)} classes with the lowest are shown."
     caption = (
         f"Share of each class that {run.name} classifies correctly, and that withstands {evaluation.uncertainty} under "
-        f"{listed([short(attack) for attack in evaluation.attacks])}; {evaluation.n} {evaluation.split} examples.{part}"
+        f"{abbreviate_attacks(evaluation.attacks)}; {evaluation.n} {evaluation.split} examples."
+        f"{_selection(len(lowest), len(classes))}"
     )
-    rows = [(label[i], counts[i]) for i in shown]
+    rows = [(names[label], counts[label]) for label in sorted(lowest)]
     title = f"Classes: {run.name}"
-    alt = f"Classes of {run.name}:{extremes or ' none of them has an example, 0 of 0.'}"
+    alt = f"Classes of {run.name}:{extremes}"
     return Drawing("classes", title, partial(_draw_classes, rows), caption, alt, evaluation.command)
 
 
-def _classes_of_nets(mode: str, runs: Sequence[Run]) -> list[Drawing]:
+def _net_figure(mode: str, runs: Sequence[ReportedRun]) -> list[Drawing]:
     """Robust share of each class: examples of all seeds together, each net under what fools it most."""
     import numpy as np
 
-    nets: dict[str, list[NDArray[np.int64]]] = {}
+    # 1. counts of each seed, by net
+    counts_of_seeds: dict[str, list[NDArray[np.int64]]] = {}
     for run in runs:
         evaluation = strongest(run)
         if evaluation and evaluation.per_class:
-            nets.setdefault(run.line, []).append(np.array(evaluation.per_class, dtype=np.int64))
-    if not nets:
+            counts = np.array(evaluation.per_class, dtype=np.int64)
+            counts_of_seeds.setdefault(run.line, []).append(counts)
+    if not counts_of_seeds:
         return []
-    count = min(len(counts) for of_seeds in nets.values() for counts in of_seeds)
-    summed = {net: np.sum([counts[:count] for counts in of_seeds], axis=0) for net, of_seeds in nets.items()}
-    robust = {net: counts[:, 2] / np.maximum(counts[:, 0], 1) for net, counts in summed.items()}
-    shown = sorted(np.argsort(np.min(list(robust.values()), axis=0), kind="stable")[:MOST_CLASSES].tolist())
-    named = next((run for run in runs if run.labels), runs[0])
-    worst = [
-        f"{net} at {percent(float(share.min()))} of class {named.label(int(share.argmin()))}"
-        for net, share in robust.items()
-    ]
+
+    # 2. counts of all seeds together, for the classes that all have
+    classes = min(len(counts) for seeds in counts_of_seeds.values() for counts in seeds)
+    totals = {}
+    robust = {}
+    for net, seeds in counts_of_seeds.items():
+        totals[net] = np.sum([counts[:classes] for counts in seeds], axis=0)
+        robust[net] = totals[net][:, 2] / np.maximum(totals[net][:, 0], 1)
+
+    # 3. the classes that withstand least, in words and bars
+    least = np.min(list(robust.values()), axis=0)
+    lowest = sorted(np.argsort(least, kind="stable")[:MOST_CLASSES].tolist())
+    run_with_names = next((run for run in runs if run.labels), runs[0])
+    worst = []
+    for net, shares in robust.items():
+        worst.append(f"{net} at {percent(float(shares.min()))} of class {run_with_names.label(int(shares.argmin()))}")
+    examples = join_words([f"{int(counts[:, 0].sum())} of {net}" for net, counts in totals.items()])
     title = f"Classes, {mode}" if mode else "Classes"
-    part = "" if len(shown) == count else f" The {len(shown)} of {count} classes with the lowest are shown."
-    counted = listed([f"{int(counts[:, 0].sum())} of {net}" for net, counts in summed.items()])
     caption = (
         "Share of each class that withstands, for each net under the evaluation that leaves least of it; the examples "
-        f"of all seeds together, {counted}.{part}"
+        f"of all seeds together, {examples}.{_selection(len(lowest), classes)}"
     )
-    alt = f"{title}: robust accuracy is lowest for {listed(worst)}."
-    names = [named.label(i) for i in shown]
-    rows = {net: share[shown] for net, share in robust.items()}
-    return [Drawing("classes", title, partial(_draw_nets, names, rows), caption, alt)]
+    alt = f"{title}: robust accuracy is lowest for {join_words(worst)}."
+    names = [run_with_names.label(label) for label in lowest]
+    bars = {net: shares[lowest] for net, shares in robust.items()}
+    return [Drawing("classes", title, partial(_draw_nets, names, bars), caption, alt)]
+
+
+def _selection(chosen: int, classes: int) -> str:
+    """A sentence that says that not all classes are shown; nothing where they are."""
+    return "" if chosen == classes else f" The {chosen} of {classes} classes with the lowest are shown."
 
 
 def _draw_classes(rows: Sequence[tuple[str, tuple[int, int, int]]]) -> Figure:
-    from robustfw.results._bars import draw_classes
+    from robustfw.results._class_bars import draw_classes
 
     return draw_classes(rows)
 
 
 def _draw_nets(names: Sequence[str], nets: Mapping[str, NDArray[np.float64]]) -> Figure:
-    from robustfw.results._bars import draw_nets
+    from robustfw.results._class_bars import draw_nets
 
     return draw_nets(names, nets)

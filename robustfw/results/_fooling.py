@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Any, final
 
 import attrs
 
-from robustfw.results._drawing import Drawing
-from robustfw.results._kind import ResultKind, Said
+from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
 from robustfw.results._table import Table
-from robustfw.results._words import commands, cut, fact, listed, percent, times
+from robustfw.results._words import commands, count_of, fact, join_words, percent, truncate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from robustfw.results._material import Material, Run
-    from robustfw.results._plots import Floats, Row
+    from robustfw.results._material import Material, ReportedRun
+    from robustfw.results._picture_grid import Floats, Row
 
 MOST = 15
-"""Classes whose images are shown."""
+"""Classes whose images are shown, at most."""
 
 
 @attrs.frozen
@@ -29,10 +28,15 @@ class Search:
     """A way in which images were searched for, one for each class, and how far it came."""
 
     name: str
+    """What it is called: gradient, evolution."""
     budget: int
+    """Rounds, at most."""
     reached: int
+    """Classes whose image has the target confidence."""
     confidence: tuple[float, ...]
+    """The net's probability of each class at its image."""
     rounds: tuple[int, ...]
+    """Rounds that each class took."""
 
 
 @attrs.frozen
@@ -40,8 +44,11 @@ class FoolingFields:
     """Images that began as noise."""
 
     target: float
+    """The confidence at which the search for a class ends."""
     range: tuple[float, float]
+    """The values of black and white."""
     shape: tuple[int, ...]
+    """(channels, height, width), or the shape of examples that are no images."""
     images: str
     """The name of the file of the images, which lies beside the result."""
     searches: tuple[Search, ...]
@@ -49,7 +56,8 @@ class FoolingFields:
     command: str = ""
 
     def __attrs_post_init__(self) -> None:
-        lengths = {len(part) for search in self.searches for part in (search.confidence, search.rounds)}
+        lengths = {len(search.confidence) for search in self.searches}
+        lengths |= {len(search.rounds) for search in self.searches}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError("the searches are not of the same classes")
 
@@ -67,12 +75,12 @@ class FoolingKind(ResultKind):
         facts = {"target": 0.99, "range": [0.0, 1.0], "shape": [1, 8, 8], "images": "fooling.safetensors"}
         return facts | {"searches": [search], "run": "runs/a"}
 
-    def lines(self, result: FoolingFields, labels: Sequence[str] | None = None) -> Iterator[Said]:
+    def lines(self, result: FoolingFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
         rows = []
         for label in range(len(result.searches[0].confidence)):
             name = labels[label] if labels and label < len(labels) else str(label)
-            each = [f"{search.confidence[label]:.2%} after {search.rounds[label]}" for search in result.searches]
-            rows.append((name, *each))
+            cells = [f"{search.confidence[label]:.2%} after {search.rounds[label]}" for search in result.searches]
+            rows.append((name, *cells))
         yield Table("fooling images", ("", *(search.name for search in result.searches)), rows)
         for search in result.searches:
             reached = f"{search.reached} of {len(search.confidence)} classes at {result.target:.0%} confidence"
@@ -80,14 +88,14 @@ class FoolingKind(ResultKind):
         yield fact("images", f"{result.run}/results/{result.images}" if result.run else result.images)
 
     def tables(self, material: Material) -> list[Table]:
-        """One of all runs: how many classes each search reached, and the least sure of its images."""
+        """A table of all runs: how many classes each search reached, and the least sure of its images."""
         results = material.pairs(FoolingFields)
         columns = "run", "search", "classes that reached the target", "least confidence", "median rounds", "budget"
         rows = [_row(run, search) for run, result in results for search in result.searches]
         targets = sorted({percent(result.target, 0) for _, result in results})
         note = (
             "Images that begin as uniform noise, one for each class, changed until the net is "
-            f"{listed(targets)} sure of it (Nguyen et al. 2015): by "
+            f"{join_words(targets)} sure of it (Nguyen et al. 2015): by "
             "steps of gradient ascent, and by generations of evolution, which only asks for outputs. A class that was "
             "not reached within the budget may be within another."
         )
@@ -99,7 +107,7 @@ class FoolingKind(ResultKind):
         return [_figure(run, result) for run, result in material.pairs(FoolingFields) if len(result.shape) == 3]
 
 
-def _row(run: Run, search: Search) -> tuple[str, ...]:
+def _row(run: ReportedRun, search: Search) -> tuple[str, ...]:
     least = min(search.confidence)
     return (
         run.name,
@@ -111,52 +119,56 @@ def _row(run: Run, search: Search) -> tuple[str, ...]:
     )
 
 
-def _figure(run: Run, result: FoolingFields) -> Drawing:
-    classes = min(len(result.searches[0].confidence), MOST)
-    reached = [
-        f"{s.reached} of {len(s.confidence)} classes by {s.name} within {s.budget} rounds" for s in result.searches
-    ]
+def _figure(run: ReportedRun, result: FoolingFields) -> Drawing:
+    classes = len(result.searches[0].confidence)
+    pictured = min(classes, MOST)
+    successes = []
+    ways = []
+    for search in result.searches:
+        successes.append(f"{search.reached} of {classes} classes by {search.name} within {search.budget} rounds")
+        ways.append(f"{search.name} (at most {count_of(search.budget, 'round')})")
     title = f"Fooling images of {run.name}"
-    alt = f"{title}: {percent(result.target, 0)} confidence is reached for {listed(reached)}."
-    part = f" The first {classes} classes are shown." if classes < len(result.searches[0].confidence) else ""
+    alt = f"{title}: {percent(result.target, 0)} confidence is reached for {join_words(successes)}."
+    selection = f" The first {pictured} classes are shown." if pictured < classes else ""
     caption = (
-        f"Noise, changed until {run.name} is {percent(result.target, 0)} sure of a class, by {_both(result.searches)}. "
-        f"Below each picture: the class, and the net's confidence.{part}"
+        f"Noise, changed until {run.name} is {percent(result.target, 0)} sure of a class, by {join_words(ways)}. "
+        f"Below each picture: the class, and the net's confidence.{selection}"
     )
-    return Drawing("fooling", title, partial(_draw, run, result, classes), caption, alt, result.command)
+    return Drawing("fooling", title, partial(_draw, run, result, pictured), caption, alt, result.command)
 
 
-def _draw(run: Run, result: FoolingFields, classes: int) -> Figure:
-    from robustfw.results._plots import grid
+def _draw(run: ReportedRun, result: FoolingFields, classes: int) -> Figure:
+    from robustfw.results._picture_grid import draw_grid
 
-    pictures = _read(run, result)
-    return grid([row for search in result.searches for row in _rows(run, search, pictures[search.name][:classes])])
+    pictures = _read_pictures(run, result)
+    rows = []
+    for search in result.searches:
+        rows += _picture_rows(run, search, pictures[search.name][:classes])
+    return draw_grid(rows)
 
 
-def _both(searches: Sequence[Search]) -> str:
-    return listed([f"{search.name} (at most {times(search.budget, 'round')})" for search in searches])
-
-
-def _read(run: Run, result: FoolingFields) -> dict[str, Floats]:
+def _read_pictures(run: ReportedRun, result: FoolingFields) -> dict[str, Floats]:
     """The pictures of each search, in [0, 1], (classes, channels, height, width)."""
     import numpy as np
 
     from robustfw.results._reading import read_tensors
 
+    shape = (len(result.searches[0].confidence), *result.shape)
+    tensors = read_tensors(run.path, result.images, {search.name: shape for search in result.searches})
     low, high = result.range
-    form = (len(result.searches[0].confidence), *result.shape)
-    pictures = read_tensors(run.path, result.images, {search.name: form for search in result.searches})
     width = (high - low) or 1.0
-    return {name: ((picture - low) / width).astype(np.float32) for name, picture in pictures.items()}
+    return {name: ((tensor - low) / width).astype(np.float32) for name, tensor in tensors.items()}
 
 
-def _rows(run: Run, search: Search, pictures: Floats) -> list[Row]:
-    from robustfw.results._plots import COLUMNS, Row
+def _picture_rows(run: ReportedRun, search: Search, pictures: Floats) -> list[Row]:
+    from robustfw.results._picture_grid import COLUMNS, Row
 
-    names = [cut(run.label(label), 11) for label in range(len(pictures))]
-    between = ", " if max(map(len, names)) <= 3 else "\n"
-    words = [f"{name}{between}{percent(search.confidence[i], 0)}" for i, name in enumerate(names)]
-    return [
-        Row(search.name, list(pictures[start : start + COLUMNS]), words[start : start + COLUMNS])
-        for start in range(0, len(pictures), COLUMNS)
-    ]
+    names = [truncate(run.label(label), 11) for label in range(len(pictures))]
+    longest = max(len(name) for name in names)
+    separator = ", " if longest <= 3 else "\n"
+    words = [f"{name}{separator}{percent(search.confidence[i], 0)}" for i, name in enumerate(names)]
+    rows = []
+    for start in range(0, len(pictures), COLUMNS):
+        block = slice(start, start + COLUMNS)
+        rows.append(Row(search.name, list(pictures[block]), words[block]))
+    return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import attrs
@@ -12,7 +12,8 @@ from robustfw.interface import Interface
 from robustfw.results._table import Table
 
 if TYPE_CHECKING:
-    from robustfw.results._drawing import Drawing
+    from matplotlib.figure import Figure
+
     from robustfw.results._material import Material
     from robustfw.testing.laws import Law
 
@@ -24,8 +25,26 @@ class Caution:
     text: str
 
 
-Said: TypeAlias = str | Table | Caution
+ConsoleOutput: TypeAlias = str | Table | Caution
 """What the console prints of a result: a line as it is, a table, or a warning."""
+
+
+@attrs.frozen(eq=False)
+class Drawing:
+    """A figure of a report before it is drawn, with what it says to those who do not see it."""
+
+    kind: str
+    """The name of its files; a number follows where a report has several figures of this kind."""
+    title: str
+    """A few words above the figure."""
+    draw: Callable[[], Figure]
+    """Makes the figure, `robustfw.results._style.WIDTH` inches wide, in matplotlib's current style."""
+    caption: str
+    """What is drawn, below the figure."""
+    alt: str
+    """The finding in words and numbers."""
+    command: str = ""
+    """What to type to get the figure's numbers again."""
 
 
 class ResultKind(Interface):
@@ -40,18 +59,18 @@ class ResultKind(Interface):
     fields: ClassVar[type]
     """The attrs class that the JSON object of a result is read as.
 
-    Keys that it does not have are ignored. What it has beside the numbers is up to it; ``command`` is what to type to
-    get them again.
+    Keys that the class does not have are ignored. Which fields it has beside the numbers is up to it; ``command`` is
+    what to type to get them again.
     """
     place: ClassVar[int] = 100
-    """Where it stands among the tables and figures of a report, in ascending order."""
+    """Where the kind stands among the tables and figures of a report, in ascending order."""
 
     @abstractmethod
     def example(self) -> Mapping[str, Any]:
         """A small made-up result as its file holds it, with which the laws try the other methods."""
 
     @abstractmethod
-    def lines(self, result: Any, labels: Sequence[str] | None = None) -> Iterable[Said]:
+    def lines(self, result: Any, labels: Sequence[str] | None = None) -> Iterable[ConsoleOutput]:
         """What the console prints of a result.
 
         Args:

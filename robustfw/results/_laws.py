@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from robustfw.results._kind import Caution, ResultKind
-from robustfw.results._material import Material, Run
+from robustfw.results._material import Material, ReportedRun
 from robustfw.results._reading import Misfit, parse_json, structure
 from robustfw.results._table import Table
 from robustfw.testing.laws import Law, LawBroken, require
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 
 def _example(kind: ResultKind) -> Any:
+    """The example of a kind, as an object of its fields."""
     return structure(dict(kind.example()), kind.fields)
 
 
 def _material(kind: ResultKind) -> Material:
-    run = Run(Path("run"), "run", None, "", None, {"data": {}}, (), (_example(kind),), None)
+    """A report of one run with the example of a kind."""
+    run = ReportedRun(Path("run"), "run", None, "", None, {"data": {}}, (), (_example(kind),), None)
     return Material((run,), (), None, (), (kind,))
 
 
@@ -34,10 +36,11 @@ def check_fields(kind: ResultKind, seed: int) -> None:
     require(attrs.has(kind.fields), f"{kind.fields!r} is no attrs class")
     written = parse_json(json_bytes(dict(kind.example())))
     require(structure(written, kind.fields) == _example(kind), "the example is another one after it was written")
-    wrong = [field.name for field in attrs.fields(kind.fields) if field.default is attrs.NOTHING]
-    for name in wrong:
+    required = [field.name for field in attrs.fields(kind.fields) if field.default is attrs.NOTHING]
+    for name in required:
+        incomplete = {key: value for key, value in written.items() if key != name}
         try:
-            structure({key: value for key, value in written.items() if key != name}, kind.fields)
+            structure(incomplete, kind.fields)
         except Misfit:
             continue
         raise LawBroken(f"a result without {name!r} is read, though the field has no default")
@@ -47,11 +50,11 @@ def check_lines(kind: ResultKind, seed: int) -> None:
     """The console's lines are texts of one line, tables or warnings, and there is at least one."""
     lines = list(kind.lines(_example(kind)))
     require(bool(lines), "the console says nothing")
-    for said in lines:
-        require(isinstance(said, str | Table | Caution), f"{said!r} is neither a text, a Table nor a Caution")
-        if isinstance(said, Table):
-            _check_table(said)
-        text = said.text if isinstance(said, Caution) else said
+    for line in lines:
+        require(isinstance(line, str | Table | Caution), f"{line!r} is neither a text, a Table nor a Caution")
+        if isinstance(line, Table):
+            _check_table(line)
+        text = line.text if isinstance(line, Caution) else line
         require(not isinstance(text, str) or "\n" not in text, f"{text!r} is more than one line")
 
 

@@ -12,26 +12,28 @@ from robustfw.results._evaluation import EvaluationFields
 from robustfw.results._kind import ResultKind
 
 if TYPE_CHECKING:
-    from robustfw.report._schema import CollectionManifest, Epoch, Reproduction
+    from robustfw.report._schema import CollectionManifest, EpochRecord, Reproduction
 
 Fields = TypeVar("Fields")
 
 
 @attrs.frozen(eq=False)
-class Run:
+class ReportedRun:
     """A run directory, read."""
 
     path: Path
+    """The run directory."""
     name: str
-    """As it is called in the report; no two runs have the same."""
+    """What the run is called in the report; no two runs have the same name."""
     net: str | None
     """The label of its net, where a reproduction gives one: the runs of a net differ in their seeds."""
     mode: str
-    """In which way of doing it the net was trained, where a reproduction has several; each has figures of its own."""
+    """The mode of the reproduction that the net was trained in, where there are several; each has its own figures."""
     seed: int | None
     """The seed of its net, where a reproduction tells."""
     manifest: Mapping[str, Any]
-    epochs: tuple[Epoch, ...]
+    """The record of the training, ``manifest.json``."""
+    epochs: tuple[EpochRecord, ...]
     results: tuple[Any, ...]
     """Objects of the classes that the kinds of results have as their ``fields``."""
     at_the_end: EvaluationFields | None
@@ -49,7 +51,7 @@ class Run:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """Names of the classes."""
+        """Names of the classes; None where the data has none."""
         labels = self.manifest.get("data", {}).get("spec", {}).get("labels")
         return tuple(str(label) for label in labels) if isinstance(labels, list) else None
 
@@ -57,28 +59,32 @@ class Run:
         """The name of a class; its number where it has no name."""
         return self.labels[number] if self.labels and 0 <= number < len(self.labels) else str(number)
 
-    def of(self, fields: type[Fields]) -> list[Fields]:
-        """Its results that are objects of a class."""
+    def results_of(self, fields: type[Fields]) -> list[Fields]:
+        """The results of the run that are objects of a class."""
         return [result for result in self.results if isinstance(result, fields)]
 
     def evaluations(self) -> list[EvaluationFields]:
-        """All its evaluations, that of the training first."""
-        measured_at_the_end = [self.at_the_end] if self.at_the_end else []
-        return measured_at_the_end + self.of(EvaluationFields)
+        """All evaluations of the run; first the one at the end of the training, if there is one."""
+        later = self.results_of(EvaluationFields)
+        return [self.at_the_end, *later] if self.at_the_end else later
 
 
 @attrs.frozen(eq=False)
-class Collection:
+class ReportedCollection:
     """A transfer collection; its tensors are read when they are drawn."""
 
     path: Path
+    """The directory of the collection."""
     name: str
+    """What the collection is called in the report."""
     manifest: CollectionManifest
+    """The record of how it was crafted, ``manifest.json``."""
     labels: tuple[str, ...] | None
+    """Names of the classes."""
 
     @property
     def tensors(self) -> Path:
-        """The file of its examples."""
+        """The file of the adversarial examples."""
         return self.path / "examples.safetensors"
 
 
@@ -86,36 +92,40 @@ class Collection:
 class Material:
     """All that a report is made of."""
 
-    runs: tuple[Run, ...]
-    collections: tuple[Collection, ...]
+    runs: tuple[ReportedRun, ...]
+    collections: tuple[ReportedCollection, ...]
     reproduction: Reproduction | None
     notes: tuple[str, ...]
     """Sentences on what is there and is not shown."""
     kinds: tuple[ResultKind, ...] = ()
     """The kinds of results that are known, by their places."""
 
-    def pairs(self, fields: type[Fields]) -> list[tuple[Run, Fields]]:
+    def pairs(self, fields: type[Fields]) -> list[tuple[ReportedRun, Fields]]:
         """Each result of a class, with the run that it lies beside."""
-        return [(run, result) for run in self.runs for result in run.of(fields)]
+        return [(run, result) for run in self.runs for result in run.results_of(fields)]
 
-    def by_mode(self) -> dict[str, list[Run]]:
-        """The runs that are drawn together."""
-        modes: dict[str, list[Run]] = {}
+    def group_by_mode(self) -> dict[str, list[ReportedRun]]:
+        """The runs of each mode, which are drawn together; those without a mode under the empty text."""
+        modes: dict[str, list[ReportedRun]] = {}
         for run in self.runs:
             modes.setdefault(run.mode, []).append(run)
         return modes
 
-    def named(self, path: str) -> str:
+    def name_of(self, path: str) -> str:
         """The name of the run at a path that a result gives; its last part where it is none of ours."""
-        known = {run.path.resolve(): run for run in self.runs}
-        for base in (Path(), *(base for run in self.runs for base in bases(run.path))):
-            if run := known.get((base / path).resolve()):
-                return run.name
+        run_at = {run.path.resolve(): run for run in self.runs}
+        folders = [Path()]
+        for run in self.runs:
+            folders += bases(run.path)
+        for folder in folders:
+            place = (folder / path).resolve()
+            if place in run_at:
+                return run_at[place].name
         last = Path(path).name
         namesakes = [run for run in self.runs if run.path.name == last]
         return namesakes[0].name if len(namesakes) == 1 else last or path
 
 
 def bases(run: Path) -> list[Path]:
-    """What a path in a result may be relative to: the results, the run, or what it lies in."""
+    """Folders that a path in a run's result may be relative to: the results, the run, or what the run lies in."""
     return [run / "results", run, *run.resolve().parents[:2]]

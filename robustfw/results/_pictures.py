@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any, final
 
 import attrs
 
-from robustfw.results._drawing import Drawing
-from robustfw.results._kind import ResultKind, Said
+from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
 from robustfw.results._table import Table
-from robustfw.results._words import cut, fact, listed, times
+from robustfw.results._words import count_of, fact, join_words, truncate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from robustfw.results._material import Material, Run
+    from robustfw.results._material import Material, ReportedRun
 
 
 @attrs.frozen
@@ -24,14 +23,16 @@ class PictureRow:
     """One picture in each column, with words below it."""
 
     name: str
+    """Stands at the left of the row."""
     words: tuple[str, ...]
+    """What stands below each picture."""
     diverging: bool = False
-    """Whether they show changes: blue below 0, white at 0, red above."""
+    """Whether the pictures show changes: blue below 0, white at 0, red above."""
 
 
 @attrs.frozen
 class PicturesFields:
-    """Rows of pictures, with a title and words of their maker's."""
+    """Rows of pictures, with the title and the words that their maker gave them."""
 
     title: str
     caption: str
@@ -52,36 +53,42 @@ class PicturesKind(ResultKind):
     place = 90
 
     def example(self) -> Mapping[str, Any]:
-        said = {"title": "Tangents", "caption": "Where the data goes on.", "alt": "1 picture."}
-        return said | {"shape": [1, 8, 8], "images": "pictures.safetensors", "rows": [{"name": "a", "words": [""]}]}
+        return {
+            "title": "Tangents",
+            "caption": "Where the data goes on.",
+            "alt": "1 picture.",
+            "shape": [1, 8, 8],
+            "images": "pictures.safetensors",
+            "rows": [{"name": "a", "words": [""]}],
+        }
 
-    def lines(self, result: PicturesFields, labels: Sequence[str] | None = None) -> Iterator[Said]:
-        counts = [f"{times(len(row.words), 'picture')} ({row.name})" for row in result.rows]
-        yield fact("pictures", f"{result.title}: {listed(counts)}")
+    def lines(self, result: PicturesFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
+        counts = [f"{count_of(len(row.words), 'picture')} ({row.name})" for row in result.rows]
+        yield fact("pictures", f"{result.title}: {join_words(counts)}")
         yield fact("images", result.images)
 
     def tables(self, material: Material) -> list[Table]:
-        """None: the figure is all."""
+        """No table: the figure is all."""
         return []
 
     def figures(self, material: Material) -> list[Drawing]:
-        """A figure of each result, as its maker calls and describes it."""
+        """A figure of each result, with the title and the words that its maker gave it."""
         return [_figure(run, result) for run, result in material.pairs(PicturesFields)]
 
 
-def _figure(run: Run, result: PicturesFields) -> Drawing:
+def _figure(run: ReportedRun, result: PicturesFields) -> Drawing:
     title = f"{result.title} of {run.name}"
     return Drawing("pictures", title, partial(_draw, run, result), result.caption, result.alt, result.command)
 
 
-def _draw(run: Run, result: PicturesFields) -> Figure:
-    from robustfw.results._plots import COLUMNS, Row, grid
+def _draw(run: ReportedRun, result: PicturesFields) -> Figure:
+    from robustfw.results._picture_grid import COLUMNS, Row, draw_grid
     from robustfw.results._reading import read_tensors
 
     shapes = {str(i): (len(row.words), *result.shape) for i, row in enumerate(result.rows)}
     tensors = read_tensors(run.path, result.images, shapes)
     rows = []
     for i, row in enumerate(result.rows):
-        words = [cut(word, 16) for word in row.words[:COLUMNS]]
+        words = [truncate(word, 16) for word in row.words[:COLUMNS]]
         rows.append(Row(row.name, list(tensors[str(i)][:COLUMNS]), words, row.diverging))
-    return grid(rows)
+    return draw_grid(rows)

@@ -10,8 +10,9 @@ import attrs
 
 
 def student_quantile(freedom: int) -> float:
-    """97.5 % quantile of Student's t with ``freedom`` degrees of freedom."""
-    from scipy.special import stdtrit  # here, as the import takes a moment
+    """The 97.5 % quantile of Student's t with ``freedom`` degrees of freedom."""
+    # here, as the import takes a moment
+    from scipy.special import stdtrit
 
     return float(stdtrit(freedom, 0.975))
 
@@ -37,18 +38,25 @@ class Mean:
 
     @property
     def low(self) -> float:
-        """Lower end."""
+        """Lower end of the interval."""
         return self.mean - self.half
 
     @property
     def high(self) -> float:
-        """Upper end."""
+        """Upper end of the interval."""
         return self.mean + self.half
 
     def spelled(self, unit: str = " %", digits: int = 2, *, sign: bool = False) -> str:
-        """As in a table: 99.31 ± 0.05 %; with its sign if it is a difference: +0.12 ± 0.05 points."""
-        tail = f" ± {self.half:.{digits}f}" if math.isfinite(self.half) else ""
-        return f"{self.mean:{'+' if sign else ''}.{digits}f}{tail}{unit}"
+        """The mean as a text: 99.31 ± 0.05 %; as a difference: +0.12 ± 0.05 points.
+
+        Args:
+            unit: what follows the numbers.
+            digits: after the point.
+            sign: whether a positive mean has its sign.
+        """
+        plus = "+" if sign else ""
+        interval = f" ± {self.half:.{digits}f}" if math.isfinite(self.half) else ""
+        return f"{self.mean:{plus}.{digits}f}{interval}{unit}"
 
 
 def paired_differences(first: Sequence[float], second: Sequence[float]) -> Mean:

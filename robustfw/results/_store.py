@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FOLDER = "results"
+"""The folder of a run directory that results are kept in."""
 WORST_CASES = 10
-"""Examples that are kept of an evaluation."""
+"""Examples that are kept of an evaluation, at most."""
 
 
 @attrs.frozen(eq=False)
@@ -36,11 +37,13 @@ class Pictures:
     """A row of pictures (count, channels, height, width), and what stands below each."""
 
     name: str
+    """Stands at the left of the row."""
     pictures: Tensor
-    """In [0, 1]; changes, in [−1, 1], where ``diverging``."""
+    """(count, channels, height, width), with values in [0, 1]; changes, in [−1, 1], where ``diverging``."""
     words: Sequence[str]
+    """What stands below each picture."""
     diverging: bool = False
-    """Whether they are changes: drawn blue below 0, white at 0, red above."""
+    """Whether the pictures are changes: drawn blue below 0, white at 0, red above."""
 
 
 def keep(
@@ -66,6 +69,7 @@ def keep(
 
 
 def _write(run: Path, path: Path, content: bytes) -> Path | None:
+    """Write a file into the results of a run; None, with a warning, where that cannot be done."""
     try:
         refuse_links(path, run)
         path.parent.mkdir(exist_ok=True)
@@ -96,14 +100,22 @@ def keep_pictures(
 
     Returns:
         The file that describes them; None where it could not be written.
+
+    Raises:
+        ValueError: the pictures are not of one shape.
     """
     if len({tuple(row.pictures.shape[1:]) for row in rows}) != 1:
         raise ValueError("the pictures are not of one shape")
-    images = _keep_tensors(run, "pictures", circumstances, {str(i): row.pictures for i, row in enumerate(rows)})
+    tensors = {str(i): row.pictures for i, row in enumerate(rows)}
+    images = _keep_tensors(run, "pictures", circumstances, tensors)
     if images is None:
         return None
-    told = [{"name": row.name, "words": list(row.words), "diverging": row.diverging} for row in rows]
-    facts = {**said, "shape": list(rows[0].pictures.shape[1:]), "images": images.name, "rows": told}
+    facts = {
+        **said,
+        "shape": list(rows[0].pictures.shape[1:]),
+        "images": images.name,
+        "rows": [{"name": row.name, "words": list(row.words), "diverging": row.diverging} for row in rows],
+    }
     return keep(run, "pictures", circumstances, facts, command)
 
 
@@ -125,30 +137,42 @@ def keep_worst_cases(
         circumstances: what was measured and how, with ``uncertainty``, ``attacks`` and ``split`` among it; the files'
             names are made from them.
         originals: examples (n, *shape).
-        adversarials: the same after the attack.
-        before: for each a word or two: its target, or what the net says of it.
-        after: for each what the net says of the adversarial.
+        adversarials: the examples after the attack, (n, *shape).
+        before: for each example a word or two: its target, or what the net says of it.
+        after: for each example what the net says of it after the attack.
         command: what to type to get them again.
         bounds: the values that are drawn black and white; without them, the extremes of both tensors.
 
     Returns:
-        The file that was written; None, and nothing is written, where there is no example.
+        The file that was written; None where there is no example, or where it could not be written.
+
+    Raises:
+        ValueError: the arguments are not of the same examples.
     """
     if not originals.shape == adversarials.shape or not len(originals) == len(before) == len(after):
         raise ValueError("originals, adversarials and the words about them are not of the same examples")
     if not len(originals):
         return None
     x = originals[:WORST_CASES].detach().double().cpu()
-    moved = adversarials[:WORST_CASES].detach().double().cpu()
-    change = (moved - x).abs().flatten(1)
-    images = _keep_tensors(run, "worst-cases", circumstances, {"original": x, "adversarial": moved})
+    perturbed = adversarials[:WORST_CASES].detach().double().cpu()
+    images = _keep_tensors(run, "worst-cases", circumstances, {"original": x, "adversarial": perturbed})
     if images is None:
         return None
     examples = []
-    for i, delta in enumerate(change):
-        size = {"largest": float(delta.max()), "changed": int(delta.gt(0).sum())}
-        examples.append({"before": before[i], "after": after[i]} | size)
-    low, high = bounds or (min(x.min().item(), moved.min().item()), max(x.max().item(), moved.max().item()))
+    for i, change in enumerate((perturbed - x).abs().flatten(1)):
+        examples.append(
+            {
+                "before": before[i],
+                "after": after[i],
+                "largest": float(change.max()),
+                "changed": int(change.gt(0).sum()),
+            }
+        )
+    if bounds is None:
+        low = min(x.min().item(), perturbed.min().item())
+        high = max(x.max().item(), perturbed.max().item())
+    else:
+        low, high = bounds
     facts = {"shape": list(x.shape[1:]), "range": [low, high], "images": images.name, "examples": examples}
     return keep(run, "worst-cases", circumstances, facts, command)
 
@@ -158,13 +182,21 @@ def _keep_tensors(run: Path, kind: str, circumstances: Mapping[str, Any], tensor
     from safetensors.torch import save
 
     path = path_of(run, kind, circumstances).with_suffix(".safetensors")
-    return _write(run, path, save({name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}))
+    content = save({name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()})
+    return _write(run, path, content)
 
 
 def path_of(run: Path, kind: str, circumstances: Mapping[str, Any]) -> Path:
-    """Where a result is kept: its kind, and a hash of its circumstances."""
+    """Where a result is kept.
+
+    Args:
+        run: the run directory that was measured.
+        kind: the name of a registered `ResultKind`.
+        circumstances: what was measured, how, and on what; their hash is part of the file's name.
+    """
     facts = json.dumps(json_value(dict(circumstances)), sort_keys=True).encode()
-    return run / FOLDER / f"{kind}-{hashlib.sha256(facts).hexdigest()[:10]}.json"
+    digest = hashlib.sha256(facts).hexdigest()[:10]
+    return run / FOLDER / f"{kind}-{digest}.json"
 
 
 def kept(run: Path, kinds: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -173,7 +205,7 @@ def kept(run: Path, kinds: Sequence[str] = ()) -> list[dict[str, Any]]:
     Raises:
         RunError: a file there is no result.
     """
-    listed = []
+    results = []
     for path in sorted((run / FOLDER).glob("*.json")):
         try:
             result = read_json(path)
@@ -181,5 +213,5 @@ def kept(run: Path, kinds: Sequence[str] = ()) -> list[dict[str, Any]]:
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise RunError(f"{path} is no result of robustfw ({type(error).__name__}): move it away") from error
         if not kinds or kind in kinds:
-            listed.append(result)
-    return listed
+            results.append(result)
+    return results

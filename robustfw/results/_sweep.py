@@ -10,18 +10,27 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 import attrs
 
 from robustfw.results import _words as words
-from robustfw.results._drawing import Drawing
-from robustfw.results._kind import ResultKind, Said
+from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
 from robustfw.results._seed_means import student_quantile
 from robustfw.results._table import Table
-from robustfw.results._words import Interval, bare, commands, cut, fact, listed, number, percent, short
+from robustfw.results._words import (
+    Interval,
+    abbreviate,
+    commands,
+    drop_radius,
+    fact,
+    join_words,
+    number,
+    percent,
+    truncate,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from robustfw.results._material import Material, Run
+    from robustfw.results._material import Material, ReportedRun
 
     Numbers: TypeAlias = NDArray[np.float64]
 
@@ -31,8 +40,11 @@ class MinimalRadius:
     """The radius at which examples fall, over all examples; null where that is beyond the largest radius tried."""
 
     median: float | None
+    """The median over examples."""
     quartiles: tuple[float | None, float | None]
+    """The first and the third quartile over examples."""
     beyond: int
+    """Examples that withstand the largest radius."""
 
 
 @attrs.frozen
@@ -43,16 +55,21 @@ class SweepFields:
     attack: str
     n: int
     radii: tuple[float, ...]
+    """Radii of the set, growing."""
     correct: tuple[int, ...]
+    """Examples that are right under attack, at each radius."""
     accuracy: tuple[float, ...]
+    """correct / n at each radius."""
     intervals: tuple[Interval, ...]
+    """95 % interval of the accuracy, at each radius."""
     minimal_radius: MinimalRadius | None = None
     independent: bool = False
     """Whether each radius was attacked on its own."""
     command: str = ""
 
     def __attrs_post_init__(self) -> None:
-        if len({len(self.radii), len(self.correct), len(self.accuracy), len(self.intervals)}) != 1:
+        lengths = {len(self.radii), len(self.correct), len(self.accuracy), len(self.intervals)}
+        if len(lengths) != 1:
             raise ValueError("radii, correct, accuracy and intervals are not of one length")
         if not self.radii:
             raise ValueError("there is no radius")
@@ -67,17 +84,24 @@ class SweepKind(ResultKind):
     place = 30
 
     def example(self) -> Mapping[str, Any]:
-        measured = {"correct": [3, 1], "accuracy": [0.75, 0.25], "intervals": [[0.3, 0.95], [0.05, 0.7]]}
-        minimal = {"median": 0.06, "quartiles": [0.03, None], "beyond": 1}
-        circumstances = {"uncertainty": "linf:radius=0.1", "attack": "pgd:steps=20", "n": 4, "radii": [0.0, 0.1]}
-        return circumstances | measured | {"minimal_radius": minimal}
+        return {
+            "uncertainty": "linf:radius=0.1",
+            "attack": "pgd:steps=20",
+            "n": 4,
+            "radii": [0.0, 0.1],
+            "correct": [3, 1],
+            "accuracy": [0.75, 0.25],
+            "intervals": [[0.3, 0.95], [0.05, 0.7]],
+            "minimal_radius": {"median": 0.06, "quartiles": [0.03, None], "beyond": 1},
+        }
 
-    def lines(self, result: SweepFields, labels: Sequence[str] | None = None) -> Iterator[Said]:
+    def lines(self, result: SweepFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
         rows = []
         for i, radius in enumerate(result.radii):
             low, high = result.intervals[i]
-            counted = f"{result.correct[i]} of {result.n}"
-            rows.append((words.radius(radius), f"{result.accuracy[i]:.2%}", counted, f"{low:.2%} to {high:.2%}"))
+            accuracy = f"{result.accuracy[i]:.2%}"
+            count = f"{result.correct[i]} of {result.n}"
+            rows.append((words.radius(radius), accuracy, count, f"{low:.2%} to {high:.2%}"))
         yield Table("radius", ("", "accuracy", "", "95 % interval"), rows)
         minimal = result.minimal_radius
         if minimal is not None:
@@ -89,36 +113,48 @@ class SweepKind(ResultKind):
 
     def tables(self, material: Material) -> list[Table]:
         """A table for each set, attack and list of radii."""
-        groups: dict[tuple[str, str, tuple[float, ...]], list[tuple[Run, SweepFields]]] = {}
+        groups: dict[tuple[str, str, tuple[float, ...]], list[tuple[ReportedRun, SweepFields]]] = {}
         for run, sweep in material.pairs(SweepFields):
-            groups.setdefault((bare(sweep.uncertainty), sweep.attack, sweep.radii), []).append((run, sweep))
-        return [_table(group) for _, group in sorted(groups.items(), key=lambda item: item[0])]
+            key = (drop_radius(sweep.uncertainty), sweep.attack, sweep.radii)
+            groups.setdefault(key, []).append((run, sweep))
+        return [_table(groups[key]) for key in sorted(groups)]
 
     def figures(self, material: Material) -> list[Drawing]:
         """Accuracy against radius, a figure for each mode, set and attack."""
-        return [drawing for mode, runs in material.by_mode().items() for drawing in _figures(mode, runs)]
+        drawings = []
+        for mode, runs in material.group_by_mode().items():
+            drawings += _figures(mode, runs)
+        return drawings
 
 
-def _table(group: Sequence[tuple[Run, SweepFields]]) -> Table:
+def _table(group: Sequence[tuple[ReportedRun, SweepFields]]) -> Table:
     """Radii from top to bottom and a column for each run; the other way round where there are more runs than radii."""
     first = group[0][1]
-    uncertainty, attack = bare(first.uncertainty), short(first.attack)
+    uncertainty = drop_radius(first.uncertainty)
+    attack = abbreviate(first.attack)
     names = [*map(words.radius, first.radii), "median minimal radius", "quartiles", "beyond", "n"]
-    alone = len(group) == 1  # beside others there is no room for intervals, which the figure shows
-    columns = [[*_accuracies(sweep, alone), *_minimal(sweep), str(sweep.n)] for _, sweep in group]
     runs = [run.name for run, _ in group]
+    # beside others there is no room for intervals, which the figure shows
+    with_intervals = len(group) == 1
+    numbers = []
+    for _, sweep in group:
+        numbers.append([*_accuracies(sweep, with_intervals), *_minimal_radius(sweep), str(sweep.n)])
+    folded: bool | None
     if len(runs) <= len(names):
-        heads: list[str] = ["radius", *runs]
-        rows = [[name, *values] for name, values in zip(names, zip(*columns, strict=True), strict=True)]
+        heads = ["radius", *runs]
+        rows = []
+        for name, *values in zip(names, *numbers, strict=True):
+            rows.append([name, *values])
+        folded = False
     else:
         heads = ["run", *names]
-        rows = [[run, *values] for run, values in zip(runs, columns, strict=True)]
+        rows = [[run, *column] for run, column in zip(runs, numbers, strict=True)]
+        folded = None
     note = (
         f"Accuracy at each radius of {uncertainty}, under {attack}. Minimal radius: the least at which an "
         "example falls, over all n; beyond: examples that withstand the largest radius."
     )
     title = f"Accuracy against radius: {uncertainty}, {attack}"
-    folded = False if len(runs) <= len(names) else None
     return Table(title, heads, rows, note, commands(sweep.command for _, sweep in group), folded=folded)
 
 
@@ -130,7 +166,7 @@ def _accuracies(sweep: SweepFields, with_intervals: bool) -> list[str]:
     return [share + interval for share, interval in zip(shares, ranges, strict=True)]
 
 
-def _minimal(sweep: SweepFields) -> tuple[str, str, str]:
+def _minimal_radius(sweep: SweepFields) -> tuple[str, str, str]:
     minimal = sweep.minimal_radius
     if minimal is None:
         return "–", "–", "–"
@@ -141,7 +177,7 @@ def _minimal(sweep: SweepFields) -> tuple[str, str, str]:
 
 
 @attrs.frozen(eq=False)
-class Line:
+class SweepLine:
     """One line of a figure: the sweeps of a net's seeds, or of one run."""
 
     name: str
@@ -167,64 +203,74 @@ class Line:
         return np.clip(self.mean() - half, 0, 1), np.clip(self.mean() + half, 0, 1)
 
 
-def _figures(mode: str, runs: Sequence[Run]) -> list[Drawing]:
+def _figures(mode: str, runs: Sequence[ReportedRun]) -> list[Drawing]:
+    """A figure for each set and attack of the sweeps of a mode, with a line for each net and list of radii."""
     panels: dict[tuple[str, str], dict[tuple[str, tuple[float, ...]], list[SweepFields]]] = {}
     for run in runs:
-        for sweep in run.of(SweepFields):
-            lines = panels.setdefault((bare(sweep.uncertainty), sweep.attack), {})
+        for sweep in run.results_of(SweepFields):
+            lines = panels.setdefault((drop_radius(sweep.uncertainty), sweep.attack), {})
             lines.setdefault((run.line, sweep.radii), []).append(sweep)
-    drawn = [(key, [Line(name, tuple(sweeps)) for (name, _), sweeps in lines.items()]) for key, lines in panels.items()]
+    figures = []
+    for key, lines_of_panel in panels.items():
+        figures.append((key, [SweepLine(name, tuple(sweeps)) for (name, _), sweeps in lines_of_panel.items()]))
     # curves whose radii were attacked independently first, as in the paper's Figure 3
-    drawn.sort(key=lambda panel: (not any(s.independent for line in panel[1] for s in line.sweeps), panel[0]))
-    return [_figure(mode, key, lines) for key, lines in drawn]
+    figures.sort(key=lambda figure: (not _has_independent(figure[1]), figure[0]))
+    return [_figure(mode, key, lines) for key, lines in figures]
 
 
-def _figure(mode: str, key: tuple[str, str], lines: list[Line]) -> Drawing:
+def _has_independent(lines: list[SweepLine]) -> bool:
+    return any(sweep.independent for line in lines for sweep in line.sweeps)
+
+
+def _figure(mode: str, key: tuple[str, str], lines: list[SweepLine]) -> Drawing:
     uncertainty, attack = key
-    within = f", {mode}" if mode else ""
-    falls = []
+    of_mode = f", {mode}" if mode else ""
+    ends = []
     for line in lines:
-        radii, mean = line.sweeps[0].radii, line.mean()
-        ends = f"{percent(mean[0])} at {number(radii[0])} to {percent(mean[-1])} at {number(radii[-1])}"
-        falls.append(f"{line.name} falls from {ends}")
-    alt = f"Accuracy against the radius of {uncertainty} under {short(attack)}{within}: {listed(falls)}."
-    caption = f"Accuracy against the radius of {uncertainty}, under {short(attack)}{within}. {_band_words(lines)}"
-    caption += (
-        " Each radius is attacked on its own, so that a curve may rise."
-        if lines[0].sweeps[0].independent
-        else " What fools a net within a small set counts within larger ones, so that no curve rises."
-    )
+        radii = line.sweeps[0].radii
+        mean = line.mean()
+        first = f"{percent(mean[0])} at {number(radii[0])}"
+        last = f"{percent(mean[-1])} at {number(radii[-1])}"
+        ends.append(f"{line.name} falls from {first} to {last}")
+    shape = " What fools a net within a small set counts within larger ones, so that no curve rises."
+    if lines[0].sweeps[0].independent:
+        shape = " Each radius is attacked on its own, so that a curve may rise."
+    what = f"{uncertainty} under {abbreviate(attack)}{of_mode}"
+    alt = f"Accuracy against the radius of {what}: {join_words(ends)}."
+    caption = f"Accuracy against the radius of {uncertainty}, under {abbreviate(attack)}{of_mode}. {_band_words(lines)}"
     again = {sweep.command for line in lines for sweep in line.sweeps}
     command = again.pop() if len(again) == 1 else ""
-    title = f"Accuracy against radius: {uncertainty}, {short(attack)}{within}"
-    return Drawing("radius", title, partial(_draw, lines), caption, alt, command)
+    title = f"Accuracy against radius: {uncertainty}, {abbreviate(attack)}{of_mode}"
+    return Drawing("radius", title, partial(_draw, lines), caption + shape, alt, command)
 
 
-def _band_words(lines: list[Line]) -> str:
+def _band_words(lines: list[SweepLine]) -> str:
     meaning = {
         1: "Wilson's 95 % interval over examples, for a single run",
         2: "the range of two seeds around their mean",
         3: "the 95 % t-interval of the mean over three or more seeds",
     }
-    kinds = sorted({min(len(line.sweeps), 3) for line in lines})
-    return f"Shaded: {'; '.join(meaning[kind] for kind in kinds)}."
+    seeds = sorted({min(len(line.sweeps), 3) for line in lines})
+    return f"Shaded: {'; '.join(meaning[count] for count in seeds)}."
 
 
-def _draw(lines: list[Line]) -> Figure:
+def _draw(lines: list[SweepLine]) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    from robustfw.results import _plots as plots
+    from robustfw.results._style import WIDTH, draw_legend, line_style, show_percent
 
-    figure = Figure(figsize=(plots.WIDTH, 3.2 + 0.18 * len(lines)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.2 + 0.18 * len(lines)), layout="constrained")
     axes = figure.subplots()
     for i, line in enumerate(lines):
-        radii, drawn = line.sweeps[0].radii, plots.look(i)
-        axes.fill_between(radii, *line.band(), color=drawn["color"], alpha=0.2, linewidth=0)
-        axes.plot(radii, line.mean(), label=cut(line.name, 44), **drawn)
-    plots.shares(axes, "accuracy")
+        radii = line.sweeps[0].radii
+        style = line_style(i)
+        axes.fill_between(radii, *line.band(), color=style["color"], alpha=0.2, linewidth=0)
+        axes.plot(radii, line.mean(), label=truncate(line.name, 44), **style)
+    show_percent(axes, "accuracy")
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("radius, in units of the data")
-    axes.xaxis.set_major_locator(MaxNLocator(5))  # labels of five digits leave no room for more
-    plots.legend(axes, 3)
+    # labels of five digits leave no room for more
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    draw_legend(axes, 3)
     return figure

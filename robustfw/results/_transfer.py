@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any, final
 
 import attrs
 
-from robustfw.results._drawing import Drawing
-from robustfw.results._kind import ResultKind, Said
+from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
 from robustfw.results._table import Table
-from robustfw.results._words import INTERVALS, Interval, commands, fact, folded, measured, percent, share
+from robustfw.results._words import INTERVALS, Interval, commands, fact, format_share, percent, share, wrap_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from robustfw.results._material import Material, Run
+    from robustfw.results._material import Material, ReportedRun
 
 
 @attrs.frozen
@@ -36,12 +35,15 @@ class TransferFields:
     """Accuracy of a run on examples that were crafted against another."""
 
     collection: str
+    """The path of the collection."""
     source: str
+    """The path of the run that it was crafted against."""
     n: int
     correct: int
     accuracy: float
     interval: Interval
     accuracy_8bit: float | None = None
+    """The accuracy after rounding to the 256 values that an image file keeps."""
     sets: tuple[SetAccuracy, ...] = ()
     command: str = ""
 
@@ -55,52 +57,67 @@ class TransferKind(ResultKind):
     place = 20
 
     def example(self) -> Mapping[str, Any]:
-        part = {"uncertainty": "linf:radius=0.1", "n": 4, "correct": 3, "accuracy": 0.75, "interval": [0.3, 0.95]}
-        whole = {"n": 4, "correct": 3, "accuracy": 0.75, "interval": [0.3, 0.95], "accuracy_8bit": 0.75}
-        return whole | {"collection": "transfer/a", "source": "runs/a", "sets": [part]}
+        numbers = {"n": 4, "correct": 3, "accuracy": 0.75, "interval": [0.3, 0.95]}
+        sets = [numbers | {"uncertainty": "linf:radius=0.1"}]
+        return numbers | {"accuracy_8bit": 0.75, "collection": "transfer/a", "source": "runs/a", "sets": sets}
 
-    def lines(self, result: TransferFields, labels: Sequence[str] | None = None) -> Iterator[Said]:
+    def lines(self, result: TransferFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
         yield share("accuracy", result.correct, result.n, result.interval)
-        for part in result.sets:
-            yield share(f"  {part.uncertainty}", part.correct, part.n, part.interval)
+        for of_set in result.sets:
+            yield share(f"  {of_set.uncertainty}", of_set.correct, of_set.n, of_set.interval)
         if result.accuracy_8bit is not None:
             yield fact("8 bits", f"{result.accuracy_8bit:7.2%}   the same examples, rounded as image files are")
         yield fact("collection", f"{result.collection}, crafted against {result.source}")
 
     def tables(self, material: Material) -> list[Table]:
+        """A table of all runs, with a row for each set where a collection has several."""
         rows = []
         for run, result in material.pairs(TransferFields):
-            head = run.name, material.named(result.source), material.named(result.collection)
-            total = measured(result.accuracy, result.interval, result.correct, result.n)
-            rows.append((*head, "all", total, percent(result.accuracy_8bit, 2)))
-            for part in result.sets if len(result.sets) > 1 else ():
-                accuracy = measured(part.accuracy, part.interval, part.correct, part.n)
-                rows.append((*head, part.uncertainty, accuracy, "–"))
+            head = run.name, material.name_of(result.source), material.name_of(result.collection)
+            accuracy = format_share(result.accuracy, result.interval, result.correct, result.n)
+            rows.append((*head, "all", accuracy, percent(result.accuracy_8bit, 2)))
+            if len(result.sets) == 1:
+                continue
+            for of_set in result.sets:
+                accuracy = format_share(of_set.accuracy, of_set.interval, of_set.correct, of_set.n)
+                rows.append((*head, of_set.uncertainty, accuracy, "–"))
         columns = ("run", "crafted against", "collection", "set", "accuracy", "rounded to 8 bits")
         again = commands(result.command for _, result in material.pairs(TransferFields))
         return [Table("Transfer", columns, rows, INTERVALS, again)] if rows else []
 
     def figures(self, material: Material) -> list[Drawing]:
         """Who fools whom: accuracy of each net on examples crafted against each."""
-        matrices = {mode: crossed(material, runs) for mode, runs in material.by_mode().items()}
-        return [_matrix(mode, accuracies) for mode, accuracies in matrices.items() if accuracies]
+        drawings = []
+        for mode, runs in material.group_by_mode().items():
+            accuracies = accuracy_matrix(material, runs)
+            if accuracies:
+                drawings.append(_figure(mode, accuracies))
+        return drawings
 
 
-def crossed(material: Material, runs: Sequence[Run]) -> dict[tuple[str, str], list[float]]:
-    """Accuracies by source and net; a source of another seed than the net stands in a row of its own."""
-    named = {run.name: run for run in material.runs}
+def accuracy_matrix(material: Material, runs: Sequence[ReportedRun]) -> dict[tuple[str, str], list[float]]:
+    """Accuracies by source and net: the row and the column of a matrix, with the accuracies of all seeds.
+
+    A source of another seed than the net stands in a row of its own.
+
+    Args:
+        material: All runs, among which sources are looked for.
+        runs: The nets of the columns.
+    """
+    run_named = {run.name: run for run in material.runs}
     accuracies: dict[tuple[str, str], list[float]] = {}
     for run in runs:
-        for result in run.of(TransferFields):
-            name = material.named(result.source)
-            source = named.get(name)
+        for result in run.results_of(TransferFields):
+            name = material.name_of(result.source)
+            source = run_named.get(name)
             row = source.line if source else name
-            row += ", another seed" if source and source.seed != run.seed else ""
+            if source and source.seed != run.seed:
+                row += ", another seed"
             accuracies.setdefault((row, run.line), []).append(result.accuracy)
     return accuracies
 
 
-def _matrix(mode: str, accuracies: dict[tuple[str, str], list[float]]) -> Drawing:
+def _figure(mode: str, accuracies: dict[tuple[str, str], list[float]]) -> Drawing:
     title = f"Transfer, {mode}" if mode else "Transfer"
     means = {key: sum(values) / len(values) for key, values in accuracies.items()}
     (weak_row, weak_column), low = min(means.items(), key=lambda item: item[1])
@@ -118,26 +135,26 @@ def _matrix(mode: str, accuracies: dict[tuple[str, str], list[float]]) -> Drawin
 def _draw(means: dict[tuple[str, str], float]) -> Figure:
     from matplotlib.figure import Figure
 
-    from robustfw.results import _plots as plots
+    from robustfw.results._style import WIDTH, clear_frame, draw_cell
 
+    # a net stands in the same place among rows and columns; sources that are no columns follow
     columns = list(dict.fromkeys(column for _, column in means))
     sources = list(dict.fromkeys(row for row, _ in means))
-    rows = [name for name in columns if name in sources] + [name for name in sources if name not in columns]
+    rows = [name for name in columns if name in sources]
+    rows += [name for name in sources if name not in columns]
     tilt = 35 if max(map(len, columns)) > 3 else 0
-    size = max(0.34, min(0.7, (plots.WIDTH - 1.5) / len(columns)))
-    figure = Figure(figsize=(plots.WIDTH, (1.4 if tilt else 0.7) + size * len(rows)), layout="constrained")
+    size = max(0.34, min(0.7, (WIDTH - 1.5) / len(columns)))
+    figure = Figure(figsize=(WIDTH, (1.4 if tilt else 0.7) + size * len(rows)), layout="constrained")
     axes = figure.subplots()
     for (row, column), value in means.items():
-        plots.cell(axes, columns.index(column), rows.index(row), value, f"{100 * value:.1f}")
+        draw_cell(axes, columns.index(column), rows.index(row), value, f"{100 * value:.1f}")
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     alignment = "right" if tilt else "center"
-    axes.set_xticks(range(len(columns)), [folded(name, 18, 3) for name in columns], rotation=tilt, ha=alignment)
-    axes.set_yticks(range(len(rows)), [folded(name, 18, 3) for name in rows])
+    axes.set_xticks(range(len(columns)), [wrap_text(name, 18, 3) for name in columns], rotation=tilt, ha=alignment)
+    axes.set_yticks(range(len(rows)), [wrap_text(name, 18, 3) for name in rows])
     axes.set_aspect("equal", anchor="W")
     axes.set_xlabel("evaluated on")
     axes.set_ylabel("crafted against")
-    axes.grid(visible=False)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+    clear_frame(axes)
     return figure

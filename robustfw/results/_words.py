@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: shares in per cent with their intervals and denominators."""
+"""Numbers, specs and lists in words: shares in per cent with their intervals and denominators, counts with nouns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from robustfw.errors import RobustfwError
 from robustfw.plugin import options
 
 Interval: TypeAlias = tuple[float, float]
+"""Lower and upper end of a 95 % interval."""
 INTERVALS = "In brackets: 95 % intervals (Wilson's), in per cent."
+"""A note below tables whose shares stand before brackets."""
 SYMBOLS = {
     "passed": "✓ passed",
     "failed": "✗ failed",
@@ -47,16 +49,16 @@ def share(name: str, count: int, n: int, interval: Interval, what: str = "") -> 
     """A line of the console: a share with its denominator and its 95 % interval.
 
     Args:
-        name: What it is.
+        name: What the share is of, at the beginning of the line.
         count: Examples that count.
         n: All examples.
-        interval: Of the share.
+        interval: The 95 % interval of count / n.
         what: What holds for the examples that count, where the name does not say it.
     """
     low, high = interval
-    shown = f"{count / n:7.2%}" if n else "      -"
-    denominator = " ".join(word for word in (f"{count} of {n}", what) if word)
-    return fact(name, f"{shown}   {denominator}, 95 % interval {low:.2%} to {high:.2%}")
+    per_cent = f"{count / n:7.2%}" if n else "      -"
+    denominator = f"{count} of {n} {what}".rstrip()
+    return fact(name, f"{per_cent}   {denominator}, 95 % interval {low:.2%} to {high:.2%}")
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -64,8 +66,15 @@ def percent(share: float | None, digits: int = 1) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
-def measured(share: float | None, interval: Interval, count: int, n: int) -> str:
-    """A share with its 95 % interval and its denominator; a dash of none."""
+def format_share(share: float | None, interval: Interval, count: int, n: int) -> str:
+    """A share with its 95 % interval and its denominator, for a table.
+
+    Args:
+        share: count / n; None is shown as a dash.
+        interval: the 95 % interval of the share.
+        count: examples that count.
+        n: all examples.
+    """
     if share is None:
         return f"–, {count} of {n}"
     low, high = interval
@@ -90,12 +99,14 @@ def radius(value: float) -> str:
 
 
 def chance(p: float | None) -> str:
-    """A p-value."""
-    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    """A p-value in three digits; a dash where there is none."""
+    if p is None:
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 @functools.cache
-def bare(uncertainty: str) -> str:
+def drop_radius(uncertainty: str) -> str:
     """A spec without its radius, which a sweep varies: linf:radius=0.1 is linf. Radii of sets within it stay."""
     try:
         return options.drop_options(uncertainty, "radius")
@@ -104,8 +115,8 @@ def bare(uncertainty: str) -> str:
 
 
 @functools.cache
-def short(spec: str, kind: str = "attack") -> str:
-    """A spec without what its plugin takes anyway; as it is where there is no such plugin here."""
+def abbreviate(spec: str, kind: str = "attack") -> str:
+    """A spec without options at their defaults; as it is where no such plugin is installed."""
     from robustfw.plugin import registry
 
     known = registry.installed()
@@ -115,12 +126,18 @@ def short(spec: str, kind: str = "attack") -> str:
         return spec
 
 
-def spelled(value: Any) -> str:
+def spell_value(value: Any) -> str:
     """A recorded value in the grammar of specs; one from a damaged record as it stands."""
     try:
         return options.spell(value)
-    except (KeyError, TypeError, ValueError):  # a mapping somewhere in it names no plugin
+    except (KeyError, TypeError, ValueError):
+        # a mapping somewhere in it names no plugin
         return str(value)
+
+
+def abbreviate_attacks(specs: Iterable[str]) -> str:
+    """Specs of attacks as a list in a sentence, without options at their defaults."""
+    return join_words([abbreviate(spec) for spec in specs])
 
 
 def commands(lines: Iterable[str]) -> list[str]:
@@ -128,24 +145,41 @@ def commands(lines: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(line for line in lines if line))
 
 
-def listed(parts: Sequence[str], most: int = 6) -> str:
-    """Some words as a list in a sentence."""
-    shown = list(parts[:most])
+def join_words(parts: Sequence[str], most: int = 6) -> str:
+    """Some words as a list in a sentence: a, b and c; from more than ``most`` words on, how many more there are."""
+    if not parts:
+        return "none"
     if len(parts) > most:
-        return f"{', '.join(shown)} and {len(parts) - most} more"
-    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " and " + shown[-1] if shown else "none"
+        return f"{', '.join(parts[:most])} and {len(parts) - most} more"
+    if len(parts) == 1:
+        return parts[0]
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def cut(text: str, most: int) -> str:
-    """A text that fits its place in a figure."""
+def truncate(text: str, most: int) -> str:
+    """A text of at most so many characters, the last of which is … where something was cut off."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def folded(text: str, width: int, most: int) -> str:
-    """A text in lines of a width, and no more lines than fit."""
+def wrap_text(text: str, width: int, most: int) -> str:
+    """A text in lines of a width.
+
+    Args:
+        text: in one line.
+        width: characters in a line, at most.
+        most: lines, at most; what does not fit is cut off.
+    """
     return "\n".join(textwrap.wrap(text, width, max_lines=most, placeholder=" …")) or text
 
 
-def times(count: int, one: str, many: str = "") -> str:
-    """1 run, 2 runs."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
+def count_of(count: int, one: str, many: str = "") -> str:
+    """A number with its noun: 1 run, 2 runs.
+
+    Args:
+        count: how many.
+        one: the noun for one.
+        many: the noun for several, where it is not formed by an s.
+    """
+    if count == 1:
+        return f"1 {one}"
+    return f"{count} {many or one + 's'}"

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any, final
 
 import attrs
 
-from robustfw.results._drawing import Drawing
-from robustfw.results._kind import ResultKind, Said
+from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
 from robustfw.results._table import Table
-from robustfw.results._words import commands, cut, fact, listed, number, short, times
+from robustfw.results._words import abbreviate_attacks, commands, count_of, fact, join_words, number, truncate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from robustfw.results._material import Material, Run
+    from robustfw.results._material import Material, ReportedRun
 
 TOLD = 5
-"""Examples whose story is told to those who do not see the figure."""
+"""Examples that are told to those who do not see the figure, at most."""
 
 
 @attrs.frozen
@@ -33,7 +32,7 @@ class WorstCase:
     largest: float
     """The greatest change of one entry, max |δ_j|."""
     changed: int
-    """Entries that differ."""
+    """Entries of the example that differ."""
 
 
 @attrs.frozen
@@ -45,7 +44,7 @@ class WorstCasesFields:
     split: str
     shape: tuple[int, ...]
     range: tuple[float, float]
-    """What is black and what is white in a picture."""
+    """The values of black and white in a picture."""
     images: str
     """The name of the file of the tensors ``original`` and ``adversarial``, which lies beside the result."""
     examples: tuple[WorstCase, ...]
@@ -62,25 +61,33 @@ class WorstCasesKind(ResultKind):
 
     def example(self) -> Mapping[str, Any]:
         case = {"before": "7", "after": "3", "largest": 0.1, "changed": 60}
-        circumstances = {"uncertainty": "linf:radius=0.1", "attacks": ["pgd:steps=40"], "split": "test"}
-        tensors = {"shape": [1, 8, 8], "range": [0.0, 1.0], "images": "worst-cases.safetensors"}
-        return circumstances | tensors | {"examples": [case]}
+        return {
+            "uncertainty": "linf:radius=0.1",
+            "attacks": ["pgd:steps=40"],
+            "split": "test",
+            "shape": [1, 8, 8],
+            "range": [0.0, 1.0],
+            "images": "worst-cases.safetensors",
+            "examples": [case],
+        }
 
-    def lines(self, result: WorstCasesFields, labels: Sequence[str] | None = None) -> Iterator[Said]:
-        yield fact("worst cases", f"{listed(_stories(result), TOLD)}; robustfw report shows them")
+    def lines(self, result: WorstCasesFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
+        yield fact("worst cases", f"{join_words(_stories(result), TOLD)}; robustfw report shows them")
 
     def tables(self, material: Material) -> list[Table]:
-        """One of all runs whose examples are no images; images are drawn."""
-        results = [pair for pair in material.pairs(WorstCasesFields) if not _are_images(pair[1])]
-        rows = [
-            (run.name, result.uncertainty, case.before, case.after, number(case.largest), str(case.changed))
-            for run, result in results
-            for case in result.examples
-        ]
+        """A table of all runs whose examples are no images; images are drawn."""
+        rows = []
+        again = []
+        for run, result in material.pairs(WorstCasesFields):
+            if _are_images(result):
+                continue
+            again.append(result.command)
+            for case in result.examples:
+                size = (number(case.largest), str(case.changed))
+                rows.append((run.name, result.uncertainty, case.before, case.after, *size))
         columns = ("run", "set", "before", "after", "largest change", "entries changed")
         note = "Examples that the attack fools the net with: what it says of them before and after."
-        again = commands(result.command for _, result in results)
-        return [Table("Worst cases", columns, rows, note, again)] if rows else []
+        return [Table("Worst cases", columns, rows, note, commands(again))] if rows else []
 
     def figures(self, material: Material) -> list[Drawing]:
         """A figure for each result with images."""
@@ -96,12 +103,13 @@ def _stories(result: WorstCasesFields) -> list[str]:
     return [f"{case.before} becomes {case.after}" for case in result.examples]
 
 
-def _figure(run: Run, result: WorstCasesFields) -> Drawing:
-    attacks = listed([short(attack) for attack in result.attacks])
+def _figure(run: ReportedRun, result: WorstCasesFields) -> Drawing:
+    attacks = abbreviate_attacks(result.attacks)
     title = f"Worst cases of {run.name}: {result.uncertainty}"
+    examples = count_of(len(result.examples), "example")
     alt = (
-        f"{times(len(result.examples), 'example')} that {attacks} fools {run.name} with, within {result.uncertainty}: "
-        f"{listed(_stories(result), TOLD)}."
+        f"{examples} that {attacks} fools {run.name} with, within {result.uncertainty}: "
+        f"{join_words(_stories(result), TOLD)}."
     )
     colour = " Of colours, the one that changes most is drawn." if result.shape[0] > 1 else ""
     caption = (
@@ -112,27 +120,31 @@ def _figure(run: Run, result: WorstCasesFields) -> Drawing:
     return Drawing("worst-cases", title, partial(_draw, run, result), caption, alt, result.command)
 
 
-def _draw(run: Run, result: WorstCasesFields) -> Figure:
+def _draw(run: ReportedRun, result: WorstCasesFields) -> Figure:
     import numpy as np
 
-    from robustfw.results._plots import COLUMNS, Row, factor, grid, strongest_channel
+    from robustfw.results._picture_grid import COLUMNS, Row, draw_grid, magnification, strongest_channel
     from robustfw.results._reading import read_tensors
 
     shape = (len(result.examples), *result.shape)
     tensors = read_tensors(run.path, result.images, {"original": shape, "adversarial": shape})
     low, high = result.range
     width = (high - low) or 1.0
-    original, adversarial = (((tensors[key] - low) / width).astype(np.float32) for key in ("original", "adversarial"))
+    original = ((tensors["original"] - low) / width).astype(np.float32)
+    adversarial = ((tensors["adversarial"] - low) / width).astype(np.float32)
     rows = []
     for start in range(0, len(result.examples), COLUMNS):
         block = slice(start, start + COLUMNS)
         cases = result.examples[block]
-        deltas = adversarial[block] - original[block]
-        factors = [factor(delta) for delta in deltas]
-        magnified = [strongest_channel(delta) * scale for delta, scale in zip(deltas, factors, strict=True)]
+        magnified = []
+        factors = []
+        for delta in adversarial[block] - original[block]:
+            factor = magnification(delta)
+            magnified.append(strongest_channel(delta) * factor)
+            factors.append(f"×{factor}")
         rows += [
-            Row("original", list(original[block]), [cut(case.before, 16) for case in cases]),
-            Row("change", magnified, [f"×{scale}" for scale in factors], diverging=True, apart=False),
-            Row("adversarial", list(adversarial[block]), [cut(case.after, 16) for case in cases], apart=True),
+            Row("original", list(original[block]), [truncate(case.before, 16) for case in cases]),
+            Row("change", magnified, factors, diverging=True),
+            Row("adversarial", list(adversarial[block]), [truncate(case.after, 16) for case in cases], apart=True),
         ]
-    return grid(rows)
+    return draw_grid(rows)

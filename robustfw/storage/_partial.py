@@ -69,7 +69,7 @@ class Partial:
         try:
             for part in parts:
                 known = [] if self.verdicts is None else [self.verdicts]
-                self.verdicts = Verdicts.joined([*known, part])
+                self.verdicts = Verdicts.concatenate([*known, part])
                 self.batches += 1
                 if time.monotonic() - last_save > SAVE_EVERY:
                     self.save()

@@ -17,7 +17,7 @@ from torch import Tensor
 from robustfw.data.bounds import Bounds
 from robustfw.data.splits import Split, Splits, StreamedSplit
 from robustfw.errors import DataError, RunError
-from robustfw.evaluation._transfer import Examples
+from robustfw.evaluation._crafting import Examples
 from robustfw.inner.threat import Threat
 from robustfw.plugin.registry import Registry
 from robustfw.storage._locks import NewDirectory, claim

@@ -12,7 +12,7 @@ from torch import nn
 
 import robustfw
 from robustfw import DataSpec
-from robustfw.analysis._lipschitz import QUANTILES, Slopes, batch_size, bounded, layers, slopes
+from robustfw.analysis._lipschitz import QUANTILES, Slopes, batch_size, bound_net, layers, slopes
 from robustfw.analysis._operators import is_affine, spectral_norm, subspace_iteration
 from robustfw.testing._model import SPECS
 from robustfw_kernels.convolution import InputConv2d
@@ -29,7 +29,7 @@ def explicit(module, shape):
 
 
 def whole(model, x):
-    return bounded(model, layers(model, x))
+    return bound_net(model, layers(model, x))
 
 
 OPERATORS = [

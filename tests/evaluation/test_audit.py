@@ -12,7 +12,7 @@ from torch import nn
 
 import robustfw
 from robustfw import Attack, DataError, PluginError, TensorSplit, UncertaintySet, losses
-from robustfw.evaluation._audit import ADVICE, CHECKS, Attacks, Transferred, audit
+from robustfw.evaluation._audit import ADVICE, CHECKS, Attacks, TransferExamples, audit
 from robustfw.inner.threat import Threat
 from robustfw.regions import Box, Region
 from robustfw.task import Regression
@@ -100,7 +100,7 @@ def crafted(net, split, radius=0.1):
     x, y = next(split.in_order(len(split)))
     seeded = {"generator": torch.Generator().manual_seed(0)}
     moved = robustfw.worst_case(net, x, y, uncertainty=f"linf:radius={radius}", attack="pgd:steps=20", **seeded)
-    return Transferred(torch.arange(len(split)), moved)
+    return TransferExamples(torch.arange(len(split)), moved)
 
 
 def test_a_sound_net_passes_every_line(sound, other, digits):
@@ -209,7 +209,7 @@ def by_hand(net=None, split=SPLIT, spec="linf:radius=0.2", transfer=(), bounds=(
 
 
 def test_by_hand_all_is_well():
-    found = by_hand(transfer=[Transferred(torch.arange(10), SPLIT.x - 0.1)])
+    found = by_hand(transfer=[TransferExamples(torch.arange(10), SPLIT.x - 0.1)])
     assert failed(found) == set()
     assert [line.name for line in found.lines] == list(ADVICE)
     assert named(found, "large radius").numbers["robust"] == [10, 0, 0]
@@ -315,7 +315,7 @@ class Along(Attack):
 def test_a_set_that_is_not_additive():
     split = TensorSplit(torch.stack([PIXELS, PIXELS], 1), SPLIT.y)
     attacks = Attacks(**dict.fromkeys(("many", "one", "double", "restarts", "noise"), Along()))
-    given = [Transferred(torch.arange(10), split.x - 0.05)]
+    given = [TransferExamples(torch.arange(10), split.x - 0.05)]
     found = audit(OneNumber(), split, threat=Threat(Brighter()), attacks=attacks, transfer=given)
     assert failed(found) == set()
     assert named(found, "large radius").numbers["factors"] == [1, 2, 4, 8, 16]
@@ -323,7 +323,7 @@ def test_a_set_that_is_not_additive():
 
 
 def test_a_transferred_example_that_wins_fails_its_line_alone():
-    found = by_hand(transfer=[Transferred(torch.tensor([7, 3, 5]), SPLIT.x[[7, 3, 5]] - 0.2)])
+    found = by_hand(transfer=[TransferExamples(torch.tensor([7, 3, 5]), SPLIT.x[[7, 3, 5]] - 0.2)])
     assert failed(found) == {"transfer"}
     counted = {"nets": 1, "shown": 3, "standing": 3, "fooled_by_transfer_alone": 3}
     assert named(found, "transfer").numbers.items() >= counted.items()
@@ -332,7 +332,7 @@ def test_a_transferred_example_that_wins_fails_its_line_alone():
 @pytest.mark.parametrize(("fooled", "verdict"), [(1, "passed"), (2, "failed")])
 def test_what_is_tolerated_passes_and_one_more_fails(fooled, verdict):
     rows = torch.arange(fooled)
-    line = named(by_hand(transfer=[Transferred(rows, SPLIT.x[rows] - 0.2)]), "transfer")
+    line = named(by_hand(transfer=[TransferExamples(rows, SPLIT.x[rows] - 0.2)]), "transfer")
     assert line.verdict == verdict
     assert line.numbers["tolerated"] == 1
 
@@ -350,7 +350,7 @@ def test_gradients_must_be_true_on_four_of_five_examples(wrong, verdict):
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 def test_transferred_examples_are_counted_once_whatever_the_nets_and_batches(batch_size):
     sets, moved = robustfw.make("uncertainty", "linf:radius=0.2"), SPLIT.x - 0.2
-    given = [Transferred(torch.arange(4), moved[:4]), Transferred(torch.arange(2, 6), moved[2:6])]
+    given = [TransferExamples(torch.arange(4), moved[:4]), TransferExamples(torch.arange(2, 6), moved[2:6])]
     found = audit(OneNumber(), SPLIT, threat=Threat(sets), attacks=Attacks(HALF), transfer=given, batch_size=batch_size)
     assert named(found, "transfer").numbers["fooled_by_transfer_alone"] == 6
 
@@ -358,10 +358,10 @@ def test_transferred_examples_are_counted_once_whatever_the_nets_and_batches(bat
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (Transferred(torch.arange(3), SPLIT.x[:3] - 0.21), "3 of 3 transferred examples lie outside the set"),
-        (Transferred(torch.arange(3), SPLIT.x[:3] - 2), "outside its bounds"),
-        (Transferred(torch.tensor([10]), SPLIT.x[:1]), "one index each, below 10"),
-        (Transferred(torch.arange(3), SPLIT.x[:2]), "2 with 3 indices"),
+        (TransferExamples(torch.arange(3), SPLIT.x[:3] - 0.21), "3 of 3 transferred examples lie outside the set"),
+        (TransferExamples(torch.arange(3), SPLIT.x[:3] - 2), "outside its bounds"),
+        (TransferExamples(torch.tensor([10]), SPLIT.x[:1]), "one index each, below 10"),
+        (TransferExamples(torch.arange(3), SPLIT.x[:2]), "2 with 3 indices"),
     ],
 )
 def test_transferred_examples_that_do_not_fit(given, words):
@@ -466,7 +466,7 @@ def test_the_same_seed_gives_the_same_list(sound, digits):
 
 
 def test_as_json():
-    result = by_hand(noise=Share(1.0)).described()
+    result = by_hand(noise=Share(1.0)).describe()
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert (result["n"], result["verdict"], len(result["lines"])) == (10, "suspicious", len(CHECKS))
     for line in result["lines"]:

@@ -7,7 +7,7 @@ import torch
 from scipy.stats import binom, binomtest
 
 from robustfw.evaluation import Comparison
-from robustfw.evaluation._comparison import mcnemar, paired_interval
+from robustfw.evaluation._comparison import difference_interval, mcnemar
 
 
 def test_counts_by_hand():
@@ -16,7 +16,7 @@ def test_counts_by_hand():
     found = Comparison.of(first, second)
     assert (found.both, found.only_first, found.only_second, found.neither) == (3, 1, 3, 1)
     assert found.difference == 0.25
-    assert found.interval == paired_interval(1, 3, 8)
+    assert found.interval == difference_interval(1, 3, 8)
     swapped = Comparison.of(second, first)
     assert swapped.difference == -0.25
     assert swapped.interval == pytest.approx((-found.interval[1], -found.interval[0]))
@@ -30,7 +30,7 @@ def test_mcnemar_is_the_binomial_test_of_the_discordant_pairs(b, c):
 
 def test_nothing_discordant_is_no_evidence():
     assert mcnemar(0, 0) == 1
-    low, high = paired_interval(0, 0, 100)
+    low, high = difference_interval(0, 0, 100)
     assert low < 0 < high
 
 
@@ -41,7 +41,7 @@ def test_the_interval_covers_the_difference_in_95_of_100_cases(p_first, p_second
     for b in range(n + 1):
         share = binom.pmf(b, n, p_first)
         for c in range(n + 1 - b):
-            low, high = paired_interval(b, c, n)
+            low, high = difference_interval(b, c, n)
             if low <= true <= high:
                 covered += share * binom.pmf(c, n - b, p_second / (1 - p_first))
     assert 0.93 <= covered <= 0.995

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from robustfw.evaluation._accuracy import Shown
 from robustfw.evaluation._gallery import Gallery
+from robustfw.evaluation._measurement import AttackedBatch
 from robustfw.task import Classification, Multilabel, Regression, Segmentation
 
 
 def captions(task, outputs, y):
     """The words under the one example."""
     gallery, x = Gallery(task), torch.zeros(1, 1, 2, 2)
-    gallery(Shown(x, y, x + 0.1, outputs, torch.tensor([True]), torch.tensor([0])))
+    gallery(AttackedBatch(x, y, x + 0.1, outputs, torch.tensor([True]), torch.tensor([0])))
     return gallery.before[0], gallery.after[0]
 
 

@@ -39,7 +39,7 @@ def swept(model, values, attack="single-step", spec="linf:radius=0.1", factors=F
         model, split, threat=Threat(robustfw.make("uncertainty", spec)), attack=robustfw.make("attack", attack),
         factors=factors, batch_size=3, **more,
     )  # fmt: skip
-    return Fooled.joined(parts)
+    return Fooled.concatenate(parts)
 
 
 @pytest.mark.parametrize("spec", ["linf:radius=0.1", "l2:radius=0.1", "l1:radius=0.1"])

@@ -283,7 +283,7 @@ def test_what_is_crafted_against_it_is_made_of_the_examples():
     threat = Threat(robustfw.make("uncertainty", "linf:radius=0.04"))
     attack = robustfw.make("attack", "single-step")
     found = [
-        Examples.joined(list(craft(net, TensorSplit(x, y), threats=[threat], attack=attack)))
+        Examples.concatenate(list(craft(net, TensorSplit(x, y), threats=[threat], attack=attack)))
         for net in (in_place, twin)
     ]
     assert len(found[0]) > 0
@@ -296,7 +296,7 @@ def test_nothing_right_is_nothing_to_craft_from():
     x, y = blobs(20)
     net, threat = Constant(), Threat(robustfw.make("uncertainty", "linf:radius=0.04"))
     made = craft(net, TensorSplit(x, y), threats=[threat], attack=robustfw.make("attack", "pgd"))
-    assert len(Examples.joined(list(made))) == 0
+    assert len(Examples.concatenate(list(made))) == 0
 
 
 def test_within_inference_mode_attacks_find_what_they_find_outside():

@@ -10,7 +10,7 @@ from torch import nn
 import robustfw
 from robustfw import DataError, PluginError, RunError, TensorSplit
 from robustfw.evaluation import Examples, craft
-from robustfw.evaluation._transfer import Transfer, correct, rounded, verify
+from robustfw.evaluation._transfer import Transfer, correct, round_to_8_bits, verify
 from robustfw.inner.threat import Threat
 from robustfw.storage.collections import Collection, hash_weights
 
@@ -32,7 +32,7 @@ def split():
 
 def crafted(net, split, attack="pgd:steps=5", **more):
     made = attack if isinstance(attack, robustfw.Attack) else robustfw.make("attack", attack)
-    return Examples.joined(list(craft(net, split, threats=THREATS, attack=made, batch_size=30, **more)))
+    return Examples.concatenate(list(craft(net, split, threats=THREATS, attack=made, batch_size=30, **more)))
 
 
 def test_only_what_was_right_and_is_fooled(net, split):
@@ -131,9 +131,11 @@ def test_nothing_to_transfer(net, split):
 
 def test_eight_bits():
     x = torch.tensor([0.0, 0.001, 0.003, 0.5, 1.0])
-    torch.testing.assert_close(rounded(x, BOUNDS) * 255, torch.tensor([0.0, 0, 1, 128, 255]))
-    torch.testing.assert_close(rounded(torch.tensor([-1.0, 0.001, 1.0]), (-1, 1)), torch.tensor([-1, 1 / 255, 1.0]))
-    assert torch.equal(rounded(torch.tensor([-0.2, 1.2]), None), torch.tensor([0.0, 1.0]))
+    torch.testing.assert_close(round_to_8_bits(x, BOUNDS) * 255, torch.tensor([0.0, 0, 1, 128, 255]))
+    torch.testing.assert_close(
+        round_to_8_bits(torch.tensor([-1.0, 0.001, 1.0]), (-1, 1)), torch.tensor([-1, 1 / 255, 1.0])
+    )
+    assert torch.equal(round_to_8_bits(torch.tensor([-0.2, 1.2]), None), torch.tensor([0.0, 1.0]))
 
 
 def test_correct_of_nothing_is_nothing(net):

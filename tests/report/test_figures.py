@@ -11,12 +11,13 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from robustfw.report._drawing import SETTINGS, inline
-from robustfw.report._examples import in_turn
-from robustfw.results._material import Material, Run
-from robustfw.results._plots import factor, shares
-from robustfw.results._sweep import Line, SweepFields, SweepKind
-from robustfw.results._words import bare, chance, listed, number, points
+from robustfw.report._collection_examples import take_turns
+from robustfw.report._svg import SETTINGS, inline
+from robustfw.results._material import Material, ReportedRun
+from robustfw.results._picture_grid import magnification
+from robustfw.results._style import show_percent
+from robustfw.results._sweep import SweepFields, SweepKind, SweepLine
+from robustfw.results._words import chance, drop_radius, join_words, number, points
 
 
 def swept(*accuracy: float) -> SweepFields:
@@ -25,16 +26,16 @@ def swept(*accuracy: float) -> SweepFields:
 
 
 def test_the_band_of_one_run_is_its_own_interval():
-    assert [b.tolist() for b in Line("a", (swept(0.5, 0.25),)).band()] == [[0.4, 0.15], [0.6, 0.35]]
+    assert [b.tolist() for b in SweepLine("a", (swept(0.5, 0.25),)).band()] == [[0.4, 0.15], [0.6, 0.35]]
 
 
 def test_the_band_of_two_seeds_is_their_range():
-    assert [b.tolist() for b in Line("a", (swept(0.5, 0.2), swept(0.7, 0.1))).band()] == [[0.5, 0.1], [0.7, 0.2]]
+    assert [b.tolist() for b in SweepLine("a", (swept(0.5, 0.2), swept(0.7, 0.1))).band()] == [[0.5, 0.1], [0.7, 0.2]]
 
 
 def test_the_band_of_three_seeds_is_the_t_interval():
     values = [0.5, 0.6, 0.7]
-    low, high = Line("a", tuple(swept(value, 0.0) for value in values)).band()
+    low, high = SweepLine("a", tuple(swept(value, 0.0) for value in values)).band()
     known = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     assert (low[0], high[0]) == pytest.approx(known, abs=1e-3)
     assert (low[1], high[1]) == (0, 0)
@@ -44,7 +45,7 @@ def test_the_band_of_three_seeds_is_the_t_interval():
 def test_the_labels_of_radii_stand_apart(largest):
     radii = tuple(np.linspace(0, largest, 7))
     sweep = SweepFields("linf", "pgd", 10, radii, (5,) * 7, (0.5,) * 7, ((0.4, 0.6),) * 7)
-    run = Run(Path("a"), "a", None, "", None, {}, (), (sweep,), None)
+    run = ReportedRun(Path("a"), "a", None, "", None, {}, (), (sweep,), None)
     (drawing,) = SweepKind().figures(Material((run,), (), None, ()))
     with matplotlib.style.context(["default", SETTINGS]):
         figure = drawing.draw()
@@ -55,13 +56,13 @@ def test_the_labels_of_radii_stand_apart(largest):
 
 @pytest.mark.parametrize(("largest", "times"), [(1.0, 1), (0.5, 2), (0.1, 10), (0.3, 3), (8 / 255, 30), (0.0, 100)])
 def test_the_factor_is_the_greatest_that_fits(largest, times):
-    assert factor(np.array([[[0.0, -largest]]], dtype=np.float32)) == times
+    assert magnification(np.array([[[0.0, -largest]]], dtype=np.float32)) == times
 
 
 def test_sets_and_classes_are_chosen_in_turn():
     sets, classes = np.array([0, 0, 0, 0, 1, 1]), np.array([3, 3, 4, 4, 3, 3])
-    assert in_turn(sets, classes, 5) == [0, 4, 2, 5, 1]
-    assert in_turn(sets, classes, 100) == [0, 4, 2, 5, 1, 3]
+    assert take_turns(sets, classes, 5) == [0, 4, 2, 5, 1]
+    assert take_turns(sets, classes, 100) == [0, 4, 2, 5, 1, 3]
 
 
 def test_a_drawing_keeps_its_text_and_has_ids_of_its_own():
@@ -93,14 +94,14 @@ def test_a_drawing_keeps_its_text_and_has_ids_of_its_own():
     ],
 )
 def test_a_spec_without_its_radius(spec, without):
-    assert bare(spec) == without
+    assert drop_radius(spec) == without
 
 
 def test_words():
-    assert listed([]) == "none"
-    assert listed(["a"]) == "a"
-    assert listed(["a", "b", "c"]) == "a, b and c"
-    assert listed(["a", "b", "c"], 2) == "a, b and 1 more"
+    assert join_words([]) == "none"
+    assert join_words(["a"]) == "a"
+    assert join_words(["a", "b", "c"]) == "a, b and c"
+    assert join_words(["a", "b", "c"], 2) == "a, b and 1 more"
     assert (number(None, "> 3"), number(0.12345), number(2.0)) == ("> 3", "0.1235", "2")
     assert (chance(None), chance(0.0001), chance(0.25)) == ("–", "< 0.001", "0.250")
     assert points(0.1, (-0.05, 0.2)) == "+10.00 points (-5.00 to +20.00)"
@@ -113,6 +114,6 @@ def test_words():
 def test_an_axis_of_shares_has_as_many_decimals_as_its_ticks_need(low, high, written):
     axes = Figure().subplots()
     axes.set_ylim(low, high)
-    shares(axes, "accuracy")
+    show_percent(axes, "accuracy")
     found = [label.get_text() for label in axes.get_yticklabels()]
     assert [label for label in found if label in written] == written

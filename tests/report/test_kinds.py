@@ -10,7 +10,7 @@ import torch
 import robustfw.results
 from robustfw import PluginError, console, report, results
 from robustfw.plugin.registry import Registry, installed
-from robustfw.results._kinds import kinds_by_name
+from robustfw.results._registered_kinds import kinds_by_name
 from robustfw.storage.files import json_bytes
 from robustfw.testing import LawBroken, check
 

@@ -302,10 +302,10 @@ def test_long_tables_are_folded(tmp_path, report, make):
 def test_the_matrix_is_of_pairs_of_one_seed(reproduction, report):
     """Collections of nets of another seed are told apart from those of the nets that began at the same weights."""
     from robustfw.report._gather import gather
-    from robustfw.results._transfer import crossed
+    from robustfw.results._transfer import accuracy_matrix
 
     material = gather([reproduction])
-    found = crossed(material, material.runs)
+    found = accuracy_matrix(material, material.runs)
     assert len(found["plain", "plain"]) == 1
     assert len(found["plain, another seed", "plain"]) == 2
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def kinds_by_name(known: Registry | None = None) -> dict[str, ResultKind]:
-    """Every kind by its name, in the order in which a report shows them.
+    """Every registered kind of result by its name, in the order in which a report shows them.
 
     Args:
         known: The registry that is asked; the installed plugins' without it.
@@ -26,6 +26,7 @@ def kinds_by_name(known: Registry | None = None) -> dict[str, ResultKind]:
     for entry in (known or registry.installed()).entries_of_kind(ResultKind.kind):
         try:
             kinds[entry.name] = entry.cls()
-        except Exception as error:  # a stranger's class may raise anything
+        except Exception as error:
+            # a stranger's class may raise anything
             raise PluginError(f"the kind of result {entry.name!r} of {entry.distribution} fails: {error}") from error
     return dict(sorted(kinds.items(), key=lambda item: (item[1].place, item[0])))

@@ -1,0 +1,218 @@
+"""The measurement of one batch: right or wrong, without and under attack."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from robustfw import losses
+from robustfw.data.bounds import check_range
+from robustfw.errors import DataError
+from robustfw.evaluation._verdicts import Verdicts
+from robustfw.inner.adversary import Adversary, Attempt
+from robustfw.inner.freezing import check_type
+from robustfw.inner.problem import InnerProblem, Passes
+from robustfw.task import Task
+
+
+@attrs.frozen(eq=False)
+class AttackedBatch:
+    """Examples that an attack was tried on, for whoever keeps pictures of what it found."""
+
+    x: Tensor
+    """Examples as they are, (batch, *shape)."""
+    y: Tensor
+    """Targets in the form of the task."""
+    perturbed: Tensor
+    """x̃ of each example, (batch, *shape)."""
+    outputs: Tensor
+    """The net's outputs at x̃, in the form of the task."""
+    wrong: Tensor
+    """Whether the output at x̃ is wrong, (batch,)."""
+    rows: Tensor
+    """The places of these examples in the batch of the split, (batch,)."""
+
+
+class Measurement:
+    """One batch under measurement: its targets are checked on construction, `verdicts` runs the attacks."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        task: Task,
+        classes: int | None,
+        adversaries: Sequence[Adversary],
+        see: Callable[[AttackedBatch], None] | None,
+    ) -> None:
+        """Check the batch.
+
+        Args:
+            model: outputs of x (batch, *shape); frozen by the caller.
+            x: examples (batch, *shape).
+            y: targets of the data set.
+            task: what the outputs are for.
+            classes: how many classes, labels or targets there are; None: as many as the net has outputs.
+            adversaries: the attacks in their order, all within one threat.
+            see: is shown what each attack has found.
+
+        Raises:
+            DataError: x lies outside the data range, or targets do not fit x or the task.
+        """
+        check_type(model, x)
+        check_range(x, adversaries[0].threat.bounds)
+        self.model = model
+        self.x = x
+        self.y = read_targets(task, x, y, classes)
+        self.task = task
+        self.classes = classes
+        self.adversaries = adversaries
+        self.see = see
+        self.passes = Passes()
+
+    def verdicts(self, start: float) -> Verdicts:
+        """What became of each example; ``start`` is the `time.perf_counter` at which the measurement began."""
+        # 1. the examples as they are
+        outputs = self._outputs()
+        clean = ~self.task.wrong(outputs, self.y)
+        clean_measure = self.task.measure(outputs, self.y)
+
+        # 2. the attacks, on what is right; where a task says how wrong an output is, on all
+        graded = self.task.graded
+        robust = clean.clone()
+        robust_measure = None if clean_measure is None else clean_measure.clone()
+        zero_gradients = 0
+        rows = torch.arange(len(self.y), device=clean.device) if graded else clean.nonzero()[:, 0]
+        if len(rows):
+            problem = self.adversaries[0].problem(
+                self.model,
+                self.x[rows],
+                self.y[rows],
+                goal=None if graded else self.task.wrong,
+                passes=self.passes,
+                checked=True,
+            )
+            zero_gradients = _count_zero_gradients(problem)
+            if graded:
+                self._attack_all(problem, robust, robust_measure)
+            else:
+                self._attack_standing(problem, rows, robust)
+
+        return Verdicts(
+            y=self.y.cpu(),
+            clean=clean.cpu(),
+            robust=robust.cpu(),
+            zero_gradients=zero_gradients,
+            ties=self._count_ties(outputs),
+            not_numbers=int(outputs.isnan().flatten(1).any(1).sum()),
+            passes=self.passes,
+            seconds=time.perf_counter() - start,
+            clean_measure=None if clean_measure is None else clean_measure.cpu(),
+            robust_measure=None if robust_measure is None else robust_measure.cpu(),
+        )
+
+    def _outputs(self) -> Tensor:
+        """The net's outputs at the examples, in the form of the task."""
+        with torch.no_grad():
+            # a copy, since a net may change its input in place
+            outputs = self.task.read(self.model(self.x.clone()), len(self.x))
+        check_outputs(self.task, outputs, self.y, self.classes)
+        return outputs
+
+    def _count_ties(self, outputs: Tensor) -> int:
+        """Examples at which the label's logit is the largest and another one is as large."""
+        if not self.task.labelled:
+            return 0
+        largest = outputs.amax(1, keepdim=True)
+        shared = (outputs == largest).sum(1) > 1
+        label_is_largest = (outputs.gather(1, self.y[:, None]) == largest)[:, 0]
+        return int((shared & label_is_largest).sum())
+
+    def _attack_standing(self, problem: InnerProblem, rows: Tensor, robust: Tensor) -> None:
+        """Each attack in turn on what withstood the ones before; ``robust`` is changed in place."""
+        standing = torch.arange(len(problem), device=problem.x.device)
+        for adversary in self.adversaries:
+            remaining = problem[standing]
+            attempt = adversary.attempt(remaining)
+            self._show(remaining, rows[standing], attempt)
+            robust[rows[standing[attempt.wrong]]] = False
+            standing = standing[~attempt.wrong]
+            if not len(standing):
+                return
+
+    def _attack_all(self, problem: InnerProblem, robust: Tensor, robust_measure: Tensor | None) -> None:
+        """Each attack on all rows; ``robust`` and ``robust_measure`` are changed in place."""
+        rows = torch.arange(len(problem), device=problem.x.device)
+        for adversary in self.adversaries:
+            attempt = adversary.attempt(problem, judge=self.task.wrong)
+            self._show(problem, rows, attempt)
+            robust &= ~attempt.wrong
+            measure = self.task.measure(attempt.outputs, problem.y)
+            if measure is not None and robust_measure is not None:
+                # not "greater": what is not a number counts as worse
+                worse = ~(measure[:, 0] <= robust_measure[:, 0])
+                robust_measure[worse] = measure[worse]
+
+    def _show(self, problem: InnerProblem, rows: Tensor, attempt: Attempt) -> None:
+        if self.see is not None:
+            self.see(AttackedBatch(problem.x, problem.y, attempt.perturbed, attempt.outputs, attempt.wrong, rows))
+
+
+def _count_zero_gradients(problem: InnerProblem) -> int:
+    """How many rows have a gradient that is 0 in every coordinate; a norm would make 0 of small ones."""
+    _, gradient = problem.linearized()
+    return int((gradient == 0).flatten(1).all(1).sum())
+
+
+def read_targets(task: Task, x: Tensor, y: Tensor, classes: int | None) -> Tensor:
+    """Targets of a batch in the form of the task.
+
+    Args:
+        task: what the targets are for.
+        x: the examples, (batch, *shape).
+        y: the targets as the data set has them.
+        classes: how many classes, labels or targets there are; None: not known, and not checked.
+
+    Raises:
+        DataError: they are not as many as the examples, do not fit the task, or an example has no label.
+    """
+    if len(y) != len(x):
+        raise DataError(f"there are {len(x)} examples and {len(y)} targets")
+    targets = task.targets(y)
+    if task.labelled and bool((targets == losses.UNLABELLED).any()):
+        raise DataError("examples without a label (−1) cannot be evaluated: leave them out")
+    if classes is not None:
+        task.check(targets, classes)
+    return targets
+
+
+def check_outputs(task: Task, outputs: Tensor, targets: Tensor, classes: int | None) -> None:
+    """Refuse outputs that are not for so many classes, labels or targets.
+
+    Args:
+        task: what the outputs are for.
+        outputs: of the net, in the form of the task, (batch, outputs, …).
+        targets: in the form of the task.
+        classes: how many there are; None: as many as labels need.
+
+    Raises:
+        DataError: there are more or fewer outputs.
+    """
+    if classes is not None:
+        check_width(outputs, classes)
+    elif not targets.is_floating_point():
+        task.check(targets, outputs.shape[1])
+
+
+def check_width(outputs: Tensor, classes: int) -> None:
+    """Raise a `DataError` unless outputs, in the form of their task, are for so many classes, labels or targets."""
+    if outputs.shape[1] != classes:
+        raise DataError(
+            f"the net has {outputs.shape[1]} outputs for {classes} classes: give classes={outputs.shape[1]}, or the "
+            "net of this data"
+        )

@@ -1,0 +1,199 @@
+"""What became of each example under attack, and the counts, shares and intervals of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from robustfw.errors import DataError
+from robustfw.evaluation._intervals import wilson
+from robustfw.inner.problem import Passes
+from robustfw.task import Classification, Task
+
+
+@attrs.frozen(eq=False)
+class Verdicts:
+    """What became of each example of a batch, or of several put together."""
+
+    y: Tensor
+    """Targets in the form of the task."""
+    clean: Tensor
+    """Whether the output at the example itself is right, (n,)."""
+    robust: Tensor
+    """Whether the output stays right at the worst case that the attacks found, (n,); never where ``clean`` is not."""
+    zero_gradients: int
+    """Attacked examples at which the loss has no gradient: the attack had nothing to go by."""
+    ties: int
+    """Examples at which the label's logit is the largest, and another one is as large: they count as wrong."""
+    not_numbers: int
+    """Examples at which an output is not a number."""
+    passes: Passes
+    """Forward and backward passes that the attacks took."""
+    seconds: float
+    """Wall time of the measurement."""
+    clean_measure: Tensor | None = None
+    """What the task measures at the examples, (n, m), where right or wrong is not all (`Task.measure`)."""
+    robust_measure: Tensor | None = None
+    """What the task measures at the worst cases, (n, m), where right or wrong is not all (`Task.measure`)."""
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @classmethod
+    def concatenate(cls, parts: Iterable[Verdicts]) -> Verdicts:
+        """The verdicts of several batches as one, in their order.
+
+        Raises:
+            DataError: they are of different tasks.
+        """
+        batches = list(parts)
+        forward = sum(batch.passes.forward for batch in batches)
+        backward = sum(batch.passes.backward for batch in batches)
+        clean_measure = None
+        robust_measure = None
+        if batches and batches[0].clean_measure is not None:
+            clean_measure = _concatenate_measures([batch.clean_measure for batch in batches])
+            robust_measure = _concatenate_measures([batch.robust_measure for batch in batches])
+        return cls(
+            y=torch.cat([batch.y for batch in batches]),
+            clean=torch.cat([batch.clean for batch in batches]),
+            robust=torch.cat([batch.robust for batch in batches]),
+            zero_gradients=sum(batch.zero_gradients for batch in batches),
+            ties=sum(batch.ties for batch in batches),
+            not_numbers=sum(batch.not_numbers for batch in batches),
+            passes=Passes(forward, backward),
+            seconds=sum(batch.seconds for batch in batches),
+            clean_measure=clean_measure,
+            robust_measure=robust_measure,
+        )
+
+
+def _concatenate_measures(measures: list[Tensor | None]) -> Tensor:
+    tensors = [measure for measure in measures if measure is not None]
+    if len(tensors) < len(measures):
+        raise DataError("verdicts of different tasks cannot be put together")
+    return torch.cat(tensors)
+
+
+@attrs.frozen
+class Evaluation:
+    """The summary of verdicts. Accuracies are shares of all n examples; intervals are Wilson's, 95 %."""
+
+    n: int
+    """Examples."""
+    correct: int
+    """Examples that are right without any perturbation."""
+    robust: int
+    """Correct examples that the attacks could not change."""
+    clean_accuracy: float
+    """correct / n."""
+    robust_accuracy: float
+    """robust / n."""
+    clean_interval: tuple[float, float]
+    """95 % interval of the clean accuracy."""
+    interval: tuple[float, float]
+    """95 % interval of the robust accuracy."""
+    per_class: tuple[tuple[int, int, int], ...]
+    """For each class: examples, correct, robust; empty where an example has no class."""
+    zero_gradients: int
+    """Attacked examples at which the loss has no gradient."""
+    forward_passes: int
+    """Forward passes of the attacks, summed over examples."""
+    backward_passes: int
+    """Backward passes of the attacks, summed over examples."""
+    seconds: float
+    """Wall time of the measurement."""
+    ties: int = 0
+    """Examples at which the largest output is shared by several classes."""
+    not_numbers: int = 0
+    """Examples at which an output is not a number."""
+    metrics: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
+    """Further figures of the task by name, each ``clean`` and ``robust``: at the examples and at their worst cases."""
+    verdicts: Verdicts | None = attrs.field(default=None, eq=False, repr=False)
+    """What became of each example, in the order of the split."""
+
+    @classmethod
+    def of(cls, verdicts: Verdicts, classes: int | None = None, task: Task | None = None) -> Evaluation:
+        """Counts, shares and intervals.
+
+        Args:
+            verdicts: of all examples.
+            classes: how many classes there are, for ``per_class``; None: as many as labels say.
+            task: what the outputs are for; classification by default.
+        """
+        task = task or Classification()
+        n = len(verdicts.y)
+        correct = int(verdicts.clean.sum())
+        robust = int(verdicts.robust.sum())
+        return cls(
+            n=n,
+            correct=correct,
+            robust=robust,
+            clean_accuracy=correct / n,
+            robust_accuracy=robust / n,
+            clean_interval=wilson(correct, n),
+            interval=wilson(robust, n),
+            per_class=_count_per_class(verdicts, classes) if task.labelled else (),
+            zero_gradients=verdicts.zero_gradients,
+            forward_passes=verdicts.passes.forward,
+            backward_passes=verdicts.passes.backward,
+            seconds=verdicts.seconds,
+            ties=verdicts.ties,
+            not_numbers=verdicts.not_numbers,
+            metrics=_metrics(verdicts, task),
+            verdicts=verdicts,
+        )
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why the numbers may mean less than they say, a sentence each."""
+        sentences = []
+        if self.zero_gradients:
+            sentences.append(
+                f"at {self.zero_gradients} of {self.n} examples the loss has no gradient: a gradient attack is blind "
+                "there, so robust accuracy may be overstated; try --loss margin"
+            )
+        if self.ties:
+            sentences.append(
+                f"at {self.ties} of {self.n} examples the largest output is shared by several classes, which is no "
+                "decision: they count as wrong; a net that gives the same for every x is broken"
+            )
+        if self.not_numbers:
+            sentences.append(
+                f"at {self.not_numbers} of {self.n} examples the net's outputs are not numbers: its weights are "
+                "broken, or something in it overflows"
+            )
+        return tuple(sentences)
+
+
+def _count_per_class(verdicts: Verdicts, classes: int | None) -> tuple[tuple[int, int, int], ...]:
+    """Examples, correct and robust ones of each class."""
+    if classes is None:
+        classes = int(verdicts.y.max()) + 1
+    counts = []
+    for label in range(classes):
+        members = verdicts.y == label
+        correct = int(verdicts.clean[members].sum())
+        robust = int(verdicts.robust[members].sum())
+        counts.append((int(members.sum()), correct, robust))
+    return tuple(counts)
+
+
+def _metrics(verdicts: Verdicts, task: Task) -> dict[str, dict[str, float]]:
+    if verdicts.clean_measure is None or verdicts.robust_measure is None:
+        return {}
+    clean = task.metrics(verdicts.clean_measure)
+    robust = task.metrics(verdicts.robust_measure)
+    return {name: {"clean": clean[name], "robust": robust[name]} for name in clean}
+
+
+def describe(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as JSON; without single examples, and without metrics where the task has none."""
+    facts = attrs.asdict(evaluation, filter=attrs.filters.exclude("verdicts"))
+    if not facts["metrics"]:
+        del facts["metrics"]
+    return facts
