@@ -46,7 +46,7 @@ TABLE = {
         "attack attrs averaging data dataset errors evaluation inner loss losses model objective optim plugin "
         "records regions sampler stateful storage task torch training uncertainty update version"
     ),
-    "api": "attrs data errors evaluation inner losses plugin records storage task torch training",
+    "api": "data errors evaluation inner losses plugin records storage task torch training",
     "testing": (
         "attack attrs averaging data dataset errors inner interface loss losses model objective optim plugin "
         "pytest regions safetensors sampler stateful task testing torch training uncertainty update"
@@ -59,8 +59,8 @@ TABLE = {
     "report": "attrs errors jinja2 markupsafe matplotlib numpy report results safetensors storage version",
     "reproduction": "attrs errors plugin reproduction results storage training",
     "cli": (
-        "robustfw analysis attrs cli click console data dataset errors evaluation inner plugin report "
-        "reproduction results safetensors storage testing training version"
+        "analysis attrs cli click console data dataset errors evaluation inner plugin report reproduction results "
+        "safetensors storage testing training version"
     ),
     "__main__": "cli",
     "": (

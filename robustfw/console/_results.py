@@ -13,7 +13,7 @@ from robustfw.results import Caution, Table
 from robustfw.storage.files import json_value
 
 if TYPE_CHECKING:
-    from robustfw.analysis._lipschitz import Slopes
+    from robustfw.analysis._lipschitz import NetBound, Slopes
     from robustfw.evaluation import Comparison, Sweep
     from robustfw.evaluation._audit import Audit
     from robustfw.evaluation._transfer import Transfer
