@@ -3,7 +3,7 @@
 Where a law asks for points, there are two kinds of them: small ones with ties, zeros, spikes and borders, whose failure
 can be read, and dense random ones of several sizes. Each law is checked on the bare set, and on the set within a
 data range. ``check_…`` functions on a `Case` are the laws; `LAWS` runs them over the cases of a set. The laws of what
-a region does besides its oracles are in `robustfw.testing.perturbations`.
+a region does besides its oracles are in `robustfw.testing._perturbations`.
 """
 
 from __future__ import annotations
