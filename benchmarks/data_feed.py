@@ -91,7 +91,7 @@ def rows(root: Any, batches: int, rounds: int) -> list[dict[str, Any]]:
             "seconds": attrs.asdict(Spread.of(taken)),
             "images a second": f"{images / Spread.of(taken).median:,.0f}",
             "ratio": attrs.asdict(ratios(seconds, name, OURS)),
-            "times robustfw's": ratios(seconds, name, OURS).spelled(1),
+            "times robustfw's": ratios(seconds, name, OURS).spell(1),
         }
         for name, taken in seconds.items()
     ]

@@ -249,7 +249,7 @@ def row(idea: Idea, measured: Sequence[dict[str, Any]], cost: Spread) -> dict[st
             **({"uncertainty": idea.uncertainty, "attack": idea.attack} if idea.kind == WORST else {}),
         },
         "accuracies": {name: list(mean.values) for name, mean in means.items()},
-        "spelled": {name: mean.spelled("", 1) for name, mean in means.items()},
+        "spelled": {name: mean.spell("", 1) for name, mean in means.items()},
         "cost": cost.median,
         "costs": [cost.least, cost.most],
     }

@@ -144,8 +144,8 @@ def rows(net: str, epochs: int, outcomes: Outcomes) -> list[dict[str, Any]]:
             "net": net,
             "epochs": epochs,
             "measure": measure,
-            **{each: Mean(tuple(values[each][measure])).spelled("") for each in PRECISIONS},
-            "difference": paired_differences(values[BF16][measure], values[FP32][measure]).spelled("", sign=True),
+            **{each: Mean(tuple(values[each][measure])).spell("") for each in PRECISIONS},
+            "difference": paired_differences(values[BF16][measure], values[FP32][measure]).spell("", sign=True),
             "values": {each: values[each][measure] for each in PRECISIONS},
         }
         for measure in MEASURES

@@ -164,7 +164,7 @@ def rows(size: str, rounds: int) -> tuple[list[dict[str, Any]], dict[str, str]]:
                         "seconds": attrs.asdict(taken),
                         "ms": f"{1000 * taken.median:.2f}",
                         "ratio": attrs.asdict(ratios(seconds, name, OURS)),
-                        "times robustfw's": ratios(seconds, name, OURS).spelled(),
+                        "times robustfw's": ratios(seconds, name, OURS).spell(),
                         "error": float((delta.double() - exact).abs().max()) / RADIUS,
                         "outside": case.outside(delta),
                     }

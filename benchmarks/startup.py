@@ -56,7 +56,7 @@ def rows(rounds: int) -> list[dict[str, Any]]:
             "seconds": attrs.asdict(Spread.of(taken)),
             "ms": f"{1000 * Spread.of(taken).median:.0f}",
             "share": attrs.asdict(ratios(seconds, name, TORCH)),
-            "of torch's import": ratios(seconds, name, TORCH).spelled(),
+            "of torch's import": ratios(seconds, name, TORCH).spell(),
         }
         for name, taken in seconds.items()
     ]

@@ -206,10 +206,10 @@ def rows(net: Net, precisions: list[str], rounds: int, splits: Splits) -> Iterat
         reference = f"{STANDARD}, {precision}"
         if reference in ways:
             row["ratio"] = attrs.asdict(ratios(seconds, name, reference))
-            row["to standard"] = ratios(seconds, name, reference).spelled()
+            row["to standard"] = ratios(seconds, name, reference).spell()
         for other, key in ((f"{STANDARD}, fp32", "to standard fp32"), (PLAIN, "to plain fp32")):
             if other in ways:
-                row[key] = ratios(seconds, name, other).spelled()
+                row[key] = ratios(seconds, name, other).spell()
         if step != PLAIN:
             row["share of peak"] = f"{100 * operations(ways[name]) / taken.median / peaks[precision]:.0f} %"
         yield row
@@ -227,7 +227,7 @@ def engine_row(net: Net, precision: str, rounds: int, splits: Splits) -> dict[st
         "seconds": attrs.asdict(taken),
         "ms": f"{1000 * taken.median:.1f}",
         "ratio": attrs.asdict(share),
-        "to the bare step": share.spelled(3),
+        "to the bare step": share.spell(3),
     }
 
 

@@ -25,7 +25,7 @@ class Spread:
         """Of at least one value."""
         return cls(statistics.median(values), min(values), max(values), len(values))
 
-    def spelled(self, digits: int = 2) -> str:
+    def spell(self, digits: int = 2) -> str:
         """As in a table: 1.68 (1.66 to 1.71)."""
         return f"{self.median:.{digits}f} ({self.least:.{digits}f} to {self.most:.{digits}f})"
 

@@ -23,7 +23,7 @@ from robustfw.cli._analyze import ANALYSES as NAMES
 from robustfw.evaluation._audit import ADVICE
 from robustfw.plugin import options
 from robustfw.plugin.registry import KINDS, installed
-from robustfw.reproduction._recipes import named
+from robustfw.reproduction._recipes import find_recipe
 from robustfw.training.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
@@ -155,7 +155,7 @@ def test_the_recipe_is_the_measured_command():
         kind: flags.pop(kind) for kind in list(flags) if kind in KINDS and kind != "optimizer" and kind != "schedule"
     }
     given["train"] = {name: options.read_value(value) for name, value in flags.items()}
-    shipped = named("madry-mnist", installed().modules()).text
+    shipped = find_recipe("madry-mnist", installed().modules()).text
     expected = Recipe.read(given, installed())
     assert Recipe.read(tomllib.loads(toml), installed()) == Recipe.read(tomllib.loads(shipped), installed()) == expected
 

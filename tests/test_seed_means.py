@@ -26,7 +26,7 @@ def test_students_quantile_is_that_of_scipy(freedom):
 def test_one_seed_says_nothing_of_others():
     one = Mean((5.0,))
     assert (one.low, one.high) == (-math.inf, math.inf)
-    assert one.spelled() == "5.00 %"
+    assert one.spell() == "5.00 %"
 
 
 def test_many_seeds():

@@ -24,12 +24,12 @@ class InputConv2d(nn.Conv2d):
 
     An attack needs ∂J/∂x. With respect to an input of one or three channels torch takes longer than for the rest of a
     small net: it runs a convolution with one or three filters, and a CPU works on sixteen at a time. Here the gradient
-    for a block of pixels, 4x4 or 2x2, is one output of so many channels (`blocked`). Where there is no such gradient to
+    for a block of pixels, 4x4 or 2x2, is one output of so many channels (`input_gradient`). Where there is none to
     compute, and on other devices, it is torch's own; also in half precision where matrix units make that fast.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return _convolved(self, input) if self.pays(input) else super().forward(input)
+        return _convolve(self, input) if self.pays(input) else super().forward(input)
 
     def pays(self, input: Tensor) -> bool:
         """Whether the gradient by blocks is faster than torch's."""
@@ -75,26 +75,26 @@ def autocast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Te
     return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
-def _convolved(layer: nn.Conv2d, x: Tensor) -> Tensor:
+def _convolve(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """What the layer makes of x."""
     form = (layer.stride, layer.padding, layer.dilation)
     convolved: Tensor = _Convolution.apply(*autocast(x, layer.weight, layer.bias), *form)
     return convolved
 
 
-def signed(function: Forward) -> Forward:
+def with_signature(function: Forward) -> Forward:
     """The forward function of a torch Function, which asks for its signature at each call: here it is."""
     vars(function)["__signature__"] = inspect.signature(function)  # inspect looks there first
     return function
 
 
 class _Convolution(torch.autograd.Function):
-    """y = W * x + b, differentiable as often as one likes, forwards as well; ∂J/∂x is `blocked`."""
+    """y = W * x + b, differentiable as often as one likes, forwards as well; ∂J/∂x is `input_gradient`."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    @signed
+    @with_signature
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
         return F.conv2d(x, weight, bias, stride, padding, dilation)
 
@@ -111,7 +111,7 @@ class _Convolution(torch.autograd.Function):
         of_x, of_weight, of_bias = ctx.needs_input_grad[:3]
         found = _gradients(grad, x, weight, *ctx.form, wanted=[False, of_weight, of_bias])
         if of_x:
-            found[0] = blocked(grad, weight, x.shape[2:], ctx.form[1])
+            found[0] = input_gradient(grad, weight, x.shape[2:], ctx.form[1])
         return (*found, None, None, None)
 
     @staticmethod
@@ -133,7 +133,7 @@ def _gradients(
     return list(torch.ops.aten.convolution_backward(grad, x, weight, [len(weight)], *form, wanted))
 
 
-def blocked(grad: Tensor, weight: Tensor, size: torch.Size, padding: Pair) -> Tensor:
+def input_gradient(grad: Tensor, weight: Tensor, size: torch.Size, padding: Pair) -> Tensor:
     """∂J/∂x of a convolution of stride 1, for blocks of side² pixels: a convolution of ∂J/∂y by that stride.
 
     What pixels of one block have of the outputs around them are the channels of one output: the filter, turned round,
@@ -141,7 +141,7 @@ def blocked(grad: Tensor, weight: Tensor, size: torch.Size, padding: Pair) -> Te
     """
     channels, *kernel = weight.shape[1:]
     side = _side(channels)
-    weights = moved(weight.flip(2, 3), side).permute(1, 2, 3, 0, 4, 5).flatten(0, 2)
+    weights = place_filters(weight.flip(2, 3), side).permute(1, 2, 3, 0, 4, 5).flatten(0, 2)
     edges = [n - 1 - p for n, p in zip(kernel, padding, strict=True)]
     rest = [-n % side for n in size]
     if any(rest) or min(edges) < 0:  # a convolution pads both ends alike
@@ -155,7 +155,7 @@ def _side(channels: int) -> int:
     return math.isqrt(TOGETHER // channels)
 
 
-def moved(weight: Tensor, places: int) -> Tensor:
+def place_filters(weight: Tensor, places: int) -> Tensor:
     """Each filter at each place of a block of places² pixels: (filters, channels, places, places, *patch).
 
     A patch holds what the filters of all places see: [f, c, i, j] is filter (f, c), i rows down and j columns to the

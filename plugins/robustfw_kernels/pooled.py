@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustfw_kernels.convolution import InputConv2d, Pair, autocast, blocked, dtype_of, outputs, signed
+from robustfw_kernels.convolution import InputConv2d, Pair, autocast, dtype_of, input_gradient, outputs, with_signature
 from robustfw_kernels.layers import ChannelsLast, Standardize
 
 Kernel: TypeAlias = tuple[int, int, int, int]
@@ -100,7 +100,7 @@ class _LargestOfEach(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    @signed
+    @with_signature
     def forward(
         x: Tensor,
         weight: Tensor,
@@ -130,10 +130,10 @@ class _LargestOfEach(torch.autograd.Function):
         if grad is None:
             found = None
         elif torch.is_grad_enabled():
-            found = _gathered_again(grad, weight, rows, ctx.plan).to(ctx.dtype)
+            found = _gather_differentiably(grad, weight, rows, ctx.plan).to(ctx.dtype)
             found = found if std is None else found / std
         else:
-            found = ctx.plan.gathered(grad, weight if std is None else weight / std, rows).to(ctx.dtype)
+            found = ctx.plan.input_gradient(grad, weight if std is None else weight / std, rows).to(ctx.dtype)
         return found, None, None, None, None, None
 
     @staticmethod
@@ -145,16 +145,16 @@ class _LargestOfEach(torch.autograd.Function):
         return moved.gather(2, places.flatten(2)).unflatten(2, places.shape[2:]), None
 
 
-def _gathered_again(grad: Tensor, weight: Tensor, rows: Tensor, plan: _Plan) -> Tensor:
-    """``plan.gathered`` by torch's own functions, which have derivatives themselves."""
-    places, size = (rows - plan.first).long(), _framed(plan.size[1:], plan.frame)
+def _gather_differentiably(grad: Tensor, weight: Tensor, rows: Tensor, plan: _Plan) -> Tensor:
+    """``plan.input_gradient`` by torch's own functions, which have derivatives themselves."""
+    places, size = (rows - plan.first).long(), _framed_size(plan.size[1:], plan.frame)
     plane = outputs(size, weight.shape[2:], plan.padding)
     values = grad.new_zeros((*grad.shape[:2], plane[0] * plane[1]))
     values = values.scatter(2, places.flatten(2), grad.flatten(2)).unflatten(2, plane)
-    return F.pad(blocked(values, weight, torch.Size(size), plan.padding), [-n for n in plan.frame])
+    return F.pad(input_gradient(values, weight, torch.Size(size), plan.padding), [-n for n in plan.frame])
 
 
-def _framed(size: Sequence[int], frame: Frame) -> Pair:
+def _framed_size(size: Sequence[int], frame: Frame) -> Pair:
     """Rows and columns of an image with what is put around it."""
     left, right, above, below = frame
     return size[0] + above + below, size[1] + left + right
@@ -185,7 +185,7 @@ class _Plan:
     begins: Tensor
     """(pixels,): where in ``parts`` it begins."""
 
-    def gathered(self, grad: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
+    def input_gradient(self, grad: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
         """∂J/∂x from the gradient of the largest values, in fp32 at least: of each window a patch, all added up."""
         if not grad.numel():
             return grad.new_zeros((len(grad), *self.size))
@@ -193,11 +193,11 @@ class _Plan:
         numbers = weight.flatten().to(precise).index_select(0, self.numbers.flatten())
         table = numbers.view_as(self.numbers).mul_(self.seen)
         if len(grad) <= AT_A_TIME:
-            return self._gathered(grad.to(precise), table, rows)
+            return self._sum_patches(grad.to(precise), table, rows)
         parts = zip(grad.split(AT_A_TIME), rows.split(AT_A_TIME), strict=True)
-        return torch.cat([self._gathered(grad.to(precise), table, rows) for grad, rows in parts])
+        return torch.cat([self._sum_patches(grad.to(precise), table, rows) for grad, rows in parts])
 
-    def _gathered(self, grad: Tensor, table: Tensor, rows: Tensor) -> Tensor:
+    def _sum_patches(self, grad: Tensor, table: Tensor, rows: Tensor) -> Tensor:
         """The same for a table that is made, and images that fit into the cache."""
         batch, bags = len(grad), self.bags[: len(grad) * grad.shape[2] * grad.shape[3]]
         shares, rows = (of.permute(0, 2, 3, 1).flatten() for of in (grad, rows))
@@ -212,7 +212,7 @@ class _Plan:
 def _plan(kernel: Kernel, size: Pair, frame: Frame, padding: Pair, pool: int) -> _Plan:
     """The plan for filters of the shape ``kernel``."""
     filters, channels, *sides = kernel
-    planes = outputs(_framed(size, frame), sides, padding)
+    planes = outputs(_framed_size(size, frame), sides, padding)
     windows = [n // pool for n in planes]
     patch = [channels, *(n + pool - 1 for n in sides)]
     # Filters share lines of the table as windows do those of the plane: place to row is an addition.

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustfw.training import hardware
-from robustfw_kernels.convolution import Pair, autocast, even, half, outputs, plain, signed
+from robustfw_kernels.convolution import Pair, autocast, even, half, outputs, plain, with_signature
 
 NARROW = 4
 """Most columns of a map that is laid side by side with others where weights are fixed."""
@@ -65,7 +65,7 @@ class _Matrix(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    @signed
+    @with_signature
     def forward(weight: Tensor, size: Pair, padding: Pair) -> Tensor:
         kernel = weight.shape[2:]
         rows, columns = outputs(size, kernel, padding)

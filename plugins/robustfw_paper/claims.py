@@ -174,7 +174,7 @@ def _compare_controls(measured: Measurements) -> list[str]:
         gains = []
         for accuracies in (measured.clean, measured.transfer):
             gain = paired_differences(accuracies(net), accuracies(experiment.baseline))
-            gains.append(gain.spelled(POINTS, sign=True))
+            gains.append(gain.spell(POINTS, sign=True))
         sentences.append(
             f"{measured.mode}: {measured.label(net)}, less the baseline: {gains[0]} on the test set, {gains[1]} on the "
             "transfer set."

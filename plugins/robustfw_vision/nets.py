@@ -182,7 +182,7 @@ class ShiftedNorm(nn.BatchNorm2d):
         shift, momentum = STEEP * self.RATE * self.shift, cast(float, self.momentum)
         return functional.batch_norm(x, mean, var, self.scale, shift, self.training, momentum, self.eps)
 
-    def fixed(self) -> tuple[Tensor, Tensor]:
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """Scale and shift of each channel in evaluation mode."""
         mean, var = cast(Tensor, self.running_mean), cast(Tensor, self.running_var)
         scale = self.scale * torch.rsqrt(var + self.eps)
@@ -207,7 +207,7 @@ class NormedConv2d(nn.Sequential):
             for layer in self:
                 input = layer(input)
             return input
-        scale, shift = cast(ShiftedNorm, norm).fixed()
+        scale, shift = cast(ShiftedNorm, norm).scale_and_shift()
         convolution = cast(nn.Conv2d, convolution)
         x = convolution._conv_forward(input, convolution.weight * scale[:, None, None, None], shift)
         return cast(Tensor, pools[0](x)) if pools else x
@@ -229,7 +229,12 @@ def fast_cifar(spec: DataSpec, widths: Sequence[int], whitening: Tensor | None) 
     least = 2 ** len(widths) + 1
     _require_images(spec, "fast-cifar", least)
     channels, height, width = spec.shape
-    layers: list[nn.Module] = [standardize(spec), ChannelsLast(), _whitened(channels, spec, whitening), nn.Hardswish()]
+    layers: list[nn.Module] = [
+        standardize(spec),
+        ChannelsLast(),
+        _whitening_layer(channels, spec, whitening),
+        nn.Hardswish(),
+    ]
     before = 2 * 4 * channels
     for after in widths:
         layers += [NormedConv2d(before, after, pool=2), nn.Hardswish(), NormedConv2d(after, after), nn.Hardswish()]
@@ -244,7 +249,7 @@ def fast_cifar(spec: DataSpec, widths: Sequence[int], whitening: Tensor | None) 
     return _ready(nn.Sequential(*layers, *head))
 
 
-def _whitened(channels: int, spec: DataSpec, filters: Tensor | None) -> nn.Module:
+def _whitening_layer(channels: int, spec: DataSpec, filters: Tensor | None) -> nn.Module:
     """A fixed convolution by filters for pixels in the data's range, and by their negatives.
 
     Without filters its weights are what torch draws: a checkpoint has its own.

@@ -13,7 +13,7 @@ from robustfw.cli._stopping import Stopped
 from robustfw.cli.subject import command_line
 from robustfw.errors import PluginError, RobustfwError, RunError, UsageError
 from robustfw.plugin import registry
-from robustfw.reproduction._recipes import named, shipped
+from robustfw.reproduction._recipes import find_recipe, find_recipes
 
 if TYPE_CHECKING:
     from robustfw.reproduction import Experiment, Judge
@@ -164,7 +164,7 @@ def _text(recipe: str) -> tuple[str, str]:
     """Name and text of a recipe: a file, or one that ships with a package."""
     path = Path(recipe)
     if path.suffix != ".toml":
-        return recipe, named(recipe, registry.installed().modules()).text
+        return recipe, find_recipe(recipe, registry.installed().modules()).text
     try:
         return path.stem, path.read_text(encoding="utf-8")
     except OSError as error:
@@ -265,7 +265,7 @@ def recipes(ctx: click.Context) -> None:
     for title, experiments in (("robustfw train", False), ("robustfw reproduce", True)):
         rows = [
             [each.name, each.about, each.package]
-            for each in shipped(registry.installed().modules()).values()
+            for each in find_recipes(registry.installed().modules()).values()
             if each.is_experiment == experiments
         ]
         console.table(f"for {title}", ["", "what it is", "from"], rows)
@@ -279,7 +279,7 @@ def copy(name: str, path: Path | None) -> None:
     """Write the recipe NAME to PATH, by default to NAME.toml here; a file that exists is left alone."""
     from robustfw import console
 
-    recipe, target = named(name, registry.installed().modules()), path or Path(f"{name}.toml")
+    recipe, target = find_recipe(name, registry.installed().modules()), path or Path(f"{name}.toml")
     try:
         with target.open("x", encoding="utf-8") as file:
             file.write(recipe.text)

@@ -171,7 +171,7 @@ class Experiment:
         """What a net is trained by; what is said later wins: for all, budget, mode, net, net in the mode."""
         change, within = self.modes[mode], self.budget(budget)
         layers = [self.common, within.common, change.common, self.nets.get(net, {}), change.nets.get(net, {})]
-        return merged([*layers, {"train": within.train}])
+        return merge_parts([*layers, {"train": within.train}])
 
     def with_model(self, spec: str) -> Experiment:
         """The same with another model, for nets that do not name one of their own."""
@@ -182,7 +182,7 @@ class Experiment:
         return attrs.evolve(self, common=self.common | {"model": spec}, budgets=budgets)
 
 
-def merged(layers: list[Parts]) -> Parts:
+def merge_parts(layers: list[Parts]) -> Parts:
     """Later parts over earlier ones; the tables ``train`` key by key."""
     whole: Parts = {}
     for layer in layers:

@@ -54,7 +54,7 @@ class Claim:
         """The claim as a whole and then its parts, as the page of a reproduction keeps them."""
         rows = [{"mode": mode, "claim": self.text, "net": "", "paper": "", "ours": "", "verdict": self.verdict}]
         for part in self.parts:
-            ours = part.ours.spelled(self.unit, sign=self.unit == POINTS)
+            ours = part.ours.spell(self.unit, sign=self.unit == POINTS)
             rows.append(rows[0] | {"net": part.of, "paper": part.reported, "ours": ours, "verdict": part.verdict})
         return rows
 

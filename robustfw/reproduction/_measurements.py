@@ -58,13 +58,16 @@ class Measurements:
         Nets of one seed begin at the same weights and see the same batches, so that they share more mistakes than
         nets that were trained apart.
         """
-        return [100 * self._shown(net, self.plan.another(seed), seed)["accuracy"] for seed in range(self.plan.seeds)]
+        return [
+            100 * self._transfer_result(net, self.plan.another(seed), seed)["accuracy"]
+            for seed in range(self.plan.seeds)
+        ]
 
     def transfer_within_a_seed(self, net: str) -> list[float]:
         """Accuracy on the collection of each seed's baseline, of the net of the same seed."""
-        return [100 * self._shown(net, seed, seed)["accuracy"] for seed in range(self.plan.seeds)]
+        return [100 * self._transfer_result(net, seed, seed)["accuracy"] for seed in range(self.plan.seeds)]
 
-    def collected(self) -> list[int]:
+    def count_collected(self) -> list[int]:
         """How many adversarial examples each seed's collection has."""
         source = self.plan.experiment.transfer.source
         paths = [self.plan.collection(self.mode, source, seed) for seed in range(self.plan.seeds)]
@@ -72,7 +75,9 @@ class Measurements:
 
     def under_new_attacks(self, net: str) -> list[float]:
         """The mean accuracy over the radii of the sweep by which the claim is decided."""
-        return [100 * statistics.fmean(self._claimed(net, seed)["accuracy"][1:]) for seed in range(self.plan.seeds)]
+        return [
+            100 * statistics.fmean(self._deciding_sweep(net, seed)["accuracy"][1:]) for seed in range(self.plan.seeds)
+        ]
 
     def seconds(self, net: str) -> list[float]:
         """The median time of an epoch."""
@@ -82,27 +87,27 @@ class Measurements:
             times.append(statistics.median(json.loads(line)["seconds"] for line in lines))
         return times
 
-    def _claimed(self, net: str, seed: int) -> dict[str, Any]:
+    def _deciding_sweep(self, net: str, seed: int) -> dict[str, Any]:
         sweep = next(each for each in self.plan.experiment.sweeps if each.claim)
         for each in self._results(net, seed, "sweep"):
             if each["radii"] == list(sweep.radii) and each["independent"] == sweep.independent:
                 return each
-        raise self._missing(net, seed, "sweep")
+        raise self._missing_error(net, seed, "sweep")
 
-    def _shown(self, net: str, seed: int, crafted: int) -> dict[str, Any]:
+    def _transfer_result(self, net: str, seed: int, crafted: int) -> dict[str, Any]:
         source = self.plan.collection(self.mode, self.plan.experiment.transfer.source, crafted)
         for each in self._results(net, seed, "transfer"):
             if each["collection"] == source:
                 return each
-        raise self._missing(net, seed, "transfer")
+        raise self._missing_error(net, seed, "transfer")
 
     def _results(self, net: str, seed: int, kind: str) -> list[dict[str, Any]]:
         kept = results.kept(self.folder / self.plan.run(self.mode, net, seed), [kind])
         if not kept:
-            raise self._missing(net, seed, kind)
+            raise self._missing_error(net, seed, kind)
         return kept
 
-    def _missing(self, net: str, seed: int, kind: str) -> RunError:
+    def _missing_error(self, net: str, seed: int, kind: str) -> RunError:
         run = self.folder / self.plan.run(self.mode, net, seed)
         return RunError(f"there is no {kind} result beside {run}: run robustfw reproduce again to make it")
 
@@ -155,7 +160,7 @@ class Measurements:
         return sentences
 
     def _note(self) -> str:
-        counts = self.collected()
+        counts = self.count_collected()
         if len(counts) == 1:
             return (
                 f"One seed, budget {self.plan.budget}. Transfer: accuracy on {counts[0]:,} adversarial examples, of "
@@ -170,7 +175,7 @@ class Measurements:
 
 
 def _mean(values: list[float], unit: str = " %", digits: int = 2) -> str:
-    return Mean(tuple(values)).spelled(unit, digits)
+    return Mean(tuple(values)).spell(unit, digits)
 
 
 def _is(result: dict[str, Any], examples: int | None) -> bool:

@@ -35,13 +35,13 @@ class Job:
     def done(self, folder: Path) -> bool:
         """Whether what it makes is there."""
         if self.makes == "run":
-            return finished(folder / self.at)
+            return is_finished(folder / self.at)
         if self.makes == "collection":
             return (folder / self.at / "manifest.json").exists()
         return any(result["command"] == self.command for result in results.kept(folder / self.at))
 
 
-def finished(run: Path) -> bool:
+def is_finished(run: Path) -> bool:
     """Whether a training came to its end and was evaluated."""
     try:
         manifest = read_json(run / "manifest.json")
@@ -94,7 +94,7 @@ class Plan:
     def _trainings(self, mode: str, seed: int) -> Iterator[Job]:
         for net in self.experiment.nets_of(mode):
             parts, out = self.experiment.parts(mode, net, self.budget), self.run(mode, net, seed)
-            specs = [(kind, spec) for kind in KINDS if kind in parts for spec in _listed(parts[kind])]
+            specs = [(kind, spec) for kind in KINDS if kind in parts for spec in _as_list(parts[kind])]
             flags = [f for kind, spec in specs for f in (f"--{kind}", str(spec))]
             train = parts["train"] | {"seed": seed}
             flags += [f for key, value in train.items() for f in ("--" + key.replace("_", "-"), str(value))]
@@ -118,11 +118,11 @@ class Plan:
             yield from self._evaluations(run)
             yield from self._sweeps(run)
             collection = self.collection(mode, experiment.transfer.source, seed)
-            yield self._shown(run, collection)
+            yield self._transfer_job(run, collection)
             if self.seeds > 1:
-                yield self._shown(self.run(mode, net, self.another(seed)), collection)
+                yield self._transfer_job(self.run(mode, net, self.another(seed)), collection)
             if net != experiment.baseline and seed == 0:
-                yield self._compared(baseline, run)
+                yield self._comparison_job(baseline, run)
         if seed == 0:
             yield from self._matrix(mode)
             yield from self._audits(mode)
@@ -141,7 +141,7 @@ class Plan:
             arguments += [*flags, *self._first(each.examples), *self._subject()]
             yield Job(tuple(arguments), "result", run, needs=(run,), cost=3.0)
 
-    def _compared(self, baseline: str, run: str) -> Job:
+    def _comparison_job(self, baseline: str, run: str) -> Job:
         how = self.experiment.comparison
         arguments = ("compare", baseline, run, "--attack", how.attack, *self._first(how.examples), *self._subject())
         return Job(arguments, "result", baseline, needs=(baseline, run), cost=2.0)
@@ -151,7 +151,7 @@ class Plan:
         for source in nets:
             for net in nets:
                 if source != self.experiment.transfer.source:  # that column is measured for every seed
-                    yield self._shown(self.run(mode, net, 0), self.collection(mode, source, 0))
+                    yield self._transfer_job(self.run(mode, net, 0), self.collection(mode, source, 0))
 
     def _audits(self, mode: str) -> Iterator[Job]:
         options = self.experiment.audit
@@ -161,7 +161,7 @@ class Plan:
             run = self.run(mode, net, 0)
             yield Job(("audit", run, *flags, *self._subject()), "result", run, needs=(run,), cost=3.0)
 
-    def _shown(self, run: str, collection: str) -> Job:
+    def _transfer_job(self, run: str, collection: str) -> Job:
         arguments = ("evaluate", run, "--on", collection, *self._subject())
         return Job(arguments, "result", run, needs=(run, collection))
 
@@ -176,6 +176,6 @@ class Plan:
         return [] if examples is None else ["--examples", str(examples)]
 
 
-def _listed(part: Any) -> list[Any]:
+def _as_list(part: Any) -> list[Any]:
     """The specs of a part: one, or several where they are a sum."""
     return part if isinstance(part, list) else [part]

@@ -32,9 +32,9 @@ class Shipped:
         return "\n[nets." in self.text
 
 
-def shipped(modules: Iterable[object]) -> dict[str, Shipped]:
-    """All recipes of these packages, by name."""
-    found: dict[str, Shipped] = {}
+def find_recipes(modules: Iterable[object]) -> dict[str, Shipped]:
+    """The recipes in the folders ``recipes`` of packages, by name; of two of one name the first."""
+    recipes: dict[str, Shipped] = {}
     for module in modules:
         if not (isinstance(module, ModuleType) and hasattr(module, "__path__")):
             continue
@@ -42,13 +42,17 @@ def shipped(modules: Iterable[object]) -> dict[str, Shipped]:
         for file in sorted(folder.iterdir(), key=lambda file: file.name) if folder.is_dir() else ():
             name = file.name.removesuffix(".toml")
             if file.name != name:
-                found.setdefault(name, Shipped(name, file.read_text(encoding="utf-8"), module.__name__))
-    return dict(sorted(found.items()))
+                recipes.setdefault(name, Shipped(name, file.read_text(encoding="utf-8"), module.__name__))
+    return dict(sorted(recipes.items()))
 
 
-def named(name: str, modules: Iterable[object]) -> Shipped:
-    """The recipe of this name, or a `UsageError` that lists the close ones."""
-    known = shipped(modules)
+def find_recipe(name: str, modules: Iterable[object]) -> Shipped:
+    """The recipe of a name.
+
+    Raises:
+        UsageError: there is none; it lists the close names.
+    """
+    known = find_recipes(modules)
     if name not in known:
         raise UsageError(f"no recipe named {name!r}; {suggest(name, known)}")
     return known[name]

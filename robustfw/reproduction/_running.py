@@ -61,7 +61,7 @@ class Runner:
         if not waiting:
             return
         for left in sorted(self.folder.glob(f"{UNDER_WAY}*.txt")):  # of processes that were killed
-            _to_the_log(left)
+            _append_to_log(left)
         spawn = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(self.processes, spawn, _prepare, (self.threads,))
         try:
@@ -86,7 +86,7 @@ class Runner:
                 try:
                     status, error = future.result()
                 except BrokenProcessPool:
-                    raise _killed([job.command for job in running.values()]) from None
+                    raise _killed_error([job.command for job in running.values()]) from None
                 job = running.pop(future)
                 if status or not job.done(self.folder):
                     saying = f" ({error})" if error else ""
@@ -95,8 +95,8 @@ class Runner:
         yield Progress(total, total, ())
 
 
-def _killed(commands: Sequence[str]) -> RunError:
-    """What to say where the system has ended a process of the pool, and the pool with it."""
+def _killed_error(commands: Sequence[str]) -> RunError:
+    """The error where the system has killed a process of the pool, which ends the pool."""
     return RunError(
         "a process was killed, as the system does where memory runs out; the commands under way were "
         f"{' and '.join(commands)}. Nothing that was saved is lost: the same command goes on, and needs less memory "
@@ -121,21 +121,21 @@ def _prepare(threads: int) -> None:
 
     It is blocked and not ignored, so that it reaches a training that is about to begin.
     """
-    signal.signal(signal.SIGINT, _kept)
+    signal.signal(signal.SIGINT, _forward_signal)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     hardware.use_threads(threads)
 
 
-def _kept(signum: int, frame: object) -> None:
-    """One that another thread was given (numpy's do not block it): sent on to this one, where it waits."""
+def _forward_signal(signum: int, frame: object) -> None:
+    """Send a SIGINT that another thread was given (numpy's do not block it) on to this one, where it waits."""
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(threading.get_ident(), signum)
 
 
 def _end_with_parent() -> None:
-    """When the process that runs the plan is gone, however: a training saves, and nobody waits for jobs for ever."""
+    """End this process once the one that runs the plan is gone: a training saves first."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -151,31 +151,31 @@ def _work(main: Callable[[list[str]], object], arguments: Sequence[str], folder:
     side by side would mix their lines.
     """
     os.chdir(folder)
-    own = Path(f"{UNDER_WAY}{os.getpid()}.txt")
+    output = Path(f"{UNDER_WAY}{os.getpid()}.txt")
     with (
-        own.open("w", encoding="utf-8", buffering=1) as log,
+        output.open("w", encoding="utf-8", buffering=1) as log,
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):
         log.write(f"$ robustfw {' '.join(arguments)}\n")
         status = _status(main, list(arguments))
-    error = _last_error(own)
-    _to_the_log(own)
+    error = _last_error(output)
+    _append_to_log(output)
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
         os._exit(status)
     return status, error
 
 
-def _to_the_log(own: Path) -> None:
-    """What a command has printed, at the end of the log by one write, whole."""
-    with own.with_name(LOG).open("ab", buffering=0) as log:
-        log.write(own.read_bytes())
-    own.unlink()
+def _append_to_log(output: Path) -> None:
+    """Append what a command has printed to the log, by one write, and remove its file."""
+    with output.with_name(LOG).open("ab", buffering=0) as log:
+        log.write(output.read_bytes())
+    output.unlink()
 
 
-def _last_error(own: Path) -> str:
-    lines = own.read_text(encoding="utf-8", errors="replace").splitlines()
+def _last_error(output: Path) -> str:
+    lines = output.read_text(encoding="utf-8", errors="replace").splitlines()
     errors = [line for line in lines if line.startswith(ERROR)]
     return errors[-1].removeprefix(ERROR) if errors else ""
 

@@ -46,7 +46,7 @@ class Mean:
         """Upper end of the interval."""
         return self.mean + self.half
 
-    def spelled(self, unit: str = " %", digits: int = 2, *, sign: bool = False) -> str:
+    def spell(self, unit: str = " %", digits: int = 2, *, sign: bool = False) -> str:
         """The mean as a text: 99.31 ± 0.05 %; as a difference: +0.12 ± 0.05 points.
 
         Args:

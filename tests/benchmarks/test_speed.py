@@ -30,7 +30,7 @@ def test_ways_take_turns_and_each_round_begins_with_another():
 def test_ratios_are_of_the_same_round():
     found = turns.ratios({"a": [1.0, 4.0, 9.0], "b": [1.0, 2.0, 3.0]}, "a", "b")
     assert (found.median, found.least, found.most, found.n) == (2.0, 1.0, 3.0, 3)
-    assert found.spelled() == "2.00 (1.00 to 3.00)"
+    assert found.spell() == "2.00 (1.00 to 3.00)"
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -7,7 +7,7 @@ import pytest
 from robustfw import UsageError
 from robustfw.plugin.registry import installed
 from robustfw.reproduction import Claim, Experiment, Judge, Mean, Part
-from robustfw.reproduction._recipes import shipped
+from robustfw.reproduction._recipes import find_recipes
 from robustfw_paper.claims import PaperJudge
 from robustfw_paper.verdicts import above, within
 
@@ -40,9 +40,9 @@ def test_one_seed_decides_nothing():
 
 
 def test_a_difference_has_its_sign():
-    assert Mean((0.1, 0.2)).spelled(" points", sign=True) == "+0.15 ± 0.64 points"
-    assert Mean((-0.125,)).spelled(" points", 1, sign=True) == "-0.1 points"
-    assert Mean((99.0, 99.2)).spelled() == "99.10 ± 1.27 %"
+    assert Mean((0.1, 0.2)).spell(" points", sign=True) == "+0.15 ± 0.64 points"
+    assert Mean((-0.125,)).spell(" points", 1, sign=True) == "-0.1 points"
+    assert Mean((99.0, 99.2)).spell() == "99.10 ± 1.27 %"
 
 
 def test_a_claim_of_several_parts():
@@ -57,7 +57,7 @@ def test_a_claim_of_several_parts():
 
 def test_the_paper_judges_its_own_recipes_alone():
     hooks = installed().hooks
-    recipes = shipped(installed().modules())
+    recipes = find_recipes(installed().modules())
     mnist = Experiment.read(recipes["mnist"].text, "mnist")
     judge = hooks.robustfw_judge(experiment=mnist)
     assert isinstance(judge, PaperJudge)

@@ -10,13 +10,13 @@ import pytest
 
 from robustfw import UsageError
 from robustfw.plugin import registry
-from robustfw.reproduction._experiment import KINDS, Experiment, merged
+from robustfw.reproduction._experiment import KINDS, Experiment, merge_parts
 from robustfw.reproduction._plan import Plan
-from robustfw.reproduction._recipes import named, shipped
+from robustfw.reproduction._recipes import find_recipe, find_recipes
 from robustfw.training.recipe import Recipe
 
 TINY = (Path(__file__).parent / "tiny.toml").read_text()
-SHIPPED = shipped(registry.installed().modules())
+SHIPPED = find_recipes(registry.installed().modules())
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -115,7 +115,7 @@ def test_without_its_box_an_l1_step_is_one_pixel():
 
 def test_later_layers_win_key_by_key():
     layers = [{"a": 1, "train": {"x": 1, "y": 1}}, {"b": 2, "train": {"y": 2}}, {"a": 3}]
-    assert merged(layers) == {"a": 3, "b": 2, "train": {"x": 1, "y": 2}}
+    assert merge_parts(layers) == {"a": 3, "b": 2, "train": {"x": 1, "y": 2}}
 
 
 @pytest.mark.parametrize(
@@ -155,12 +155,12 @@ def test_recipes_are_found_in_packages(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     import somebody
 
-    found = shipped([somebody, types.ModuleType("not_a_package"), object()])
+    found = find_recipes([somebody, types.ModuleType("not_a_package"), object()])
     assert {name: (r.about, r.package, r.is_experiment) for name, r in found.items()} == {
         "mine": ("Mine", "somebody", False)
     }
     with pytest.raises(UsageError, match="no recipe named 'mime'; did you mean mine"):
-        named("mime", [somebody])
+        find_recipe("mime", [somebody])
 
 
 def test_every_flag_of_a_plan_comes_from_the_recipe():
