@@ -1,13 +1,13 @@
 """Losses per example as functions, which an attack raises and training lowers; `robustfw.loss` has them as plugins.
 
-Outputs are in the form that a task gives them (`robustfw.task.Task.read`), and K is the number of classes:
+Outputs have the form that a task gives them (`robustfw.task.Task.read`). With K the number of classes these are:
 
 * classes: outputs (batch, K) and labels (batch,), or per pixel (batch, K, height, width) and (batch, height, width);
 * numbers: outputs (batch, targets) and targets of the same shape;
 * several labels: outputs (batch, labels), each a logit, and 0 or 1 for each of them.
 
-Each function returns values of shape (batch,), computed in float32 at least; over pixels, targets and labels it takes
-the mean, unless it says otherwise.
+Each function returns values of shape (batch,), computed in float32 at least. Several pixels, targets or labels of an
+example count by their mean, unless the function's docstring names another rule.
 """
 
 from __future__ import annotations

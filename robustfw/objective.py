@@ -46,8 +46,8 @@ class Objective(ABC):
             model: the net in training (``batch.net``), through which forward passes go.
             x: the examples (``batch.x``).
             y: their targets in the form of the task (``batch.y``).
-            batch: gives worst cases by ``batch()``, the training's loss by ``batch.loss(model(x))``, and whatever else
-                `robustfw.training.batch.Batch` has.
+            batch: gives worst cases by ``batch()``, the training's loss by ``batch.loss(model(x))``, and more (see
+                `robustfw.training.batch.Batch`).
         """
 
     def fitted(self, train: Split) -> Self:

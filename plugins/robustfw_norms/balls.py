@@ -171,7 +171,7 @@ class NormBall(Region):
 
 @final
 class LinfBall(NormBall):
-    """{‖δ‖_∞ ≤ r}."""
+    """{‖δ‖_∞ ≤ r} ∩ box: each coordinate by at most r."""
 
     def _excess(self, grouped: Tensor) -> Tensor:
         return grouped.abs().amax(1) - self.radius.flatten()
@@ -194,7 +194,7 @@ class LinfBall(NormBall):
 
 @final
 class L2Ball(NormBall):
-    """{‖δ‖₂ ≤ r}."""
+    """{‖δ‖₂ ≤ r} ∩ box: a bounded Euclidean length."""
 
     def _excess(self, grouped: Tensor) -> Tensor:
         return norms(exact(grouped)) - exact(self.radius.flatten())
@@ -218,7 +218,7 @@ class L2Ball(NormBall):
 
 @final
 class L1Ball(NormBall):
-    """{‖δ‖₁ ≤ r}."""
+    """{‖δ‖₁ ≤ r} ∩ box: a bounded sum of magnitudes."""
 
     def _excess(self, grouped: Tensor) -> Tensor:
         return grouped.abs().sum(1, dtype=exact(grouped[:0]).dtype) - exact(self.radius.flatten())

@@ -235,14 +235,14 @@ def _fill_one_by_one(gain: Tensor, corner: Tensor, radius: Tensor) -> tuple[Tens
     length = radius.numpy()[:, 0]
     rows = np.arange(len(gains))
     remaining_gains = gains
-    # what is spent of the radius, in float64, as torch adds up
+    # the spent part of the radius, in float64 like the sums of torch
     spent = np.zeros(len(gains))
     for number in range(ONE_BY_ONE):
         # 1. the best coordinate of each row, and how far it may move
         best = remaining_gains.argmax(1)
         moves = remaining_gains[np.arange(len(rows)), best] > 0
         end = ends[rows, best]
-        # 2. it gets what is left of the radius, at most its room; 0 where no coordinate is left
+        # 2. it gets the rest of the radius, at most its room; 0 where no coordinate is left
         budget = np.maximum(length[rows] - spent.astype(length.dtype), 0)
         result[rows, best] += np.copysign(np.minimum(budget, np.abs(end)) * moves, end)
         gains[rows, best] = 0
@@ -289,7 +289,7 @@ def _fill_largest(gain: Tensor, corner: Tensor, radius: Tensor, count: int) -> t
     if count < gain.shape[1]:
         certain = torch.where(best > best[:, -1:], room, 0).sum(1)
         done = (certain >= radius[:, 0]) | (best[:, -1] == 0)
-    # 2. each gets what the ones before it leave of the radius, at most its room
+    # 2. each gets the part of the radius that the ones before it leave, at most its room
     before = torch.cat([torch.zeros_like(radius), room[:, :-1].cumsum(1)], dim=1)
     share = torch.minimum((radius - before).clamp_(min=0), room).copysign_(ends)
     return torch.zeros_like(gain).scatter_(1, order, share), done

@@ -58,7 +58,7 @@ def labels(shape: tuple[int, ...], kind: Literal["pixel", "block", "channel"], s
         side: side of a block, in pixels.
 
     Raises:
-        UsageError: blocks are asked for, and examples are no images.
+        UsageError: the kind is "block", and examples are no images.
     """
     channels, *places = shape
     if kind == "channel":

@@ -18,7 +18,7 @@ def check_tensors(name: str, split: TensorSplit, spec: DataSpec) -> None:
     Args:
         name: "train", "validation" or "test", for the message; only training examples may lack a label.
         split: the examples.
-        spec: what the data set declares.
+        spec: the declared shape, classes, range and task.
     """
     shape = tuple(split.x.shape[1:])
     if shape != spec.shape:

@@ -23,8 +23,8 @@ StreamedBatch: TypeAlias = Batch | tuple[Tensor, Tensor, Mapping[str, Tensor]]
 class Split(ABC):
     """Examples that batches can be cut from by index, in any order and any number of times.
 
-    Rows of x and y belong together; the same index gives the same example each time. Targets are what the data's task
-    takes (`robustfw.task`). The laws of a data set (`robustfw.testing`) hold splits to this.
+    Rows of x and y belong together, and an index gives the same example each time. Targets have the form that the
+    data's task takes (`robustfw.task`). The laws of a data set (`robustfw.testing`) check this.
     """
 
     @abstractmethod

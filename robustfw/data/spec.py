@@ -21,7 +21,7 @@ def _read_bounds(bounds: Any) -> Any:
 
 @attrs.frozen
 class DataSpec:
-    """Shape, classes, range, statistics, names and task; what a model is built from."""
+    """Shape, classes, range, statistics, names and task of a data set, from which models are built."""
 
     shape: tuple[int, ...]
     """Shape of one example, channels first."""

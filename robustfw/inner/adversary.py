@@ -105,7 +105,7 @@ class Adversary:
             net: x (batch, *shape) to outputs; frozen by the caller (`robustfw.inner.freezing.freeze`).
             x: examples (batch, *shape).
             y: targets in the form of the task.
-            goal: what solves a row; None: nothing does.
+            goal: (outputs, targets) ↦ mask of the rows that are solved; None: no row ever is.
             region: 𝒰(x) within the data range, if the caller has it already.
             start: members of the region at which an iterated attack begins.
             passes: the counter of forward and backward passes; None: a new one.

@@ -36,7 +36,7 @@ def worst_case(
         y: targets in the form of the adversary's task.
         adversary: the attack, its loss and the threat within which it works.
         mode: "eval", or "train" for batch norm and dropout as in training during the ascent.
-        goal: what solves a row; None: nothing does.
+        goal: (outputs, targets) ↦ mask of the rows that are solved; None: no row ever is.
         start: members of the region at which an iterated attack begins.
         passes: the counter of forward and backward passes.
         meta: further data of each row, (batch, …) by name.

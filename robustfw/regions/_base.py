@@ -23,9 +23,9 @@ class Region(ABC):
     """𝒰(x): for each row of a batch, a closed set of perturbations that contains 0.
 
     Tensors are (batch, *shape), the batch may be empty, and row i of a result depends on row i of the arguments only. A
-    subclass is a frozen attrs class (``eq=False``) in which every tensor and every region has the batch as its
-    first axis; that is what makes ``region[rows]`` work. `violation` defines the set; `project` and
-    `support` are its two oracles, and the laws of `robustfw.testing` hold each against the other.
+    subclass is a frozen attrs class (``eq=False``). Every tensor and every region among its fields has the batch as
+    first axis, so that ``region[rows]`` selects rows. `violation` defines the set; `project` and `support` are its two
+    oracles, and the laws of `robustfw.testing` check them against each other.
     """
 
     # a field or a property of each subclass; attrs could not override an abstract property by a field

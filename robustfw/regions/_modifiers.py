@@ -95,9 +95,9 @@ class Transformed(Region):
 
     region: Region
     forward: Callable[[Tensor], Tensor]
-    """u ↦ A u."""
+    """The map u ↦ A u."""
     adjoint: Callable[[Tensor], Tensor]
-    """δ ↦ Aᵀδ."""
+    """The adjoint map δ ↦ Aᵀδ."""
 
     @property
     def like(self) -> Tensor:

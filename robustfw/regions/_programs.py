@@ -53,7 +53,7 @@ class Program:
     normals: Normals
     """The matrix A, whose rows have length 1 or 0."""
     offsets: Tensor
-    """b ≥ 0, (batch, k)."""
+    """The right sides b ≥ 0, (batch, k)."""
     lower: Tensor
     """Lower sides of the box, (batch, n); −∞ for none."""
     upper: Tensor
@@ -80,8 +80,8 @@ class Answer:
     """The minimizers of programs, and the multipliers of A δ ≤ b, which bound their error."""
 
     point: Tensor
-    """δ, (batch, n)."""
+    """The minimizers δ, (batch, n)."""
     multipliers: Tensor
-    """y ≥ 0, (batch, k)."""
+    """The multipliers y ≥ 0, (batch, k)."""
     unsolved: Tensor
     """The mask of rows whose error after `ITERATIONS` steps is above 10³ times the precision, (batch,)."""

@@ -1,4 +1,4 @@
-"""Tensor arithmetic row by row: what every region needs, and every author of one."""
+"""Tensor arithmetic row by row, for regions and for authors of regions."""
 
 from __future__ import annotations
 

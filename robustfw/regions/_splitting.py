@@ -130,7 +130,7 @@ def nearest_sum(sets: Sequence[Projectable], point: Tensor, size: Tensor, accura
 
 
 class _State:
-    """Parts, duals and the rows that still move; a row leaves as soon as it has converged, whatever the others do."""
+    """Parts, duals and the rows that still move; a row is dropped as soon as it has converged."""
 
     def __init__(self, sets: Sequence[Projectable], drive: Tensor, size: Tensor, accuracy: float) -> None:
         self.sets = list(sets)
