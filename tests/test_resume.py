@@ -226,7 +226,7 @@ def test_the_handlers_are_put_back(robustfw, watchers):
 def test_ctrl_c_in_the_final_evaluation_loses_nothing(robustfw, watchers, whole, monkeypatch):
     from robustfw.evaluation import Verdicts
 
-    monkeypatch.setattr(Verdicts, "joined", lambda parts: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(Verdicts, "concatenate", lambda parts: signal.raise_signal(signal.SIGINT))
     answer = robustfw("train", "--resume", "--out", whole)
     assert (answer.status, answer.err) == (130, "stopped at once; to go on: robustfw train --resume --out whole\n")
 
