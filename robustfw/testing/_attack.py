@@ -250,7 +250,8 @@ def check_model_untouched(attack: Attack, seed: int) -> None:
     """Parameters, their .grad, buffers, training and requires_grad flags are bit-equal before and after."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        x, y = torch.rand(ROWS, *attack.example_shape), torch.arange(ROWS) % 3
+        x = torch.rand(ROWS, *attack.example_shape)
+        y = torch.arange(ROWS) % 3
         model = Delicate(x[0].numel()).train()
         losses.cross_entropy(model(x), y).sum().backward()
         model.body[1].eval()

@@ -134,7 +134,7 @@ def _gradient(objective: Objective, batch: Batch) -> Tensor:
 
 
 def check_reproducible(objective: Objective, seed: int) -> None:
-    """The same state of all generators gives the same losses, bit for bit: nothing is remembered.
+    """Losses are equal bit for bit where the state of all generators is: nothing is remembered.
 
     What an objective remembers by `robustfw.Stateful` is a part of its state ("several batches").
     """
