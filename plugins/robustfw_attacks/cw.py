@@ -163,7 +163,7 @@ class _Balance:
     """The objective c·J − ‖δ‖₂² of one round of Adam; every tensor is (rows,)."""
 
     weight: Tensor
-    """c, of J whose gradient has length 1 at 0."""
+    """The weight c of a J whose gradient has length 1 at 0."""
     distance: Tensor
     """The distance of the linear model's border."""
     scale: Tensor

@@ -120,6 +120,14 @@ def _make_observer(nearest: Nearest, rows: Tensor | None = None) -> Observer:
     """A function that offers each δ of a descent to ``nearest``; ``rows`` are the descent's rows there, None: all."""
 
     def observe(delta: Tensor, value: Tensor, solved: Tensor | None, number: Tensor) -> None:
+        """Offer one evaluation.
+
+        Args:
+            delta: (rows, *shape).
+            value: J there, (rows,).
+            solved: mask of the rows that reach the goal, (rows,); None without a goal.
+            number: the rows' indices in the descent, (rows,).
+        """
         value = value if solved is None else value.masked_fill(solved, float("inf"))
         nearest.offer(delta, value, number if rows is None else rows[number])
 

@@ -104,19 +104,19 @@ class RobustHinge:
             groups=(rows,),
             equations=(np.zeros((0, width + 1 + count)), np.zeros(0)),
         )
-        found = run_method(problem, method, accuracy, limit)
-        x = found.z[: width + 1]
+        result = run_method(problem, method, accuracy, limit)
+        x = result.z[: width + 1]
         losses = self._worst_losses(rows, x)
         return Solution(
             x=x,
             value=float(losses.sum()),
-            bound=found.bound,
-            violation=float((losses - found.z[width + 1 :]).max(initial=0)),
+            bound=result.bound,
+            violation=float((losses - result.z[width + 1 :]).max(initial=0)),
             method=method,
-            solves=found.solves,
-            oracle_calls=found.oracle_calls,
-            cuts=found.cuts,
-            promised=found.promised,
+            solves=result.solves,
+            oracle_calls=result.oracle_calls,
+            cuts=result.cuts,
+            promised=result.promised,
         )
 
 

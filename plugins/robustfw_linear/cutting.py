@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from robustfw import RobustfwError
 from robustfw_linear.problem import Problem
-from robustfw_linear.solution import Found, UnboundedError
+from robustfw_linear.solution import MethodResult, UnboundedError
 
 Array = NDArray[np.float64]
 
@@ -20,7 +20,7 @@ DESCENT = 1e-9
 """Least slope of a ray that counts as descending, relative to the cost."""
 
 
-def cut(problem: Problem, accuracy: float, limit: int) -> Found:
+def cut(problem: Problem, accuracy: float, limit: int) -> MethodResult:
     """Solve for the rows known so far, add those that are worst at the solution, repeat (Mutapcic & Boyd 2009).
 
     It ends when the pessimizing oracle finds no row violated by more than ``accuracy``, relative to the sizes in
@@ -43,7 +43,7 @@ def cut(problem: Problem, accuracy: float, limit: int) -> Found:
     except UnboundedError:
         _cut_rays(master, accuracy, limit)
     z, bound = master.cut_until_satisfied(accuracy, limit)
-    return Found(z, bound, master.solves, master.oracle_calls, master.cuts)
+    return MethodResult(z, bound, master.solves, master.oracle_calls, master.cuts)
 
 
 @final

@@ -13,12 +13,12 @@ from torch import Tensor
 from robustfw import RobustfwError, UsageError
 from robustfw.regions import norms, per_row
 from robustfw_linear.problem import Problem, UncertainRows
-from robustfw_linear.solution import Found, InfeasibleError, UnboundedError
+from robustfw_linear.solution import InfeasibleError, MethodResult, UnboundedError
 
 Array = NDArray[np.float64]
 
 
-def learn(problem: Problem, accuracy: float, limit: int) -> Found:
+def learn(problem: Problem, accuracy: float, limit: int) -> MethodResult:
     """Online gradient ascent on δ against the nominal oracle; the answer is the oracle's mean (Ben-Tal et al. 2015).
 
     Round t: z_t minimizes the cost for the rows at δ_t (the nominal oracle), then δ_i ← P(δ_i + η_t·∇_δ). Since the
@@ -51,7 +51,7 @@ def learn(problem: Problem, accuracy: float, limit: int) -> Found:
         # 2. stop once the mean is good enough
         if _violation(problem, mean) <= accuracy:
             rounds = max((learner.round_bound(accuracy) for learner in learners), default=0.0)
-            return Found(mean, bound, done, oracle_calls=done, promised=max(1.0, rounds))
+            return MethodResult(mean, bound, done, oracle_calls=done, promised=max(1.0, rounds))
         # 3. the learners' answers to z
         for learner in learners:
             learner.ascend(z)

@@ -14,12 +14,12 @@ from robustfw_linear.cutting import cut
 from robustfw_linear.online import learn
 from robustfw_linear.problem import Problem, Uncertainty, uncertain_rows
 from robustfw_linear.reformulation import reformulate
-from robustfw_linear.solution import Found, Solution
+from robustfw_linear.solution import MethodResult, Solution
 
 Array = NDArray[np.float64]
 Method: TypeAlias = Literal["reformulation", "cutting-set", "online"]
 
-METHODS: dict[str, Callable[[Problem, float, int], Found]] = {
+METHODS: dict[str, Callable[[Problem, float, int], MethodResult]] = {
     "reformulation": lambda problem, accuracy, limit: reformulate(problem),
     "cutting-set": cut,
     "online": learn,
@@ -31,7 +31,7 @@ LIMITS = {"reformulation": 1, "cutting-set": 1_000, "online": 100_000}
 """The most programs that each method solves, unless another limit is given."""
 
 
-def run_method(problem: Problem, method: Method, accuracy: float | None, limit: int | None) -> Found:
+def run_method(problem: Problem, method: Method, accuracy: float | None, limit: int | None) -> MethodResult:
     """Solve a problem by one of the methods.
 
     Args:
@@ -121,12 +121,12 @@ class RobustLP:
             UnboundedError: the cost falls without end.
         """
         problem = self._problem()
-        found = run_method(problem, method, accuracy, limit)
-        return self._make_solution(problem, found, method)
+        result = run_method(problem, method, accuracy, limit)
+        return self._make_solution(problem, result, method)
 
-    def _make_solution(self, problem: Problem, found: Found, method: str) -> Solution:
+    def _make_solution(self, problem: Problem, result: MethodResult, method: str) -> Solution:
         """The solution in the variables x, with its worst cost and its violation."""
-        z = found.z
+        z = result.z
         x = z[: len(self.cost)]
         groups = list(problem.groups)
         value = float(self.cost @ x)
@@ -141,13 +141,13 @@ class RobustLP:
         return Solution(
             x=x,
             value=value,
-            bound=found.bound,
+            bound=result.bound,
             violation=violation,
             method=method,
-            solves=found.solves,
-            oracle_calls=found.oracle_calls,
-            cuts=found.cuts,
-            promised=found.promised,
+            solves=result.solves,
+            oracle_calls=result.oracle_calls,
+            cuts=result.cuts,
+            promised=result.promised,
         )
 
     @property

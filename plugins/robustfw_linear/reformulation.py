@@ -9,12 +9,12 @@ from robustfw import UsageError
 from robustfw_linear.cones import Program
 from robustfw_linear.conic import Conic
 from robustfw_linear.problem import Problem
-from robustfw_linear.solution import Found
+from robustfw_linear.solution import MethodResult
 
 Array = NDArray[np.float64]
 
 
-def reformulate(problem: Problem) -> Found:
+def reformulate(problem: Problem) -> MethodResult:
     """Solve one program in which each inner maximum is replaced by its dual (see `Conic`).
 
     That is a linear program for polyhedral sets and one with second-order cones for ellipsoids (Ben-Tal & Nemirovski
@@ -41,7 +41,7 @@ def reformulate(problem: Problem) -> Found:
                 worst_cases[key] = _dualize(program, x, sign * conic.basis, conic)
             program.add_inequalities([(z, row), *worst_cases[key]], limit)
     optimum = program.solve()
-    return Found(optimum.z[z], optimum.bound, solves=1)
+    return MethodResult(optimum.z[z], optimum.bound, solves=1)
 
 
 def _dualize(program: Program, x: slice, basis: Array, conic: Conic) -> list[tuple[slice, Array]]:

@@ -131,7 +131,8 @@ class BudgetRegion(Region):
         for _ in range(HALVINGS):
             middle = (low + high) / 2
             inside = shares(middle).sum(1, keepdim=True) <= self.gamma
-            low, high = torch.where(inside, low, middle), torch.where(inside, middle, high)
+            low = torch.where(inside, low, middle)
+            high = torch.where(inside, middle, high)
         # 2. solve the linear equation there
         share = shares((low + high) / 2)
         free = (share > 0) & (share < 1)

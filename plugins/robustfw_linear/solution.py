@@ -23,7 +23,7 @@ class UnboundedError(RobustfwError):
 
 @final
 @attrs.frozen(eq=False)
-class Found:
+class MethodResult:
     """A method's result in the variables z that it works on; see `Solution` for the fields."""
 
     z: Array

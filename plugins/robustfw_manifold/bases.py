@@ -50,7 +50,7 @@ class Basis(Interface):
         return LAWS
 
 
-def _unfitted_error(name: str) -> UsageError:
+def _not_fitted(name: str) -> UsageError:
     """The error of a basis that learns from data and is used before it was fitted."""
     return UsageError(
         f"the basis {name} has not seen any data: call .fitted(train) on the set or the objective, with the split of "
@@ -122,7 +122,7 @@ class KnnPca(Basis):
         from robustfw_manifold.neighbours import components
 
         if self.learnt is None:
-            raise _unfitted_error("knn-pca")
+            raise _not_fitted("knn-pca")
         return components(x.detach().to(wide(x.dtype)), self.learnt, self.neighbors, self.dim)
 
 
@@ -167,7 +167,7 @@ class Cae(Basis):
             UsageError: the basis is not fitted, or to examples of another size.
         """
         if self.learnt is None:
-            raise _unfitted_error("cae")
+            raise _not_fitted("cae")
         net: Autoencoder = self.learnt
         size = math.prod(x.shape[1:])
         trained_size = net.layers[0].weight.shape[1]

@@ -136,7 +136,8 @@ def _decode_deep_pixels(image: Picture, path: str, file_format: str | None) -> P
         return None
     if not np.isfinite(values).all():
         raise DataError(f"{path} has pixels that are not finite numbers: mend or remove it")
-    low, high = float(values.min()), float(values.max())
+    low = float(values.min())
+    high = float(values.max())
     if low < 0 or high > 1:
         raise DataError(f"{path} has floating-point pixels from {low:g} to {high:g}: scale them to 0 … 1")
     return Image.fromarray(values)

@@ -41,7 +41,7 @@ def _read_once(name: str, root: Path) -> tuple[TensorSplit, TensorSplit, tuple[s
     train = _read_or_download(builder, name, root, train=True)
     test = _read_or_download(builder, name, root, train=False)
     labels = tuple(label.partition(" - ")[0] for label in train.classes)  # MNIST's "0 - zero"
-    return _to_split(train), _to_split(test), labels
+    return _tensor_split(train), _tensor_split(test), labels
 
 
 def _read_or_download(builder: Callable[..., Any], name: str, root: Path, *, train: bool) -> Any:
@@ -72,7 +72,7 @@ def _reason(error: Exception) -> str:
     return str(error).splitlines()[-1] if str(error) else type(error).__name__
 
 
-def _to_split(dataset: Any) -> TensorSplit:
+def _tensor_split(dataset: Any) -> TensorSplit:
     """The images (n, channels, height, width) and labels of one of torchvision's data sets."""
     x = torch.as_tensor(np.asarray(dataset.data))
     x = x.unsqueeze(1) if x.dim() == 3 else x.permute(0, 3, 1, 2)

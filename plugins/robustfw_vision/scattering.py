@@ -57,7 +57,7 @@ class Scattering2d(nn.Module):
         # not in the checkpoint: the options determine all of it
         self.register_buffer("psi", psi.float(), persistent=False)
         for name, side in (("down", phi[:, 0]), ("across", phi[0])):
-            matrix = 2 ** (scales / 2) * _subsampling_matrix(side / phi[0, 0].sqrt(), 2**scales)
+            matrix = 2 ** (scales / 2) * _matrix_of_filter(side / phi[0, 0].sqrt(), 2**scales)
             self.register_buffer(name, matrix.float(), persistent=False)
 
     @property
@@ -104,7 +104,7 @@ class Scattering2d(nn.Module):
         return (narrow @ self.down.t()).transpose(-1, -2)
 
 
-def _subsampling_matrix(spectrum: Tensor, step: int) -> Tensor:
+def _matrix_of_filter(spectrum: Tensor, step: int) -> Tensor:
     """The matrix that convolves a line with the filter of this spectrum and keeps every ``step``-th value."""
     line = torch.fft.ifft(spectrum).real
     places = torch.arange(len(line))

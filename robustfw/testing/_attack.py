@@ -1,4 +1,4 @@
-"""The laws of an attack, on problems whose maximum is known and through a net with everything that can be spoilt.
+"""The laws of an attack, on problems whose maximum is known, and through a net that an attack could leave changed.
 
 The sets are the kit's own (`robustfw.testing.problems`): boxes, balls, a set whose δ has another shape than x, and one
 that is not convex. What an attack needs of a set it has from the methods of `Region`, or it breaks the first law.
@@ -38,21 +38,25 @@ from robustfw.testing.problems import (
 from robustfw.training.batch import Batch
 
 MASKED = -1e4
-"""What masks a class by a number, where others write −∞."""
+"""A logit that masks a class without being −∞."""
 SMALL = 2.0**-100
 """A factor, about 1e-30, by which an objective is scaled without any rounding; in float32 its square is 0."""
 HALF_PRECISION_SLACK = 1e-6
-"""By how much a half-precision δ may be outside: rounding of the region's own arithmetic in float32."""
+"""Largest violation of a half-precision δ: rounding of the region's own arithmetic in float32."""
 
 
 def _generator(seed: int) -> torch.Generator:
+    """A new generator of this seed."""
     return torch.Generator().manual_seed(seed)
 
 
 def _problems(
     attack: Attack, seed: int, function: Function, dtype: torch.dtype = torch.float64, *, few: bool = False
 ) -> Iterator[tuple[str, InnerProblem]]:
-    """One function over the sets of the kit that the attack takes; most take those that are not convex, too."""
+    """Names and problems of one function over the kit's sets, without sets that are not convex if the attack refuses.
+
+    ``few`` leaves one set of each kind.
+    """
     x = example_batch(attack.example_shape, seed, dtype)
     for name, region in regions_at(x):
         if few and name not in FEW:
@@ -63,7 +67,7 @@ def _problems(
 
 
 def _linear_problems(attack: Attack, seed: int, *, few: bool = False) -> Iterator[tuple[str, InnerProblem]]:
-    """A linear function over the sets of the kit."""
+    """Names and problems of a linear function over the kit's sets, see `_problems`."""
     return _problems(attack, seed, linear_function(attack.example_shape, seed), few=few)
 
 
@@ -77,6 +81,7 @@ def _refuses(attack: Attack, problem: InnerProblem) -> bool:
 
 
 def _cube_in_range(x: Tensor) -> Region:
+    """The cube around x within [0, 1]."""
     return Cube().at(x).within(0 - x, 1 - x)
 
 
@@ -89,7 +94,10 @@ def check_feasible(attack: Attack, seed: int) -> None:
 
 
 def _require_member(attack: Attack, problem: InnerProblem, delta: Tensor, when: str, slack: float = 1e-9) -> None:
-    """Shape, type and finite numbers; and membership, unless the attack says that it goes outside."""
+    """Require the region's shape and type, and finite numbers; and membership, if the attack says that it stays inside.
+
+    ``when`` is the end of the message, ``slack`` the largest violation.
+    """
     like = problem.region.like
     require(delta.shape == like.shape, f"δ has shape {tuple(delta.shape)} instead of {tuple(like.shape)}{when}")
     require(delta.dtype == like.dtype, f"δ has type {delta.dtype} instead of {like.dtype}{when}")
@@ -104,8 +112,9 @@ def check_linear(attack: Attack, seed: int) -> None:
     if attack.linear_share == 0:
         return
     for name, problem in _linear_problems(attack, seed):
+        # no attack promises to cross the gap between two parts of a set
         if not problem.region.convex:
-            continue  # a step leads out of one part of the set into another: nobody promises to cross the gap
+            continue
         best = linear_gain(problem)
         delta = attack.maximize(problem, _generator(seed))
         share = (problem.value(delta) - problem.value(problem.region.zero())) / best
@@ -133,30 +142,31 @@ def check_rows(attack: Attack, seed: int) -> None:
     if attack.couples_rows:
         return
     for name, problem in _problems(attack, seed, parabola, few=True):
-        whole = attack.maximize(problem, _generator(seed))
-        if not torch.equal(whole, attack.maximize(problem, _generator(seed + 1))):
-            return  # it draws: what a row draws depends on the rows before it
+        delta = attack.maximize(problem, _generator(seed))
+        # where δ depends on the generator, what a row draws depends on the rows before it
+        if not torch.equal(delta, attack.maximize(problem, _generator(seed + 1))):
+            return
         for i in (0, ROWS // 2, ROWS - 1):
-            apart = (attack.maximize(problem[i : i + 1], _generator(seed)) - whole[i : i + 1]).abs().max()
+            alone = attack.maximize(problem[i : i + 1], _generator(seed))
+            apart = (alone - delta[i : i + 1]).abs().max()
             require(bool(apart <= 1e-9), f"row {i} depends on the rest of the batch, by {apart:.3g} ({name})")
 
 
 def check_no_rows(attack: Attack, seed: int) -> None:
     """A batch without rows gives a δ without rows, of the region's shape and type, and the net is not asked."""
 
-    def refuse(moved: Tensor) -> Tensor:
-        require(len(moved) > 0, "the net was asked for the outputs of no examples: most nets cannot say")
-        return parabola(moved)
+    def refuse(x: Tensor) -> Tensor:
+        require(len(x) > 0, "the net was asked for the outputs of no examples: most nets cannot say")
+        return parabola(x)
 
     for name, problem in _problems(attack, seed, parabola):
         empty = attrs.evolve(problem, forward=refuse)[:0]
         _require_member(attack, empty, attack.maximize(empty, _generator(seed)), f" for a batch without rows ({name})")
     classifier = classifier_problem(attack.example_shape, seed, _cube_in_range)
-    plain = classifier.forward
 
-    def classify(moved: Tensor) -> Tensor:
-        refuse(moved)
-        return plain(moved)
+    def classify(x: Tensor) -> Tensor:
+        refuse(x)
+        return classifier.forward(x)
 
     for goal in (None, losses.misclassified):
         empty = attrs.evolve(classifier, forward=classify, goal=goal)[:0]
@@ -167,11 +177,11 @@ def check_solved(attack: Attack, seed: int) -> None:
     """Rows that reach the goal may be dropped, and the rest still comes back in its place, feasible."""
     number = torch.arange(ROWS, dtype=torch.float64)
     for name, linear in _linear_problems(attack, seed, few=True):
-        some = attrs.evolve(linear, y=number, goal=lambda values, y: y % 3 == 0)
-        delta = attack.maximize(some, _generator(seed))
+        some_solved = attrs.evolve(linear, y=number, goal=lambda values, y: y % 3 == 0)
+        delta = attack.maximize(some_solved, _generator(seed))
         _require_member(attack, linear, delta, f" when some rows are solved ({name})")
-        everything = attrs.evolve(linear, y=number, goal=lambda values, y: y >= 0)
-        delta = attack.maximize(everything, _generator(seed))
+        all_solved = attrs.evolve(linear, y=number, goal=lambda values, y: y >= 0)
+        delta = attack.maximize(all_solved, _generator(seed))
         _require_member(attack, linear, delta, f" when all rows are solved ({name})")
 
 
@@ -180,7 +190,8 @@ def check_scale_free(attack: Attack, seed: int) -> None:
     for name, problem in _problems(attack, seed, parabola, torch.float32, few=True):
         faint = attrs.evolve(problem, forward=_scale_down(problem.forward))
         plain = copy.deepcopy(attack).maximize(problem, _generator(seed))
-        apart = norms(copy.deepcopy(attack).maximize(faint, _generator(seed)) - plain)
+        faint_delta = copy.deepcopy(attack).maximize(faint, _generator(seed))
+        apart = norms(faint_delta - plain)
         require(
             apart <= 1e-3 * (1e-3 + norms(plain)),
             f"δ is {{}} away from that of the same objective, 2^100 times as large ({name})",
@@ -190,7 +201,8 @@ def check_scale_free(attack: Attack, seed: int) -> None:
 
 
 def _scale_down(function: Function) -> Function:
-    return lambda moved: SMALL * function(moved)
+    """The function times `SMALL`."""
+    return lambda x: SMALL * function(x)
 
 
 def check_masked_classes(attack: Attack, seed: int) -> None:
@@ -198,18 +210,19 @@ def check_masked_classes(attack: Attack, seed: int) -> None:
     problem = classifier_problem(attack.example_shape, seed, _cube_in_range)
     problem = attrs.evolve(problem, y=problem.y + 1)
     for goal in (None, losses.misclassified):
-        found = []
+        deltas = []
         for value in (-torch.inf, MASKED):
             masked = attrs.evolve(problem, forward=_mask_classes(problem.forward, value), goal=goal)
-            found.append(copy.deepcopy(attack).maximize(masked, _generator(seed)))
-            _require_member(attack, masked, found[-1], f" where a class has the logit {value:g}")
-        apart = norms(found[0] - found[1])
-        require(apart <= 1e-6, "δ is {} away from that with −10,000 instead of −∞", apart, delta=found[0])
+            delta = copy.deepcopy(attack).maximize(masked, _generator(seed))
+            _require_member(attack, masked, delta, f" where a class has the logit {value:g}")
+            deltas.append(delta)
+        apart = norms(deltas[0] - deltas[1])
+        require(apart <= 1e-6, "δ is {} away from that with −10,000 instead of −∞", apart, delta=deltas[0])
 
 
 def _mask_classes(forward: Function, value: float) -> Function:
-    """The logits with a class before and one behind them that no example can be of."""
-    return lambda moved: torch.nn.functional.pad(forward(moved), (1, 1), value=value)
+    """The net with two more classes, the first and the last one, whose logits are ``value``."""
+    return lambda x: torch.nn.functional.pad(forward(x), (1, 1), value=value)
 
 
 def check_half_precision(attack: Attack, seed: int) -> None:
@@ -237,29 +250,36 @@ def check_model_untouched(attack: Attack, seed: int) -> None:
     """Parameters, their .grad, buffers, training and requires_grad flags are bit-equal before and after."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        x, y = torch.rand(ROWS, *attack.example_shape), torch.arange(ROWS) % 3
+        x = torch.rand(ROWS, *attack.example_shape)
+        y = torch.arange(ROWS) % 3
         model = Delicate(x[0].numel()).train()
         losses.cross_entropy(model(x), y).sum().backward()
         model.body[1].eval()
         modes: tuple[AscentMode, ...] = ("eval", "train")
         for mode in modes:
-            before = copy.deepcopy(_condition(model))
-            moved = Batch.of(model, x, y, uncertainty=Cube(), attack=attack, seed=seed).worst_case(mode=mode)
-            after = _condition(model)
+            before = copy.deepcopy(_full_state(model))
+            batch = Batch.of(model, x, y, uncertainty=Cube(), attack=attack, seed=seed)
+            perturbed = batch.worst_case(mode=mode)
+            after = _full_state(model)
             changed = [name for name, value in before.items() if not _equal(value, after[name])]
             require(not changed, f"the attack changed {', '.join(changed)} ({mode} mode)")
-            require(not moved.requires_grad, "x̃ keeps a graph")
-            require(bool((norms(moved - x) > 0).any()) or attack.linear_share == 0, "no example was moved")
+            require(not perturbed.requires_grad, "x̃ keeps a graph")
+            require(bool((norms(perturbed - x) > 0).any()) or attack.linear_share == 0, "no example was moved")
 
 
-def _condition(model: nn.Module) -> dict[str, object]:
-    facts: dict[str, object] = dict(model.state_dict())
+def _full_state(model: nn.Module) -> dict[str, object]:
+    """Parameters, buffers, gradients and flags of a net by name."""
+    state: dict[str, object] = dict(model.state_dict())
     for name, parameter in model.named_parameters():
-        facts[f"{name}.grad"], facts[f"{name}.requires_grad"] = parameter.grad, parameter.requires_grad
-    return facts | {f"{name}.training": module.training for name, module in model.named_modules()}
+        state[f"{name}.grad"] = parameter.grad
+        state[f"{name}.requires_grad"] = parameter.requires_grad
+    for name, module in model.named_modules():
+        state[f"{name}.training"] = module.training
+    return state
 
 
 def _equal(left: object, right: object) -> bool:
+    """Whether two values of a state are equal, tensors bit for bit."""
     if isinstance(left, Tensor) and isinstance(right, Tensor):
         return bool(torch.equal(left, right))
     return left is right or left == right

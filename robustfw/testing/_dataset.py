@@ -15,14 +15,16 @@ from robustfw.errors import DataError
 from robustfw.testing.laws import Law, LawBroken, require
 
 SPLITS = ("train", "validation", "test")
+"""Names of the splits."""
 
 
 def _load(dataset: Dataset) -> Splits:
+    """The splits, from the data folder."""
     return dataset.load(data_root(None))
 
 
 def _splits_by_index(splits: Splits) -> Iterator[tuple[str, Split]]:
-    """The splits that examples can be asked from by index, and that have some, with their names."""
+    """Names and splits that have examples, and give them by index."""
     for name in SPLITS:
         split = getattr(splits, name)
         if isinstance(split, Split) and len(split):
@@ -55,12 +57,15 @@ def check_batches(dataset: Dataset, seed: int) -> None:
     """Batches by index are the examples at these indices: several at once, in any order, however often."""
     for name, split in _splits_by_index(_load(dataset)):
         last = len(split) - 1
-        asked = [torch.tensor([min(row, last) for row in rows]) for rows in ([3, 0, 5], [5, 5], [last], [0, 3, 1, 2])]
-        first, second = list(split.batches(asked)), list(split.batches(iter(asked)))
-        require(len(first) == len(asked), f"{name}: {len(first)} batches for {len(asked)} tensors of indices")
-        for rows, (x, y), (again_x, again_y) in zip(asked, first, second, strict=True):
+        indices = []
+        for places in ([3, 0, 5], [5, 5], [last], [0, 3, 1, 2]):
+            indices.append(torch.tensor(places).clamp(max=last))
+        first = list(split.batches(indices))
+        second = list(split.batches(iter(indices)))
+        require(len(first) == len(indices), f"{name}: {len(first)} batches for {len(indices)} tensors of indices")
+        for rows, (x, y), (second_x, second_y) in zip(indices, first, second, strict=True):
             require(len(x) == len(y) == len(rows), f"{name}: {len(x)} examples and {len(y)} targets for {len(rows)}")
-            same = torch.equal(x, again_x) and torch.equal(y, again_y)
+            same = torch.equal(x, second_x) and torch.equal(y, second_y)
             require(same, f"{name}: examples {rows.tolist()} are others when they are asked for again")
             for i, row in enumerate(rows.tolist()):
                 alone_x, alone_y = next(split.batches([torch.tensor([row])]))
@@ -79,26 +84,30 @@ def check_parts(dataset: Dataset, seed: int) -> None:
         _require_same(f"{name}: its first examples", _all(split.first(count)), _all(split.subset(torch.arange(count))))
         require(len(split.first(None)) == len(split), f"{name}: first(None) is not all of it")
         lengths = [len(x) for x, _ in itertools.islice(split.in_order(3), 4)]
-        expected = [len(some) for some in torch.arange(len(split)).split(3)][:4]
+        expected = [len(rows) for rows in torch.arange(len(split)).split(3)][:4]
         require(lengths == expected, f"{name}: in_order(3) gives batches of {lengths}, not {expected}")
         _check_metadata(name, split, part, rows)
 
 
 def _check_metadata(name: str, split: Split, part: Split, rows: Tensor) -> None:
-    """Metadata has a row for each index, and a subset has its own."""
-    here, there = split.metadata(rows), part.metadata(torch.arange(len(rows)))
-    require(here.keys() == there.keys(), f"{name}: a subset has metadata {sorted(there)}, not {sorted(here)}")
-    for key, values in here.items():
+    """Require that metadata has a row for each index, and that a subset has the metadata of its own rows."""
+    metadata = split.metadata(rows)
+    part_metadata = part.metadata(torch.arange(len(rows)))
+    same = metadata.keys() == part_metadata.keys()
+    require(same, f"{name}: a subset has metadata {sorted(part_metadata)}, not {sorted(metadata)}")
+    for key, values in metadata.items():
         require(len(values) == len(rows), f"{name}: metadata {key} has {len(values)} rows for {len(rows)} indices")
-        require(bool(torch.equal(values, there[key])), f"{name}: metadata {key} of a subset is another")
+        require(bool(torch.equal(values, part_metadata[key])), f"{name}: metadata {key} of a subset is another")
 
 
 def _all(split: Split) -> Batch:
-    parts = list(split.in_order(2))
-    return torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
+    """All examples and targets of a split, in order."""
+    batches = list(split.in_order(2))
+    return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
 
 
 def _require_same(what: str, found: Batch, expected: Batch) -> None:
+    """Require that two batches are equal."""
     same = torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
     require(same, f"{what}: these are not the examples at the indices")
 
@@ -113,15 +122,19 @@ def check_stream(dataset: Dataset, seed: int) -> None:
     if not isinstance(stream, StreamedSplit):
         return
     size = max(2, min(8, len(stream) // 3 // 2 * 2))
-    whole = list(stream.epoch(1, seed, size, 0, (0, 1)))
-    count = sum(len(batch[0]) for batch in whole)
-    full = len(stream) // size * size
-    require(count >= full, f"an epoch has {count} examples, and the length is {len(stream)}")
-    _require_batches("the same seed and epoch", list(stream.epoch(1, seed, size, 0, (0, 1))), whole)
+    # 1. its length, and the same batches once more
+    batches = list(stream.epoch(1, seed, size, 0, (0, 1)))
+    count = sum(len(batch[0]) for batch in batches)
+    full_batches = len(stream) // size
+    require(count >= full_batches * size, f"an epoch has {count} examples, and the length is {len(stream)}")
+    _require_batches("the same seed and epoch", list(stream.epoch(1, seed, size, 0, (0, 1))), batches)
+    # 2. skipped batches
     for skip in (1, 2):
-        _require_batches(f"with {skip} batches skipped", list(stream.epoch(1, seed, size, skip, (0, 1))), whole[skip:])
+        skipped = list(stream.epoch(1, seed, size, skip, (0, 1)))
+        _require_batches(f"with {skip} batches skipped", skipped, batches[skip:])
+    # 3. the shares of two processes
     shares = [list(stream.epoch(1, seed, size, 0, (rank, 2))) for rank in range(2)]
-    for number, batch in enumerate(whole[: len(stream) // size]):
+    for number, batch in enumerate(batches[:full_batches]):
         parts = [share[number] for share in shares]
         for part in parts:
             _require_rows(number, part)
@@ -131,19 +144,20 @@ def check_stream(dataset: Dataset, seed: int) -> None:
 
 
 def _tensors(batch: StreamedBatch) -> list[Tensor]:
-    """x, y, and the metadata in the order of their names."""
-    x, y, *more = batch
-    metadata = more[0] if more else {}
+    """The batch's x, y, and its metadata in the order of their names."""
+    x, y, *optional = batch
+    metadata = optional[0] if optional else {}
     return [x, y, *(metadata[name] for name in sorted(metadata))]
 
 
 def _require_rows(number: int, batch: StreamedBatch) -> None:
+    """Require that x, y and the metadata of a batch have as many rows."""
     lengths = [len(tensor) for tensor in _tensors(batch)]
     require(len(set(lengths)) == 1, f"x, y and the metadata of batch {number} have {lengths} rows")
 
 
 def _rows(batches: list[StreamedBatch]) -> list[bytes]:
-    """The examples with their targets and metadata, whatever their order."""
+    """The bytes of examples with their targets and metadata, sorted, for comparison whatever their order."""
     rows = []
     for batch in batches:
         for example in zip(*_tensors(batch), strict=True):
@@ -152,6 +166,7 @@ def _rows(batches: list[StreamedBatch]) -> list[bytes]:
 
 
 def _require_batches(when: str, batches: list[StreamedBatch], expected: list[StreamedBatch]) -> None:
+    """Require that two lists of batches are equal."""
     require(len(batches) == len(expected), f"{when} there are {len(batches)} batches, not {len(expected)}")
     for number, (batch, other) in enumerate(zip(batches, expected, strict=True)):
         pairs = zip(_tensors(batch), _tensors(other), strict=True)
@@ -178,7 +193,8 @@ def check_augmentation(dataset: Dataset, seed: int) -> None:
     train = splits.train
     x, _ = train.first_examples(8) if isinstance(train, StreamedSplit) else next(train.in_order(8))
     for epoch in range(2):
-        first, second = (splits.augment(x, torch.Generator().manual_seed(seed), epoch) for _ in range(2))
+        first = splits.augment(x, torch.Generator().manual_seed(seed), epoch)
+        second = splits.augment(x, torch.Generator().manual_seed(seed), epoch)
         require(first.shape == x.shape and first.dtype == x.dtype, f"augmented x is {tuple(first.shape)} {first.dtype}")
         try:
             check_range(first, splits.spec.bounds)

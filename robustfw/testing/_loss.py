@@ -13,10 +13,11 @@ from robustfw.losses import UNLABELLED
 from robustfw.testing.laws import Law, LawBroken, require
 
 ROWS = 8
+"""Rows of outputs and targets."""
 
 
 def _forms(seed: int) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Outputs and targets of each form, with its name."""
+    """Name, outputs and targets of each form."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
@@ -33,16 +34,16 @@ def _forms(seed: int) -> Iterator[tuple[str, Tensor, Tensor]]:
 
 def _find_forms(loss: Loss, seed: int) -> list[tuple[str, Tensor, Tensor]]:
     """The forms that the loss does not refuse."""
-    taken = []
+    forms = []
     for name, outputs, y in _forms(seed):
         try:
             loss(outputs.clone(), y.clone())
         except DataError:
             continue
-        taken.append((name, outputs, y))
-    if not taken:
+        forms.append((name, outputs, y))
+    if not forms:
         raise LawBroken("it refuses outputs and targets of every form that the kit tries")
-    return taken
+    return forms
 
 
 def check_form(loss: Loss, seed: int) -> None:
@@ -57,18 +58,18 @@ def check_form(loss: Loss, seed: int) -> None:
 def check_rows(loss: Loss, seed: int) -> None:
     """Value i depends on row i alone."""
     for name, outputs, y in _find_forms(loss, seed):
-        whole = loss(outputs, y)
+        values = loss(outputs, y)
         alone = torch.cat([loss(outputs[i : i + 1], y[i : i + 1]) for i in range(ROWS)])
-        close = (alone - whole).abs() <= 1e-5 * (1 + whole.abs())
-        require(close, f"{name}: the value of a row depends on other rows", was=whole)
+        close = (alone - values).abs() <= 1e-5 * (1 + values.abs())
+        require(close, f"{name}: the value of a row depends on other rows", was=values)
 
 
 def check_gradient(loss: Loss, seed: int) -> None:
     """The gradient in the outputs is finite, also where these are very large, and not zero everywhere."""
     for name, outputs, y in _find_forms(loss, seed):
         for scale in (1.0, 1e4):
-            given = (scale * outputs).requires_grad_()
-            (gradient,) = torch.autograd.grad(loss(given, y).sum(), given)
+            scaled = (scale * outputs).requires_grad_()
+            (gradient,) = torch.autograd.grad(loss(scaled, y).sum(), scaled)
             require(bool(gradient.isfinite().all()), f"{name}: the gradient is not finite at outputs of size {scale:g}")
             require(scale > 1 or bool((gradient != 0).any()), f"{name}: the gradient is zero")
 
@@ -78,20 +79,24 @@ def check_unlabelled(loss: Loss, seed: int) -> None:
     for name, outputs, y in _find_forms(loss, seed):
         if y.is_floating_point():
             continue
-        whole, without = loss(outputs, y), torch.arange(ROWS) % 2 == 0
-        given = y.clone()
-        given[without] = UNLABELLED
-        values = loss(outputs, given)
-        require((values == 0) | ~without, f"{name}: the value without a label is {{}}, not 0", values)
-        require((values == whole) | without, f"{name}: a label that another row lacks changes the value", was=whole)
+        before = loss(outputs, y)
+        unlabelled = torch.arange(ROWS) % 2 == 0
+        some_labels = y.clone()
+        some_labels[unlabelled] = UNLABELLED
+        values = loss(outputs, some_labels)
+        require((values == 0) | ~unlabelled, f"{name}: the value without a label is {{}}, not 0", values)
+        same = (values == before) | unlabelled
+        require(same, f"{name}: a label that another row lacks changes the value", was=before)
 
 
 def check_manners(loss: Loss, seed: int) -> None:
     """Outputs and targets are as before, and nothing is drawn: asked twice, it gives the same values."""
     for name, outputs, y in _find_forms(loss, seed):
-        before = outputs.clone(), y.clone()
-        first, second = loss(outputs, y), loss(outputs, y)
-        same = torch.equal(outputs, before[0]) and torch.equal(y, before[1])
+        outputs_before = outputs.clone()
+        y_before = y.clone()
+        first = loss(outputs, y)
+        second = loss(outputs, y)
+        same = torch.equal(outputs, outputs_before) and torch.equal(y, y_before)
         require(same, f"{name}: it changed its arguments")
         require(bool(torch.equal(first, second)), f"{name}: asked twice, it gives other values")
 

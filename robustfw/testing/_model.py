@@ -21,6 +21,7 @@ SPECS = (
     DataSpec((2,), 2),
     DataSpec((7,), 3, bounds=None),
 )
+"""Data that models are tried on, unless they declare shapes of their own."""
 TASKS = (
     (Binary(), 2),
     (Multilabel(), 4),
@@ -28,15 +29,18 @@ TASKS = (
     (Regression(), 3),
     (Segmentation(), 5),
 )
-"""Each with a number of classes, labels or targets."""
+"""Tasks, each with a number of classes, labels or targets."""
 
 
 def _specs(model: Model) -> tuple[DataSpec, ...]:
-    """Those of the shapes that the model declares, or the kit's own."""
-    return SPECS if model.shapes is None else tuple(DataSpec(shape, 10) for shape in model.shapes)
+    """Data specs of the shapes that the model declares, or the kit's own."""
+    if model.shapes is None:
+        return SPECS
+    return tuple(DataSpec(shape, 10) for shape in model.shapes)
 
 
 def _build(model: Model, seed: int) -> tuple[nn.Module, DataSpec]:
+    """The net for the first data spec that the model accepts, and that spec."""
     for spec in _specs(model):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -49,6 +53,7 @@ def _build(model: Model, seed: int) -> tuple[nn.Module, DataSpec]:
 
 
 def _batch(spec: DataSpec, seed: int, rows: int = 4) -> Tensor:
+    """Random examples of a data spec's shape."""
     return torch.rand(rows, *spec.shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -65,9 +70,9 @@ def check_logits(model: Model, seed: int) -> None:
 
 
 def check_tasks(model: Model, seed: int) -> None:
-    """Of the same shape, for every task: outputs that the task reads, as many as it needs; or a `UsageError`.
+    """A net for each task has outputs that the task reads, as many as it needs; or building it is a `UsageError`.
 
-    Outputs for each pixel are not asked for: whoever trains is told that a net gives none.
+    Outputs for each pixel are not required: a training says so if a net has none.
     """
     _, accepted = _build(model, seed)
     for task, classes in TASKS:
@@ -80,14 +85,14 @@ def check_tasks(model: Model, seed: int) -> None:
                 continue
         name = type(task).__name__.lower()
         with torch.no_grad():
-            given = net.eval()(_batch(spec, seed))
+            raw_outputs = net.eval()(_batch(spec, seed))
         try:
-            outputs = task.read(given, 4)
+            outputs = task.read(raw_outputs, 4)
         except DataError as error:
             if isinstance(task, Segmentation):
                 continue
             raise LawBroken(f"{name}: {error}") from error
-        width = given.shape[1] if given.dim() > 1 else 1
+        width = raw_outputs.shape[1] if raw_outputs.dim() > 1 else 1
         require(width == spec.outputs, f"{name}: {width} outputs where the spec says {spec.outputs}")
         require(bool(outputs.isfinite().all()), f"{name}: outputs are not finite")
 
@@ -97,10 +102,11 @@ def check_rows(model: Model, seed: int) -> None:
     net, spec = _build(model, seed)
     x = _batch(spec, seed)
     with torch.no_grad():
-        whole = net.eval()(x)
+        logits = net.eval()(x)
+        limit = 1e-4 * (1 + logits.abs().max())
         for i in range(len(x)):
-            apart = (net(x[i : i + 1]) - whole[i : i + 1]).abs().max()
-            require(bool(apart <= 1e-4 * (1 + whole.abs().max())), f"row {i} depends on the rest, by {apart:.3g}")
+            apart = (net(x[i : i + 1]) - logits[i : i + 1]).abs().max()
+            require(bool(apart <= limit), f"row {i} depends on the rest, by {apart:.3g}")
 
 
 def check_input_gradient(model: Model, seed: int) -> None:

@@ -16,6 +16,7 @@ from robustfw.training.batch import Batch, Wrapper
 
 
 def _close(values: Tensor, others: Tensor) -> Tensor:
+    """A mask of the losses that are equal up to rounding."""
     return (values - others).abs() <= 1e-5 * (1 + others.abs())
 
 
@@ -35,10 +36,10 @@ def check_gradient(objective: Objective, seed: int) -> None:
     values = losses_of(objective, model, x, y)
     require(all(p.grad is None for p in model.parameters()), "the objective filled in parameters' .grad by itself")
     require(bool(torch.equal(x, before)), "the objective changed x")
-    gradients = torch.autograd.grad(values.mean(), list(model.parameters()), allow_unused=True)
-    found = [gradient for gradient in gradients if gradient is not None]
-    require(all(bool(g.isfinite().all()) for g in found), "the gradient is not finite")
-    require(any(bool((g != 0).any()) for g in found), "the gradient is zero: nothing would be learnt")
+    optional_gradients = torch.autograd.grad(values.mean(), list(model.parameters()), allow_unused=True)
+    gradients = [gradient for gradient in optional_gradients if gradient is not None]
+    require(all(bool(g.isfinite().all()) for g in gradients), "the gradient is not finite")
+    require(any(bool((g != 0).any()) for g in gradients), "the gradient is zero: nothing would be learnt")
 
 
 def check_certain(objective: Objective, seed: int) -> None:
@@ -66,35 +67,39 @@ def check_passes(objective: Objective, seed: int) -> None:
         torch.manual_seed(seed)
         for batch in batches:
             fit_and_ask(objective, batch)
-    counted = sum(batch.passes.forward + batch.passes.backward for batch in batches)
+    passes = sum(batch.passes.forward + batch.passes.backward for batch in batches)
     if objective.attacks:
-        said = "no pass for a worst case is counted: count your own by batch.count, or let `attacks` be False"
-        require(counted > 0, said)
+        message = "no pass for a worst case is counted: count your own by batch.count, or let `attacks` be False"
+        require(passes > 0, message)
     else:
-        require(counted == 0, f"worst cases are asked for ({counted} passes), although `attacks` is False")
+        require(passes == 0, f"worst cases are asked for ({passes} passes), although `attacks` is False")
 
 
 def check_rows(objective: Objective, seed: int) -> None:
     """Loss i depends on row i of x and y only (on a net without batch norm); a permuted batch permutes the losses.
 
-    The second is asked of objectives that draw nothing at random: draws go by position. Neither is asked of one that
-    couples rows, as it says.
+    Objectives that draw at random need not keep the second part, since draws depend on the position in the batch. Those
+    that declare that they couple rows need not keep either.
     """
     if objective.couples_rows:
         return
     model, x, y = small_net(seed)
-    found = ask_from_seed(objective, model, x, y, seed)
-    values = found.values
-    others, labels = x.flip(0).contiguous(), (y + 1) % 3
-    for row in range(0, len(x), 3):
-        others[row], labels[row] = x[row], y[row]
-    mixed = ask_from_seed(objective, model, others, labels, seed).values
-    kept = torch.arange(0, len(x), 3)
-    require(_close(mixed[kept], values[kept]), "the loss of a row depends on other rows", was=values[kept])
+    losses_before = ask_from_seed(objective, model, x, y, seed)
+    values = losses_before.values
+    # 1. every third row stays, the others change
+    same_rows = torch.arange(0, len(x), 3)
+    mixed_x = x.flip(0).contiguous()
+    mixed_y = (y + 1) % 3
+    mixed_x[same_rows] = x[same_rows]
+    mixed_y[same_rows] = y[same_rows]
+    mixed = ask_from_seed(objective, model, mixed_x, mixed_y, seed).values
+    close = _close(mixed[same_rows], values[same_rows])
+    require(close, "the loss of a row depends on other rows", was=values[same_rows])
+    # 2. the rows change places
     order = torch.arange(len(x)).roll(3)
     permuted = ask_from_seed(objective, model, x[order], y[order], seed).values
     require(
-        _close(permuted, values[order]) | found.draws,
+        _close(permuted, values[order]) | losses_before.draws,
         "the loss of a row depends on its place in the batch",
         was=permuted,
     )
@@ -103,17 +108,17 @@ def check_rows(objective: Objective, seed: int) -> None:
 def check_halves(objective: Objective, seed: int) -> None:
     """The mean gradient of two halves of a batch is that of the whole: two processes train as one does.
 
-    Asked of objectives that neither couple rows nor draw from torch's global generator; draws of the batch
+    Objectives that couple rows or draw from torch's global generator need not keep it; draws of the batch
     (``batch.normal_like``) are the same numbers for the same rows.
     """
     model, x, y = small_net(seed)
     if objective.couples_rows or ask_from_seed(objective, model, x, y, seed).draws_from_global:
         return
-    whole = _gradient(objective, batch_of(model, x, y))
+    expected = _gradient(objective, batch_of(model, x, y))
     parts = [batch_of(model, x[rank::2], y[rank::2], share=(rank, 2)) for rank in range(2)]
     halves = [_gradient(objective, part) for part in parts]
-    apart = float(((halves[0] + halves[1]) / 2 - whole).abs().max())
-    limit = 1e-4 * (1 + float(whole.abs().max()))
+    apart = float(((halves[0] + halves[1]) / 2 - expected).abs().max())
+    limit = 1e-4 * (1 + float(expected.abs().max()))
     require(apart <= limit, f"the gradients of two halves have another mean than the whole's, by {apart:.3g}")
 
 
@@ -122,12 +127,14 @@ def _gradient(objective: Objective, batch: Batch) -> Tensor:
     parameters = list(batch.plain.parameters())
     values = fit_and_ask(objective, batch)
     gradients = torch.autograd.grad(values.mean(), parameters, allow_unused=True)
-    pairs = zip(gradients, parameters, strict=True)
-    return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in pairs])
+    rows = []
+    for gradient, parameter in zip(gradients, parameters, strict=True):
+        rows.append((torch.zeros_like(parameter) if gradient is None else gradient).flatten())
+    return torch.cat(rows)
 
 
 def check_reproducible(objective: Objective, seed: int) -> None:
-    """The same state of all generators gives the same losses, bit for bit: nothing is remembered.
+    """Losses are equal bit for bit where the state of all generators is: nothing is remembered.
 
     What an objective remembers by `robustfw.Stateful` is a part of its state ("several batches").
     """
@@ -145,28 +152,31 @@ def check_reproducible(objective: Objective, seed: int) -> None:
 def check_batches(objective: Objective, seed: int) -> None:
     """One batch after another, of other sizes; with its state saved and given back, the next losses are the same."""
     model, x, y = small_net(seed)
-    going_on = fit_copy(objective)
+    # 1. two batches
+    original = fit_copy(objective)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for rows in (8, 5):
-            values = ask(going_on, batch_of(model, x[:rows], y[:rows]))
+            values = ask(original, batch_of(model, x[:rows], y[:rows]))
             require(values.shape == (rows,), f"after another batch, one of {rows} has {tuple(values.shape)} losses")
             values.mean().backward()
             model.zero_grad()
+    # 2. a third one, by the objective and by another one with its state
     resumed = fit_copy(objective)
-    _hand_over(going_on, resumed)
-    found = []
-    for each in (going_on, resumed):
+    _copy_state(original, resumed)
+    next_losses = []
+    for one in (original, resumed):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + 1)
-            found.append(ask(each, batch_of(model, x[2:], y[2:])).detach())
-    require(bool(torch.equal(*found)), "with its state given back it has other losses: a resumed training would differ")
+            next_losses.append(ask(one, batch_of(model, x[2:], y[2:])).detach())
+    same = bool(torch.equal(*next_losses))
+    require(same, "with its state given back it has other losses: a resumed training would differ")
 
 
-def _hand_over(from_one: Objective, to_other: Objective) -> None:
-    """Give the state of each part of an objective to its like in another, by way of a checkpoint."""
-    receivers = dict(stateful_parts(to_other))
-    for way, part in stateful_parts(from_one):
+def _copy_state(source: Objective, target: Objective) -> None:
+    """Give the state of each part of an objective to the same part of another, by way of a checkpoint."""
+    receivers = dict(stateful_parts(target))
+    for way, part in stateful_parts(source):
         state = {name: pass_through_checkpoint(value) for name, value in part.state_dict().items()}
         receivers[way].load_state_dict(state)
 
@@ -174,18 +184,18 @@ def _hand_over(from_one: Objective, to_other: Objective) -> None:
 def check_unlabelled(objective: Objective, seed: int) -> None:
     """An example without a label (y = −1) has no cross-entropy: its loss is less by that; others keep theirs."""
     model, x, y = small_net(seed)
-    whole = ask_from_seed(objective, model, x, y, seed).values
-    without = torch.arange(len(y)) % 2 == 0
-    values = ask_from_seed(objective, model, x, y.masked_fill(without, losses.UNLABELLED), seed).values
+    before = ask_from_seed(objective, model, x, y, seed).values
+    unlabelled = torch.arange(len(y)) % 2 == 0
+    values = ask_from_seed(objective, model, x, y.masked_fill(unlabelled, losses.UNLABELLED), seed).values
     require(bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}")
     if objective.couples_rows:
         return
-    require(_close(values, whole) | without, "a label that another example lacks changes the loss", was=whole)
-    require((values < whole) | ~without, "the loss without a label is as with one", was=whole)
+    require(_close(values, before) | unlabelled, "a label that another example lacks changes the loss", was=before)
+    require((values < before) | ~unlabelled, "the loss without a label is as with one", was=before)
 
 
 class _Gate(Wrapper):
-    """A net around another one, with a factor of 1 that outputs depend on: whether a loss went through it shows."""
+    """A net around another one that multiplies its outputs by 1, so that the gradient shows who called it."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__(module)
@@ -205,9 +215,9 @@ def check_wrapped(objective: Objective, seed: int) -> None:
         torch.manual_seed(seed)
         values = fit_and_ask(objective, batch_of(wrapper, x, y, noise=torch.Generator().manual_seed(seed)))
     require(_close(values.detach(), plain), "the losses of a wrapped net are others", was=plain)
-    (through,) = torch.autograd.grad(values.sum(), [wrapper.factor], allow_unused=True)
+    (gradient,) = torch.autograd.grad(values.sum(), [wrapper.factor], allow_unused=True)
     require(
-        through is not None,
+        gradient is not None,
         "no loss goes through the wrapper's forward: gradients of several processes would not be averaged; call the "
         "model that is given, and take batch.plain for hooks and names only",
     )
@@ -217,36 +227,48 @@ def check_left_alone(objective: Objective, seed: int) -> None:
     """Parameters, training flags and hooks are as before; after a penalty's own part, batch norm's statistics too."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fixed, live = nn.BatchNorm2d(3).eval(), nn.BatchNorm2d(4)  # a layer that its owner has fixed stays so
-        layers = fixed, nn.Conv2d(3, 4, 1), live, nn.ReLU(), nn.Dropout(0.5)
-        model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16, 3))
-        x, y = torch.rand(8, 3, 2, 2), torch.arange(8) % 3
-    own = isinstance(objective, Penalty)
-    watched: dict[str, Tensor] = {**dict(model.named_parameters()), **(dict(model.named_buffers()) if own else {})}
-    before = {name: value.detach().clone() for name, value in watched.items()}
+        model = nn.Sequential(
+            nn.BatchNorm2d(3).eval(),  # a layer in another mode than the net, which it must keep
+            nn.Conv2d(3, 4, 1),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Flatten(),
+            nn.Linear(16, 3),
+        )
+        x = torch.rand(8, 3, 2, 2)
+    y = torch.arange(8) % 3
+    tensors: dict[str, Tensor] = dict(model.named_parameters())
+    if isinstance(objective, Penalty):
+        tensors |= dict(model.named_buffers())
+        objective = _PenaltyAlone(objective)
+    before = {name: value.detach().clone() for name, value in tensors.items()}
     flags = [module.training for module in model.modules()]
-    losses_of(_OwnPart(objective) if isinstance(objective, Penalty) else objective, model, x, y)
-    changed = [name for name, value in watched.items() if not torch.equal(value, before[name])]
+    losses_of(objective, model, x, y)
+    changed = [name for name, value in tensors.items() if not torch.equal(value, before[name])]
     require(not changed, f"it changed {', '.join(changed)} of the net")
     require([module.training for module in model.modules()] == flags, "it left another training mode behind")
     require(all(p.requires_grad for p in model.parameters()), "it left parameters frozen")
-    require(not any(_hooks(module) for module in model.modules()), "it left a hook behind")
+    require(not any(_count_hooks(module) for module in model.modules()), "it left a hook behind")
 
 
-class _OwnPart(Objective):
+class _PenaltyAlone(Objective):
     """A penalty without the cross-entropy that it is added to."""
 
     def __init__(self, penalty: Penalty) -> None:
         self._penalty = penalty
 
-    def fitted(self, train: Split) -> _OwnPart:
-        return _OwnPart(self._penalty.fitted(train))
+    def fitted(self, train: Split) -> _PenaltyAlone:
+        """The objective with its penalty fitted."""
+        return _PenaltyAlone(self._penalty.fitted(train))
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
+        """The penalty of each example, (batch,)."""
         return self._penalty.penalty(model, x, y, batch)
 
 
-def _hooks(module: nn.Module) -> int:
+def _count_hooks(module: nn.Module) -> int:
+    """The number of a module's hooks."""
     kinds = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
     return sum(len(hooks) for hooks in kinds)
 

@@ -10,21 +10,23 @@ from robustfw.optim import Optimizer, Schedule
 from robustfw.testing.laws import Law, require
 
 UPDATES = 40
+"""Updates of a training."""
 
 
 def check_descends(optimizer: Optimizer, seed: int) -> None:
     """It lowers ‖θ‖² from a random start; its step is given the loss as a closure, as the engine gives it."""
     theta = torch.nn.Parameter(torch.randn(5, generator=torch.Generator().manual_seed(seed)))
-    start, built = float(theta.detach().square().sum()), optimizer.build([theta], 0.05)
+    start = float(theta.detach().square().sum())
+    torch_optimizer = optimizer.build([theta], 0.05)
 
     def closure() -> float:
-        built.zero_grad()
+        torch_optimizer.zero_grad()
         loss = theta.square().sum()
         loss.backward()
         return float(loss.detach())
 
     for _ in range(UPDATES):
-        built.step(closure)
+        torch_optimizer.step(closure)
     end = float(theta.detach().square().sum())
     require(end < 0.5 * start, f"‖θ‖² went from {start:.3g} to {end:.3g}")
 
@@ -32,14 +34,14 @@ def check_descends(optimizer: Optimizer, seed: int) -> None:
 def check_rates(schedule: Schedule, seed: int) -> None:
     """Rates are finite, never negative nor above the learning rate, for every update; its state is plain JSON."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
-    built = schedule.build(optimizer, UPDATES)
+    scheduler = schedule.build(optimizer, UPDATES)
     for _ in range(UPDATES):
-        rate = built.get_last_lr()[0]
+        rate = scheduler.get_last_lr()[0]
         require(0 <= rate <= 0.1 + 1e-12, f"the rate is {rate} where the learning rate is 0.1")
         optimizer.step()
-        built.step()
-    numbers = {k: v for k, v in built.state_dict().items() if isinstance(v, int | float | str | list)}
-    require(json.loads(json.dumps(numbers)) == numbers, "its state does not survive JSON")
+        scheduler.step()
+    state = {k: v for k, v in scheduler.state_dict().items() if isinstance(v, int | float | str | list)}
+    require(json.loads(json.dumps(state)) == state, "its state does not survive JSON")
 
 
 OPTIMIZER_LAWS = (Law("descends", check_descends),)

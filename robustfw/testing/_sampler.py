@@ -9,9 +9,11 @@ from robustfw.sampler import Sampler
 from robustfw.testing.laws import Law, require
 
 EXAMPLES = 60
+"""Examples of the split."""
 
 
 def _split() -> TensorSplit:
+    """A split of three classes and two groups of unlike sizes."""
     numbers = torch.arange(EXAMPLES)
     label = (numbers % 6 == 0).long() + (numbers % 6 == 1).long() * 2
     return TensorSplit(numbers[:, None] / EXAMPLES, label, {"group": (numbers % 10 == 0).long()})

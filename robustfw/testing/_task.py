@@ -14,21 +14,24 @@ from robustfw.task import Task
 from robustfw.testing.laws import Law, LawBroken, require
 
 ROWS = 8
+"""Rows of outputs and targets."""
 UPDATES = 600
+"""Steps of gradient descent on outputs."""
 
 
 @attrs.frozen(eq=False)
 class _Case:
-    """What the kit found that a task takes."""
+    """Outputs and targets for a task."""
 
     classes: int
     outputs: Tensor
-    """As a net gives them."""
+    """In the form that nets give them."""
     y: Tensor
-    """As data has them."""
+    """In the form that data has them."""
 
 
 def _candidates(task: Task, seed: int) -> Iterator[_Case]:
+    """Outputs and targets of all forms that the kit tries."""
     generator = torch.Generator().manual_seed(seed)
     for classes in (3, 2, 1):
         try:
@@ -70,14 +73,17 @@ def check_targets(task: Task, seed: int) -> None:
 def check_wrong(task: Task, seed: int) -> None:
     """Right or wrong is a bool (batch,) of each row by itself, for any number of rows; what is no number is wrong."""
     case = _case(task, seed)
-    targets, outputs = task.targets(case.y), task.read(case.outputs, ROWS)
-    wrong = task.wrong(outputs, targets)
+    targets = task.targets(case.y)
+    wrong = task.wrong(task.read(case.outputs, ROWS), targets)
     require(wrong.dtype == torch.bool and wrong.shape == (ROWS,), f"wrong is {wrong.dtype} {tuple(wrong.shape)}")
-    for rows in [slice(i, i + 1) for i in range(ROWS)] + [slice(0, 0)]:
-        some = task.wrong(task.read(case.outputs[rows], len(targets[rows])), targets[rows])
-        require(bool(torch.equal(some, wrong[rows])), "whether a row is wrong depends on other rows")
-    broken = task.wrong(task.read(torch.full_like(case.outputs, torch.nan), ROWS), targets)
-    require(bool(broken.all()), "outputs that are not numbers count as right")
+    single_rows = [slice(i, i + 1) for i in range(ROWS)]
+    no_rows = slice(0, 0)
+    for rows in [*single_rows, no_rows]:
+        outputs = task.read(case.outputs[rows], len(targets[rows]))
+        same = bool(torch.equal(task.wrong(outputs, targets[rows]), wrong[rows]))
+        require(same, "whether a row is wrong depends on other rows")
+    not_numbers = task.read(torch.full_like(case.outputs, torch.nan), ROWS)
+    require(bool(task.wrong(not_numbers, targets).all()), "outputs that are not numbers count as right")
 
 
 def check_loss(task: Task, seed: int) -> None:
@@ -99,13 +105,13 @@ def check_loss(task: Task, seed: int) -> None:
 def check_measure(task: Task, seed: int) -> None:
     """A graded task measures each row, (batch, m), finite, and has figures; any other measures nothing."""
     case = _case(task, seed)
-    measured = task.measure(task.read(case.outputs, ROWS), task.targets(case.y))
-    require(task.graded == (measured is not None), f"graded is {task.graded}, and measure gives {type(measured)}")
-    if measured is None:
+    measures = task.measure(task.read(case.outputs, ROWS), task.targets(case.y))
+    require(task.graded == (measures is not None), f"graded is {task.graded}, and measure gives {type(measures)}")
+    if measures is None:
         return
-    require(measured.dim() == 2 and len(measured) == ROWS, f"what is measured has shape {tuple(measured.shape)}")
-    require(bool(measured.isfinite().all()), "what is measured is not finite")
-    figures = task.metrics(measured)
+    require(measures.dim() == 2 and len(measures) == ROWS, f"what is measured has shape {tuple(measures.shape)}")
+    require(bool(measures.isfinite().all()), "what is measured is not finite")
+    figures = task.metrics(measures)
     require(bool(figures), "there is no figure, although the task is graded")
     require(all(math.isfinite(figure) for figure in figures.values()), f"figures are not finite: {figures}")
 
@@ -115,15 +121,20 @@ def check_refusals(task: Task, seed: int) -> None:
     case = _case(task, seed)
     targets = task.targets(case.y)
     if targets.is_floating_point():
-        refused = [(torch.full_like(targets, torch.nan), case.classes), (targets, case.classes + 1)]
+        not_numbers = torch.full_like(targets, torch.nan)
+        misfits = [(not_numbers, case.classes), (targets, case.classes + 1)]
     else:
-        refused = [(torch.full_like(targets, case.classes), case.classes), (torch.full_like(targets, -2), case.classes)]
-    for given, classes in refused:
+        beyond = torch.full_like(targets, case.classes)
+        negative = torch.full_like(targets, -2)
+        misfits = [(beyond, case.classes), (negative, case.classes)]
+    for misfit, classes in misfits:
         try:
-            task.check(given, classes)
+            task.check(misfit, classes)
         except DataError:
             continue
-        raise LawBroken(f"it takes targets from {float(given.min()):g} to {float(given.max()):g} for {classes} classes")
+        low = float(misfit.min())
+        high = float(misfit.max())
+        raise LawBroken(f"it takes targets from {low:g} to {high:g} for {classes} classes")
 
 
 LAWS = (

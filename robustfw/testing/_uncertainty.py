@@ -1,9 +1,9 @@
-"""The laws of an uncertainty set. `violation` is the definition; the two oracles are held against it and each other.
+"""The laws of an uncertainty set: `violation` defines it, and the two oracles must agree with that and each other.
 
-Where a law asks for points, there are two kinds of them: small ones with ties, zeros, spikes and borders, whose failure
-can be read, and dense random ones of several sizes. Each law is checked on the bare set, and on the set within a
-data range. ``check_…`` functions on a `Case` are the laws; `LAWS` runs them over the cases of a set. The laws of what
-a region does besides its oracles are in `robustfw.testing._perturbations`.
+Laws are checked at two kinds of points: small ones with ties, zeros, spikes and borders, whose failure can be read, and
+dense random ones of several sizes. Each law is checked on the bare set, and on the set within a data range. ``check_…``
+functions of a `Case` are laws of a region; `LAWS` has them for all cases of a set. The laws of what a region does
+besides its oracles are in `robustfw.testing._perturbations`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from robustfw.uncertainty import UncertaintySet
 __all__ = ["CHECKS", "LAWS", "SHAPES", "Case", "cases", "fit_to_random", "sample_points"]
 
 LENGTHS = (1.0, 10.0, 1e3, 1e5)
-"""t in P(t·g), which comes within R²/2t of the support."""
+"""The t of the points P(t·g), whose value is within R²/2t of the support's."""
 
 
 def check_zero(case: Case) -> None:
@@ -54,9 +54,10 @@ def check_zero(case: Case) -> None:
     zero = case.region.zero()
     outside = case.region.violation(zero)
     case.require(outside == 0, "violation(0) is {}", outside)
-    projected, supported = case.region.project(zero), case.region.support(zero)
+    projected = case.region.project(zero)
     case.require(norms(projected) <= case.slack(), "project(0) is not 0", got=projected)
-    case.require(supported.flatten(1).isfinite().all(1), "support(0) is not finite", got=supported)
+    farthest = case.region.support(zero)
+    case.require(farthest.flatten(1).isfinite().all(1), "support(0) is not finite", got=farthest)
 
 
 def check_feasible(case: Case) -> None:
@@ -87,28 +88,35 @@ def check_nearest(case: Case) -> None:
     if not case.region.convex:
         _check_none_nearer(case)
         return
-    z, projected = case.points, case.region.project(case.points)
-    rest = z - projected
-    gap = inner_products(rest, case.region.support(rest) - projected)
-    # Rounding in z alone moves the left side by eps·‖z‖·‖s‖.
-    holds = gap <= case.slack(norms(rest)) * (1 + norms(projected)) + case.tolerance * norms(z)
+    z = case.points
+    projected = case.region.project(z)
+    residual = z - projected
+    gap = inner_products(residual, case.region.support(residual) - projected)
+    # rounding in z alone changes the left side by eps·‖z‖·‖s‖
+    holds = gap <= case.slack(norms(residual)) * (1 + norms(projected)) + case.tolerance * norms(z)
     if not holds.all():
         distance = _distances_to_projection(case, projected)
         case.require(holds, "P(z) is {} from the true projection", distance, z=z, Pz=projected)
 
 
 def _check_none_nearer(case: Case) -> None:
-    z, projected = case.points, case.region.project(case.points)
+    """Check that no member that can be found is nearer to z than P(z)."""
+    z = case.points
+    projected = case.region.project(z)
     for member in members_of(case):
-        shuffled = member[torch.randperm(len(member), generator=case.generator())] if _same_rows(case) else member
-        for other in (member, shuffled):
+        candidates = [member]
+        # where all rows have one set, members of one row are members of all
+        if _same_rows(case):
+            order = torch.randperm(len(member), generator=case.generator())
+            candidates.append(member[order])
+        for other in candidates:
             nearer = norms(z - projected) - norms(z - other)
             holds = (case.region.violation(other) > 0) | (nearer <= case.slack(norms(z)))
             case.require(holds, "a member is nearer by {}", nearer, z=z, member=other)
 
 
 def _same_rows(case: Case) -> bool:
-    """Whether all rows carry one and the same set, so that members may be exchanged between them."""
+    """Whether all rows have one and the same set, so that members of one row are members of all."""
     return case.name.startswith("bare")
 
 
@@ -128,9 +136,11 @@ def check_non_expansive(case: Case) -> None:
     """‖Pz − Pw‖ ≤ ‖z − w‖ for a convex set: evidence on P that does not lean on `support`."""
     if not case.region.convex:
         return
-    z, noise = case.points, torch.randn(case.points.shape, generator=case.generator(), dtype=torch.float64)
-    for w in (z + 0.1 * noise.to(z), 0.5 * z, noise.to(z)):
-        before, after = norms(z - w), norms(case.region.project(z) - case.region.project(w))
+    z = case.points
+    noise = torch.randn(z.shape, generator=case.generator(), dtype=torch.float64).to(z)
+    for w in (z + 0.1 * noise, 0.5 * z, noise):
+        before = norms(z - w)
+        after = norms(case.region.project(z) - case.region.project(w))
         holds = after <= before + case.slack(before, norms(z))
         case.require(holds, "projecting moves z and w apart by {}", after - before, z=z, w=w)
 
@@ -138,22 +148,22 @@ def check_non_expansive(case: Case) -> None:
 def check_support_feasible(case: Case) -> None:
     """violation(support(g)) ≤ tolerance: support points are members."""
     for direction in (case.points, -1e-6 * case.points):
-        found = case.region.support(direction)
-        outside = case.region.violation(found)
-        holds = (outside <= case.slack(norms(found))) & outside.isfinite()
-        case.require(holds, "support(g) is outside by {}", outside, g=direction, support=found)
+        farthest = case.region.support(direction)
+        outside = case.region.violation(farthest)
+        holds = (outside <= case.slack(norms(farthest))) & outside.isfinite()
+        case.require(holds, "support(g) is outside by {}", outside, g=direction, support=farthest)
 
 
 def check_support_maximal(case: Case) -> None:
     """⟨g, support(g)⟩ ≥ ⟨g, u⟩ for every member u: P(t·g) for t = 1 … 10⁵, samples, points at the border."""
     g = case.points
-    reached = inner_products(g, case.region.support(g))
+    value = inner_products(g, case.region.support(g))
     length = norms(g)
     unit = g / per_row(length.clamp(min=1e-300), g)
     rivals = [case.region.project(t * unit) for t in LENGTHS]
     rivals += [case.region.sample(case.generator()), stretch_to_border(case), case.region.zero()]
     for rival in rivals:
-        better = inner_products(g, rival) - reached
+        better = inner_products(g, rival) - value
         outside = case.region.violation(rival) > case.slack(norms(rival))
         holds = outside | (better <= case.slack() * (1 + length * norms(rival)))
         case.require(holds, "a member does better by {}", better, g=g, member=rival)
@@ -161,19 +171,22 @@ def check_support_maximal(case: Case) -> None:
 
 def check_rows_independent(case: Case) -> None:
     """f(batch)[i] = f(batch[i]) for violation, project and support, by region[rows]."""
-    region, z = case.region, case.points
+    region = case.region
+    z = case.points
     for name in ("violation", "project", "support"):
-        whole = getattr(region, name)(z)
+        batch_result = getattr(region, name)(z)
         for rows in (slice(3, 4), slice(20, 21), torch.tensor([40, 5])):
-            apart = (getattr(region[rows], name)(z[rows]) - whole[rows]).flatten(1 if whole.dim() > 1 else 0)
-            apart = apart.abs().amax(1) if whole.dim() > 1 else apart.abs()
-            holds = apart <= case.tolerance * (1 + whole[rows].abs().max())
+            expected = batch_result[rows]
+            difference = (getattr(region[rows], name)(z[rows]) - expected).abs()
+            apart = difference.flatten(1).amax(1) if difference.dim() > 1 else difference
+            holds = apart <= case.tolerance * (1 + expected.abs().max())
             case.require(holds, f"{name} of a row depends on the rest of the batch, by {{}}", apart, z=z[rows])
 
 
 def check_samples(case: Case) -> None:
     """Samples are members, and the generator alone decides them."""
-    first, second = (case.region.sample(case.generator()) for _ in range(2))
+    first = case.region.sample(case.generator())
+    second = case.region.sample(case.generator())
     case.require(bool(torch.equal(first, second)), "the same generator gives two different samples")
     outside = case.region.violation(first)
     case.require(outside <= case.slack(norms(first)), "a sample is outside by {}", outside, sample=first)
@@ -181,13 +194,15 @@ def check_samples(case: Case) -> None:
 
 def check_manners(case: Case) -> None:
     """Shape, type and device are kept, arguments are not changed, no graph is kept, violation is (batch,) and ≥ 0."""
-    region, z = case.region, case.points
+    region = case.region
+    z = case.points
     before = z.clone()
-    for name, result in (
-        ("project", region.project(z)),
-        ("support", region.support(z)),
-        ("sample", region.sample(case.generator())),
-    ):
+    results = {
+        "project": region.project(z),
+        "support": region.support(z),
+        "sample": region.sample(case.generator()),
+    }
+    for name, result in results.items():
         same = result.shape == z.shape and result.dtype == z.dtype and result.device == z.device
         case.require(same, f"{name} returns {tuple(result.shape)} {result.dtype} for {tuple(z.shape)} {z.dtype}")
         case.require(not result.requires_grad, f"{name} keeps a graph")
@@ -199,14 +214,14 @@ def check_manners(case: Case) -> None:
 
 
 def check_each_case(check: Callable[[Case], None]) -> Callable[[UncertaintySet, int], None]:
-    """A law on regions as a law on sets: at all of a set's cases."""
+    """The law of a set that a law of regions holds in all of the set's cases."""
 
-    def checked(uncertainty: UncertaintySet, seed: int) -> None:
+    def check_cases(uncertainty: UncertaintySet, seed: int) -> None:
         for case in cases(uncertainty, seed):
             check(case)
 
-    checked.__doc__ = check.__doc__
-    return checked
+    check_cases.__doc__ = check.__doc__
+    return check_cases
 
 
 def check_precisions(uncertainty: UncertaintySet, seed: int) -> None:
@@ -215,10 +230,10 @@ def check_precisions(uncertainty: UncertaintySet, seed: int) -> None:
         for case in cases(uncertainty, seed, dtype):
             points = case.points.clamp(-1e4, 1e4)
             for name in ("project", "support"):
-                found = getattr(case.region, name)(points)
-                outside = case.region.violation(found).to(torch.float64)
-                holds = (outside <= case.tolerance * (1 + norms(found).double())) & outside.isfinite()
-                case.require(holds, f"in {dtype} {name} is outside by {{}}", outside, z=points, got=found)
+                member = getattr(case.region, name)(points)
+                outside = case.region.violation(member).to(torch.float64)
+                holds = (outside <= case.tolerance * (1 + norms(member).double())) & outside.isfinite()
+                case.require(holds, f"in {dtype} {name} is outside by {{}}", outside, z=points, got=member)
 
 
 def check_plain(uncertainty: UncertaintySet, seed: int) -> None:
@@ -232,9 +247,9 @@ def check_plain(uncertainty: UncertaintySet, seed: int) -> None:
         raise LawBroken(f"repr does not evaluate: {uncertainty!r} ({error})") from error
     require(rebuilt == uncertainty, f"repr spells something else: {uncertainty!r}")
     shape = shapes_of(uncertainty)[0]
-    learnt = fit_to_random(uncertainty, shape, seed)
-    require(learnt == uncertainty and repr(learnt) == repr(uncertainty), "fitting it to data changes its options")
-    region = learnt.at(torch.rand(2, *shape).requires_grad_())
+    fitted = fit_to_random(uncertainty, shape, seed)
+    require(fitted == uncertainty and repr(fitted) == repr(uncertainty), "fitting it to data changes its options")
+    region = fitted.at(torch.rand(2, *shape).requires_grad_())
     require(not region.support(torch.ones_like(region.like)).requires_grad, "at(x) keeps the graph of x")
 
 
@@ -242,7 +257,10 @@ def _classes_in(value: Any) -> set[type]:
     """The classes of a plugin and of the plugins among its options."""
     if not attrs.has(type(value)):
         return set()
-    return {type(value)}.union(*(_classes_in(getattr(value, field.name)) for field in attrs.fields(type(value))))
+    classes = {type(value)}
+    for field in attrs.fields(type(value)):
+        classes |= _classes_in(getattr(value, field.name))
+    return classes
 
 
 CHECKS: dict[str, Callable[[Case], None]] = {
@@ -262,7 +280,7 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "members": check_members,
     "support is bounded": check_support_bound,
 }
-"""The laws of a region at given points."""
+"""The name of each law of a region to its check."""
 
 LAWS = (
     *(Law(name, check_each_case(check)) for name, check in CHECKS.items()),

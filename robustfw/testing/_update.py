@@ -1,4 +1,4 @@
-"""The laws of an update: how a small net is trained by it, in the engine's own hands."""
+"""The laws of an update, on trainings of a small net by the engine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ from robustfw.training.recipe import Recipe, TrainOptions
 from robustfw.update import Update
 
 UPDATES = 40
+"""Updates of a training."""
 ROWS = 24
+"""Training examples."""
 
 
 @final
@@ -39,15 +41,17 @@ class _Momentum(Optimizer):
     """Gradient descent with momentum 1/2."""
 
     def build(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+        """Torch's optimizer."""
         return torch.optim.SGD(parameters, learning_rate, momentum=0.5)
 
 
 @final
 @attrs.frozen
 class _Constant(Schedule):
-    """The learning rate as it is."""
+    """A constant learning rate."""
 
     def build(self, optimizer: torch.optim.Optimizer, updates: int) -> torch.optim.lr_scheduler.LRScheduler:
+        """Torch's schedule."""
         return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
 
 
@@ -57,11 +61,12 @@ class _AtWorstCases(Objective):
     """The loss at worst cases."""
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
+        """The loss of each example at its worst case, (batch,)."""
         return batch.loss(model(batch()))
 
 
 class _Training:
-    """A training in the kit's hands: the engine's update of a small net by one batch after the other."""
+    """A training of a small net, one update of the engine after the other."""
 
     def __init__(self, update: Update, seed: int) -> None:
         with torch.random.fork_rng(devices=[]):
@@ -83,9 +88,11 @@ class _Training:
 
     @property
     def net(self) -> nn.Module:
+        """The net that is trained."""
         return self.state.model
 
     def parameters(self) -> Tensor:
+        """All parameters of the net in one row."""
         return torch.cat([p.detach().flatten() for p in self.net.parameters()])
 
     def loss(self) -> float:
@@ -94,8 +101,9 @@ class _Training:
             return float(nn.functional.cross_entropy(self.net(self.x), self.y))
 
     def step(self, rows: int = ROWS) -> Tensor:
-        """One update by the first examples; what it gives back."""
-        task, generator = Classification(), generator_for(0, "attack", self.number)
+        """One update by the first examples; its loss."""
+        task = Classification()
+        generator = generator_for(0, "attack", self.number)
         adversary = Adversary(Threat(Cube(RADIUS)), Corner(), generator, task)
         meta = {"index": torch.arange(rows)}
         progress = (self.number + 1) / UPDATES
@@ -130,9 +138,10 @@ def check_descends(update: Update, seed: int) -> None:
 
 
 def check_examples(update: Update, seed: int) -> None:
-    """Examples and targets are as before."""
+    """Examples and targets are not changed."""
     training = _Training(copy.deepcopy(update), seed)
-    x, y = training.x.clone(), training.y.clone()
+    x = training.x.clone()
+    y = training.y.clone()
     for _ in range(3):
         training.step()
     require(bool(torch.equal(training.x, x) and torch.equal(training.y, y)), "it changed the examples")
@@ -143,29 +152,28 @@ def check_resumed(update: Update, seed: int) -> None:
 
     What it remembers between batches is the state of a `robustfw.Stateful`.
     """
-    whole = _Training(copy.deepcopy(update), seed)
+    # 1. three updates
+    original = _Training(copy.deepcopy(update), seed)
     for rows in (8, 5, 8):
-        whole.step(rows)
+        original.step(rows)
+    # 2. another training with the state of the first
     resumed = _Training(copy.deepcopy(update), seed)
-    resumed.state.restore(_copies(whole.state.tensors()), whole.state.facts())
+    tensors = {name: value.detach().clone() for name, value in original.state.tensors().items()}
+    resumed.state.restore(tensors, original.state.facts())
     receivers = dict(stateful_parts(resumed.recipe.train.update))
-    for way, part in stateful_parts(whole.recipe.train.update):
-        receivers[way].load_state_dict(
-            {name: pass_through_checkpoint(value) for name, value in part.state_dict().items()}
-        )
-    resumed.number = whole.number
-    for training in (whole, resumed):
+    for way, part in stateful_parts(original.recipe.train.update):
+        state = {name: pass_through_checkpoint(value) for name, value in part.state_dict().items()}
+        receivers[way].load_state_dict(state)
+    resumed.number = original.number
+    # 3. two more updates of each
+    for training in (original, resumed):
         for _ in range(2):
             training.step()
     require(
-        bool(torch.equal(whole.parameters(), resumed.parameters())),
+        bool(torch.equal(original.parameters(), resumed.parameters())),
         "a training that is taken up again has other weights: what it remembers must be the state of a "
         "robustfw.Stateful",
     )
-
-
-def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in tensors.items()}
 
 
 LAWS = (
