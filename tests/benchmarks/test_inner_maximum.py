@@ -135,7 +135,7 @@ def test_what_leaves_the_set_or_the_range_is_marked(problem):
     assert not far.inside
     assert far.length == pytest.approx(2, rel=1e-5)
     assert not share(problem, problem.x + 0.05, "linf").inside
-    assert inner_maximum.spell("far", {("one", "linf"): far})["one linf"].endswith("!")
+    assert inner_maximum.spelled("far", {("one", "linf"): far})["one linf"].endswith("!")
 
 
 @pytest.mark.parametrize(("spoiled", "status"), [(False, 0), (True, 1)], ids=["exact", "spoiled"])

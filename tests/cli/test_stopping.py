@@ -42,7 +42,7 @@ def test_one_that_was_sent_before_the_training_began_is_not_lost():
 
 def test_one_that_another_thread_was_given_is_kept_for_the_training():
     """As in a process of `robustfw reproduce`: numpy has threads that do not block it."""
-    handler, mask = signal.signal(signal.SIGINT, running._kept), signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    handler, mask = signal.signal(signal.SIGINT, running._forward_signal), signal.pthread_sigmask(signal.SIG_BLOCK, ())
     ready, done = threading.Event(), threading.Event()
 
     def other():
