@@ -8,7 +8,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from robustfw.regions import exact, round_toward_zero, step_per_row, uniform_like, wide, with_unit_maximum
+from robustfw.regions import exact, round_toward_zero, share_of_way, uniform_like, wide, with_unit_maximum
 from robustfw_norms.balls import LinfBall, NormBall
 from robustfw_norms.oracles import keep_largest
 
@@ -82,9 +82,7 @@ class L0Ball(NormBall):
             delta: members at which the step starts.
             step: share of the way, one for all rows or one per row, (batch,); more than 1 counts as 1.
         """
-        share = step_per_row(step, delta)
-        share = share.clamp(max=1) if isinstance(share, Tensor) else min(share, 1.0)
-        return share * (self.support(direction) - delta)
+        return share_of_way(step, self.support(direction) - delta)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """k units drawn at random, with values drawn uniformly within their room."""

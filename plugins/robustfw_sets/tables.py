@@ -18,7 +18,7 @@ from robustfw.regions import (
     norms,
     per_row,
     round_toward_zero,
-    step_per_row,
+    share_of_way,
     uniform_like,
     with_unit_maximum,
 )
@@ -187,9 +187,7 @@ class TableRegion(Region):
             delta: members at which the step starts.
             step: share of the way, one for all rows or one per row, (batch,); more than 1 counts as 1.
         """
-        share = step_per_row(step, delta)
-        share = share.clamp(max=1) if isinstance(share, Tensor) else min(share, 1.0)
-        return share * (self.support(direction) - delta)
+        return share_of_way(step, self.support(direction) - delta)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Members drawn uniformly from intervals, open steps of lattices and open moves of groups."""

@@ -50,7 +50,7 @@ class _Commands(click.Group):
         except Stopped as stop:
             click.echo(str(stop), err=True, nl=bool(str(stop)))
             raise Exit(stop.exit_status) from stop
-        except Exception as error:
+        except Exception as error:  # the last one that can say it in a sentence, and what to report
             raise Exit(_report(error, debug=ctx.params["debug"])) from error
 
 

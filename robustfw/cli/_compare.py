@@ -65,20 +65,10 @@ def compare(
 def _verdicts(subject: Subject, threat: Threat, attacks: list[Attack], loss: Loss) -> Verdicts:
     """The verdicts on one of the nets, on the examples that both share."""
     from robustfw import console
-    from robustfw.evaluation import Evaluation, Verdicts, verdicts
+    from robustfw.evaluation import Evaluation, Verdicts
 
     choices = subject.choices
-    batches = verdicts(
-        subject.model,
-        subject.split,
-        threat=threat,
-        attacks=attacks,
-        classes=subject.spec.classes,
-        task=subject.task,
-        loss=loss,
-        batch_size=choices.batch_size,
-        seed=choices.seed,
-    )
+    batches = subject.verdicts(threat, attacks, loss)
     batches = console.batches(batches, len(subject.split), choices.split, quiet=choices.as_json)
     all_verdicts = Verdicts.concatenate(batches)
     for doubt in Evaluation.of(all_verdicts, subject.spec.classes, subject.task).doubts:

@@ -74,7 +74,7 @@ def _evaluate_under_attack(
 ) -> dict[str, Any]:
     """Attack the net, show and keep the result; what an earlier command left unfinished goes on."""
     from robustfw import console
-    from robustfw.evaluation import describe, verdicts
+    from robustfw.evaluation import describe
     from robustfw.evaluation._gallery import Gallery
     from robustfw.storage._partial import Partial
 
@@ -87,19 +87,7 @@ def _evaluate_under_attack(
     partial = Partial.open(subject.home / "results", circumstances | _batches_and_weights(subject))
     if partial.verdicts is not None and not choices.as_json:
         console.line(f"going on after {len(partial.verdicts)} of {len(subject.split)} examples")
-    batches = verdicts(
-        subject.model,
-        subject.split,
-        threat=threat,
-        attacks=attacks,
-        classes=subject.spec.classes,
-        task=subject.task,
-        loss=loss_raised,
-        batch_size=choices.batch_size,
-        seed=choices.seed,
-        skip=partial.batches,
-        see=gallery,
-    )
+    batches = subject.verdicts(threat, attacks, loss_raised, skip=partial.batches, see=gallery)
     with contextlib.closing(partial.collect(batches)) as saved_batches:
         try:
             evaluation = summarize_verdicts(

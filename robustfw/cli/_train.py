@@ -198,7 +198,7 @@ def _follow(session: Session) -> None:
         try:
             for _ in session.records():
                 pass
-        except Exception as error:
+        except Exception as error:  # once the first process is gone, an exchange with it fails in many ways
             if asked():
                 raise stopping.Stopped("", asked()) from error
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from robustfw.attack import Attack
     from robustfw.data.spec import DataSpec
     from robustfw.data.splits import Split, Splits
+    from robustfw.evaluation import Verdicts
     from robustfw.evaluation._gallery import Gallery
     from robustfw.inner.threat import Threat
     from robustfw.loss import Loss
@@ -141,6 +142,30 @@ class Subject:
     def task(self) -> Task:
         """What the net's outputs are for."""
         return self.splits.spec.task
+
+    def verdicts(self, threat: Threat, attacks: list[Attack], loss: Loss, **options: Any) -> Iterator[Verdicts]:
+        """What becomes of each example under attack, batch by batch, as the flags say.
+
+        Args:
+            threat: the set and the data range.
+            attacks: what is tried, one after the other.
+            loss: what the attacks raise.
+            options: others of `robustfw.evaluation.verdicts`, such as ``skip``.
+        """
+        from robustfw.evaluation import verdicts
+
+        return verdicts(
+            self.model,
+            self.split,
+            threat=threat,
+            attacks=attacks,
+            classes=self.spec.classes,
+            task=self.task,
+            loss=loss,
+            batch_size=self.choices.batch_size,
+            seed=self.choices.seed,
+            **options,
+        )
 
     def threat(self, spec: str | None) -> Threat:
         """The set of a spec, or that of the training where there is none, in the range of the data.

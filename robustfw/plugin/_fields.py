@@ -86,4 +86,4 @@ def _warn_of_distance(value: Any, key: str, text: str) -> None:
 def default_of(field: attrs.Attribute[Any]) -> Any:
     """The value that a field has if none is given; ``attrs.NOTHING`` where one is required."""
     default: Any = field.default
-    return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
+    return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]  # a class at run time

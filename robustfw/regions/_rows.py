@@ -23,6 +23,18 @@ def step_per_row(step: Tensor | float, like: Tensor) -> Tensor | float:
     return per_row(step, like) if isinstance(step, Tensor) else step
 
 
+def share_of_way(step: Tensor | float, way: Tensor) -> Tensor:
+    """A share ``step`` of the way to a member, for sets in which no step is longer than that.
+
+    Args:
+        step: the share, one for all rows or one per row, (batch,); more than 1 counts as 1.
+        way: the whole way, (batch, *shape).
+    """
+    share = step_per_row(step, way)
+    share = share.clamp(max=1) if isinstance(share, Tensor) else min(share, 1.0)
+    return share * way
+
+
 def norms(delta: Tensor) -> Tensor:
     """‖δ‖₂ of each row, (batch,), without underflow or overflow of the squares.
 

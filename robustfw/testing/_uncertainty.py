@@ -243,7 +243,7 @@ def check_plain(uncertainty: UncertaintySet, seed: int) -> None:
     namespace |= {"Fraction": Fraction, "Array": Array, "inf": math.inf}
     try:
         rebuilt = eval(repr(uncertainty), namespace)
-    except Exception as error:
+    except Exception as error:  # a stranger's repr may be any code
         raise LawBroken(f"repr does not evaluate: {uncertainty!r} ({error})") from error
     require(rebuilt == uncertainty, f"repr spells something else: {uncertainty!r}")
     shape = shapes_of(uncertainty)[0]

@@ -70,7 +70,7 @@ def explain() -> Iterator[None]:
         yield
     except RobustfwError:
         raise
-    except Exception as error:
+    except Exception as error:  # all are looked at, and those that nothing is known of go on
         explanation = sentence(error)
         if explanation is None:
             raise

@@ -47,7 +47,7 @@ class Loggers:
         self.start(recipe)
         try:
             yield
-        except Exception as error:
+        except Exception as error:  # whatever ends a training, loggers hear of it
             self.end(error)
             raise
         # GeneratorExit, KeyboardInterrupt, SystemExit
