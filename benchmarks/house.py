@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import ast
 import re
-import subprocess
 import tokenize
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -37,9 +36,9 @@ PREPOSITIONS = {
 
 
 def python_files(root: Path, *folders: str) -> list[Path]:
-    """The Python files that git knows in some folders of a checkout."""
-    listed = subprocess.run(["git", "ls-files", *folders], cwd=root, capture_output=True, text=True, check=True)
-    return [root / name for name in listed.stdout.splitlines() if name.endswith(".py") and (root / name).exists()]
+    """The Python files in some folders of a checkout, without what a build has copied."""
+    files = (path for folder in folders for path in sorted((root / folder).rglob("*.py")))
+    return [path for path in files if "build" not in path.relative_to(root).parts]
 
 
 def unit_of(module: str) -> str:
