@@ -82,11 +82,19 @@ class Problem:
         for x, y in zip(self.x.split(BATCH), self.y.split(BATCH), strict=True):
             moved = attack(x, y)
             with torch.no_grad():
-                right = (self.model(x).argmax(1) == y) & (self.model(moved).argmax(1) == y)
+                right = (self.model(x).argmax(1) == y) & (
+                    self.model(moved).argmax(1) == y
+                )
             withstood += int(right.sum())
-            sizes = torch.linalg.vector_norm((moved - x).detach().flatten(1), ORDERS[self.norm], 1)
+            sizes = torch.linalg.vector_norm(
+                (moved - x).detach().flatten(1), ORDERS[self.norm], 1
+            )
             largest = max(largest, float(sizes.max()))
-        return time.perf_counter() - start, withstood / len(self.y), largest / self.radius
+        return (
+            time.perf_counter() - start,
+            withstood / len(self.y),
+            largest / self.radius,
+        )
 
 
 def _evaluated(problem: Problem) -> Outcome:
@@ -100,14 +108,22 @@ def _evaluated(problem: Problem) -> Outcome:
         classes=int(problem.y.max()) + 1,
         batch_size=BATCH,
     )
-    return time.perf_counter() - start, found.robust_accuracy, 1.0  # evaluate has made sure
+    return (
+        time.perf_counter() - start,
+        found.robust_accuracy,
+        1.0,
+    )  # evaluate has made sure
 
 
 def _foolbox(problem: Problem) -> Attack:
     import foolbox as fb
 
     net = fb.PyTorchModel(problem.model, bounds=(0, 1), device="cpu")
-    kinds = {"linf": fb.attacks.LinfPGD, "l2": fb.attacks.L2PGD, "l1": fb.attacks.SparseL1DescentAttack}
+    kinds = {
+        "linf": fb.attacks.LinfPGD,
+        "l2": fb.attacks.L2PGD,
+        "l1": fb.attacks.SparseL1DescentAttack,
+    }
     attack = kinds[problem.norm](steps=STEPS, rel_stepsize=2.5 / STEPS)
     return lambda x, y: attack(net, x, y, epsilons=problem.radius)[1]
 
@@ -118,7 +134,12 @@ def _torchattacks(problem: Problem) -> Attack:
     if problem.norm == "l1":
         raise ImportError("it has no attack in ℓ1")
     kind = ta.PGD if problem.norm == "linf" else ta.PGDL2
-    attack: Attack = kind(problem.model, eps=problem.radius, alpha=2.5 / STEPS * problem.radius, steps=STEPS)
+    attack: Attack = kind(
+        problem.model,
+        eps=problem.radius,
+        alpha=2.5 / STEPS * problem.radius,
+        steps=STEPS,
+    )
     return attack
 
 
@@ -126,7 +147,15 @@ def _apgd(problem: Problem) -> Attack:
     from pyautoattack.autopgd_base import APGDAttack
 
     norm = {"linf": "Linf", "l2": "L2", "l1": "L1"}[problem.norm]
-    attack = APGDAttack(problem.model, n_iter=STEPS, norm=norm, eps=problem.radius, loss="ce", seed=0, device="cpu")
+    attack = APGDAttack(
+        problem.model,
+        n_iter=STEPS,
+        norm=norm,
+        eps=problem.radius,
+        loss="ce",
+        seed=0,
+        device="cpu",
+    )
     perturb: Attack = attack.perturb
     return perturb
 
@@ -137,7 +166,14 @@ def _art(problem: Problem) -> Attack:
 
     shape, loss = tuple(problem.x.shape[1:]), nn.CrossEntropyLoss()
     classes = int(problem.y.max()) + 1
-    net = PyTorchClassifier(problem.model, loss, shape, nb_classes=classes, clip_values=(0.0, 1.0), device_type="cpu")
+    net = PyTorchClassifier(
+        problem.model,
+        loss,
+        shape,
+        nb_classes=classes,
+        clip_values=(0.0, 1.0),
+        device_type="cpu",
+    )
     step = 2.5 / STEPS * problem.radius
     attack = ProjectedGradientDescent(
         net,
@@ -173,7 +209,9 @@ def _flattened_first(model: nn.Module) -> None:
             channels = layer.out_channels
         if isinstance(layer, nn.Flatten) and type(layer) is not nn.Flatten:
             weight = cast(nn.Linear, after).weight
-            weight.data = weight.data.unflatten(1, (-1, channels)).transpose(1, 2).flatten(1)
+            weight.data = (
+                weight.data.unflatten(1, (-1, channels)).transpose(1, 2).flatten(1)
+            )
             model.set_submodule(name, nn.Flatten())
 
 
@@ -185,22 +223,35 @@ PEERS = {
 }
 
 
-def gathered(problem: Problem, others: Problem) -> tuple[dict[str, Callable[[], Outcome]], dict[str, str]]:
+def gathered(
+    problem: Problem, others: Problem
+) -> tuple[dict[str, Callable[[], Outcome]], dict[str, str]]:
     """What to time, ours and theirs, by name, and the libraries that do not import, with the reason."""
     timed: dict[str, Callable[[], Outcome]] = {OURS: partial(_evaluated, problem)}
     skipped = {}
     for distribution, peer in PEERS.items():
         try:
             timed[distribution] = partial(others.attacked, peer(others))
-        except (ImportError, AttributeError) as error:  # not there, or too old for the numpy or torch that is
+        except (
+            ImportError,
+            AttributeError,
+        ) as error:  # not there, or too old for the numpy or torch that is
             skipped[distribution] = str(error)
     return timed, skipped
 
 
-def rounds(timed: dict[str, Callable[[], Outcome]], count: int) -> list[dict[str, Outcome]]:
+def rounds(
+    timed: dict[str, Callable[[], Outcome]], count: int
+) -> list[dict[str, Outcome]]:
     """Each in turn, beginning with another in each round."""
     names = list(timed)
-    return [{name: timed[name]() for name in names[k % len(names) :] + names[: k % len(names)]} for k in range(count)]
+    return [
+        {
+            name: timed[name]()
+            for name in names[k % len(names) :] + names[: k % len(names)]
+        }
+        for k in range(count)
+    ]
 
 
 def rows(found: list[dict[str, Outcome]]) -> list[dict[str, Any]]:
@@ -225,39 +276,73 @@ def rows(found: list[dict[str, Outcome]]) -> list[dict[str, Any]]:
 def read(options: argparse.Namespace) -> Problem:
     """The net of a run, and the first of its data's test images."""
     manifest = Run.open(options.run).manifest()
-    splits = robustfw.make("dataset", manifest["recipe"]["dataset"]).load(data_root(options.data_dir))
-    x, y = next(splits.test.first(options.examples).in_order(len(splits.test)))
-    return Problem(robustfw.load(options.run), x, y, options.radius or RADII[options.norm], options.norm)
+    splits = robustfw.make("dataset", manifest["recipe"]["dataset"]).load(
+        data_root(options.data_dir)
+    )
+    x, y = next(splits.test.first(options.examples).iterate(len(splits.test)))
+    return Problem(
+        robustfw.load(options.run),
+        x,
+        y,
+        options.radius or RADII[options.norm],
+        options.norm,
+    )
 
 
 def main() -> int:
     """Print and keep the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.attack_speed", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.attack_speed", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("run", type=Path, help="directory of a training")
     parser.add_argument("--examples", type=int, default=1000, help="test images [1000]")
     parser.add_argument("--rounds", type=int, default=3, help="[3]")
     parser.add_argument("--norm", choices=list(ORDERS), default="linf", help="[linf]")
     parser.add_argument("--radius", type=float, help="of the ball [0.3, 2 or 10]")
-    parser.add_argument("--plain", action="store_true", help="the others attack the same weights in torch's own layers")
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="the others attack the same weights in torch's own layers",
+    )
     add_flags(parser)
     options = parser.parse_args()
     try:
         problem = read(options)
     except robustfw.RobustfwError as error:
         parser.error(str(error))
-    others = attrs.evolve(problem, model=plain(problem.model)) if options.plain else problem
+    others = (
+        attrs.evolve(problem, model=plain(problem.model)) if options.plain else problem
+    )
     timed, skipped = gathered(problem, others)
     for distribution, why in skipped.items():
         say(f"skipped: {distribution} ({why})")
     table = rows(rounds(timed, options.rounds))
-    settings = {"examples": len(problem.y), "batch": BATCH, "norm": problem.norm, "radius": problem.radius}
-    settings |= {"rounds": options.rounds, "run": options.run.name, "plain": options.plain, "skipped": skipped}
+    settings = {
+        "examples": len(problem.y),
+        "batch": BATCH,
+        "norm": problem.norm,
+        "radius": problem.radius,
+    }
+    settings |= {
+        "rounds": options.rounds,
+        "run": options.run.name,
+        "plain": options.plain,
+        "skipped": skipped,
+    }
     facts = circumstances([name for name in PEERS if name not in skipped], **settings)
     name = f"attack_speed-{options.run.name}-{problem.norm}-{len(problem.y)}{'-plain' if options.plain else ''}"
-    leave(options, name, [markdown(table, {"library": f"PGD-40, {problem.norm}"} | COLUMNS)], table, facts)
+    leave(
+        options,
+        name,
+        [markdown(table, {"library": f"PGD-40, {problem.norm}"} | COLUMNS)],
+        table,
+        facts,
+    )
     ours, *others = table
     fair = [row for row in others if row["norm"] <= 1 + ROUNDING]
-    holds = all(row["least"] > 1 for row in others) and all(ours["accuracy"] <= r["accuracy"] + SLACK for r in fair)
+    holds = all(row["least"] > 1 for row in others) and all(
+        ours["accuracy"] <= r["accuracy"] + SLACK for r in fair
+    )
     return 0 if holds else 1
 
 

@@ -16,6 +16,13 @@ from robustfw.training.hardware import describe
 def circumstances(libraries: Sequence[str], **settings: Any) -> dict[str, Any]:
     """Settings, commit, hardware, and the versions of the libraries."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    commit = subprocess.run(
+        git, capture_output=True, text=True, check=False
+    ).stdout.strip()
     versions = {name: version(name) for name in ("robustfw", "numpy", *libraries)}
-    return {**settings, "commit": commit or None, **describe(torch.device("cpu")), "versions": versions}
+    return {
+        **settings,
+        "commit": commit or None,
+        **describe(torch.device("cpu")),
+        "versions": versions,
+    }

@@ -44,7 +44,9 @@ def ours(splits: Splits, batch: int, batches: int) -> Way:
     generator = torch.Generator().manual_seed(0)
 
     def feed() -> None:
-        order = torch.randperm(len(splits.train), generator=generator)[: batch * batches]
+        order = torch.randperm(len(splits.train), generator=generator)[
+            : batch * batches
+        ]
         for x, _ in splits.train.batches(order.split(batch)):
             augment(x, generator, 0)
 
@@ -53,7 +55,9 @@ def ours(splits: Splits, batch: int, batches: int) -> Way:
 
 def loaded(root: str, batch: int, batches: int, workers: int) -> Way:
     """torchvision's transforms in a DataLoader."""
-    steps: list[Callable[..., Any]] = [transforms.RandomCrop(32, padding=4, padding_mode="reflect")]
+    steps: list[Callable[..., Any]] = [
+        transforms.RandomCrop(32, padding=4, padding_mode="reflect")
+    ]
     steps += [transforms.RandomHorizontalFlip(), transforms.ToTensor()]
     images = datasets.CIFAR10(root, train=True, transform=transforms.Compose(steps))
     loader = DataLoader(
@@ -75,7 +79,7 @@ def rows(root: Any, batches: int, rounds: int) -> list[dict[str, Any]]:
     """A row for each way, and one for what becomes of the images."""
     net = NETS["fast-cifar"]
     splits = robustfw.make("dataset", "cifar10").load(root)
-    x, y = next(splits.train.in_order(net.batch))
+    x, y = next(splits.train.iterate(net.batch))
     learn = update(read(net, steps(net)[STANDARD], "fp32"), splits, x, y)
     ways: dict[str, Way] = {
         OURS: ours(splits, net.batch, batches),
@@ -83,13 +87,15 @@ def rows(root: Any, batches: int, rounds: int) -> list[dict[str, Any]]:
         "DataLoader, 2 workers": loaded(str(root), net.batch, batches, 2),
     }
     seconds = in_turns(ways, rounds)
-    seconds[LEARNING] = [batches * each for each in in_turns({LEARNING: learn}, rounds)[LEARNING]]
+    seconds[LEARNING] = [
+        batches * each for each in in_turns({LEARNING: learn}, rounds)[LEARNING]
+    ]
     images = net.batch * batches
     return [
         {
             "way": name,
-            "seconds": attrs.asdict(Spread.of(taken)),
-            "images a second": f"{images / Spread.of(taken).median:,.0f}",
+            "seconds": attrs.asdict(Spread.from_values(taken)),
+            "images a second": f"{images / Spread.from_values(taken).median:,.0f}",
             "ratio": attrs.asdict(ratios(seconds, name, OURS)),
             "times robustfw's": ratios(seconds, name, OURS).spell(1),
         }
@@ -100,15 +106,23 @@ def rows(root: Any, batches: int, rounds: int) -> list[dict[str, Any]]:
 def holds(table: list[dict[str, Any]]) -> bool:
     """Whether ours is as fast as claimed."""
     others = {row["way"]: row["ratio"]["median"] for row in table if row["way"] != OURS}
-    return others.pop(LEARNING) >= 1 / SHARE and all(ratio >= FASTER for ratio in others.values())
+    return others.pop(LEARNING) >= 1 / SHARE and all(
+        ratio >= FASTER for ratio in others.values()
+    )
 
 
-COLUMNS = {"way": "", "images a second": "images a second", "times robustfw's": "time, relative to robustfw's"}
+COLUMNS = {
+    "way": "",
+    "images a second": "images a second",
+    "times robustfw's": "time, relative to robustfw's",
+}
 
 
 def main() -> int:
     """Print and keep the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.data_feed", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.data_feed", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--batches", type=int, default=20, help="of 500 images [20]")
     parser.add_argument("--rounds", type=int, default=5, help="[5]")
     add_flags(parser)
@@ -118,7 +132,9 @@ def main() -> int:
         table = rows(data_root(options.data_dir), options.batches, options.rounds)
     except robustfw.RobustfwError as error:
         parser.error(str(error))
-    facts = circumstances(["torchvision"], batches=options.batches, rounds=options.rounds)
+    facts = circumstances(
+        ["torchvision"], batches=options.batches, rounds=options.rounds
+    )
     leave(options, "data_feed", [markdown(table, COLUMNS)], table, facts)
     return 0 if holds(table) else 1
 

@@ -67,9 +67,11 @@ class Problem:
     y: Tensor
 
     def inner(self, x: Tensor, y: Tensor) -> InnerProblem:
-        """Everything in [0, 1] is allowed; the goal is another class."""
-        region = robustfw.make("uncertainty", "linf:radius=1").at(x).within(0 - x, 1 - x)
-        return InnerProblem(self.model, losses.cross_entropy, x, y, region, losses.misclassified)
+        """Everything in [0, 1] is allowed; the criterion is another class."""
+        region = robustfw.make("uncertainty", "linf:radius=1").at(x).clip(0 - x, 1 - x)
+        return InnerProblem(
+            self.model, losses.cross_entropy, x, y, region, losses.misclassified
+        )
 
     def measured(self, attack: Attack) -> dict[str, float]:
         """Seconds, the share fooled, and the median and the mean distance."""
@@ -94,14 +96,18 @@ def ours(problem: Problem, spec: str) -> Attack:
     attack = robustfw.make("attack", spec)
 
     def run(x: Tensor, y: Tensor) -> Tensor:
-        return x + attack.maximize(problem.inner(x, y), torch.Generator().manual_seed(0))
+        return x + attack.maximize(
+            problem.inner(x, y), torch.Generator().manual_seed(0)
+        )
 
     return run
 
 
 def scipy_rows(problem: Problem) -> Attack:
     """Eq. 1 by SciPy's L-BFGS-B, image by image, with the bisection of ``lbfgs``."""
-    return lambda x, y: torch.cat([x[i] + _one_row(problem, x[i : i + 1], y[i : i + 1]) for i in range(len(x))])
+    return lambda x, y: torch.cat(
+        [x[i] + _one_row(problem, x[i : i + 1], y[i : i + 1]) for i in range(len(x))]
+    )
 
 
 def _one_row(problem: Problem, x: Tensor, y: Tensor) -> Tensor:
@@ -110,11 +116,13 @@ def _one_row(problem: Problem, x: Tensor, y: Tensor) -> Tensor:
     inner = problem.inner(x, y)
     zero = inner.region.zero()
     target = inner.logits(zero).scatter(1, y[:, None], -torch.inf).argmax(1)
-    inner = inner.towards(target)
+    inner = inner.with_target(target)
     box = list(zip((0 - x).flatten().tolist(), (1 - x).flatten().tolist(), strict=True))
     best, length = zero, torch.inf
 
-    def evaluated(flat: np.ndarray[Any, Any], weight: float) -> tuple[float, np.ndarray[Any, Any]]:
+    def evaluated(
+        flat: np.ndarray[Any, Any], weight: float
+    ) -> tuple[float, np.ndarray[Any, Any]]:
         nonlocal best, length
         delta = torch.from_numpy(flat).to(x).reshape(x.shape)
         value, gradient, solved = inner.probe(delta)
@@ -129,13 +137,25 @@ def _one_row(problem: Problem, x: Tensor, y: Tensor) -> Tensor:
     low, high, flat = 0.0, float("inf"), np.zeros(x.numel())
     for _ in range(ROUNDS):
         flat = minimize(
-            evaluated, flat, (weight,), method="L-BFGS-B", jac=True, bounds=box, options={"maxfun": STEPS}
+            evaluated,
+            flat,
+            (weight,),
+            method="L-BFGS-B",
+            jac=True,
+            bounds=box,
+            options={"maxfun": STEPS},
         ).x
         if inner.value(torch.from_numpy(flat).to(x).reshape(x.shape)).isposinf():
             low = weight
         else:
             high = weight
-        weight = low * 8 if high == float("inf") else (low * high) ** 0.5 if low else high / 8
+        weight = (
+            low * 8
+            if high == float("inf")
+            else (low * high) ** 0.5
+            if low
+            else high / 8
+        )
     return best
 
 
@@ -158,9 +178,13 @@ LEFT_OUT = "foolbox C&W (9 × 10,000)"
 """Hours; on request by --only."""
 
 
-def gathered(problem: Problem, only: list[str]) -> tuple[dict[str, Attack], dict[str, str]]:
+def gathered(
+    problem: Problem, only: list[str]
+) -> tuple[dict[str, Attack], dict[str, str]]:
     """What to run, by name, and what does not import, with the reason."""
-    chosen: dict[str, Attack] = {spec: ours(problem, spec) for spec in OURS if not only or spec in only}
+    chosen: dict[str, Attack] = {
+        spec: ours(problem, spec) for spec in OURS if not only or spec in only
+    }
     skipped = {}
     for name, peer in PEERS.items():
         if name in only or (not only and name != LEFT_OUT):
@@ -175,11 +199,19 @@ def holds(rows: dict[str, dict[str, float]]) -> bool:
     """Whether the claim does, as far as there is something to compare with."""
 
     def no_farther(mine: str, theirs: str) -> bool:
-        return not {mine, theirs} <= set(rows) or rows[mine]["median"] <= SLACK * rows[theirs]["median"]
+        return (
+            not {mine, theirs} <= set(rows)
+            or rows[mine]["median"] <= SLACK * rows[theirs]["median"]
+        )
 
     return (
         all(rows[name]["fooled"] == 1 for name in OURS if name in rows)
-        and all(no_farther(mine, theirs) for mine in ("lbfgs", "cw") for theirs in PEERS if "Deep" not in theirs)
+        and all(
+            no_farther(mine, theirs)
+            for mine in ("lbfgs", "cw")
+            for theirs in PEERS
+            if "Deep" not in theirs
+        )
         and no_farther("deepfool", "foolbox DeepFool")
     )
 
@@ -187,8 +219,10 @@ def holds(rows: dict[str, dict[str, float]]) -> bool:
 def read(options: argparse.Namespace) -> Problem:
     """The net of a run, and the first of its data's test images that it has right."""
     manifest = Run.open(options.run).manifest()
-    splits = robustfw.make("dataset", manifest["recipe"]["dataset"]).load(data_root(options.data_dir))
-    x, y = next(splits.test.first(options.examples).in_order(len(splits.test)))
+    splits = robustfw.make("dataset", manifest["recipe"]["dataset"]).load(
+        data_root(options.data_dir)
+    )
+    x, y = next(splits.test.first(options.examples).iterate(len(splits.test)))
     model = robustfw.load(options.run).eval().requires_grad_(False)
     right = ~losses.misclassified(model(x), y)
     return Problem(model, x[right], y[right])
@@ -196,15 +230,21 @@ def read(options: argparse.Namespace) -> Problem:
 
 def main() -> int:
     """Print and keep the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.distances", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.distances", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("run", type=Path, help="directory of a training")
     parser.add_argument("--examples", type=int, default=200, help="test images [200]")
-    parser.add_argument("--only", nargs="*", default=[], help=f"of {', '.join([*OURS, *PEERS])}")
+    parser.add_argument(
+        "--only", nargs="*", default=[], help=f"of {', '.join([*OURS, *PEERS])}"
+    )
     add_flags(parser)
     options = parser.parse_args()
     unknown = set(options.only) - {*OURS, *PEERS}
     if unknown:
-        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join([*OURS, *PEERS])}")
+        parser.error(
+            f"there is no {', '.join(sorted(unknown))}; there are {', '.join([*OURS, *PEERS])}"
+        )
     try:
         problem = read(options)
     except robustfw.RobustfwError as error:
@@ -216,8 +256,17 @@ def main() -> int:
     for name, attack in chosen.items():
         rows[name] = problem.measured(attack)
         say(f"{name}: median {rows[name]['median']:.4f}")
-    libraries = ["scipy", *(["foolbox"] if any(name.startswith("foolbox") for name in chosen) else [])]
-    facts = circumstances(libraries, examples=len(problem.y), batch=BATCH, run=options.run.name, skipped=skipped)
+    libraries = [
+        "scipy",
+        *(["foolbox"] if any(name.startswith("foolbox") for name in chosen) else []),
+    ]
+    facts = circumstances(
+        libraries,
+        examples=len(problem.y),
+        batch=BATCH,
+        run=options.run.name,
+        skipped=skipped,
+    )
     table = [{"attack": name, **row} for name, row in rows.items()]
     leave(options, "distances", [markdown(table, COLUMNS)], table, facts)
     return 0 if holds(rows) else 1

@@ -35,7 +35,11 @@ from robustfw.dataset import data_root
 from robustfw_manifold import Basis
 
 CLEAN, ROBUST, PENALTY = "clean", "robust, tangent set", "tangent-prop"
-STRENGTHS: dict[str, tuple[float, ...]] = {CLEAN: (0.0,), ROBUST: (0.5, 1.0, 2.0, 4.0), PENALTY: (0.001, 0.01, 0.1)}
+STRENGTHS: dict[str, tuple[float, ...]] = {
+    CLEAN: (0.0,),
+    ROBUST: (0.5, 1.0, 2.0, 4.0),
+    PENALTY: (0.001, 0.01, 0.1),
+}
 """Radii, and weights of the penalty; the clean training has none."""
 COLUMNS = {
     "labels": "labels",
@@ -62,13 +66,17 @@ class Remembered(Basis):
         names = [row.numpy().tobytes() for row in x]
         new = [i for i, name in enumerate(names) if name not in self.known]
         if new:
-            self.known.update(zip((names[i] for i in new), self.basis.at(x[new]), strict=True))
+            self.known.update(
+                zip((names[i] for i in new), self.basis.at(x[new]), strict=True)
+            )
         return torch.stack([self.known[name] for name in names])
 
 
 def tangent(radius: float, basis: Basis) -> Any:
     """The tangent set."""
-    return robustfw.make("uncertainty", {"use": "tangent", "radius": radius, "basis": basis})
+    return robustfw.make(
+        "uncertainty", {"use": "tangent", "radius": radius, "basis": basis}
+    )
 
 
 @attrs.frozen(eq=False)
@@ -85,10 +93,14 @@ class Problem:
 
     def labelled(self, count: int, seed: int) -> Splits:
         """The data with so many training examples, drawn at random."""
-        order = torch.randperm(len(self.splits.train), generator=torch.Generator().manual_seed(seed))
+        order = torch.randperm(
+            len(self.splits.train), generator=torch.Generator().manual_seed(seed)
+        )
         return attrs.evolve(self.splits, train=self.splits.train.subset(order[:count]))
 
-    def trained(self, method: str, strength: float, count: int, seed: int, basis: Basis) -> nn.Module:
+    def trained(
+        self, method: str, strength: float, count: int, seed: int, basis: Basis
+    ) -> nn.Module:
         """The net of one training; the basis is ours, which may know its examples already."""
         objective: Any = CLEAN
         if method == PENALTY:
@@ -99,7 +111,9 @@ class Problem:
             model=self.model,
             uncertainty=tangent(strength if method == ROBUST else self.radius, basis),
             attack="single-step",
-            objective="robust" if method == ROBUST else robustfw.make("objective", objective),
+            objective="robust"
+            if method == ROBUST
+            else robustfw.make("objective", objective),
             epochs=max(1, self.updates // (count // size)),
             batch_size=size,
             validation_examples=1,  # nothing is chosen by it
@@ -114,29 +128,49 @@ class Problem:
         """The share of clean examples that are right."""
         right = total = 0
         with torch.no_grad():
-            for x, y in getattr(self.splits, split).first(self.tested).in_order(1000):
-                right, total = right + int((model(x).argmax(1) == y).sum()), total + len(y)
+            for x, y in getattr(self.splits, split).first(self.tested).iterate(1000):
+                right, total = (
+                    right + int((model(x).argmax(1) == y).sum()),
+                    total + len(y),
+                )
         return right / total
 
     def attacked(self, model: nn.Module, uncertainty: Any) -> float:
         """The share of test examples that stay right."""
         split = self.splits.test.first(min(self.tested, 1000))
         found = robustfw.evaluate(
-            model, split, uncertainty=uncertainty, attack=ATTACK, classes=self.splits.spec.classes, bounds=None
+            model,
+            split,
+            uncertainty=uncertainty,
+            attack=ATTACK,
+            classes=self.splits.spec.classes,
+            bounds=None,
         )
         return found.robust_accuracy
 
 
-def row(problem: Problem, method: str, count: int, seeds: Sequence[int]) -> dict[str, Any]:
+def row(
+    problem: Problem, method: str, count: int, seeds: Sequence[int]
+) -> dict[str, Any]:
     """Trainings at each strength, the one that validates best, and what it does on test examples."""
     strengths, basis = STRENGTHS[method], Remembered(problem.basis)
-    nets = {s: [problem.trained(method, s, count, seed, basis) for seed in seeds] for s in strengths}
-    validated = {s: statistics.fmean(problem.accuracy(net, "validation") for net in nets[s]) for s in nets}
+    nets = {
+        s: [problem.trained(method, s, count, seed, basis) for seed in seeds]
+        for s in strengths
+    }
+    validated = {
+        s: statistics.fmean(problem.accuracy(net, "validation") for net in nets[s])
+        for s in nets
+    }
     chosen = max(validated, key=lambda strength: validated[strength])
     tested = [problem.accuracy(net, "test") for net in nets[chosen]]
-    sets = {"tangent": tangent(problem.radius, problem.basis), "l2": f"l2:radius={problem.radius}"}
+    sets = {
+        "tangent": tangent(problem.radius, problem.basis),
+        "l2": f"l2:radius={problem.radius}",
+    }
     under = {
-        f"under {name}": statistics.fmean(problem.attacked(n, s) for n in nets[chosen]) for name, s in sets.items()
+        f"under {name}": statistics.fmean(problem.attacked(n, s) for n in nets[chosen])
+        for name, s in sets.items()
     }
     return {
         "labels": count,
@@ -150,31 +184,61 @@ def row(problem: Problem, method: str, count: int, seeds: Sequence[int]) -> dict
 
 def holds(table: Sequence[dict[str, Any]]) -> bool:
     """Whether both tangent methods beat the clean training at each number of labels."""
-    clean = {each["labels"]: each["accuracy"] for each in table if each["method"] == CLEAN}
-    return all(each["accuracy"] > clean[each["labels"]] for each in table if each["method"] != CLEAN)
+    clean = {
+        each["labels"]: each["accuracy"] for each in table if each["method"] == CLEAN
+    }
+    return all(
+        each["accuracy"] > clean[each["labels"]]
+        for each in table
+        if each["method"] != CLEAN
+    )
 
 
 def read(options: argparse.Namespace) -> Problem:
     """MNIST without a data range, and the basis fitted to all its training images."""
-    splits = robustfw.make("dataset", "mnist:box=false").load(data_root(options.data_dir))
-    basis = robustfw.make("basis", options.basis).fitted(splits.train)
-    return Problem(splits, basis, options.model, options.updates, options.tested, options.radius)
+    splits = robustfw.make("dataset", "mnist:box=false").load(
+        data_root(options.data_dir)
+    )
+    basis = robustfw.make("basis", options.basis).fit(splits.train)
+    return Problem(
+        splits, basis, options.model, options.updates, options.tested, options.radius
+    )
 
 
 def main() -> int:
     """Print and keep the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.few_labels", description=__doc__.splitlines()[0])
-    parser.add_argument("--labels", default="100,600,1000,3000", help="[100,600,1000,3000]")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each kind [3]")
-    parser.add_argument("--updates", type=int, default=2000, help="of each training [2000]")
-    parser.add_argument("--basis", default="knn-pca", help="spec of the tangent basis [knn-pca]")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.few_labels", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "--labels", default="100,600,1000,3000", help="[100,600,1000,3000]"
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="trainings of each kind [3]"
+    )
+    parser.add_argument(
+        "--updates", type=int, default=2000, help="of each training [2000]"
+    )
+    parser.add_argument(
+        "--basis", default="knn-pca", help="spec of the tangent basis [knn-pca]"
+    )
     parser.add_argument("--model", default="mlp", help="spec of the net [mlp]")
-    parser.add_argument("--radius", type=float, default=1.0, help="of the sets under attack [1.0]")
-    parser.add_argument("--tested", type=int, default=10_000, help="validation and test images at most [10000]")
+    parser.add_argument(
+        "--radius", type=float, default=1.0, help="of the sets under attack [1.0]"
+    )
+    parser.add_argument(
+        "--tested",
+        type=int,
+        default=10_000,
+        help="validation and test images at most [10000]",
+    )
     add_flags(parser)
     options = parser.parse_args()
     try:
-        counts, problem = [int(part) for part in options.labels.split(",")], read(options)
+        counts, problem = (
+            [int(part) for part in options.labels.split(",")],
+            read(options),
+        )
     except (robustfw.RobustfwError, ValueError) as error:
         parser.error(str(error))
     table = []
@@ -182,7 +246,13 @@ def main() -> int:
         for method in STRENGTHS:
             table.append(row(problem, method, count, range(options.seeds)))
             say(f"{count} labels, {method}: {table[-1]['accuracy']:.4f}")
-    leave(options, "few_labels", [markdown(table, COLUMNS)], table, circumstances([], **asked(options)))
+    leave(
+        options,
+        "few_labels",
+        [markdown(table, COLUMNS)],
+        table,
+        circumstances([], **asked(options)),
+    )
     return 0 if holds(table) else 1
 
 

@@ -23,21 +23,81 @@ CORE = "robustfw"
 TEST_FILES = 5
 """How many of the longest test files are listed."""
 
-PARTICIPLE = re.compile(r"(ed|ing|wn|ept|ought|aught|orn|ade|aid|een|old|ung|elt|uilt|iven|aken|itten|osen|ead_off)$")
+PARTICIPLE = re.compile(
+    r"(ed|ing|wn|ept|ought|aught|orn|ade|aid|een|old|ung|elt|uilt|iven|aken|itten|osen|ead_off)$"
+)
 NO_PARTICIPLE = {
-    *("seed", "need", "feed", "embed", "exceed", "speed", "red", "bed", "proceed", "threshold", "fold", "hold", "old"),
-    *("string", "padding", "setting", "warning", "ring", "scattering", "training", "rounding", "whitening", "bring"),
-    *("fed", "sing", "king", "sling", "sampling", "smoothing", "down", "own", "unfold", "averaging", "scaling"),
+    *(
+        "seed",
+        "need",
+        "feed",
+        "embed",
+        "exceed",
+        "speed",
+        "red",
+        "bed",
+        "proceed",
+        "threshold",
+        "fold",
+        "hold",
+        "old",
+    ),
+    *(
+        "string",
+        "padding",
+        "setting",
+        "warning",
+        "ring",
+        "scattering",
+        "training",
+        "rounding",
+        "whitening",
+        "bring",
+    ),
+    *(
+        "fed",
+        "sing",
+        "king",
+        "sling",
+        "sampling",
+        "smoothing",
+        "down",
+        "own",
+        "unfold",
+        "averaging",
+        "scaling",
+    ),
 }
 PREPOSITIONS = {
-    *("of", "at", "in", "on", "to", "with", "by", "from", "within", "around", "over", "under", "towards", "beyond"),
+    *(
+        "of",
+        "at",
+        "in",
+        "on",
+        "to",
+        "with",
+        "by",
+        "from",
+        "within",
+        "around",
+        "over",
+        "under",
+        "towards",
+        "beyond",
+    ),
     *("below", "above", "before", "after", "for", "like", "as"),
 }
 
 
+IDIOMS = {"from", "with", "to", "as"}
+"""Prepositions that begin names in Python's own library, such as `from_iterable` and `with_suffix`."""
+
+
 def python_files(root: Path, *folders: str) -> list[Path]:
     """The Python files in some folders of a checkout, without what a build has copied."""
-    files = (path for folder in folders for path in sorted((root / folder).rglob("*.py")))
+    files = (
+        path for folder in folders for path in sorted((root / folder).rglob("*.py"))
+    )
     return [path for path in files if "build" not in path.relative_to(root).parts]
 
 
@@ -51,7 +111,11 @@ def imports_of(tree: ast.Module, modules: set[str]) -> Iterator[str]:
     pending: list[ast.AST] = [tree]
     while pending:
         node = pending.pop()
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        if (
+            isinstance(node, ast.If)
+            and isinstance(node.test, ast.Name)
+            and node.test.id == "TYPE_CHECKING"
+        ):
             continue
         pending += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
@@ -73,15 +137,26 @@ def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
                 seen.add(following)
                 pending.append(following)
         reach[start] = seen
-    groups = {frozenset({a} | {b for b in reach[a] if a in reach.get(b, set())}) for a in arrows}
+    groups = {
+        frozenset({a} | {b for b in reach[a] if a in reach.get(b, set())})
+        for a in arrows
+    }
     return sorted(sorted(group) for group in groups if len(group) > 1)
 
 
 def code_lines(source: str, tree: ast.Module) -> int:
     """Lines that are neither blank, nor a comment, nor part of a docstring."""
-    left = {n for n, line in enumerate(source.splitlines(), 1) if line.strip() and not line.strip().startswith("#")}
+    left = {
+        n
+        for n, line in enumerate(source.splitlines(), 1)
+        if line.strip() and not line.strip().startswith("#")
+    }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
             left -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     return len(left)
 
@@ -102,7 +177,10 @@ def own_line_comments(path: Path) -> int:
     """Comments that have a line of their own."""
     with path.open("rb") as file:
         tokens = list(tokenize.tokenize(file.readline))
-    return sum(token.type == tokenize.COMMENT and not token.line[: token.start[1]].strip() for token in tokens)
+    return sum(
+        token.type == tokenize.COMMENT and not token.line[: token.start[1]].strip()
+        for token in tokens
+    )
 
 
 def functions_of(tree: ast.Module) -> list[ast.FunctionDef]:
@@ -110,27 +188,59 @@ def functions_of(tree: ast.Module) -> list[ast.FunctionDef]:
     return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
 
 
-def is_participle(name: str) -> bool:
-    """Whether a function is called by a participle or a preposition, where a verb or a noun would say what it does."""
+def is_participle(function: ast.FunctionDef) -> bool:
+    """Whether a participle or a preposition is its whole name, or the preposition begins it.
+
+    Left out are properties, which are not called; names as Python's library has (``from_…``, ``with_…``, ``to_…``);
+    an adjective before a noun (``squared_error``); and ``at``, the notation 𝒰(x) of an uncertainty set.
+    """
+    name = function.name
     words = name.strip("_").split("_")
-    if name.startswith("__") or not words[0]:
+    if name.startswith("__") or name == "at" or is_property(function):
         return False
-    alone = words[0] in PREPOSITIONS
-    return alone or (bool(PARTICIPLE.search(words[0])) and words[0] not in NO_PARTICIPLE and len(words) <= 2)
+    if words[0] in PREPOSITIONS:
+        return len(words) == 1 or words[0] not in IDIOMS
+    return (
+        len(words) == 1
+        and bool(PARTICIPLE.search(words[0]))
+        and words[0] not in NO_PARTICIPLE
+    )
+
+
+def is_property(function: ast.FunctionDef) -> bool:
+    """Whether it is read like an attribute."""
+    return any(
+        isinstance(decorator, ast.Name) and decorator.id == "property"
+        for decorator in function.decorator_list
+    )
 
 
 def needs_arguments(function: ast.FunctionDef) -> bool:
     """Whether it is public and takes three arguments or more."""
     given = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-    return not function.name.startswith("_") and len([a for a in given if a.arg not in ("self", "cls")]) >= 3
+    return (
+        not function.name.startswith("_")
+        and len([a for a in given if a.arg not in ("self", "cls")]) >= 3
+    )
 
 
 def measure(root: Path) -> dict[str, str]:
     """All counts of one checkout, by name."""
     core = python_files(root, CORE)
-    written = [*core, *(path for path in python_files(root, "plugins") if "tests" not in path.parts)]
-    names = {path: ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__") for path in core}
-    modules, trees = set(names.values()), {path: ast.parse(path.read_text()) for path in written}
+    written = [
+        *core,
+        *(path for path in python_files(root, "plugins") if "tests" not in path.parts),
+    ]
+    names = {
+        path: ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(
+            ".__init__"
+        )
+        for path in core
+    }
+    modules, trees = (
+        set(names.values()),
+        {path: ast.parse(path.read_text()) for path in written},
+    )
 
     arrows: dict[str, set[str]] = {}
     for path in core:
@@ -143,34 +253,71 @@ def measure(root: Path) -> dict[str, str]:
     lines = sum(code_lines(path.read_text(), trees[path]) for path in written)
     functions = [function for tree in trees.values() for function in functions_of(tree)]
     many = [function for function in functions if needs_arguments(function)]
-    explained = [function for function in many if "Args:" in (ast.get_docstring(function) or "")]
-    participles = sorted({function.name for function in functions if is_participle(function.name)})
-    tests = {str(path.relative_to(root)): len(path.read_text().splitlines()) for path in python_files(root, "tests")}
+    explained = [
+        function for function in many if "Args:" in (ast.get_docstring(function) or "")
+    ]
+    participles = sorted(
+        {function.name for function in functions if is_participle(function)}
+    )
+    tests = {
+        str(path.relative_to(root)): len(path.read_text().splitlines())
+        for path in python_files(root, "tests")
+    }
     longest = sorted(tests.items(), key=lambda item: -item[1])[:TEST_FILES]
 
-    top = [name for name in modules if name.count(".") == 1 and not (root / name.replace(".", "/")).is_dir()]
-    rooms = [name for name in modules if name.count(".") == 1 and (root / name.replace(".", "/")).is_dir()]
+    top = [
+        name
+        for name in modules
+        if name.count(".") == 1 and not (root / name.replace(".", "/")).is_dir()
+    ]
+    rooms = [
+        name
+        for name in modules
+        if name.count(".") == 1 and (root / name.replace(".", "/")).is_dir()
+    ]
     return {
         "modules at the top of robustfw/": str(len(top)),
         "rooms": str(len(rooms)),
         "parts that import robustfw itself": str(up),
-        "circles of parts": "; ".join(" ".join(circle) for circle in circles(arrows)) or "none",
+        "circles of parts": "; ".join(" ".join(circle) for circle in circles(arrows))
+        or "none",
         "lines of code, core and plugins": str(lines),
         "syntax nodes per line": f"{density(written):.2f}",
-        "comments on lines of their own": str(sum(own_line_comments(path) for path in written)),
+        "comments on lines of their own": str(
+            sum(own_line_comments(path) for path in written)
+        ),
         "functions named by participles or prepositions": str(len(participles)),
         "public functions of three arguments and more": str(len(many)),
         "of these with Args": str(len(explained)),
-        "longest test files": ", ".join(f"{name.removeprefix('tests/')} {count}" for name, count in longest),
+        "longest test files": ", ".join(
+            f"{name.removeprefix('tests/')} {count}" for name, count in longest
+        ),
     }
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.house", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--of", type=Path, action="append", default=[], help="another checkout; may be repeated")
-    parser.add_argument("--peer", type=Path, action="append", default=[], help="a package's folder; may be repeated")
-    parser.add_argument("--names", action="store_true", help="list the functions named by participles")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.house",
+        description=(__doc__ or "").partition("\n")[0],
+    )
+    parser.add_argument(
+        "--of",
+        type=Path,
+        action="append",
+        default=[],
+        help="another checkout; may be repeated",
+    )
+    parser.add_argument(
+        "--peer",
+        type=Path,
+        action="append",
+        default=[],
+        help="a package's folder; may be repeated",
+    )
+    parser.add_argument(
+        "--names", action="store_true", help="list the functions named by participles"
+    )
     given = parser.parse_args()
     roots = [*given.of, HERE]
     columns = [measure(root) for root in roots]
@@ -179,11 +326,13 @@ def main() -> None:
     for name in columns[0]:
         print(f"| {name} | " + " | ".join(column[name] for column in columns) + " |")
     for peer in given.peer:
-        print(f"{peer.resolve().name}: {density(peer.rglob('*.py')):.2f} syntax nodes per line")
+        print(
+            f"{peer.resolve().name}: {density(peer.rglob('*.py')):.2f} syntax nodes per line"
+        )
     if given.names:
         for path in [*python_files(HERE, CORE), *python_files(HERE, "plugins")]:
             for function in functions_of(ast.parse(path.read_text())):
-                if is_participle(function.name):
+                if is_participle(function):
                     print(f"{path.relative_to(HERE)}:{function.lineno} {function.name}")
 
 

@@ -50,7 +50,10 @@ EXAMPLES = 50
 STEPS = 40
 HEADINGS = {
     "attack": "share of the exact inner maximum",
-    **{f"{steps} {norm}": f"{'one step' if steps == 'one' else f'{STEPS} steps'}, {norm}" for steps, norm in COLUMNS},
+    **{
+        f"{steps} {norm}": f"{'one step' if steps == 'one' else f'{STEPS} steps'}, {norm}"
+        for steps, norm in COLUMNS
+    },
     "largest": "largest ‖δ‖/r",
 }
 STEP = 2.5 / STEPS
@@ -73,14 +76,18 @@ class Problem:
     """(n, d): what each coordinate of δ takes from the margin, per unit; parallel to the loss's gradient."""
 
     @classmethod
-    def of(cls, weight: Tensor, bias: Tensor, x: Tensor, y: Tensor) -> Problem:
+    def from_function(
+        cls, weight: Tensor, bias: Tensor, x: Tensor, y: Tensor
+    ) -> Problem:
         """The problem of the first examples that the net W x + b has right."""
         linear = nn.Linear(weight.shape[1], 2)
         linear.load_state_dict({"weight": weight, "bias": bias})
         model = nn.Sequential(nn.Flatten(), linear).eval()
         right = (model(x).argmax(1) == y).nonzero()[:EXAMPLES, 0]
         x, y, wide = x[right], y[right], weight.double()
-        return cls(model, x, y, x.double().flatten(1).numpy(), (wide[1 - y] - wide[y]).numpy())
+        return cls(
+            model, x, y, x.double().flatten(1).numpy(), (wide[1 - y] - wide[y]).numpy()
+        )
 
 
 def mnist(root: Path) -> Problem:
@@ -93,10 +100,14 @@ def mnist(root: Path) -> Problem:
     splits = robustfw.make("dataset", "mnist:validation=0").load(root)
     x, y = two_digits(splits.train)
     # C keeps the margins moderate (about 5), so that no float32 gradient vanishes: only maximizers are compared.
-    fitted = LogisticRegression(C=0.01, max_iter=1000).fit(x.flatten(1).numpy(), y.numpy())
+    fitted = LogisticRegression(C=0.01, max_iter=1000).fit(
+        x.flatten(1).numpy(), y.numpy()
+    )
     half = torch.from_numpy(np.append(fitted.coef_[0], fitted.intercept_)).float() / 2
     logits = torch.stack([-half, half])
-    return Problem.of(logits[:, :-1], logits[:, -1], *two_digits(splits.test))
+    return Problem.from_function(
+        logits[:, :-1], logits[:, -1], *two_digits(splits.test)
+    )
 
 
 def exact_linf(ascent: Array, points: Array, radius: float) -> Array:
@@ -108,10 +119,15 @@ def exact_l2(ascent: Array, points: Array, radius: float) -> Array:
     """Σ|c_j|·min(η|c_j|, u_j), with the η that spends the radius found by bisection."""
     gain, room = np.abs(ascent), _room(ascent, points)
     low = np.zeros((len(gain), 1))
-    high = np.divide(room, gain, out=np.zeros_like(room), where=gain > 0).max(1, keepdims=True)
+    high = np.divide(room, gain, out=np.zeros_like(room), where=gain > 0).max(
+        1, keepdims=True
+    )
     for _ in range(200):
         middle = (low + high) / 2
-        fits = np.linalg.norm(np.minimum(middle * gain, room), axis=1, keepdims=True) <= radius
+        fits = (
+            np.linalg.norm(np.minimum(middle * gain, room), axis=1, keepdims=True)
+            <= radius
+        )
         low, high = np.where(fits, middle, low), np.where(fits, high, middle)
     return (gain * np.minimum(low * gain, room)).sum(1)
 
@@ -121,7 +137,13 @@ def exact_l1(ascent: Array, points: Array, radius: float) -> Array:
 
     def solved(c: Array, x: Array) -> float:
         bounds = np.stack([np.zeros(2 * len(x)), np.concatenate([1 - x, x])], axis=1)
-        answer = linprog(np.concatenate([-c, c]), np.ones((1, 2 * len(x))), [radius], bounds=bounds, method="highs")
+        answer = linprog(
+            np.concatenate([-c, c]),
+            np.ones((1, 2 * len(x))),
+            [radius],
+            bounds=bounds,
+            method="highs",
+        )
         return -float(answer.fun)
 
     return np.array([solved(c, x) for c, x in zip(ascent, points, strict=True)])
@@ -148,10 +170,14 @@ def share(problem: Problem, moved: Tensor, norm: str) -> Share:
     """What x̃ captures of the exact maximum."""
     radius, points = RADII[norm], moved.detach().double().flatten(1).numpy()
     delta = points - problem.points
-    shares = (problem.ascent * delta).sum(1) / EXACT[norm](problem.ascent, problem.points, radius)
+    shares = (problem.ascent * delta).sum(1) / EXACT[norm](
+        problem.ascent, problem.points, radius
+    )
     length = float(np.linalg.norm(delta, ORDERS[norm], axis=1).max() / radius)
     in_range = points.min() >= -ROUNDING and points.max() <= 1 + ROUNDING
-    return Share(float(shares.mean()), length, bool(in_range and length <= 1 + ROUNDING))
+    return Share(
+        float(shares.mean()), length, bool(in_range and length <= 1 + ROUNDING)
+    )
 
 
 def _robustfw(problem: Problem) -> dict[str, Attacks]:
@@ -159,8 +185,12 @@ def _robustfw(problem: Problem) -> dict[str, Attacks]:
     craft = partial(robustfw.worst_case, problem.model, problem.x, problem.y)
     row: Attacks = {}
     for norm, radius in RADII.items():
-        row["one", norm] = partial(craft, uncertainty=f"{norm}:radius={radius}", attack="single-step")
-        row["many", norm] = partial(craft, uncertainty=f"{norm}:radius={radius}", attack=f"pgd:steps={STEPS}")
+        row["one", norm] = partial(
+            craft, uncertainty=f"{norm}:radius={radius}", attack="single-step"
+        )
+        row["many", norm] = partial(
+            craft, uncertainty=f"{norm}:radius={radius}", attack=f"pgd:steps={STEPS}"
+        )
     return {OURS: row}
 
 
@@ -171,14 +201,21 @@ def _foolbox(problem: Problem) -> dict[str, Attacks]:
     net = fb.PyTorchModel(problem.model, bounds=(0, 1), device="cpu")
 
     def craft(name: str, norm: str, **options: Any) -> Callable[[], Tensor]:
-        return lambda: getattr(fb.attacks, name)(**options)(net, problem.x, problem.y, epsilons=RADII[norm])[1]
+        return lambda: getattr(fb.attacks, name)(**options)(
+            net, problem.x, problem.y, epsilons=RADII[norm]
+        )[1]
 
     rows: dict[str, Attacks] = {}
     for label, step in {"": {}, f", step {STEP}": {"rel_stepsize": STEP}}.items():
         row = rows[f"foolbox (FastGradient; PGD{label})"] = {}
         for norm in RADII:
             row["one", norm] = craft(f"{norm.capitalize()}FastGradientAttack", norm)
-            row["many", norm] = craft(f"{norm.capitalize()}ProjectedGradientDescentAttack", norm, steps=STEPS, **step)
+            row["many", norm] = craft(
+                f"{norm.capitalize()}ProjectedGradientDescentAttack",
+                norm,
+                steps=STEPS,
+                **step,
+            )
         sparse = craft("SparseL1DescentAttack", "l1", steps=STEPS, **step)
         rows[f"foolbox (SparseL1Descent{label})"] = {("many", "l1"): sparse}
     return rows
@@ -188,7 +225,13 @@ def _torchattacks(problem: Problem) -> dict[str, Attacks]:
     """FGSM, PGD, PGDL2 and APGD. Its one ℓ1 attack, EAD, takes no radius."""
     import torchattacks as ta
 
-    model, x, y, linf, l2 = problem.model, problem.x, problem.y, RADII["linf"], RADII["l2"]
+    model, x, y, linf, l2 = (
+        problem.model,
+        problem.x,
+        problem.y,
+        RADII["linf"],
+        RADII["l2"],
+    )
 
     def apgd(norm: str) -> Tensor:
         # Called as usual it returns the clean image unless the label flips; best_loss asks for the maximum.
@@ -197,8 +240,12 @@ def _torchattacks(problem: Problem) -> dict[str, Attacks]:
 
     row: Attacks = {
         ("one", "linf"): lambda: ta.FGSM(model, eps=linf)(x, y),
-        ("many", "linf"): lambda: ta.PGD(model, eps=linf, alpha=STEP * linf, steps=STEPS)(x, y),
-        ("many", "l2"): lambda: ta.PGDL2(model, eps=l2, alpha=STEP * l2, steps=STEPS)(x, y),
+        ("many", "linf"): lambda: ta.PGD(
+            model, eps=linf, alpha=STEP * linf, steps=STEPS
+        )(x, y),
+        ("many", "l2"): lambda: ta.PGDL2(model, eps=l2, alpha=STEP * l2, steps=STEPS)(
+            x, y
+        ),
     }
     auto: Attacks = {("many", norm): partial(apgd, norm) for norm in ("linf", "l2")}
     return {"torchattacks (FGSM; PGD, PGDL2)": row, "torchattacks (APGD)": auto}
@@ -210,20 +257,33 @@ def _art(problem: Problem) -> dict[str, Attacks]:
     from art.estimators.classification import PyTorchClassifier
 
     shape, loss = tuple(problem.x.shape[1:]), nn.CrossEntropyLoss()
-    net = PyTorchClassifier(problem.model, loss, shape, nb_classes=2, clip_values=(0.0, 1.0), device_type="cpu")
+    net = PyTorchClassifier(
+        problem.model,
+        loss,
+        shape,
+        nb_classes=2,
+        clip_values=(0.0, 1.0),
+        device_type="cpu",
+    )
 
     def craft(attack: Any, norm: str, **options: Any) -> Tensor:
         made = attack(net, norm=ORDERS[norm], eps=RADII[norm], **options)
         return torch.from_numpy(made.generate(problem.x.numpy(), problem.y.numpy()))
 
-    row: Attacks = {("one", norm): partial(craft, FastGradientMethod, norm) for norm in RADII}
+    row: Attacks = {
+        ("one", norm): partial(craft, FastGradientMethod, norm) for norm in RADII
+    }
     for norm, radius in RADII.items():
         options = {"eps_step": STEP * radius, "max_iter": STEPS, "verbose": False}
         row["many", norm] = partial(craft, ProjectedGradientDescent, norm, **options)
     return {"ART (FastGradientMethod; PGD)": row}
 
 
-PEERS = {"foolbox": _foolbox, "torchattacks": _torchattacks, "adversarial-robustness-toolbox": _art}
+PEERS = {
+    "foolbox": _foolbox,
+    "torchattacks": _torchattacks,
+    "adversarial-robustness-toolbox": _art,
+}
 
 
 def gathered(problem: Problem) -> tuple[dict[str, Attacks], dict[str, str]]:
@@ -232,7 +292,10 @@ def gathered(problem: Problem) -> tuple[dict[str, Attacks], dict[str, str]]:
     for distribution, peer in PEERS.items():
         try:
             attacks |= peer(problem)
-        except (ImportError, AttributeError) as error:  # not there, or too old for the numpy or torch that is
+        except (
+            ImportError,
+            AttributeError,
+        ) as error:  # not there, or too old for the numpy or torch that is
             skipped[distribution] = str(error)
     return attacks, skipped
 
@@ -249,13 +312,21 @@ def measured(problem: Problem, attacks: Attacks) -> dict[Column, Share]:
 
 def spelled(name: str, shares: dict[Column, Share]) -> dict[str, str]:
     """A row of the table."""
-    cells = {" ".join(c): f"{s.mean:.3f}{'' if s.inside else '!'}" for c, s in shares.items()}
-    return {"attack": name, **cells, "largest": f"{max(share.length for share in shares.values()):.3f}"}
+    cells = {
+        " ".join(c): f"{s.mean:.3f}{'' if s.inside else '!'}" for c, s in shares.items()
+    }
+    return {
+        "attack": name,
+        **cells,
+        "largest": f"{max(share.length for share in shares.values()):.3f}",
+    }
 
 
 def main() -> int:
     """Print and keep the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.inner_maximum", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.inner_maximum", description=__doc__.splitlines()[0]
+    )
     add_flags(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)  # more are slower on tensors this small
@@ -270,11 +341,22 @@ def main() -> int:
     for name, crafts in attacks.items():
         table[name] = measured(problem, crafts)
         say(name)
-    settings = {"examples": len(problem.x), "digits": DIGITS, "radii": RADII, "steps": STEPS, "seed": SEED}
+    settings = {
+        "examples": len(problem.x),
+        "digits": DIGITS,
+        "radii": RADII,
+        "steps": STEPS,
+        "seed": SEED,
+    }
     settings |= {"!": "δ leaves its set or its range", "skipped": skipped}
-    facts = circumstances(["scipy", *(name for name in PEERS if name not in skipped)], **settings)
+    facts = circumstances(
+        ["scipy", *(name for name in PEERS if name not in skipped)], **settings
+    )
     text = markdown([spelled(name, shares) for name, shares in table.items()], HEADINGS)
-    rows = [{"attack": n, **{" ".join(c): attrs.asdict(s) for c, s in shares.items()}} for n, shares in table.items()]
+    rows = [
+        {"attack": n, **{" ".join(c): attrs.asdict(s) for c, s in shares.items()}}
+        for n, shares in table.items()
+    ]
     leave(options, "inner_maximum", [text], rows, facts)
     single = [table[OURS]["one", norm] for norm in RADII]
     return 0 if all(share.inside and share.mean >= ENOUGH for share in single) else 1

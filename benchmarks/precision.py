@@ -34,7 +34,12 @@ from robustfw.results._seed_means import Mean, paired_differences
 
 PRECISIONS = FP32, BF16 = "fp32", "bf16"
 MEASURES = CLEAN, FAST, PGD = "clean", "fast method", "PGD-20"
-COLUMNS = {"net": "net", "epochs": "epochs", "measure": "accuracy", **{each: each for each in PRECISIONS}}
+COLUMNS = {
+    "net": "net",
+    "epochs": "epochs",
+    "measure": "accuracy",
+    **{each: each for each in PRECISIONS},
+}
 COLUMNS |= {"difference": "difference"}
 
 Outcomes = Mapping[str, Sequence[Mapping[str, float]]]
@@ -51,12 +56,18 @@ class Training:
     epochs: int
     options: Mapping[str, Any] = attrs.field(factory=dict)
 
-    def data(self, data_dir: Path | None, examples: int | None, tested: int | None) -> Splits:
+    def data(
+        self, data_dir: Path | None, examples: int | None, tested: int | None
+    ) -> Splits:
         """The first so many training and test images; all of them by None."""
         every = robustfw.make("dataset", self.dataset).load(data_root(data_dir))
-        return attrs.evolve(every, train=every.train.first(examples), test=every.test.first(tested))
+        return attrs.evolve(
+            every, train=every.train.first(examples), test=every.test.first(tested)
+        )
 
-    def outcome(self, precision: str, seed: int, attacked: int, data: Splits) -> dict[str, float]:
+    def outcome(
+        self, precision: str, seed: int, attacked: int, data: Splits
+    ) -> dict[str, float]:
         """What the net of one training gets right, in per cent."""
         for record in robustfw.train(
             dataset=data,
@@ -79,9 +90,14 @@ class Training:
             "bounds": data.spec.bounds,
         }
         fast = robustfw.evaluate(net, data.test, attack="single-step", **alike)
-        pgd = robustfw.evaluate(net, data.test.first(attacked), attack="pgd:steps=20", **alike)
+        pgd = robustfw.evaluate(
+            net, data.test.first(attacked), attack="pgd:steps=20", **alike
+        )
         accuracies = fast.clean_accuracy, fast.robust_accuracy, pgd.robust_accuracy
-        return {measure: 100 * accuracy for measure, accuracy in zip(MEASURES, accuracies, strict=True)}
+        return {
+            measure: 100 * accuracy
+            for measure, accuracy in zip(MEASURES, accuracies, strict=True)
+        }
 
 
 NETS = {
@@ -94,7 +110,7 @@ NETS = {
             "batch_size": 100,
             "learning_rate": 0.05,
             "optimizer": "sgd:weight_decay=5e-4",
-            "schedule": "one-cycle:peak=0.2",
+            "schedule": "one-cycle:pct_start=0.2",
         },
     ),
     "fast-cifar": Training(
@@ -106,7 +122,7 @@ NETS = {
             "batch_size": 500,
             "learning_rate": 1.0,
             "optimizer": "sgd:momentum=0.85,weight_decay=1.3e-3",
-            "schedule": "one-cycle:peak=0.2,shape=linear",
+            "schedule": "one-cycle:pct_start=0.2,shape=linear",
         },
     ),
     "paper-cifar": Training(
@@ -118,7 +134,7 @@ NETS = {
             "batch_size": 128,
             "learning_rate": 0.02,
             "optimizer": "sgd:weight_decay=5e-4",
-            "schedule": "one-cycle:peak=0.2",
+            "schedule": "one-cycle:pct_start=0.2",
         },
     ),
 }
@@ -132,20 +148,31 @@ def trained(net: str, training: Training, options: argparse.Namespace) -> Outcom
         for each in PRECISIONS:
             found = training.outcome(each, seed, options.attacked, data)
             outcomes[each].append(found)
-            say(f"{net}, {each}, seed {seed}:", ", ".join(f"{name} {value:.2f}" for name, value in found.items()))
+            say(
+                f"{net}, {each}, seed {seed}:",
+                ", ".join(f"{name} {value:.2f}" for name, value in found.items()),
+            )
     return outcomes
 
 
 def rows(net: str, epochs: int, outcomes: Outcomes) -> list[dict[str, Any]]:
     """One for each measure."""
-    values = {each: {m: [seed[m] for seed in outcomes[each]] for m in MEASURES} for each in PRECISIONS}
+    values = {
+        each: {m: [seed[m] for seed in outcomes[each]] for m in MEASURES}
+        for each in PRECISIONS
+    }
     return [
         {
             "net": net,
             "epochs": epochs,
             "measure": measure,
-            **{each: Mean(tuple(values[each][measure])).spell("") for each in PRECISIONS},
-            "difference": paired_differences(values[BF16][measure], values[FP32][measure]).spell("", sign=True),
+            **{
+                each: Mean(tuple(values[each][measure])).spell("")
+                for each in PRECISIONS
+            },
+            "difference": paired_differences(
+                values[BF16][measure], values[FP32][measure]
+            ).spell("", sign=True),
             "values": {each: values[each][measure] for each in PRECISIONS},
         }
         for measure in MEASURES
@@ -154,20 +181,36 @@ def rows(net: str, epochs: int, outcomes: Outcomes) -> list[dict[str, Any]]:
 
 def holds(table: Sequence[Mapping[str, Any]]) -> bool:
     """Whether no mean of bf16 is below the interval of float32."""
-    means = [{each: Mean(tuple(row["values"][each])) for each in PRECISIONS} for row in table]
+    means = [
+        {each: Mean(tuple(row["values"][each])) for each in PRECISIONS} for row in table
+    ]
     return all(mean[BF16].mean >= mean[FP32].low for mean in means)
 
 
 def main() -> int:
     """Print and keep the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.precision", description=__doc__.splitlines()[0])
-    parser.add_argument("--only", action="append", choices=NETS, help="a net; may be repeated [all]")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each kind [3]")
-    parser.add_argument("--epochs", type=int, help="of each training [what the net has]")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.precision", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "--only", action="append", choices=NETS, help="a net; may be repeated [all]"
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="trainings of each kind [3]"
+    )
+    parser.add_argument(
+        "--epochs", type=int, help="of each training [what the net has]"
+    )
     parser.add_argument("--examples", type=int, help="training images [all]")
     parser.add_argument("--tested", type=int, help="test images [all]")
-    parser.add_argument("--attacked", type=int, default=1000, help="test images for PGD-20 [1000]")
-    parser.add_argument("--slow", action="store_true", help="train in bf16 even where the processor cannot")
+    parser.add_argument(
+        "--attacked", type=int, default=1000, help="test images for PGD-20 [1000]"
+    )
+    parser.add_argument(
+        "--slow",
+        action="store_true",
+        help="train in bf16 even where the processor cannot",
+    )
     add_flags(parser)
     options = parser.parse_args()
     if not options.slow and not bf16_pays("--slow trains in it"):
@@ -180,7 +223,13 @@ def main() -> int:
         except robustfw.RobustfwError as error:
             parser.error(str(error))
         table += rows(net, training.epochs, outcomes)
-    leave(options, "precision", [markdown(table, COLUMNS)], table, circumstances([], **asked(options)))
+    leave(
+        options,
+        "precision",
+        [markdown(table, COLUMNS)],
+        table,
+        circumstances([], **asked(options)),
+    )
     return 0 if holds(table) else 1
 
 

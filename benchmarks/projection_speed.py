@@ -54,34 +54,54 @@ class Case:
         draw = torch.Generator().manual_seed(0)
         z = torch.randn(rows, d, generator=draw)
         if kind == "near":
-            z = z * (torch.rand(rows, d, generator=draw) < 0.03) + 1e-4 * torch.randn(rows, d, generator=draw)
+            z = z * (torch.rand(rows, d, generator=draw) < 0.03) + 1e-4 * torch.randn(
+                rows, d, generator=draw
+            )
         z *= (10 if kind == "dense" else 1.2) * RADIUS / z.abs().sum(1, keepdim=True)
         return cls(z, torch.rand(rows, d, generator=draw) if boxed else None)
 
     def exact(self) -> Tensor:
         """min(max(|z| − λ, 0), u)·sign z in float64, λ by bisection until it moves no more."""
         z = self.z.double()
-        room = torch.full_like(z, torch.inf) if self.x is None else torch.where(z > 0, 1 - self.x.double(), self.x)
+        room = (
+            torch.full_like(z, torch.inf)
+            if self.x is None
+            else torch.where(z > 0, 1 - self.x.double(), self.x)
+        )
         low, high = torch.zeros(len(z), 1, dtype=z.dtype), z.abs().amax(1, keepdim=True)
         for _ in range(100):
             middle = (low + high) / 2
-            above = torch.minimum((z.abs() - middle).clamp(min=0), room).sum(1, keepdim=True) > RADIUS
-            low, high = torch.where(above, middle, low), torch.where(above, high, middle)
+            above = (
+                torch.minimum((z.abs() - middle).clamp(min=0), room).sum(
+                    1, keepdim=True
+                )
+                > RADIUS
+            )
+            low, high = (
+                torch.where(above, middle, low),
+                torch.where(above, high, middle),
+            )
         fits = torch.minimum(z.abs(), room).sum(1, keepdim=True) <= RADIUS
-        return torch.minimum((z.abs() - torch.where(fits, 0, high)).clamp(min=0), room).copysign(z)
+        return torch.minimum(
+            (z.abs() - torch.where(fits, 0, high)).clamp(min=0), room
+        ).copysign(z)
 
     def outside(self, delta: Tensor) -> float:
         """How far out of ball or box, relative to the radius, at most."""
         delta = delta.double()
         ball = float(delta.abs().sum(1).max()) - RADIUS
-        box = 0.0 if self.x is None else float(torch.maximum(-self.x - delta, delta - 1 + self.x).max())
+        box = (
+            0.0
+            if self.x is None
+            else float(torch.maximum(-self.x - delta, delta - 1 + self.x).max())
+        )
         return max(ball, box, 0.0) / RADIUS
 
 
 def _ours(case: Case) -> Projection:
     x = torch.zeros_like(case.z) if case.x is None else case.x
     ball = robustfw.make("uncertainty", f"l1:radius={RADIUS}").at(x)
-    region = ball if case.x is None else ball.within(0 - x, 1 - x)
+    region = ball if case.x is None else ball.clip(0 - x, 1 - x)
     return lambda: region.project(case.z)
 
 
@@ -100,7 +120,9 @@ def _art(case: Case) -> Projection | None:
 
     if case.x is not None or case.z.numel() > SLOW:
         return None
-    return lambda: torch.from_numpy(projection(case.z.numpy(), RADIUS, 1, suboptimal=False))
+    return lambda: torch.from_numpy(
+        projection(case.z.numpy(), RADIUS, 1, suboptimal=False)
+    )
 
 
 def _adv_lib(case: Case) -> Projection | None:
@@ -135,7 +157,10 @@ def gathered(case: Case) -> tuple[dict[str, Projection], dict[str, str]]:
     for name, make in PEERS.items():
         try:
             projection = make(case)
-        except (ImportError, AttributeError) as error:  # not there, or too old for what is
+        except (
+            ImportError,
+            AttributeError,
+        ) as error:  # not there, or too old for what is
             skipped[name] = str(error).splitlines()[0]
             continue
         if projection is not None:
@@ -155,7 +180,7 @@ def rows(size: str, rounds: int) -> tuple[list[dict[str, Any]], dict[str, str]]:
             skipped |= missing
             exact, seconds = case.exact(), in_turns(ways, rounds)
             for name, way in ways.items():
-                delta, taken = way(), Spread.of(seconds[name])
+                delta, taken = way(), Spread.from_values(seconds[name])
                 table.append(
                     {
                         "size": size,
@@ -174,7 +199,11 @@ def rows(size: str, rounds: int) -> tuple[list[dict[str, Any]], dict[str, str]]:
 
 def holds(table: list[dict[str, Any]]) -> bool:
     """Whether ours is exact, a member, and never slower."""
-    ours = all(row["error"] <= ENOUGH and row["outside"] <= ENOUGH for row in table if row["library"] == OURS)
+    ours = all(
+        row["error"] <= ENOUGH and row["outside"] <= ENOUGH
+        for row in table
+        if row["library"] == OURS
+    )
     return ours and all(row["ratio"]["median"] >= 1 for row in table)
 
 
@@ -191,8 +220,13 @@ COLUMNS = {
 
 def main() -> int:
     """Print and keep the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.projection_speed", description=__doc__.splitlines()[0])
-    parser.add_argument("--size", action="append", help=f"may be repeated [{', '.join(SIZES)}]")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.projection_speed",
+        description=__doc__.splitlines()[0],
+    )
+    parser.add_argument(
+        "--size", action="append", help=f"may be repeated [{', '.join(SIZES)}]"
+    )
     parser.add_argument("--rounds", type=int, default=7, help="[7]")
     parser.add_argument("--threads", type=int, help="[torch's choice]")
     add_flags(parser)
@@ -203,11 +237,18 @@ def main() -> int:
     skipped: dict[str, str] = {}
     for size in options.size or SIZES:
         found, missing = rows(size, options.rounds)
-        table += [row | {f"{key} spelled": f"{row[key]:.0e}" for key in ("error", "outside")} for row in found]
+        table += [
+            row | {f"{key} spelled": f"{row[key]:.0e}" for key in ("error", "outside")}
+            for row in found
+        ]
         skipped |= missing
     for name, why in skipped.items():
         say(f"skipped: {name} ({why})")
-    facts = circumstances([name for name in PEERS if name not in skipped], rounds=options.rounds, skipped=skipped)
+    facts = circumstances(
+        [name for name in PEERS if name not in skipped],
+        rounds=options.rounds,
+        skipped=skipped,
+    )
     leave(options, "projection_speed", [markdown(table, COLUMNS)], table, facts)
     return 0 if holds(table) else 1
 

@@ -49,23 +49,34 @@ def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
 
 def attack(net: nn.Module, x: Tensor, y: Tensor, spec: str, steps: int) -> Way:
     """PGD with all rows to the end."""
-    return functools.partial(robustfw.worst_case, net, x, y, uncertainty=spec, attack=f"pgd:steps={steps}")
+    return functools.partial(
+        robustfw.worst_case, net, x, y, uncertainty=spec, attack=f"pgd:steps={steps}"
+    )
 
 
 def oracle(norm: str, radius: float, d: int, name: str) -> Way:
     """A support or a projection within [0, 1]."""
     draw = torch.Generator().manual_seed(0)
     x, z = torch.rand(ROWS, d, generator=draw), torch.randn(ROWS, d, generator=draw)
-    share = radius * (1 if norm == "linf" else d / 784 if norm == "l1" else math.sqrt(d / 784))
-    region = robustfw.make("uncertainty", f"{norm}:radius={share}").at(x).within(0 - x, 1 - x)
+    share = radius * (
+        1 if norm == "linf" else d / 784 if norm == "l1" else math.sqrt(d / 784)
+    )
+    region = (
+        robustfw.make("uncertainty", f"{norm}:radius={share}").at(x).clip(0 - x, 1 - x)
+    )
     call: Callable[[Tensor], Tensor] = getattr(region, name)
     return functools.partial(call, z)
 
 
-def measured(what: str, along: str, ways: dict[float, Way], rounds: int) -> dict[str, Any]:
+def measured(
+    what: str, along: str, ways: dict[float, Way], rounds: int
+) -> dict[str, Any]:
     """A row: the median times, and the exponent over the larger half."""
     seconds = in_turns({str(size): way for size, way in ways.items()}, rounds)
-    sizes, medians = list(ways), [Spread.of(taken).median for taken in seconds.values()]
+    sizes, medians = (
+        list(ways),
+        [Spread.from_values(taken).median for taken in seconds.values()],
+    )
     half = len(sizes) // 2 if len(sizes) > 3 else 0
     found = exponent(sizes[half:], medians[half:])
     return {
@@ -84,17 +95,29 @@ def rows(root: Any, rounds: int) -> list[dict[str, Any]]:
     """Attacks along batch and steps, oracles along the dimension."""
     splits = robustfw.make("dataset", "mnist").load(root)
     net = robustfw.make("model", "paper-mnist").build(splits.spec).eval()
-    x, y = next(splits.test.in_order(max(BATCHES)))
+    x, y = next(splits.test.iterate(max(BATCHES)))
     table = []
     for norm, radius in NORMS.items():
         spec = f"{norm}:radius={radius}"
-        along_batch: dict[float, Way] = {b: attack(net, x[:b], y[:b], spec, 5) for b in BATCHES}
-        along_steps: dict[float, Way] = {s: attack(net, x[:100], y[:100], spec, s) for s in STEPS}
+        along_batch: dict[float, Way] = {
+            b: attack(net, x[:b], y[:b], spec, 5) for b in BATCHES
+        }
+        along_steps: dict[float, Way] = {
+            s: attack(net, x[:100], y[:100], spec, s) for s in STEPS
+        }
         table.append(measured(f"PGD-5, {norm}", "batch", along_batch, rounds))
-        table.append(measured(f"PGD, {norm}, batch of 100", "steps", along_steps, rounds))
+        table.append(
+            measured(f"PGD, {norm}, batch of 100", "steps", along_steps, rounds)
+        )
         for name in ("support", "project"):
-            ways: dict[float, Way] = {d: oracle(norm, radius, d, name) for d in DIMENSIONS}
-            table.append(measured(f"{name} of {norm} within the data range", "dimension", ways, rounds))
+            ways: dict[float, Way] = {
+                d: oracle(norm, radius, d, name) for d in DIMENSIONS
+            }
+            table.append(
+                measured(
+                    f"{name} of {norm} within the data range", "dimension", ways, rounds
+                )
+            )
     return table
 
 
@@ -102,14 +125,22 @@ def along_threads(root: Any, rounds: int) -> dict[str, Any]:
     """A row for an attack by one thread, by two, by four …, as many as there are."""
     splits = robustfw.make("dataset", "mnist").load(root)
     net = robustfw.make("model", "paper-mnist").build(splits.spec).eval()
-    whole, run = torch.get_num_threads(), attack(net, *next(splits.test.in_order(400)), "linf:radius=0.1", 5)
+    whole, run = (
+        torch.get_num_threads(),
+        attack(net, *next(splits.test.iterate(400)), "linf:radius=0.1", 5),
+    )
 
     def by(threads: int) -> None:
         torch.set_num_threads(threads)
         run()
 
     counts = [2**k for k in range(whole.bit_length())]
-    row = measured("PGD-5, linf, batch of 400", "threads", {n: functools.partial(by, n) for n in counts}, rounds)
+    row = measured(
+        "PGD-5, linf, batch of 400",
+        "threads",
+        {n: functools.partial(by, n) for n in counts},
+        rounds,
+    )
     torch.set_num_threads(whole)
     return row
 
@@ -119,12 +150,20 @@ def holds(table: list[dict[str, Any]]) -> bool:
     return all(row["exponent"] <= LIMIT for row in table)
 
 
-COLUMNS = {"what": "", "along": "along", "from to": "sizes", "ms": "ms", "spelled": "exponent"}
+COLUMNS = {
+    "what": "",
+    "along": "along",
+    "from to": "sizes",
+    "ms": "ms",
+    "spelled": "exponent",
+}
 
 
 def main() -> int:
     """Print and keep the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scaling", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--rounds", type=int, default=5, help="[5]")
     add_flags(parser)
     options = parser.parse_args()
@@ -136,7 +175,13 @@ def main() -> int:
             table.append(along_threads(root, options.rounds))
     except robustfw.RobustfwError as error:
         parser.error(str(error))
-    leave(options, "scaling", [markdown(table, COLUMNS)], table, circumstances([], rounds=options.rounds))
+    leave(
+        options,
+        "scaling",
+        [markdown(table, COLUMNS)],
+        table,
+        circumstances([], rounds=options.rounds),
+    )
     return 0 if holds(table) else 1
 
 

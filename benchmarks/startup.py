@@ -41,20 +41,28 @@ def commands() -> dict[str, list[str]]:
     """What is timed, by name; libraries that are there."""
     python = [sys.executable, "-c"]
     imports = ["pass", "import robustfw", TORCH]
-    imports += [f"import {module}" for module in PEERS.values() if find_spec(module.partition(".")[0])]
-    ours = {name: [sys.executable, "-m", "robustfw", *name.split()[1:]] for name in CLAIMED}
+    imports += [
+        f"import {module}"
+        for module in PEERS.values()
+        if find_spec(module.partition(".")[0])
+    ]
+    ours = {
+        name: [sys.executable, "-m", "robustfw", *name.split()[1:]] for name in CLAIMED
+    }
     return ours | {name: [*python, name] for name in imports}
 
 
 def rows(rounds: int) -> list[dict[str, Any]]:
     """A row for each command."""
     run = partial(subprocess.run, capture_output=True, check=True)
-    seconds = in_turns({name: partial(run, command) for name, command in commands().items()}, rounds)
+    seconds = in_turns(
+        {name: partial(run, command) for name, command in commands().items()}, rounds
+    )
     return [
         {
             "command": name,
-            "seconds": attrs.asdict(Spread.of(taken)),
-            "ms": f"{1000 * Spread.of(taken).median:.0f}",
+            "seconds": attrs.asdict(Spread.from_values(taken)),
+            "ms": f"{1000 * Spread.from_values(taken).median:.0f}",
             "share": attrs.asdict(ratios(seconds, name, TORCH)),
             "of torch's import": ratios(seconds, name, TORCH).spell(),
         }
@@ -64,7 +72,9 @@ def rows(rounds: int) -> list[dict[str, Any]]:
 
 def holds(table: list[dict[str, Any]]) -> bool:
     """Whether the program answers as fast as claimed."""
-    return all(row["share"]["median"] <= SHARE for row in table if row["command"] in CLAIMED)
+    return all(
+        row["share"]["median"] <= SHARE for row in table if row["command"] in CLAIMED
+    )
 
 
 COLUMNS = {"command": "command", "ms": "ms", "of torch's import": "of torch's import"}
@@ -72,13 +82,23 @@ COLUMNS = {"command": "command", "ms": "ms", "of torch's import": "of torch's im
 
 def main() -> int:
     """Print and keep the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.startup", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--rounds", type=int, default=5, help="[5]")
     add_flags(parser)
     options = parser.parse_args()
     table = rows(options.rounds)
-    there = [name for name, module in PEERS.items() if find_spec(module.partition(".")[0])]
-    leave(options, "startup", [markdown(table, COLUMNS)], table, circumstances(there, rounds=options.rounds))
+    there = [
+        name for name, module in PEERS.items() if find_spec(module.partition(".")[0])
+    ]
+    leave(
+        options,
+        "startup",
+        [markdown(table, COLUMNS)],
+        table,
+        circumstances(there, rounds=options.rounds),
+    )
     return 0 if holds(table) else 1
 
 

@@ -75,36 +75,75 @@ NETS = {
     net.name: net
     for net in (
         Net("paper-mnist", "mnist", 100, 1.746, 1.80, (0.055, 0.5504, 0.5504), 4, 5),
-        Net("paper-cifar", "cifar10:augment=none", 128, 1.668, 1.70, (0.01, 0.2, 0.5), 1, 1),
-        Net("fast-cifar", "cifar10:augment=none", 500, 1.667, 1.75, (0.01, 0.2, 0.5), 1, 1),
+        Net(
+            "paper-cifar",
+            "cifar10:augment=none",
+            128,
+            1.668,
+            1.70,
+            (0.01, 0.2, 0.5),
+            1,
+            1,
+        ),
+        Net(
+            "fast-cifar",
+            "cifar10:augment=none",
+            500,
+            1.667,
+            1.75,
+            (0.01, 0.2, 0.5),
+            1,
+            1,
+        ),
     )
 }
 
 
 def steps(net: Net) -> dict[str, dict[str, str]]:
     """Parts of a recipe, by the name of the step."""
-    linf, l2, l1 = (f"{norm}:radius={r}" for norm, r in zip(("linf", "l2", "l1"), net.radii, strict=True))
+    linf, l2, l1 = (
+        f"{norm}:radius={r}"
+        for norm, r in zip(("linf", "l2", "l1"), net.radii, strict=True)
+    )
     robust = {"objective": "robust", "attack": "single-step"}
     return {
         STANDARD: {"objective": "clean"},
         "robust, ℓ∞": robust | {"uncertainty": linf},
         "robust, ℓ2": robust | {"uncertainty": l2},
         "robust, ℓ1": robust | {"uncertainty": l1},
-        "PGD-7, ℓ∞": {"objective": "robust", "attack": "pgd:steps=7", "uncertainty": linf},
+        "PGD-7, ℓ∞": {
+            "objective": "robust",
+            "attack": "pgd:steps=7",
+            "uncertainty": linf,
+        },
     }
 
 
 def read(net: Net, parts: dict[str, str], precision: str) -> Recipe:
     """The recipe of a training."""
     train = {"batch_size": net.batch, "precision": precision, **QUIET}
-    return Recipe.read({"model": net.name, "dataset": net.dataset, "train": train, **parts}, installed())
+    return Recipe.read(
+        {"model": net.name, "dataset": net.dataset, "train": train, **parts},
+        installed(),
+    )
 
 
 def update(recipe: Recipe, splits: Splits, x: Tensor, y: Tensor) -> Way:
     """An update on one batch, of examples in memory, which the engine has checked before the first one."""
-    state = State.fresh(lambda: recipe.model.fitted(splits.train).build(splits.spec), recipe.train, x.device, 10**6)
-    parts = {"uncertainty": recipe.uncertainty, "attack": recipe.attack, "bounds": splits.spec.bounds}
-    batch = attrs.evolve(Batch.of(state.model, x, y, **parts), checked=True, trusted=True)
+    state = State.fresh(
+        lambda: recipe.model.fit(splits.train).build(splits.spec),
+        recipe.train,
+        x.device,
+        10**6,
+    )
+    parts = {
+        "uncertainty": recipe.uncertainty,
+        "attack": recipe.attack,
+        "bounds": splits.spec.bounds,
+    }
+    batch = attrs.evolve(
+        Batch.create(state.model, x, y, **parts), checked=True, trusted=True
+    )
     return functools.partial(engine.update, recipe, state, batch)
 
 
@@ -114,7 +153,13 @@ def trained(net: Net, parts: dict[str, str], precision: str, splits: Splits) -> 
 
     def epochs() -> Iterator[Iterator[Any]]:
         while True:
-            yield robustfw.train(dataset=splits, model=net.name, steps=True, **dict[str, Any](parts), **train)
+            yield robustfw.train(
+                dataset=splits,
+                model=net.name,
+                steps=True,
+                **dict[str, Any](parts),
+                **train,
+            )
 
     records = itertools.chain.from_iterable(epochs())
     return functools.partial(next, records)
@@ -140,7 +185,7 @@ def around(step: Way, rounds: int, times: int) -> tuple[Spread, Spread]:
                 taken = time.perf_counter() - start
                 seconds.append(taken / times)
                 shares.append(taken / spent[0])
-    return Spread.of(seconds), Spread.of(shares)
+    return Spread.from_values(seconds), Spread.from_values(shares)
 
 
 def plain(x: Tensor, y: Tensor) -> Way:
@@ -179,39 +224,63 @@ def peak(precision: str) -> float:
     """Operations per second, of a square matrix product or of a wide convolution, whichever has more."""
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
     a = torch.randn(SIDE, SIDE).to(kind)
-    x, filters = (torch.randn(64, 256, n, n).to(kind, memory_format=torch.channels_last) for n in (14, 3))
+    x, filters = (
+        torch.randn(64, 256, n, n).to(kind, memory_format=torch.channels_last)
+        for n in (14, 3)
+    )
     filters = filters.repeat(4, 1, 1, 1)
-    ways: dict[str, Way] = {"product": lambda: a @ a, "convolution": lambda: conv2d(x, filters, padding=1)}
+    ways: dict[str, Way] = {
+        "product": lambda: a @ a,
+        "convolution": lambda: conv2d(x, filters, padding=1),
+    }
     seconds = in_turns(ways, rounds=7)
     counted = {name: operations(way) for name, way in ways.items()}
-    return max(counted[name] / Spread.of(seconds[name]).median for name in ways)
+    return max(
+        counted[name] / Spread.from_values(seconds[name]).median for name in ways
+    )
 
 
-def rows(net: Net, precisions: list[str], rounds: int, splits: Splits) -> Iterator[dict[str, Any]]:
+def rows(
+    net: Net, precisions: list[str], rounds: int, splits: Splits
+) -> Iterator[dict[str, Any]]:
     """A row for each step and precision, all timed in turns; then one for the engine in each precision."""
-    x, y = next(splits.train.in_order(net.batch))
+    x, y = next(splits.train.iterate(net.batch))
     ways: dict[str, Way] = {}
     for precision in precisions:
         for name, parts in steps(net).items():
-            ways[f"{name}, {precision}"] = update(read(net, parts, precision), splits, x, y)
+            ways[f"{name}, {precision}"] = update(
+                read(net, parts, precision), splits, x, y
+            )
     if net.name == "paper-mnist":
         ways[PLAIN] = plain(x, y)
     seconds = in_turns(ways, rounds * net.often, net.times)
     peaks = {precision: peak(precision) for precision in precisions}
     for name in ways:
-        step, _, precision = name.rpartition(", ") if name != PLAIN else (PLAIN, "", "fp32")
-        taken = Spread.of(seconds[name])
-        row: dict[str, Any] = {"net": net.name, "step": step, "precision": precision, "seconds": attrs.asdict(taken)}
+        step, _, precision = (
+            name.rpartition(", ") if name != PLAIN else (PLAIN, "", "fp32")
+        )
+        taken = Spread.from_values(seconds[name])
+        row: dict[str, Any] = {
+            "net": net.name,
+            "step": step,
+            "precision": precision,
+            "seconds": attrs.asdict(taken),
+        }
         row["ms"] = f"{1000 * taken.median:.1f}"
         reference = f"{STANDARD}, {precision}"
         if reference in ways:
             row["ratio"] = attrs.asdict(ratios(seconds, name, reference))
             row["to standard"] = ratios(seconds, name, reference).spell()
-        for other, key in ((f"{STANDARD}, fp32", "to standard fp32"), (PLAIN, "to plain fp32")):
+        for other, key in (
+            (f"{STANDARD}, fp32", "to standard fp32"),
+            (PLAIN, "to plain fp32"),
+        ):
             if other in ways:
                 row[key] = ratios(seconds, name, other).spell()
         if step != PLAIN:
-            row["share of peak"] = f"{100 * operations(ways[name]) / taken.median / peaks[precision]:.0f} %"
+            row["share of peak"] = (
+                f"{100 * operations(ways[name]) / taken.median / peaks[precision]:.0f} %"
+            )
         yield row
     for precision in precisions:
         yield engine_row(net, precision, rounds, splits)
@@ -219,7 +288,11 @@ def rows(net: Net, precisions: list[str], rounds: int, splits: Splits) -> Iterat
 
 def engine_row(net: Net, precision: str, rounds: int, splits: Splits) -> dict[str, Any]:
     """What the engine adds to a robust update."""
-    taken, share = around(trained(net, steps(net)["robust, ℓ∞"], precision, splits), rounds * net.often, net.times)
+    taken, share = around(
+        trained(net, steps(net)["robust, ℓ∞"], precision, splits),
+        rounds * net.often,
+        net.times,
+    )
     return {
         "net": net.name,
         "step": ENGINE,
@@ -255,7 +328,9 @@ COLUMNS = {
 }
 
 
-def measured(options: argparse.Namespace, precisions: list[str]) -> Iterator[dict[str, Any]]:
+def measured(
+    options: argparse.Namespace, precisions: list[str]
+) -> Iterator[dict[str, Any]]:
     """The rows of all nets that are asked for."""
     for name in options.net or NETS:
         net = attrs.evolve(NETS[name], batch=options.batch or NETS[name].batch)
@@ -266,25 +341,42 @@ def measured(options: argparse.Namespace, precisions: list[str]) -> Iterator[dic
 
 def main() -> int:
     """Print and keep the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.step_cost", description=__doc__.splitlines()[0])
-    parser.add_argument("--net", action="append", choices=list(NETS), help="may be repeated [all]")
-    parser.add_argument(
-        "--precision", action="append", choices=["fp32", "bf16"], help="may be repeated [both, if both pay]"
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.step_cost", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--batch", type=int, help="examples in a step [the net's own: 100, 128, 500]")
+    parser.add_argument(
+        "--net", action="append", choices=list(NETS), help="may be repeated [all]"
+    )
+    parser.add_argument(
+        "--precision",
+        action="append",
+        choices=["fp32", "bf16"],
+        help="may be repeated [both, if both pay]",
+    )
+    parser.add_argument(
+        "--batch", type=int, help="examples in a step [the net's own: 100, 128, 500]"
+    )
     parser.add_argument("--rounds", type=int, default=7, help="[7]")
     parser.add_argument("--threads", type=int, help="[torch's choice]")
     add_flags(parser)
     options = parser.parse_args()
     hardware.use_threads(options.threads)
     hardware.keep_freed_memory()
-    precisions = options.precision or ["fp32", *(["bf16"] if bf16_pays("--precision bf16 measures it") else [])]
+    precisions = options.precision or [
+        "fp32",
+        *(["bf16"] if bf16_pays("--precision bf16 measures it") else []),
+    ]
     try:
         table = stream(options, measured(options, precisions), COLUMNS)
     except robustfw.RobustfwError as error:
         parser.error(str(error))
-    peaks = {f"peak {precision}": f"{peak(precision) / 1e9:.0f} GF/s" for precision in precisions}
-    facts = circumstances([], rounds=options.rounds, batch=options.batch or "the net's own", **peaks)
+    peaks = {
+        f"peak {precision}": f"{peak(precision) / 1e9:.0f} GF/s"
+        for precision in precisions
+    }
+    facts = circumstances(
+        [], rounds=options.rounds, batch=options.batch or "the net's own", **peaks
+    )
     leave(options, "step_cost", [], table, facts)
     return 0 if holds(table) else 1
 

@@ -18,10 +18,18 @@ RESULTS = Path(__file__).parent / "results"
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """What all benchmarks have in common."""
     parser.add_argument(
-        "--data-dir", type=Path, help="where data files are; else ROBUSTFW_DATA, else ~/.cache/robustfw"
+        "--data-dir",
+        type=Path,
+        help="where data files are; else ROBUSTFW_DATA, else ~/.cache/robustfw",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
-    parser.add_argument("--out", type=_file, help="the file that keeps the numbers [in benchmarks/results]")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object instead of the table"
+    )
+    parser.add_argument(
+        "--out",
+        type=_file,
+        help="the file that keeps the numbers [in benchmarks/results]",
+    )
 
 
 def _file(text: str) -> Path:
@@ -31,7 +39,9 @@ def _file(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"{text} is a folder: name a file")
     nearest = next(each for each in path.absolute().parents if each.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise argparse.ArgumentTypeError(f"{nearest} is no folder that can be written: name another file")
+        raise argparse.ArgumentTypeError(
+            f"{nearest} is no folder that can be written: name another file"
+        )
     return path
 
 
@@ -48,7 +58,11 @@ def bf16_pays(how: str) -> bool:
 
 def asked(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that belong to the numbers."""
-    return {name: value for name, value in vars(options).items() if name not in ("data_dir", "json", "out")}
+    return {
+        name: value
+        for name, value in vars(options).items()
+        if name not in ("data_dir", "json", "out")
+    }
 
 
 def say(*text: object) -> None:
@@ -62,7 +76,9 @@ def markdown(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> s
 
 
 def stream(
-    options: argparse.Namespace, rows: Iterable[dict[str, Any]], columns: Mapping[str, str]
+    options: argparse.Namespace,
+    rows: Iterable[dict[str, Any]],
+    columns: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     """The rows, each printed as soon as it is measured; with ``--json`` on stderr."""
     table: list[dict[str, Any]] = []
@@ -96,7 +112,9 @@ def leave(
 ) -> None:
     """Print the texts and the circumstances, or JSON; keep the JSON, in a file of this name if none was asked for."""
     out = options.out or RESULTS / f"{name}.json"
-    whole = json.dumps({"rows": rows, **facts}, indent=2, ensure_ascii=False, default=str)
+    whole = json.dumps(
+        {"rows": rows, **facts}, indent=2, ensure_ascii=False, default=str
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(whole + "\n", encoding="utf-8")
     if options.json:

@@ -21,7 +21,7 @@ class Spread:
     n: int
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
+    def from_values(cls, values: Sequence[float]) -> Spread:
         """Of at least one value."""
         return cls(statistics.median(values), min(values), max(values), len(values))
 
@@ -30,7 +30,9 @@ class Spread:
         return f"{self.median:.{digits}f} ({self.least:.{digits}f} to {self.most:.{digits}f})"
 
 
-def in_turns(ways: Mapping[str, Way], rounds: int, times: int = 1) -> dict[str, list[float]]:
+def in_turns(
+    ways: Mapping[str, Way], rounds: int, times: int = 1
+) -> dict[str, list[float]]:
     """Seconds that each way takes for so many ``times``, for each round; a round begins with another, one warms up."""
     names = list(ways)
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -47,4 +49,6 @@ def in_turns(ways: Mapping[str, Way], rounds: int, times: int = 1) -> dict[str, 
 
 def ratios(seconds: Mapping[str, Sequence[float]], name: str, to: str) -> Spread:
     """How often one way goes into another, round by round."""
-    return Spread.of([a / b for a, b in zip(seconds[name], seconds[to], strict=True)])
+    return Spread.from_values(
+        [a / b for a, b in zip(seconds[name], seconds[to], strict=True)]
+    )

@@ -13,14 +13,22 @@ from robustfw.attack import Attack
 from robustfw.averaging import Averaging
 from robustfw.data.spec import DataSpec
 from robustfw.dataset import Dataset
-from robustfw.errors import DataError, PluginError, RobustfwError, RobustfwWarning, RunError, TrainingError, UsageError
+from robustfw.errors import (
+    DataError,
+    PluginError,
+    RobustfwError,
+    RobustfwWarning,
+    RunError,
+    TrainingError,
+    UsageError,
+)
 from robustfw.hookspecs import hookimpl
 from robustfw.interface import Interface
 from robustfw.loss import Loss
 from robustfw.model import Model
 from robustfw.objective import Objective, Penalty
 from robustfw.optim import Optimizer, Schedule
-from robustfw.plugin.options import Ratio, knowing, learnt
+from robustfw.plugin.options import Ratio, learnt, with_learnt
 from robustfw.records import Epoch, Record, Step
 from robustfw.sampler import Sampler
 from robustfw.stateful import Stateful
@@ -99,11 +107,11 @@ __all__ = [
     "__version__",
     "evaluate",
     "hookimpl",
-    "knowing",
     "learnt",
     "load",
     "make",
     "train",
+    "with_learnt",
     "worst_case",
 ]
 

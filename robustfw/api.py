@@ -134,7 +134,7 @@ def worst_case(
     bounds: Bounds = ...,
     task: Task | Spec | None = ...,
     loss: losses.LossFunction | Spec | None = ...,
-    goal: problem.Goal | Literal["wrong"] | None = ...,
+    criterion: problem.Criterion | Literal["wrong"] | None = ...,
     generator: torch.Generator | None = ...,
     mode: AscentMode = ...,
     modules: Sequence[nn.Module] = ...,
@@ -151,7 +151,7 @@ def worst_case(
     bounds: Bounds = ...,
     task: Task | Spec | None = ...,
     loss: losses.LossFunction | Spec | None = ...,
-    goal: problem.Goal | Literal["wrong"] | None = ...,
+    criterion: problem.Criterion | Literal["wrong"] | None = ...,
     generator: torch.Generator | None = ...,
     mode: AscentMode = ...,
     modules: Sequence[nn.Module] = ...,
@@ -167,7 +167,7 @@ def worst_case(
     bounds: Bounds = (0.0, 1.0),
     task: Task | Spec | None = None,
     loss: losses.LossFunction | Spec | None = None,
-    goal: problem.Goal | Literal["wrong"] | None = None,
+    criterion: problem.Criterion | Literal["wrong"] | None = None,
     generator: torch.Generator | None = None,
     mode: AscentMode = "eval",
     modules: Sequence[nn.Module] = (),
@@ -190,9 +190,9 @@ def worst_case(
         task: what outputs and targets are, or its spec. By default classification where y are whole numbers (batch,);
             otherwise outputs are handed to the loss as they are.
         loss: J, or its spec: outputs and y to values (batch,); the task's by default.
-        goal: what solves an example, (outputs, y) ↦ (batch,); "wrong": a wrong output. An attack leaves alone what is
-            solved, and one that looks for the nearest such member (cw, lbfgs, deepfool) has nothing else to be near to:
-            for these "wrong" is the default, for all others there is none.
+        criterion: what solves an example, (outputs, y) ↦ (batch,); "wrong": a wrong output. An attack leaves alone what
+            is solved, and one that looks for the nearest such member (cw, lbfgs, deepfool) has nothing else to be near
+            to: for these "wrong" is the default, for all others there is none.
         generator: the source of the attack's randomness; by default a new one each time, with a seed from torch's
             global generator, so that ``torch.manual_seed`` decides.
         mode: "eval", or "train" for batch norm and dropout as in training during the ascent.
@@ -210,8 +210,19 @@ def worst_case(
     known_task = _call.guess_task(y, loss) if task is None else make("task", task)
     raised_loss = _make_loss(loss)
     threat = Threat(make("uncertainty", uncertainty), bounds)
-    adversary = Adversary(threat, maximizer, generator or _call.draw_generator(), known_task, raised_loss)
-    return _call.find_worst_cases(model, x, y, adversary, goal=goal, mode=mode, modules=modules, details=details)
+    adversary = Adversary(
+        threat, maximizer, generator or _call.draw_generator(), known_task, raised_loss
+    )
+    return _call.find_worst_cases(
+        model,
+        x,
+        y,
+        adversary,
+        criterion=criterion,
+        mode=mode,
+        modules=modules,
+        details=details,
+    )
 
 
 def _make_loss(loss: losses.LossFunction | Spec | None) -> losses.LossFunction | None:
@@ -270,14 +281,19 @@ def evaluate(
         batch_size=batch_size,
         seed=seed,
     )
-    x, _ = next(split.first(8).in_order(8))
+    x, _ = next(split.first(8).iterate(8))
     threat.warn_of_unit(x)
     for doubt in evaluation.doubts:
         warnings.warn(doubt, RobustfwWarning, stacklevel=2)
     return evaluation
 
 
-def load(run: str | Path, *, model: nn.Module | None = None, weights: Literal["best", "last"] = "best") -> nn.Module:
+def load(
+    run: str | Path,
+    *,
+    model: nn.Module | None = None,
+    weights: Literal["best", "last"] = "best",
+) -> nn.Module:
     """The net of a run, in evaluation mode.
 
     Args:

@@ -42,7 +42,7 @@ class Attack(ABC):
 
     @property
     def minimal(self) -> bool:
-        """Whether the attack looks for the nearest solved member, and so needs a problem with a goal."""
+        """Whether the attack looks for the nearest solved member, and so needs a problem with a criterion."""
         return False
 
     @property
@@ -55,5 +55,5 @@ class Attack(ABC):
         """A member δ of ``problem.region`` for each row, (batch, …), of the region's shape and dtype.
 
         A row whose value is ∞ is solved: nothing exceeds it, so an attack may leave it as it is (see
-        `InnerProblem.goal`). An empty batch gives an empty δ. All randomness comes from ``generator``.
+        `InnerProblem.criterion`). An empty batch gives an empty δ. All randomness comes from ``generator``.
         """

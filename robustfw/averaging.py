@@ -51,15 +51,17 @@ class Averaging(ABC):
 class Ema(Averaging):
     """θ̄ ← decay·θ̄ + (1 − decay)·θ after each update, buffers too: the exponential moving average."""
 
-    decay: Annotated[float, "share of the average that is kept at each update"] = attrs.field(
-        default=0.999, validator=[gt(0), lt(1)]
+    decay: Annotated[float, "share of the average that is kept at each update"] = (
+        attrs.field(default=0.999, validator=[gt(0), lt(1)])
     )
 
     def build(self, model: nn.Module) -> AveragedModel:
         """An average that begins as the net."""
         from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-        return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(self.decay), use_buffers=True)
+        return AveragedModel(
+            model, multi_avg_fn=get_ema_multi_avg_fn(self.decay), use_buffers=True
+        )
 
     def update(self, average: AveragedModel, model: nn.Module, progress: float) -> None:
         """Move the average towards the weights by the share 1 − decay.
@@ -81,12 +83,12 @@ class Swa(Averaging):
     evaluation, on training examples without augmentation. Until averaging begins, the net itself is evaluated.
     """
 
-    start: Annotated[float, "share of the training after which it begins"] = attrs.field(
-        default=0.75, validator=[ge(0), lt(1)]
+    start: Annotated[float, "share of the training after which it begins"] = (
+        attrs.field(default=0.75, validator=[ge(0), lt(1)])
     )
-    batches: Annotated[int, "training batches by which batch norm's statistics are measured"] = attrs.field(
-        default=100, validator=ge(1)
-    )
+    batches: Annotated[
+        int, "training batches by which batch norm's statistics are measured"
+    ] = attrs.field(default=100, validator=ge(1))
 
     def build(self, model: nn.Module) -> AveragedModel:
         """An average that begins as the net."""

@@ -53,4 +53,6 @@ def data_root(given: Path | None, manifest: Mapping[str, Any] | None = None) -> 
         if folder == Path(CACHE):
             # data sets that need no files work all the same
             return folder
-        raise UsageError(f"the home directory in {str(folder)!r} is not known: give the whole path") from error
+        raise UsageError(
+            f"the home directory in {str(folder)!r} is not known: give the whole path"
+        ) from error

@@ -13,7 +13,7 @@ class Interface(ABC):
     """The base class of an interface that a plugin defines, which is then a kind of plugins.
 
     Any plugin may register classes that implement it, by ``add(name, cls)``. An option annotated with the interface
-    takes their specs: ``tangent:basis=(knn-pca:dim=8)``.
+    takes their specs: ``tangent:basis=(knn-pca:n_components=8)``.
     """
 
     kind: ClassVar[str]

@@ -42,8 +42,8 @@ class Loss(ABC):
 class CrossEntropy(Loss):
     """−log softmax(z)_y of logits z; for a class per pixel, the mean over those that have a label."""
 
-    smoothing: Annotated[float, "share of the label that all classes get alike"] = attrs.field(
-        default=0.0, validator=[ge(0), lt(1)]
+    smoothing: Annotated[float, "share of the label that all classes get alike"] = (
+        attrs.field(default=0.0, validator=[ge(0), lt(1)])
     )
 
     def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
@@ -106,8 +106,8 @@ class Absolute(Loss):
 class Huber(Loss):
     """(o − t)²/2 up to |o − t| = delta, and linear beyond; the mean over targets (Huber 1964)."""
 
-    delta: Annotated[float, "where it becomes linear, in units of the target"] = attrs.field(
-        default=1.0, validator=gt(0)
+    delta: Annotated[float, "where it becomes linear, in units of the target"] = (
+        attrs.field(default=1.0, validator=gt(0))
     )
 
     def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:

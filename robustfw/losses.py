@@ -46,8 +46,12 @@ def cross_entropy(outputs: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
     logits = upcast(outputs)
     if y.is_floating_point():
         probabilities = y.to(logits.dtype)
-        return functional.cross_entropy(logits, probabilities, reduction="none", label_smoothing=smoothing)
-    values = functional.cross_entropy(logits, y, ignore_index=UNLABELLED, reduction="none", label_smoothing=smoothing)
+        return functional.cross_entropy(
+            logits, probabilities, reduction="none", label_smoothing=smoothing
+        )
+    values = functional.cross_entropy(
+        logits, y, ignore_index=UNLABELLED, reduction="none", label_smoothing=smoothing
+    )
     return values if y.dim() == 1 else _mean_of_labelled(values, y)
 
 
@@ -125,10 +129,14 @@ def binary_cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
     logits = upcast(outputs)
     if y.is_floating_point():
         _check_same_shape(logits, y, "bce")
-        values = functional.binary_cross_entropy_with_logits(logits, y.to(logits.dtype), reduction="none")
+        values = functional.binary_cross_entropy_with_logits(
+            logits, y.to(logits.dtype), reduction="none"
+        )
         return values.flatten(1).mean(1)
     if logits.shape[1] != 2:
-        raise DataError(f"bce is for two classes or several labels, and there are {logits.shape[1]} classes")
+        raise DataError(
+            f"bce is for two classes or several labels, and there are {logits.shape[1]} classes"
+        )
     return cross_entropy(logits, y)
 
 
@@ -190,7 +198,9 @@ def replace_infinities(outputs: Tensor) -> Tensor:
 
 def upcast(outputs: Tensor) -> Tensor:
     """The outputs in float32 if they are in half precision; otherwise as they are."""
-    return outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
+    return (
+        outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
+    )
 
 
 def check_per_example(values: Tensor, rows: int, loss: object) -> None:

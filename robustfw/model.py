@@ -37,10 +37,10 @@ class Model(ABC):
         """
         return self.build(spec)
 
-    def fitted(self, train: Split) -> Self:
+    def fit(self, train: Split) -> Self:
         """The recipe fitted to the training examples, for first weights that depend on the data; by default itself.
 
-        It is called under the rules of `robustfw.UncertaintySet.fitted`. A net for a checkpoint is built from a recipe
+        It is called under the rules of `robustfw.UncertaintySet.fit`. A net for a checkpoint is built from a recipe
         that is not fitted, so everything learnt must be in the net's ``state_dict``.
         """
         return self

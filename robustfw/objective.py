@@ -50,8 +50,8 @@ class Objective(ABC):
                 `robustfw.training.batch.Batch`).
         """
 
-    def fitted(self, train: Split) -> Self:
-        """The objective fitted to the training examples, under the rules of `UncertaintySet.fitted`; itself here."""
+    def fit(self, train: Split) -> Self:
+        """The objective fitted to the training examples, under the rules of `UncertaintySet.fit`; itself here."""
         return self
 
 
@@ -109,15 +109,17 @@ class Combined(Objective):
         """Whether one of the parts trains at worst cases."""
         return any(part.attacks for part in self.parts)
 
-    def fitted(self, train: Split) -> Combined:
+    def fit(self, train: Split) -> Combined:
         """The sum of the fitted parts."""
-        loss = None if self.loss is None else self.loss.fitted(train)
-        penalties = tuple(penalty.fitted(train) for penalty in self.penalties)
+        loss = None if self.loss is None else self.loss.fit(train)
+        penalties = tuple(penalty.fit(train) for penalty in self.penalties)
         return Combined(loss, penalties)
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         """The sum of the loss and the penalties, (batch,), in their order."""
-        total = batch.loss(model(x)) if self.loss is None else self.loss(model, x, y, batch)
+        total = (
+            batch.loss(model(x)) if self.loss is None else self.loss(model, x, y, batch)
+        )
         for part in self.penalties:
             total = total + part.penalty(model, x, y, batch)
         return total

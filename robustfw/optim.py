@@ -17,7 +17,9 @@ class Optimizer(ABC):
     """A recipe for a ``torch.optim.Optimizer``. A subclass is a frozen attrs class whose fields are its options."""
 
     @abstractmethod
-    def build(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+    def build(
+        self, parameters: Iterable[nn.Parameter], learning_rate: float
+    ) -> torch.optim.Optimizer:
         """The optimizer of a net.
 
         Args:

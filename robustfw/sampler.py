@@ -75,7 +75,9 @@ class Sequential(Sampler):
 class Balanced(Sampler):
     """Each group as often as any other, drawn with replacement; a group is a class, or one in the split's metadata."""
 
-    by: Annotated[str, "name of the groups in the split's metadata; label: the classes"] = "label"
+    by: Annotated[
+        str, "name of the groups in the split's metadata; label: the classes"
+    ] = "label"
 
     def order(self, split: Split, generator: torch.Generator, epoch: int) -> Tensor:
         """Indices drawn with probabilities 1/(groups · size of the group).
@@ -94,7 +96,7 @@ class Balanced(Sampler):
 
         # 1. the group of each example
         if self.by == "label":
-            groups = torch.cat([y for _, y in split.in_order(1000)])
+            groups = torch.cat([y for _, y in split.iterate(1000)])
         else:
             meta = split.metadata(torch.arange(len(split)))
             if self.by not in meta:
@@ -103,11 +105,17 @@ class Balanced(Sampler):
                 )
             groups = meta[self.by]
         if groups.dim() != 1 or groups.is_floating_point():
-            raise UsageError(f"balanced needs one group for each example, and {self.by!r} is none")
+            raise UsageError(
+                f"balanced needs one group for each example, and {self.by!r} is none"
+            )
         # 2. each example weighs the less, the larger its group
-        _, group_index, sizes = groups.cpu().unique(return_inverse=True, return_counts=True)
+        _, group_index, sizes = groups.cpu().unique(
+            return_inverse=True, return_counts=True
+        )
         weights = 1 / sizes.double()[group_index]
-        return torch.multinomial(weights, len(split), replacement=True, generator=generator)
+        return torch.multinomial(
+            weights, len(split), replacement=True, generator=generator
+        )
 
 
 @hookimpl

@@ -40,7 +40,9 @@ def forgetful_parts(value: Any, path: str = "") -> Iterator[str]:
     """The paths of parts that hold something no checkpoint saves: fields that are neither options nor learnt."""
     if attrs.has(type(value)):
         fields = attrs.fields(type(value))
-        unsaved = [field for field in fields if not field.init and field.default is not None]
+        unsaved = [
+            field for field in fields if not field.init and field.default is not None
+        ]
         if unsaved and not _has_state(value):
             yield path
     for part_path, part in _list_parts(value, path):
@@ -62,5 +64,7 @@ def _has_state(value: Any) -> bool:
     """Whether an object, not a class, has a state to save."""
     if isinstance(value, Stateful):
         return True
-    has_methods = callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None))
+    has_methods = callable(getattr(value, "state_dict", None)) and callable(
+        getattr(value, "load_state_dict", None)
+    )
     return has_methods and not isinstance(value, type) and attrs.has(type(value))

@@ -30,10 +30,10 @@ class UncertaintySet(ABC):
         """𝒰(x) for a batch x of shape (batch, *shape), evaluated once, however many steps follow.
 
         Row i of the region depends on row i of x only. The set does not know the data range: the caller asks for
-        ``at(x).within(lower - x, upper - x)``.
+        ``at(x).clip(lower - x, upper - x)``.
         """
 
-    def fitted(self, train: Split) -> Self:
+    def fit(self, train: Split) -> Self:
         """The set fitted to the training examples; by default the set itself, which learns nothing from data.
 
         Training and measuring call it once, before the first `at`, with the training split of the run and nothing else.
@@ -41,10 +41,10 @@ class UncertaintySet(ABC):
         """
         return self
 
-    def scaled(self, factor: float) -> UncertaintySet:
-        """The set scaled by a factor, for warm-up and for sweeps: factor·𝒰, by the `scaled` of its regions.
+    def scale(self, factor: float) -> UncertaintySet:
+        """The set scaled by a factor, for warm-up and for sweeps: factor·𝒰, by the `scale` of its regions.
 
-        A set in which half of a member is not a member overrides this, or the `scaled` of its regions: fewer changes, a
+        A set in which half of a member is not a member overrides this, or the `scale` of its regions: fewer changes, a
         radius that is rounded, milder severities. In either case 1 gives the set itself, 0 the set {0}, and a member
         for one factor is a member for every larger one.
 
@@ -57,7 +57,7 @@ class UncertaintySet(ABC):
 @final
 @attrs.frozen
 class ScaledSet(UncertaintySet):
-    """factor·𝒰(x), or the inner set's own scaled set (see `UncertaintySet.scaled`)."""
+    """factor·𝒰(x), or the inner set's own scaled set (see `UncertaintySet.scale`)."""
 
     inner: UncertaintySet
     factor: float
@@ -66,16 +66,16 @@ class ScaledSet(UncertaintySet):
     def shapes(self) -> tuple[tuple[int, ...], ...] | None:  # type: ignore[override]  # a property is allowed, too
         return self.inner.shapes
 
-    def fitted(self, train: Split) -> ScaledSet:
+    def fit(self, train: Split) -> ScaledSet:
         """The scaled set of the fitted inner set."""
-        return attrs.evolve(self, inner=self.inner.fitted(train))
+        return attrs.evolve(self, inner=self.inner.fit(train))
 
     def at(self, x: Tensor) -> Region:
         """The scaled region of the inner set at x, or the region of the inner set's own scaled set."""
-        if type(self.inner).scaled is UncertaintySet.scaled:
-            return self.inner.at(x).scaled(self.factor)
-        return self.inner.scaled(self.factor).at(x)
+        if type(self.inner).scale is UncertaintySet.scale:
+            return self.inner.at(x).scale(self.factor)
+        return self.inner.scale(self.factor).at(x)
 
-    def scaled(self, factor: float) -> UncertaintySet:
+    def scale(self, factor: float) -> UncertaintySet:
         """The inner set scaled by the product of both factors, so that factors do not nest."""
-        return self.inner.scaled(self.factor * factor)
+        return self.inner.scale(self.factor * factor)

@@ -97,7 +97,9 @@ class Once(Update):
 class Accumulate(Update):
     """The gradient of the whole batch, summed over parts of it: less memory, the same step but for batch norm."""
 
-    parts: Annotated[int, "how many parts a batch is cut into"] = attrs.field(default=2, validator=ge(1))
+    parts: Annotated[int, "how many parts a batch is cut into"] = attrs.field(
+        default=2, validator=ge(1)
+    )
 
     def __call__(self, turn: Turn) -> Tensor:
         """Make one forward and backward pass for each part, then one step; return the mean loss of the batch."""

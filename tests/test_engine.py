@@ -241,7 +241,7 @@ def test_optimizers_and_schedules_learn(optimizer, schedule):
 
 
 @pytest.mark.parametrize(
-    "schedule", [entry.name for entry in REGISTRY.entries_of_kind("schedule")] + ["one-cycle:peak=0.01"]
+    "schedule", [entry.name for entry in REGISTRY.entries_of_kind("schedule")] + ["one-cycle:pct_start=0.01"]
 )
 @pytest.mark.parametrize("updates", [1, 2, 3, 5])
 def test_schedules_of_the_shortest_trainings(schedule, updates):

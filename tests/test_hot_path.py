@@ -43,7 +43,7 @@ class Operators(TorchDispatchMode):
 
 def batch_of(recipe, state, x, y, **more):
     parts = {"uncertainty": recipe.uncertainty, "attack": recipe.attack, "passes": state.passes}
-    return attrs.evolve(robustfw.Batch.of(state.model, x, y, **parts), **more)
+    return attrs.evolve(robustfw.Batch.create(state.model, x, y, **parts), **more)
 
 
 def step(recipe, state, x, y, **more):

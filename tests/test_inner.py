@@ -21,8 +21,8 @@ ATTACKS = [entry.name for entry in REGISTRY.entries_of_kind("attack")]
 
 
 def problem_of(function, x, spec="linf:radius=0.2", **more):
-    region = robustfw.make("uncertainty", spec).at(x).within(0 - x, 1 - x)
-    return attrs.evolve(InnerProblem.of(function, x, region), **more)
+    region = robustfw.make("uncertainty", spec).at(x).clip(0 - x, 1 - x)
+    return attrs.evolve(InnerProblem.from_function(function, x, region), **more)
 
 
 def test_values_gradients_and_passes_by_hand():
@@ -69,23 +69,23 @@ def test_what_is_known_of_x_is_asked_once():
     region = robustfw.make("uncertainty", "l2:radius=0.1").at(x)
     problem = InnerProblem(lambda moved: moved**2, losses.cross_entropy, x, torch.tensor([0, 1, 2, 0]), region)
     expected = problem.value_and_grad(region.zero())
-    torch.testing.assert_close(problem.linearized(), expected, rtol=0, atol=0)
+    torch.testing.assert_close(problem.linearize(), expected, rtol=0, atol=0)
     rows = torch.tensor([2, 0])
-    torch.testing.assert_close(problem.over(region.scaled(3.0)).linearized(), expected, rtol=0, atol=0)
-    torch.testing.assert_close(problem[rows].linearized(), tuple(each[rows] for each in expected), rtol=0, atol=0)
+    torch.testing.assert_close(problem.with_region(region.scale(3.0)).linearize(), expected, rtol=0, atol=0)
+    torch.testing.assert_close(problem[rows].linearize(), tuple(each[rows] for each in expected), rtol=0, atol=0)
     assert problem.passes == Passes(forward=8, backward=8)
-    twice = problem.over(Twice(region))
-    torch.testing.assert_close(twice.linearized()[1], 2 * expected[1])
-    again = problem.over(Twice(region).scaled(0.5)).linearized()[1]
+    twice = problem.with_region(Twice(region))
+    torch.testing.assert_close(twice.linearize()[1], 2 * expected[1])
+    again = problem.with_region(Twice(region).scale(0.5)).linearize()[1]
     torch.testing.assert_close(again, 2 * expected[1], msg="a multiple of a set moves x as the set does")
-    other = problem.towards(torch.zeros(4, dtype=torch.long))
-    torch.testing.assert_close(other.linearized(), other.value_and_grad(region.zero()), rtol=0, atol=0)
-    assert not torch.equal(other.linearized()[1], expected[1])
+    other = problem.with_target(torch.zeros(4, dtype=torch.long))
+    torch.testing.assert_close(other.linearize(), other.value_and_grad(region.zero()), rtol=0, atol=0)
+    assert not torch.equal(other.linearize()[1], expected[1])
 
 
-def test_a_row_that_reaches_the_goal_is_worth_infinity():
+def test_a_row_that_reaches_the_criterion_is_worth_infinity():
     x = torch.zeros(2, 1)
-    problem = problem_of(lambda moved: moved[:, 0], x, goal=lambda values, y: torch.tensor([True, False]))
+    problem = problem_of(lambda moved: moved[:, 0], x, criterion=lambda values, y: torch.tensor([True, False]))
     value, gradient = problem.value_and_grad(torch.full_like(x, 0.1))
     assert value.isposinf().tolist() == [True, False]
     assert gradient.isfinite().all()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from robustfw.inner.modes import evaluating
+from robustfw.inner.modes import evaluation_mode
 
 
 class Norm(nn.BatchNorm1d):
@@ -35,7 +35,7 @@ def test_all_modules_are_evaluated_and_come_back_each_as_it_was(more):
     net.train()
     net[0].training = False
     before = [module.training for module in net.modules()]
-    with evaluating(net):
+    with evaluation_mode(net):
         assert not any(module.training for module in net.modules())
     assert [module.training for module in net.modules()] == before
 
@@ -44,7 +44,7 @@ def test_modes_come_back_after_an_error():
     net = nn.Dropout()
 
     def fail():
-        with evaluating(net):
+        with evaluation_mode(net):
             raise ValueError("meanwhile")
 
     with pytest.raises(ValueError, match="meanwhile"):
@@ -60,11 +60,11 @@ def test_a_module_of_its_own_ways_is_asked():
             return self[0].train(mode) and self
 
     net = Half(nn.Dropout(), nn.Dropout())
-    with evaluating(net):
+    with evaluation_mode(net):
         assert [layer.training for layer in net] == [False, True]
     noted = Noted()
     noted.heard.clear()
-    with evaluating(noted):
+    with evaluation_mode(noted):
         pass
     assert noted.heard == [False, True]
 
@@ -73,7 +73,7 @@ def test_a_compiled_net_sees_the_modes():
     net = nn.Sequential(nn.Linear(4, 64), nn.Dropout())
     compiled, x = torch.compile(net, backend="eager"), torch.ones(1, 4)
     compiled(x)
-    with evaluating(compiled):
+    with evaluation_mode(compiled):
         assert torch.equal(compiled(x), net[0](x))
     assert not torch.equal(compiled(x), net[0](x))
     assert net.training

@@ -148,11 +148,11 @@ def test_what_is_learnt_is_no_option_and_is_kept_by_further_copies():
         first: object = options.learnt()
         second: object = options.learnt()
 
-    known = options.knowing(options.knowing(Part(2), first="a"), second="b")
+    known = options.with_learnt(options.with_learnt(Part(2), first="a"), second="b")
     assert (known.size, known.first, known.second) == (2, "a", "b")
     assert known == Part(2)
     assert repr(known) == repr(Part(2))
     with pytest.raises(TypeError, match="size is an option of Part"):
-        options.knowing(Part(), size=3)
+        options.with_learnt(Part(), size=3)
     with pytest.raises(AttributeError):
-        options.knowing(Part(), third="c")
+        options.with_learnt(Part(), third="c")

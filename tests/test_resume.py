@@ -405,7 +405,7 @@ def test_a_disk_that_is_full_from_the_start(robustfw, whole):
 
 @pytest.mark.parametrize(
     "schedule",
-    ["constant", "cosine", "multistep:milestones=[0.3,0.6,0.9]", "one-cycle:peak=0.5", "inverse-time:decay=0.1"],
+    ["constant", "cosine", "multistep:milestones=[0.3,0.6,0.9]", "one-cycle:pct_start=0.5", "inverse-time:decay=0.1"],
 )
 @pytest.mark.parametrize("optimizer", ["sgd:momentum=0.9", "sgd:momentum=0", "adamw:weight_decay=0.1", "muon"])
 def test_optimizers_and_schedules(optimizer, schedule, robustfw, watchers):
@@ -434,7 +434,7 @@ def test_weights_to_roll_back_to(robustfw, watchers):
     arguments = (
         *BASE, "--epochs", "5", "--attack", "random:samples=1", "--uncertainty", "linf:radius=0.2",
         "--validation-attack", "pgd:steps=5", "--on-overfitting", "roll-back", "--learning-rate", "0.02",
-        "--schedule", "one-cycle:peak=0.9",
+        "--schedule", "one-cycle:pct_start=0.9",
     )  # fmt: skip
     assert robustfw("train", *arguments, "--out", "whole").status == 0
     rolled_back = [line["epoch"] for line in metrics("whole") if "rolled back" in " ".join(line["warnings"])]

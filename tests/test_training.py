@@ -128,7 +128,7 @@ def test_the_mean_of_weights_has_batch_norm_statistics_of_its_own():
     splits, model = splits_of(), net()
     *_, last = trained(splits, model=model, averaging="swa:start=0.5", epochs=4)
     fresh = copy.deepcopy(last.model)
-    torch.optim.swa_utils.update_bn((x for x, _ in splits.train.in_order(16)), fresh)
+    torch.optim.swa_utils.update_bn((x for x, _ in splits.train.iterate(16)), fresh)
     mean, expected = last.model[1].running_mean, fresh[1].running_mean
     torch.testing.assert_close(mean, expected)
     assert not torch.equal(mean, net()[1].running_mean)
@@ -237,7 +237,7 @@ class Noting(Attack):
 
     def maximize(self, problem, generator):
         self.seen.append(dict(problem.meta))
-        return problem.region.support(problem.linearized()[1])
+        return problem.region.support(problem.linearize()[1])
 
 
 def test_index_and_groups_reach_objective_and_attack():

@@ -171,7 +171,7 @@ def test_the_pages_set_is_the_finished_plugins(page, monkeypatch):
     generator = torch.Generator().manual_seed(0)
     x, z = (torch.rand(64, 3, 5, 4, generator=generator, dtype=torch.float64) for _ in range(2))
     lessons, finished = page.Ellipsoid(radius=0.7).at(x), Ellipsoid(radius=0.7).at(x)
-    for one, other in ((lessons, finished), (lessons.within(0 - x, 1 - x), finished.within(0 - x, 1 - x))):
+    for one, other in ((lessons, finished), (lessons.clip(0 - x, 1 - x), finished.clip(0 - x, 1 - x))):
         for scale in (0.01, 1, 1e7):
             for oracle in ("project", "support"):
                 points = scale * (z - 0.4)

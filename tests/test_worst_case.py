@@ -1,4 +1,4 @@
-"""`robustfw.worst_case`: nets within functions, threads, seeds, goals and details."""
+"""`robustfw.worst_case`: nets within functions, threads, seeds, criteria and details."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_with_a_generator_torchs_own_stays_where_it_is(net, batch):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-# Goals and details
+# Criteria and details
 
 
 def linear(rows=40, d=6, classes=3):
@@ -198,7 +198,7 @@ def distances(net, x, y):
 
 
 @pytest.mark.parametrize(("attack", "slack"), [("cw", 1.1), ("deepfool", 1.1), ("lbfgs", 1.35)])
-def test_an_attack_for_the_nearest_example_has_a_goal_by_default(attack, slack):
+def test_an_attack_for_the_nearest_example_has_a_criterion_by_default(attack, slack):
     """In a ball of radius 20 that reaches everywhere the median of ‖δ‖ is about the distance of the boundary."""
     net, x, y = linear()
     found = robustfw.worst_case(net, x, y, uncertainty="l2:radius=20", attack=attack, bounds=None, details=True)
@@ -227,7 +227,7 @@ def test_details_by_hand():
     assert found.wrong.tolist() == [True, False]
 
 
-def test_a_goal_of_ones_own_stops_a_row_there():
+def test_a_criterion_of_ones_own_stops_a_row_there():
     """Class 2 is wanted, and nothing else counts."""
     net, x, y = linear()
 
@@ -235,7 +235,7 @@ def test_a_goal_of_ones_own_stops_a_row_there():
         return outputs.argmax(1) == 2
 
     found = robustfw.worst_case(
-        net, x, y, uncertainty="l2:radius=20", attack="pgd:steps=20", bounds=None, goal=second, details=True
+        net, x, y, uncertainty="l2:radius=20", attack="pgd:steps=20", bounds=None, criterion=second, details=True
     )
     assert torch.equal(found.wrong, net(found.x).argmax(1) == 2)
 
@@ -243,8 +243,11 @@ def test_a_goal_of_ones_own_stops_a_row_there():
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"goal": "right"}, r'goal is a function of outputs and y, "wrong", or None'),
-        ({"goal": "wrong", "task": None, "y": torch.rand(40, 3), "loss": "squared"}, 'goal="wrong" needs to know'),
+        ({"criterion": "right"}, r'criterion is a function of outputs and y, "wrong", or None'),
+        (
+            {"criterion": "wrong", "task": None, "y": torch.rand(40, 3), "loss": "squared"},
+            'criterion="wrong" needs to know',
+        ),
     ],
 )
 def test_goals_are_checked(more, words):

@@ -45,10 +45,12 @@ class Apgd(Attack):
     It raises the problem's own J. Where rows can be solved (in evaluation) they are dropped.
     """
 
-    steps: Annotated[int, "gradients per example"] = attrs.field(default=100, validator=ge(1))
-    rho: Annotated[float, "share of steps that must raise J, or the next ones are half as long"] = attrs.field(
-        default=0.75, validator=[gt(0), le(1)]
+    steps: Annotated[int, "gradients per example"] = attrs.field(
+        default=100, validator=ge(1)
     )
+    rho: Annotated[
+        float, "share of steps that must raise J, or the next ones are half as long"
+    ] = attrs.field(default=0.75, validator=[gt(0), le(1)])
     random_start: Annotated[bool, "start from a random member instead of 0"] = True
 
     @property
@@ -68,11 +70,13 @@ class Apgd(Attack):
         value, gradient = problem.value_and_grad(delta)
         best.offer(delta, value)
         climb = _Climb.begin(delta, value, gradient)
-        rows: Tensor | None = None  # indices of the rows that are still attacked; None: all
+        rows: Tensor | None = (
+            None  # indices of the rows that are still attacked; None: all
+        )
         periods = dict(checkpoints(self.steps))
         for k in range(1, self.steps + 1):
             # 1. drop the rows that are solved: no value exceeds theirs
-            if problem.goal is not None:
+            if problem.criterion is not None:
                 unsolved = (~climb.value.isposinf()).nonzero()[:, 0]
                 if not len(unsolved):
                     return best.delta
@@ -166,7 +170,12 @@ class _Climb:
         )
 
     def __getitem__(self, rows: Tensor) -> _Climb:
-        return _Climb(**{field.name: getattr(self, field.name)[rows] for field in attrs.fields(_Climb)})
+        return _Climb(
+            **{
+                field.name: getattr(self, field.name)[rows]
+                for field in attrs.fields(_Climb)
+            }
+        )
 
     def next_point(self, region: Region, *, momentum: bool) -> Tensor:
         """The next iterate, a member of the region; with momentum the last move counts for a quarter.
@@ -190,7 +199,9 @@ class _Climb:
         steps = torch.empty_like(self.delta)
         for level in levels:
             rows = (self.halvings == level).nonzero()[:, 0]
-            steps[rows] = region[rows].ascent(self.gradient[rows], self.delta[rows], 2.0 ** (1 - level))
+            steps[rows] = region[rows].ascent(
+                self.gradient[rows], self.delta[rows], 2.0 ** (1 - level)
+            )
         return steps
 
     def update(self, delta: Tensor, value: Tensor, gradient: Tensor) -> None:
@@ -208,7 +219,9 @@ class _Climb:
         self.gradient = gradient
         higher = value >= self.peak_value
         self.peak = delta.where(_broadcast(higher, delta), self.peak)
-        self.peak_gradient = gradient.where(_broadcast(higher, gradient), self.peak_gradient)
+        self.peak_gradient = gradient.where(
+            _broadcast(higher, gradient), self.peak_gradient
+        )
         self.peak_value = value.where(higher, self.peak_value)
 
     def halve_steps(self, period: int, rho: float) -> None:

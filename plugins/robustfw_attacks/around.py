@@ -10,7 +10,9 @@ from robustfw import Attack
 class Around(Attack):
     """An attack with an option ``attack``, whose properties are those of that attack."""
 
-    if TYPE_CHECKING:  # a field of each subclass; attrs could not make it a field of an abstract one
+    if (
+        TYPE_CHECKING
+    ):  # a field of each subclass; attrs could not make it a field of an abstract one
 
         @property
         def attack(self) -> Attack:

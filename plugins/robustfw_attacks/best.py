@@ -27,9 +27,18 @@ class Best:
         from robustfw.regions import wide
 
         delta = problem.region.zero()
-        return cls(delta, delta.new_full((len(delta),), -float("inf"), dtype=wide(delta.dtype)))
+        return cls(
+            delta, delta.new_full((len(delta),), -float("inf"), dtype=wide(delta.dtype))
+        )
 
-    def offer(self, delta: Tensor, value: Tensor, rows: Tensor | None = None, *, ties: bool = False) -> None:
+    def offer(
+        self,
+        delta: Tensor,
+        value: Tensor,
+        rows: Tensor | None = None,
+        *,
+        ties: bool = False,
+    ) -> None:
         """Replace the stored δ of each row whose new value is higher.
 
         Args:

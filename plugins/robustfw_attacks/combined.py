@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 class Restarts(Around):
     """The worst case of each example over n runs of one attack, each with fresh randomness."""
 
-    attack: Annotated[Attack, "what is run, in brackets: (pgd:steps=100)"] = attrs.field(factory=Pgd)
+    attack: Annotated[Attack, "what is run, in brackets: (pgd:steps=100)"] = (
+        attrs.field(factory=Pgd)
+    )
     n: Annotated[int, "how often"] = attrs.field(default=10, validator=ge(1))
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
@@ -39,8 +41,10 @@ class Restarts(Around):
 class Strongest(Attack):
     """The worst case of each example over several attacks."""
 
-    attacks: Annotated[tuple[Attack, ...], "a list: [pgd, (frank-wolfe:steps=50)]"] = attrs.field(
-        factory=lambda: (Pgd(), Pgd(direction="gradient")), validator=min_len(1)
+    attacks: Annotated[tuple[Attack, ...], "a list: [pgd, (frank-wolfe:steps=50)]"] = (
+        attrs.field(
+            factory=lambda: (Pgd(), Pgd(direction="gradient")), validator=min_len(1)
+        )
     )
 
     @property
@@ -55,7 +59,7 @@ class Strongest(Attack):
 
     @property
     def minimal(self) -> bool:
-        """Whether one attack looks for the nearest solved member: the others do not mind a goal."""
+        """Whether one attack looks for the nearest solved member: the others do not need a criterion."""
         return any(attack.minimal for attack in self.attacks)
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
@@ -63,7 +67,9 @@ class Strongest(Attack):
         return _worst(problem, self.attacks, generator)
 
 
-def _worst(problem: InnerProblem, attacks: Iterable[Attack], generator: torch.Generator) -> Tensor:
+def _worst(
+    problem: InnerProblem, attacks: Iterable[Attack], generator: torch.Generator
+) -> Tensor:
     """The worst δ of each example over several runs."""
     best = Best.empty(problem)
     for attack in attacks:

@@ -37,18 +37,24 @@ class CarliniWagner(Attack):
     the steps, which shrink to 0 in each round, are relative to that border's distance. J is measured in units of its
     gradient's length at 0, so that c·J gives the same δ.
 
-    **With a goal** the result is the nearest solved δ; of a row that is never solved, the δ of highest margin.
-    **Without a goal** there is nothing to be near to: moves that are steepest in the set's geometry, along Adam's mean
-    of the gradients, raise J itself, and the result is the member of highest J, as far away as the set lets it be.
+    **With a criterion** the result is the nearest solved δ; of a row that is never solved, the δ of highest margin.
+    **Without a criterion** there is nothing to be near to: moves that are steepest in the set's geometry, along Adam's
+    mean of the gradients, raise J itself, and the result is the member of highest J, as far away as the set lets it be.
 
-    A problem without classes has no z_y; where it has a goal, c weighs the direction of ∇J, of length 1 at each step.
+    A problem without classes has no z_y; where it has a criterion, c weighs the direction of ∇J, of length 1 at each
+    step.
     """
 
-    steps: Annotated[int, "gradients per example and weight c"] = attrs.field(default=60, validator=ge(1))
-    rounds: Annotated[int, "weights c that are tried"] = attrs.field(default=6, validator=ge(1))
-    step: Annotated[float, "of a coordinate at first, relative to the set or, if less, the border's distance"] = (
-        attrs.field(default=0.1, validator=gt(0))
+    steps: Annotated[int, "gradients per example and weight c"] = attrs.field(
+        default=60, validator=ge(1)
     )
+    rounds: Annotated[int, "weights c that are tried"] = attrs.field(
+        default=6, validator=ge(1)
+    )
+    step: Annotated[
+        float,
+        "of a coordinate at first, relative to the set or, if less, the border's distance",
+    ] = attrs.field(default=0.1, validator=gt(0))
 
     @property
     def minimal(self) -> bool:
@@ -74,13 +80,13 @@ class CarliniWagner(Attack):
         rows = torch.arange(len(problem), device=zero.device)
         if not len(problem):
             return zero
-        if problem.goal is None:
+        if problem.criterion is None:
             self._ascend(problem, nearest, rows)
             return nearest.delta
         # 1. leave out the rows that are solved at δ = 0
         problem = mask_finitely(problem)
         logits = problem.logits(zero)
-        nearest.offer(zero, problem.judged(logits), rows)
+        nearest.offer(zero, problem.evaluate_outputs(logits), rows)
         rows = nearest.open_rows
         if not len(rows):
             return nearest.delta
@@ -98,7 +104,9 @@ class CarliniWagner(Attack):
         low = torch.zeros_like(weight)
         high = torch.full_like(weight, torch.inf)
         for _ in range(self.rounds):
-            solved = self._descend(unsolved, _Balance(weight, distance, scale, unit), nearest, rows)
+            solved = self._descend(
+                unsolved, _Balance(weight, distance, scale, unit), nearest, rows
+            )
             low = low.where(solved, weight)
             high = high.where(~solved, weight)
             between = (low * high).sqrt().where(low > 0, high / APART)
@@ -121,7 +129,9 @@ class CarliniWagner(Attack):
             delta = problem.region.project(delta + move)
         nearest.offer(delta, problem.value(delta), rows)
 
-    def _descend(self, problem: InnerProblem, balance: _Balance, nearest: Nearest, rows: Tensor) -> Tensor:
+    def _descend(
+        self, problem: InnerProblem, balance: _Balance, nearest: Nearest, rows: Tensor
+    ) -> Tensor:
         """One round of Adam with a fixed c for each row; a mask of the rows that were solved on the way, (rows,)."""
         import torch
 
@@ -137,7 +147,7 @@ class CarliniWagner(Attack):
         for k in range(self.steps + 1):
             # 1. evaluate the net, and keep what is solved
             value, gradient, solved = problem.probe(delta)
-            assert solved is not None  # there is a goal
+            assert solved is not None  # there is a criterion
             value = value.masked_fill(solved, torch.inf)
             nearest.offer(delta, value, rows)
             solved_once |= value.isposinf()
@@ -145,8 +155,16 @@ class CarliniWagner(Attack):
                 break
             # 2. the first step is relative to the set, or to the border's distance where that is less
             if first_step is None:
-                reach = problem.region.support(unit_rows(gradient)).flatten(1).abs().amax(1).to(dtype)
-                first_step = self.step * per_row(torch.minimum(reach, balance.distance), mean)
+                reach = (
+                    problem.region.support(unit_rows(gradient))
+                    .flatten(1)
+                    .abs()
+                    .amax(1)
+                    .to(dtype)
+                )
+                first_step = self.step * per_row(
+                    torch.minimum(reach, balance.distance), mean
+                )
             # 3. Adam's step, shrinking to 0, and back into the set
             ascent = balance.ascent(gradient.to(dtype), delta.to(dtype), solved)
             mean = BETAS[0] * mean + (1 - BETAS[0]) * ascent
@@ -177,7 +195,7 @@ class _Balance:
         Args:
             gradient: ∇J at δ, (rows, *shape).
             delta: (rows, *shape).
-            solved: mask of the rows that reach the goal, where J no longer counts, (rows,).
+            solved: mask of the rows that meet the criterion, where J no longer counts, (rows,).
         """
         from robustfw.regions import per_row
         from robustfw_attacks.directions import lengths, unit_rows
@@ -188,4 +206,6 @@ class _Balance:
         else:
             direction = gradient / per_row(self.unit, gradient)
         weight = self.weight.masked_fill(solved, 0) / (2 * self.scale)
-        return per_row(weight, direction) * direction - delta / per_row(self.scale, delta)
+        return per_row(weight, direction) * direction - delta / per_row(
+            self.scale, delta
+        )

@@ -43,24 +43,27 @@ class DeepFool(Attack):
     The paper goes 2 % too far each time. Here the first step goes a millionth too far and each further one four times
     as much: nets that are nearly linear where it matters are met at their border.
 
-    **With a goal** the result is the nearest solved δ that was met; of a row that is never solved, the δ of highest J.
-    **Without a goal** a row ends once it is misclassified, just beyond the border, and the δ of highest J is kept: no
-    worst case of a large set, whose members go on from there.
+    **With a criterion** the result is the nearest solved δ that was met; of a row that is never solved, the δ of
+    highest J.
+    **Without a criterion** a row ends once it is misclassified, just beyond the border, and the δ of highest J is kept:
+    no worst case of a large set, whose members go on from there.
 
     A target leaves one border, that between it and its strongest rival. A problem without classes has no borders at
     all; the best member of its linear model is `Region.support`, which is returned.
     """
 
-    steps: Annotated[int, "most steps per example"] = attrs.field(default=50, validator=ge(1))
-    norm: Annotated[Literal["l2", "linf"], "in which distances are measured"] = attrs.field(
-        default="l2", validator=in_(("l2", "linf"))
+    steps: Annotated[int, "most steps per example"] = attrs.field(
+        default=50, validator=ge(1)
     )
-    candidates: Annotated[int, "wrong classes that are considered, the likeliest at x"] = attrs.field(
-        default=10, validator=ge(1)
+    norm: Annotated[Literal["l2", "linf"], "in which distances are measured"] = (
+        attrs.field(default="l2", validator=in_(("l2", "linf")))
     )
-    overshoot: Annotated[float, "of the first step, relative; later ones grow to 0.02"] = attrs.field(
-        default=1e-6, validator=gt(0)
-    )
+    candidates: Annotated[
+        int, "wrong classes that are considered, the likeliest at x"
+    ] = attrs.field(default=10, validator=ge(1))
+    overshoot: Annotated[
+        float, "of the first step, relative; later ones grow to 0.02"
+    ] = attrs.field(default=1e-6, validator=gt(0))
 
     @property
     def minimal(self) -> bool:
@@ -82,16 +85,22 @@ class DeepFool(Attack):
         problem = mask_finitely(problem)
         nearest = Nearest.empty(problem, self._measure)
         rows = torch.arange(len(problem), device=delta.device)
-        classes = None  # the wrong classes whose borders are considered, chosen at δ = 0
+        classes = (
+            None  # the wrong classes whose borders are considered, chosen at δ = 0
+        )
         for k in range(self.steps + 1):
             # 1. evaluate the net, and drop the rows that are solved
             attacked = problem[rows]
             logits = attacked.logits(delta)
             if not has_classes(attacked, logits):
-                return problem.region.support(problem.linearized()[1])
-            value = attacked.judged(logits)
+                return problem.region.support(problem.linearize()[1])
+            value = attacked.evaluate_outputs(logits)
             nearest.offer(delta, value, rows)
-            solved = value.isposinf() if problem.goal else losses.misclassified(logits, attacked.y)
+            solved = (
+                value.isposinf()
+                if problem.criterion
+                else losses.misclassified(logits, attacked.y)
+            )
             if classes is None:
                 classes = rank_rivals(logits, attacked.y)[:, : self.candidates]
             if k == self.steps or solved.all():
@@ -109,7 +118,9 @@ class DeepFool(Attack):
                 break
         return nearest.delta
 
-    def _cross_border(self, problem: InnerProblem, delta: Tensor, classes: Tensor, k: int) -> Tensor:
+    def _cross_border(
+        self, problem: InnerProblem, delta: Tensor, classes: Tensor, k: int
+    ) -> Tensor:
         """The members just beyond the nearest border of the linearised net, in step number k."""
         import torch
 
@@ -138,10 +149,16 @@ class DeepFool(Attack):
         import torch
 
         label = problem.y if problem.target is None else problem.target
-        rivals = classes if problem.target is None else rank_rivals(logits, label)[:, :1]
-        return torch.maximum(logits.gather(1, rivals).abs(), logits.gather(1, label[:, None]).abs())
+        rivals = (
+            classes if problem.target is None else rank_rivals(logits, label)[:, :1]
+        )
+        return torch.maximum(
+            logits.gather(1, rivals).abs(), logits.gather(1, label[:, None]).abs()
+        )
 
-    def _nearest_crossing(self, region: Region, delta: Tensor, rise: Tensor, slopes: Tensor) -> Tensor:
+    def _nearest_crossing(
+        self, region: Region, delta: Tensor, rise: Tensor, slopes: Tensor
+    ) -> Tensor:
         """The nearest of the k members P(δ + λw), each as far away as its border is.
 
         What a projection holds back counts as way still to go, so that a border which the set does not let δ approach
@@ -167,7 +184,10 @@ class DeepFool(Attack):
         height = rise.flatten() / slope.flatten(1).abs().amax(1)
         way = unit if self.norm == "l2" else unit.sign()
         # 2. go as far as the border is, at most to where squares can still be summed; nowhere where there is no slope
-        farthest = min(torch.finfo(delta.dtype).max / 4, torch.finfo(slope.dtype).max ** 0.5 / slope[0].numel())
+        farthest = min(
+            torch.finfo(delta.dtype).max / 4,
+            torch.finfo(slope.dtype).max ** 0.5 / slope[0].numel(),
+        )
         height = height.nan_to_num(0, farthest).clamp(max=farthest)
         length = (height / inner_products(unit, way)).nan_to_num(0, 0, 0)
         point = start.to(slope) + per_row(length, slope) * way
@@ -175,7 +195,9 @@ class DeepFool(Attack):
         # 3. compare the ways to the borders, as if the projection let δ go on at the rate of this step
         step = (projected - start).to(slope)
         progress = inner_products(unit, step)
-        distance = torch.where(progress > 0, self._measure(step) * (height / progress), torch.inf)
+        distance = torch.where(
+            progress > 0, self._measure(step) * (height / progress), torch.inf
+        )
         return projected[row * k + distance.reshape(n, k).argmin(1)]
 
     @property

@@ -33,7 +33,7 @@ CURVATURE = 1e-10
 """Least cosine between a step and its gradient change for the pair to be remembered."""
 
 Observer: TypeAlias = Callable[[Tensor, Tensor, Tensor | None, Tensor], None]
-"""Is called at each evaluation with δ, J, a mask of the rows that reach the goal (None without one) and row numbers."""
+"""Called at each evaluation with δ, J, a mask of the rows that meet the criterion (or None), and row numbers."""
 
 
 @attrs.frozen(eq=False)
@@ -65,7 +65,10 @@ class _Rows:
     """The row's index in the problem, (rows,)."""
 
     def __getitem__(self, rows: Tensor) -> Self:
-        return attrs.evolve(self, **{f.name: getattr(self, f.name)[rows] for f in attrs.fields(type(self))})
+        return attrs.evolve(
+            self,
+            **{f.name: getattr(self, f.name)[rows] for f in attrs.fields(type(self))},
+        )
 
 
 def descend(
@@ -109,7 +112,9 @@ def descend(
     return result
 
 
-def _evaluate(problem: InnerProblem, delta: Tensor, number: Tensor, observe: Observer) -> tuple[Tensor, Tensor]:
+def _evaluate(
+    problem: InnerProblem, delta: Tensor, number: Tensor, observe: Observer
+) -> tuple[Tensor, Tensor]:
     """J and its gradient (rows, d), in float32 at least; ``observe`` is told."""
     reward, ascent, solved = problem.probe(delta)
     observe(delta, reward, solved, number)
@@ -117,7 +122,9 @@ def _evaluate(problem: InnerProblem, delta: Tensor, number: Tensor, observe: Obs
     return reward.to(dtype), ascent.to(dtype).flatten(1)
 
 
-def _weigh(reward: Tensor, ascent: Tensor, delta: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def _weigh(
+    reward: Tensor, ascent: Tensor, delta: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor]:
     """weight·‖δ‖₂² − reward, (rows,), and its gradient, (rows, d)."""
     flat = delta.to(reward).flatten(1)
     value = weight * norms(flat).square() - reward
@@ -125,7 +132,13 @@ def _weigh(reward: Tensor, ascent: Tensor, delta: Tensor, weight: Tensor) -> tup
     return value, gradient
 
 
-def _begin(problem: InnerProblem, start: Tensor, weight: Tensor, observe: Observer, unit: Tensor | None) -> _Rows:
+def _begin(
+    problem: InnerProblem,
+    start: Tensor,
+    weight: Tensor,
+    observe: Observer,
+    unit: Tensor | None,
+) -> _Rows:
     """The state at the start: no history yet, and the first direction to try."""
     number = torch.arange(len(problem), device=start.device)
     weight = weight.to(wide(start.dtype))
@@ -158,7 +171,9 @@ def _begin(problem: InnerProblem, start: Tensor, weight: Tensor, observe: Observ
 def _try_step(problem: InnerProblem, rows: _Rows, observe: Observer) -> _Rows:
     """One evaluation: each row accepts its trial point and takes a new direction, or shortens its step."""
     # 1. evaluate the trial point
-    trial = problem.region.project(rows.delta + per_row(rows.length, rows.delta) * rows.move)
+    trial = problem.region.project(
+        rows.delta + per_row(rows.length, rows.delta) * rows.move
+    )
     reward, ascent = _evaluate(problem, trial, rows.number, observe)
     reward = reward / rows.unit
     value, gradient = _weigh(reward, ascent / rows.unit[:, None], trial, rows.weight)
@@ -167,7 +182,9 @@ def _try_step(problem: InnerProblem, rows: _Rows, observe: Observer) -> _Rows:
     slope = (rows.gradient * move).sum(1)
     lower = value <= rows.value + SUFFICIENT * rows.length * slope
     # or, where J is too flat for its numbers (log 3 + 1e-25, e^-50), by the slopes at both ends (Hager & Zhang 2005)
-    flat = (reward - rows.reward).abs() <= ROUNDINGS * torch.finfo(reward.dtype).eps * reward.abs()
+    flat = (reward - rows.reward).abs() <= ROUNDINGS * torch.finfo(
+        reward.dtype
+    ).eps * reward.abs()
     gentle = (gradient * move).sum(1) <= (2 * SUFFICIENT - 1) * slope
     accepted = lower | (flat & gentle & (slope < 0))
     # 3. remember the step and the change of gradient where the curvature along the step is positive
@@ -216,7 +233,9 @@ def _choose_direction(problem: InnerProblem, rows: _Rows, accepted: Tensor) -> _
     plain = project_step(scale[:, None] * rows.gradient)
     free = plain.flatten(1) != 0
     # 2. the quasi-Newton step in these coordinates
-    move = project_step(_two_loops(rows, torch.where(free, rows.gradient, 0), scale) * free)
+    move = project_step(
+        _two_loops(rows, torch.where(free, rows.gradient, 0), scale) * free
+    )
     # 3. take it where it descends steeply enough
     slope = (rows.gradient * move.to(rows.gradient).flatten(1)).sum(1)
     plain_slope = (rows.gradient * plain.to(rows.gradient).flatten(1)).sum(1)
@@ -242,7 +261,9 @@ def _step_scale(rows: _Rows) -> Tensor:
     latest = (step * unit_bend).sum(1) / unit_bend.square().sum(1) / largest
     scale = torch.where(latest > 0, latest, 1 / (2 * rows.weight))
     steepness = lengths(rows.gradient)
-    return torch.where(steepness > 0, torch.minimum(scale, 2 * rows.reach / steepness), 0)
+    return torch.where(
+        steepness > 0, torch.minimum(scale, 2 * rows.reach / steepness), 0
+    )
 
 
 def _two_loops(rows: _Rows, gradient: Tensor, scale: Tensor) -> Tensor:

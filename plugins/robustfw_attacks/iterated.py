@@ -31,20 +31,25 @@ class Pgd(Attack):
     cross the set and the last ones settle, where steps of one length go to and fro around a maximum.
     """
 
-    steps: Annotated[int, "gradients per example"] = attrs.field(default=10, validator=ge(1))
-    step: Annotated[float | None, "constant step, relative to the set; if none, from 1 linearly to 0"] = attrs.field(
-        default=None, validator=optional(gt(0))
+    steps: Annotated[int, "gradients per example"] = attrs.field(
+        default=10, validator=ge(1)
     )
-    direction: Annotated[Literal["support", "gradient"], "steepest in the set's geometry, or along the gradient"] = (
-        attrs.field(default="support", validator=in_(("support", "gradient")))
-    )
+    step: Annotated[
+        float | None,
+        "constant step, relative to the set; if none, from 1 linearly to 0",
+    ] = attrs.field(default=None, validator=optional(gt(0)))
+    direction: Annotated[
+        Literal["support", "gradient"],
+        "steepest in the set's geometry, or along the gradient",
+    ] = attrs.field(default="support", validator=in_(("support", "gradient")))
     random_start: Annotated[bool, "start from a random member instead of 0"] = True
-    momentum: Annotated[float, "share of the last direction that is kept (Dong et al. 2018)"] = attrs.field(
-        default=0.0, validator=ge(0)
-    )
-    result: Annotated[Literal["best", "last"], "best iterate; the last saves one forward pass, for training"] = (
-        attrs.field(default="best", validator=in_(("best", "last")))
-    )
+    momentum: Annotated[
+        float, "share of the last direction that is kept (Dong et al. 2018)"
+    ] = attrs.field(default=0.0, validator=ge(0))
+    result: Annotated[
+        Literal["best", "last"],
+        "best iterate; the last saves one forward pass, for training",
+    ] = attrs.field(default="best", validator=in_(("best", "last")))
 
     @property
     def linear_share(self) -> float:
@@ -68,12 +73,14 @@ class Pgd(Attack):
         if not len(problem):
             return best.delta
         delta = choose_start(problem, generator, random=self.random_start)
-        rows: Tensor | None = None  # indices of the rows that are still attacked; None: all
+        rows: Tensor | None = (
+            None  # indices of the rows that are still attacked; None: all
+        )
         for k in range(self.steps):
             value, gradient = problem.value_and_grad(delta)
             best.offer(delta, value, rows, ties=True)
             # 1. drop the rows that are solved
-            unsolved = ~value.isposinf() if problem.goal else None
+            unsolved = ~value.isposinf() if problem.criterion else None
             if unsolved is not None and not unsolved.all():
                 rows = unsolved.nonzero()[:, 0] if rows is None else rows[unsolved]
                 if not len(rows):
@@ -83,9 +90,15 @@ class Pgd(Attack):
                 gradient = gradient[unsolved]
                 velocity = velocity[unsolved]
             # 2. step along the direction, and project
-            velocity = self.momentum * velocity + unit_mean(gradient) if self.momentum else gradient
-            delta = problem.region.project(delta + self._move(problem, velocity, delta, self._step_length(k)))
-        if self.result == "last" and not problem.goal:
+            velocity = (
+                self.momentum * velocity + unit_mean(gradient)
+                if self.momentum
+                else gradient
+            )
+            delta = problem.region.project(
+                delta + self._move(problem, velocity, delta, self._step_length(k))
+            )
+        if self.result == "last" and not problem.criterion:
             return delta
         best.offer(delta, problem.value(delta), rows, ties=True)
         return best.delta
@@ -94,7 +107,9 @@ class Pgd(Attack):
         """step_k, relative to the set."""
         return 1 - k / self.steps if self.step is None else self.step
 
-    def _move(self, problem: InnerProblem, direction: Tensor, delta: Tensor, step: float) -> Tensor:
+    def _move(
+        self, problem: InnerProblem, direction: Tensor, delta: Tensor, step: float
+    ) -> Tensor:
         """The step from δ before projection: ``step`` times the set's reach in the chosen geometry."""
         from robustfw.regions import per_row
         from robustfw_attacks.directions import lengths, unit_rows
@@ -103,11 +118,15 @@ class Pgd(Attack):
             return problem.region.ascent(direction, delta, step)
         unit = unit_rows(direction)
         reach = lengths(problem.region.support(unit))
-        length = lengths(unit).clamp(min=1)  # at least 1, except where the direction vanishes
+        length = lengths(unit).clamp(
+            min=1
+        )  # at least 1, except where the direction vanishes
         return step * per_row(reach / length, unit) * unit
 
 
-def choose_start(problem: InnerProblem, generator: torch.Generator, *, random: bool) -> Tensor:
+def choose_start(
+    problem: InnerProblem, generator: torch.Generator, *, random: bool
+) -> Tensor:
     """The point where an ascent begins, (batch, *shape): the problem's own start, else a random member or 0.
 
     Args:
@@ -128,7 +147,9 @@ class FrankWolfe(Attack):
     Needs a convex set: averages leave any other.
     """
 
-    steps: Annotated[int, "gradients per example"] = attrs.field(default=20, validator=ge(1))
+    steps: Annotated[int, "gradients per example"] = attrs.field(
+        default=20, validator=ge(1)
+    )
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """Each example's best iterate, (batch, *shape).
@@ -151,10 +172,14 @@ class FrankWolfe(Attack):
             value, gradient = problem.value_and_grad(delta)
             best.offer(delta, value, ties=True)
             share = 2 / (k + 2)
-            average = (1 - share) * average + share * problem.region.support(gradient).to(average)
+            average = (1 - share) * average + share * problem.region.support(
+                gradient
+            ).to(average)
             delta = average
             # an average that is rounded to half precision may be outside the set
             if average.dtype != gradient.dtype:
-                delta = problem.region.project(round_toward_zero(average, gradient.dtype))
+                delta = problem.region.project(
+                    round_toward_zero(average, gradient.dtype)
+                )
         best.offer(delta, problem.value(delta), ties=True)
         return best.delta

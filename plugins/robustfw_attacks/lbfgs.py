@@ -9,7 +9,14 @@ from attrs.validators import ge, in_
 
 from robustfw import Attack
 from robustfw_attacks.nearest import Nearest, border_distance, gradient_length
-from robustfw_attacks.targets import MEANING, TARGETS, Target, has_classes, mask_finitely, targets
+from robustfw_attacks.targets import (
+    MEANING,
+    TARGETS,
+    Target,
+    has_classes,
+    mask_finitely,
+    targets,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +32,7 @@ APART = 4.0
 @final
 @attrs.frozen
 class Lbfgs(Attack):
-    """min c·‖δ‖₂² + J(θ, x + δ, t) over 𝒰, with the largest c that reaches the goal (Szegedy et al. 2013, eq. 1).
+    """min c·‖δ‖₂² + J(θ, x + δ, t) over 𝒰, with the largest c that meets the criterion (Szegedy et al. 2013, eq. 1).
 
     t is another class, and c is found for each example by bisection; the result is the nearest solved δ of all that
     were tried. The box of eq. 1 is the set itself: with ``linf:radius=1`` within the data range it is [0, 1]ᵈ, and with
@@ -40,14 +47,20 @@ class Lbfgs(Attack):
     classes cross-entropy's curve of minimizers bends away from all of them, and ends farther off than ``cw``. J is
     measured in units of its gradient's length at 0, so that 1e-30·J gives the same δ.
 
-    **With a goal** the result is the nearest solved δ; of a row that is never solved, the δ of highest J.
-    **Without a goal** there is nothing to be near to: c = 0, and δ maximizes J itself over the set (eq. 10), as far
-    away as the set lets it be. A problem without classes has no t, and J is raised until the goal is reached.
+    **With a criterion** the result is the nearest solved δ; of a row that is never solved, the δ of highest J.
+    **Without a criterion** there is nothing to be near to: c = 0, and δ maximizes J itself over the set (eq. 10), as
+    far away as the set lets it be. A problem without classes has no t, and J is raised until the criterion is met.
     """
 
-    target: Annotated[Target, MEANING] = attrs.field(default="second", validator=in_(TARGETS))
-    steps: Annotated[int, "most gradients per example and weight c"] = attrs.field(default=20, validator=ge(1))
-    rounds: Annotated[int, "weights c that are tried"] = attrs.field(default=9, validator=ge(1))
+    target: Annotated[Target, MEANING] = attrs.field(
+        default="second", validator=in_(TARGETS)
+    )
+    steps: Annotated[int, "most gradients per example and weight c"] = attrs.field(
+        default=20, validator=ge(1)
+    )
+    rounds: Annotated[int, "weights c that are tried"] = attrs.field(
+        default=9, validator=ge(1)
+    )
 
     @property
     def minimal(self) -> bool:
@@ -68,17 +81,19 @@ class Lbfgs(Attack):
             return nearest.delta
         start = problem.region.zero() if problem.start is None else problem.start
         rows = torch.arange(len(problem), device=problem.x.device)
-        # without a goal: raise J alone
-        if problem.goal is None:
+        # without a criterion: raise J alone
+        if problem.criterion is None:
             unweighted = start.new_zeros(len(start))
-            end = descend(problem, start, unweighted, self.steps, _make_observer(nearest))
+            end = descend(
+                problem, start, unweighted, self.steps, _make_observer(nearest)
+            )
             nearest.offer(end, problem.value(end), rows, ties=True)
             return nearest.delta
-        # with a goal: leave out the rows that are solved at δ = 0
+        # with a criterion: leave out the rows that are solved at δ = 0
         problem = mask_finitely(problem)
         zero = problem.region.zero()
         logits = problem.logits(zero)
-        nearest.offer(zero, problem.judged(logits), rows)
+        nearest.offer(zero, problem.evaluate_outputs(logits), rows)
         rows = nearest.open_rows
         if not len(rows):
             return nearest.delta
@@ -88,11 +103,19 @@ class Lbfgs(Attack):
         if not labels:
             self._bisect(unsolved, start[rows], nearest, rows, by_margin=by_margin)
         for target in labels:
-            targeted = unsolved.towards(target[rows])
+            targeted = unsolved.with_target(target[rows])
             self._bisect(targeted, start[rows], nearest, rows, by_margin=by_margin)
         return nearest.delta
 
-    def _bisect(self, problem: InnerProblem, delta: Tensor, nearest: Nearest, rows: Tensor, *, by_margin: bool) -> None:
+    def _bisect(
+        self,
+        problem: InnerProblem,
+        delta: Tensor,
+        nearest: Nearest,
+        rows: Tensor,
+        *,
+        by_margin: bool,
+    ) -> None:
         """Each round goes on from the last one's minimizer, towards 0 where that was solved and away where not."""
         import torch
 
@@ -119,13 +142,15 @@ class Lbfgs(Attack):
 def _make_observer(nearest: Nearest, rows: Tensor | None = None) -> Observer:
     """A function that offers each δ of a descent to ``nearest``; ``rows`` are the descent's rows there, None: all."""
 
-    def observe(delta: Tensor, value: Tensor, solved: Tensor | None, number: Tensor) -> None:
+    def observe(
+        delta: Tensor, value: Tensor, solved: Tensor | None, number: Tensor
+    ) -> None:
         """Offer one evaluation.
 
         Args:
             delta: (rows, *shape).
             value: J there, (rows,).
-            solved: mask of the rows that reach the goal, (rows,); None without a goal.
+            solved: mask of the rows that meet the criterion, (rows,); None without a criterion.
             number: the rows' indices in the descent, (rows,).
         """
         value = value if solved is None else value.masked_fill(solved, float("inf"))

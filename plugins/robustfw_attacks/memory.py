@@ -59,18 +59,27 @@ class Scenarios:
         """The hashes of the examples in the order of their places, (examples, 16), in bytes."""
         import torch
 
-        return torch.tensor([list(key) for key in self.places], dtype=torch.uint8).reshape(-1, KEY_BYTES)
+        return torch.tensor(
+            [list(key) for key in self.places], dtype=torch.uint8
+        ).reshape(-1, KEY_BYTES)
 
     def assign_places(self, x: Tensor) -> Tensor:
         """The place of each example, (batch,), numbered in the order of first sight; −1 once the table is full."""
         import torch
 
         rows = x.detach().cpu().contiguous().flatten(1).view(torch.uint8).numpy()
-        keys = [hashlib.blake2b(row.tobytes(), digest_size=KEY_BYTES).digest() for row in rows]
+        keys = [
+            hashlib.blake2b(row.tobytes(), digest_size=KEY_BYTES).digest()
+            for row in rows
+        ]
         for key in keys:
             if len(self.places) < self.limit:
                 self.places.setdefault(key, len(self.places))
-        return torch.tensor([self.places.get(key, -1) for key in keys], dtype=torch.long, device=x.device)
+        return torch.tensor(
+            [self.places.get(key, -1) for key in keys],
+            dtype=torch.long,
+            device=x.device,
+        )
 
     def get(self, places: Tensor, like: Tensor) -> Tensor:
         """The perturbations at these places, (rows, keep, *shape), in the type and on the device of ``like``.
@@ -127,12 +136,18 @@ class Memory(Around):
     before: give ``validation_attack`` for numbers that depend on the net alone.
     """
 
-    attack: Annotated[Attack, "what is run, in brackets: (pgd:steps=5,step=0.5)"] = attrs.field(
-        factory=lambda: Pgd(steps=5, step=0.5)
+    attack: Annotated[Attack, "what is run, in brackets: (pgd:steps=5,step=0.5)"] = (
+        attrs.field(factory=lambda: Pgd(steps=5, step=0.5))
     )
-    keep: Annotated[int, "perturbations kept for each example"] = attrs.field(default=1, validator=ge(1))
-    examples: Annotated[int, "most examples that are remembered"] = attrs.field(default=60_000, validator=ge(1))
-    _past: dict[Any, Scenarios] = attrs.field(factory=dict, init=False, repr=False, eq=False)
+    keep: Annotated[int, "perturbations kept for each example"] = attrs.field(
+        default=1, validator=ge(1)
+    )
+    examples: Annotated[int, "most examples that are remembered"] = attrs.field(
+        default=60_000, validator=ge(1)
+    )
+    _past: dict[Any, Scenarios] = attrs.field(
+        factory=dict, init=False, repr=False, eq=False
+    )
     """A table for each form of examples and δ: their shapes and types."""
 
     @property
@@ -152,7 +167,12 @@ class Memory(Around):
         if not len(problem):
             return problem.region.zero()
         like = problem.region.like
-        form = (tuple(problem.x.shape[1:]), problem.x.dtype, tuple(like.shape[1:]), like.dtype)
+        form = (
+            tuple(problem.x.shape[1:]),
+            problem.x.dtype,
+            tuple(like.shape[1:]),
+            like.dtype,
+        )
         past = self._past.setdefault(form, Scenarios(self.examples, self.keep))
         places = past.assign_places(problem.x)
         # 1. evaluate the remembered δ at the net as it is now
@@ -214,7 +234,10 @@ class Memory(Around):
             keys = state[f"keys.{i}"]
             table = state[f"table.{i}"]
             delta_shape = tuple(form["delta_shape"])
-            if keys.shape != (len(table), KEY_BYTES) or tuple(table.shape[2:]) != delta_shape:
+            if (
+                keys.shape != (len(table), KEY_BYTES)
+                or tuple(table.shape[2:]) != delta_shape
+            ):
                 raise UsageError(
                     f"this is no state of a memory: {tuple(keys.shape)} keys, a {tuple(table.shape)} table"
                 )
@@ -223,12 +246,23 @@ class Memory(Around):
                     f"this memory keeps {self.keep} perturbations of up to {self.examples} examples, the state has "
                     f"{table.shape[1]} of {len(keys)}: resume with the options of the run that wrote it"
                 )
-            key = (tuple(form["shape"]), _parse_dtype(form["dtype"]), delta_shape, _parse_dtype(form["delta_dtype"]))
+            key = (
+                tuple(form["shape"]),
+                _parse_dtype(form["dtype"]),
+                delta_shape,
+                _parse_dtype(form["delta_dtype"]),
+            )
             past[key] = Scenarios.restore(self.examples, keys, table)
         self._past.clear()
         self._past.update(past)
 
-    def _attack_rows(self, problem: InnerProblem, rows: Tensor, best: Best, generator: torch.Generator) -> None:
+    def _attack_rows(
+        self,
+        problem: InnerProblem,
+        rows: Tensor,
+        best: Best,
+        generator: torch.Generator,
+    ) -> None:
         """Run the inner attack on the problem of some rows, and offer its δ to ``best``."""
         delta = self.attack.maximize(problem, generator)
         best.offer(delta, problem.value(delta), rows)
@@ -253,12 +287,17 @@ def _merge_worst(deltas: Tensor, values: Tensor, new: Best) -> Tensor:
     import torch
 
     keep = deltas.shape[1]
-    ones = [1] * (deltas.dim() - 2)  # trailing axes by which a mask (rows, keep) goes with δ
+    ones = [1] * (
+        deltas.dim() - 2
+    )  # trailing axes by which a mask (rows, keep) goes with δ
     # 1. forget remembered δ that the attack has come to again
     candidate = new.delta[:, None]
     again = (deltas == candidate).flatten(2).all(2) & (new.value > -torch.inf)[:, None]
     values = torch.cat([new.value[:, None], values.masked_fill(again, -torch.inf)], 1)
-    deltas = torch.cat([candidate, deltas.masked_fill(again.reshape(*again.shape, *ones), torch.nan)], 1)
+    deltas = torch.cat(
+        [candidate, deltas.masked_fill(again.reshape(*again.shape, *ones), torch.nan)],
+        1,
+    )
     # 2. sort by value
     order = values.argsort(dim=1, descending=True, stable=True)[:, :keep]
     row = torch.arange(len(deltas), device=order.device)[:, None]

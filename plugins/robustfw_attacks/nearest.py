@@ -1,4 +1,4 @@
-"""Bookkeeping of minimal-distance attacks: the nearest δ of each example that reaches the goal."""
+"""Bookkeeping of minimal-distance attacks: the nearest δ of each example that meets the criterion."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def gradient_length(problem: InnerProblem) -> Tensor:
 class Nearest:
     """For each row the shortest δ so far that is solved; until there is one, that of highest value.
 
-    So one attack serves both questions. With a goal it answers how near the nearest solved member is; without one no
-    row is ever solved, and it answers which member has the highest value. A value that is not a number never wins.
+    So one attack serves both questions. With a criterion it answers how near the nearest solved member is; without one
+    no row is ever solved, and it answers which member has the highest value. A value that is not a number never wins.
     """
 
     delta: Tensor
@@ -74,7 +74,9 @@ class Nearest:
     """δ (rows, *shape) to lengths (rows,)."""
 
     @classmethod
-    def empty(cls, problem: InnerProblem, measure: Callable[[Tensor], Tensor] = euclidean) -> Nearest:
+    def empty(
+        cls, problem: InnerProblem, measure: Callable[[Tensor], Tensor] = euclidean
+    ) -> Nearest:
         """δ = 0 with the value −∞, in float32 at least; ``measure`` gives the length of each row."""
         from robustfw.regions import wide
 
@@ -82,7 +84,9 @@ class Nearest:
         value = delta.new_full((len(delta),), -float("inf"), dtype=wide(delta.dtype))
         return cls(delta, value, measure(delta), measure)
 
-    def offer(self, delta: Tensor, value: Tensor, rows: Tensor, *, ties: bool = False) -> None:
+    def offer(
+        self, delta: Tensor, value: Tensor, rows: Tensor, *, ties: bool = False
+    ) -> None:
         """Replace the stored δ of each row for which the new one is better: shorter and solved, or of higher value.
 
         Args:

@@ -26,7 +26,9 @@ class SingleStep(Attack):
     of Wong et al. 2020: a random member, a step of 1.25 times the set, a projection.
     """
 
-    step: Annotated[float, "length of the step relative to the set"] = attrs.field(default=1.0, validator=gt(0))
+    step: Annotated[float, "length of the step relative to the set"] = attrs.field(
+        default=1.0, validator=gt(0)
+    )
     random_start: Annotated[bool, "start from a random member instead of 0"] = False
 
     @property
@@ -44,7 +46,7 @@ class SingleStep(Attack):
             start = region.sample(generator)
             _, gradient = problem.value_and_grad(start)
         else:
-            _, gradient = problem.linearized()
+            _, gradient = problem.linearize()
             if self.step == 1:
                 return region.support(gradient)
             start = region.zero()
@@ -56,7 +58,9 @@ class SingleStep(Attack):
 class Random(Attack):
     """The worst of n random members: the weak baseline that no gradient attack may fall behind."""
 
-    samples: Annotated[int, "members drawn for each example"] = attrs.field(default=10, validator=ge(1))
+    samples: Annotated[int, "members drawn for each example"] = attrs.field(
+        default=10, validator=ge(1)
+    )
 
     @property
     def linear_share(self) -> float:

@@ -23,7 +23,9 @@ Target: TypeAlias = Literal["second", "least-likely", "random", "best"]
 TARGETS = ("second", "least-likely", "random", "best")
 MASKED = -1e4
 """The logit of a class that is masked by −∞; float16 has it, too."""
-MEANING = "the likeliest wrong class, the least likely, one at random, or every one in turn"
+MEANING = (
+    "the likeliest wrong class, the least likely, one at random, or every one in turn"
+)
 
 
 def has_classes(problem: InnerProblem, logits: Tensor) -> bool:
@@ -39,7 +41,9 @@ def mask_finitely(problem: InnerProblem) -> InnerProblem:
     """
     if not problem.labelled:
         return problem
-    return attrs.evolve(problem, forward=functools.partial(_forward_finitely, problem.forward))
+    return attrs.evolve(
+        problem, forward=functools.partial(_forward_finitely, problem.forward)
+    )
 
 
 def _forward_finitely(forward: Forward, x: Tensor) -> Tensor:
@@ -57,7 +61,9 @@ def rank_rivals(logits: Tensor, y: Tensor) -> Tensor:
     return ranked.gather(1, y_last)[:, : logits.shape[1] - 1]
 
 
-def targets(problem: InnerProblem, logits: Tensor, which: Target, generator: torch.Generator) -> list[Tensor]:
+def targets(
+    problem: InnerProblem, logits: Tensor, which: Target, generator: torch.Generator
+) -> list[Tensor]:
     """The labels (batch,) to move towards, one after the other; none where there is no other class, or no class.
 
     A problem that has a target keeps it.
@@ -78,7 +84,12 @@ def targets(problem: InnerProblem, logits: Tensor, which: Target, generator: tor
     if which == "best":
         return list(rivals.unbind(1))
     if which == "random":
-        draws = torch.randint(rivals.shape[1], (len(rivals), 1), generator=generator, device=generator.device)
+        draws = torch.randint(
+            rivals.shape[1],
+            (len(rivals), 1),
+            generator=generator,
+            device=generator.device,
+        )
         return [rivals.gather(1, draws.to(rivals.device))[:, 0]]
     if which == "second":
         return [rivals[:, 0]]
@@ -90,12 +101,17 @@ def targets(problem: InnerProblem, logits: Tensor, which: Target, generator: tor
 class Targeted(Around):
     """Another attack on its way to another class: max_{δ ∈ 𝒰} −J(θ, x + δ, target), target chosen at x.
 
-    A row counts as solved by the goal of its problem, whichever class it ends in, and of several targets each example
-    keeps the one of highest J(θ, x + δ, y). A problem without labels is attacked as it is: it has nowhere else to go.
+    A row counts as solved by the criterion of its problem, whichever class it ends in, and of several targets each
+    example keeps the one of highest J(θ, x + δ, y). A problem without labels is attacked as it is: it has nowhere
+    else to go.
     """
 
-    attack: Annotated[Attack, "what is run, in brackets: (pgd:steps=100)"] = attrs.field(factory=Pgd)
-    target: Annotated[Target, MEANING] = attrs.field(default="second", validator=in_(TARGETS))
+    attack: Annotated[Attack, "what is run, in brackets: (pgd:steps=100)"] = (
+        attrs.field(factory=Pgd)
+    )
+    target: Annotated[Target, MEANING] = attrs.field(
+        default="second", validator=in_(TARGETS)
+    )
 
     @property
     def linear_share(self) -> float:
@@ -115,13 +131,13 @@ class Targeted(Around):
         labels = targets(problem, logits, self.target, generator)
         if not labels:
             return self.attack.maximize(problem, generator)
-        best = Best(zero, problem.judged(logits))
+        best = Best(zero, problem.evaluate_outputs(logits))
         for target in labels:
             rows = best.open_mask.nonzero()[:, 0]
             if not len(rows):
                 break
             unsolved = problem[rows]
-            delta = self.attack.maximize(unsolved.towards(target[rows]), generator)
+            delta = self.attack.maximize(unsolved.with_target(target[rows]), generator)
             # attacked on the way to the target, judged by the problem's own loss
             best.offer(delta, unsolved.value(delta), rows)
         return best.delta

@@ -37,12 +37,21 @@ class InputConv2d(nn.Conv2d):
 
     def slow(self, input: Tensor) -> bool:
         """Whether there is a gradient to compute with which torch is slow, save for matrix units."""
-        return plain(self, input) and input.requires_grad and _side(self.in_channels) > 1 and even(self)
+        return (
+            plain(self, input)
+            and input.requires_grad
+            and _side(self.in_channels) > 1
+            and even(self)
+        )
 
 
 def plain(layer: nn.Conv2d, input: Tensor) -> bool:
     """Whether the layer is one that is computed here: on a CPU, of batches, without groups, padded by zeros."""
-    simple = layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    simple = (
+        layer.groups == 1
+        and layer.padding_mode == "zeros"
+        and not isinstance(layer.padding, str)
+    )
     return simple and input.dim() == 4 and input.device.type == "cpu"
 
 
@@ -53,13 +62,19 @@ def even(layer: nn.Conv2d) -> bool:
 
 def outputs(size: Sequence[int], kernel: Sequence[int], padding: Pair) -> Pair:
     """Rows and columns of what a filter, moved by single pixels, makes of a map."""
-    rows, columns = (n + 2 * p - k + 1 for n, p, k in zip(size, padding, kernel, strict=True))
+    rows, columns = (
+        n + 2 * p - k + 1 for n, p, k in zip(size, padding, kernel, strict=True)
+    )
     return rows, columns
 
 
 def dtype_of(input: Tensor) -> torch.dtype:
     """What the layer computes in."""
-    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
+    return (
+        torch.get_autocast_dtype("cpu")
+        if torch.is_autocast_enabled("cpu")
+        else input.dtype
+    )
 
 
 def half(input: Tensor) -> bool:
@@ -67,7 +82,9 @@ def half(input: Tensor) -> bool:
     return dtype_of(input) in (torch.float16, torch.bfloat16)
 
 
-def autocast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+def autocast(
+    x: Tensor, weight: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """In the precision that autocast asks for, if any: a Function's own code is not cast for it."""
     if not torch.is_autocast_enabled("cpu"):
         return x, weight, bias
@@ -78,13 +95,17 @@ def autocast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Te
 def _convolve(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """What the layer makes of x."""
     form = (layer.stride, layer.padding, layer.dilation)
-    convolved: Tensor = _Convolution.apply(*autocast(x, layer.weight, layer.bias), *form)
+    convolved: Tensor = _Convolution.apply(
+        *autocast(x, layer.weight, layer.bias), *form
+    )
     return convolved
 
 
 def with_signature(function: Forward) -> Forward:
     """The forward function of a torch Function, which asks for its signature at each call: here it is."""
-    vars(function)["__signature__"] = inspect.signature(function)  # inspect looks there first
+    vars(function)["__signature__"] = inspect.signature(
+        function
+    )  # inspect looks there first
     return function
 
 
@@ -95,7 +116,14 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     @with_signature
-    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
+    def forward(
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: Pair,
+        padding: Pair,
+        dilation: Pair,
+    ) -> Tensor:
         return F.conv2d(x, weight, bias, stride, padding, dilation)
 
     @staticmethod
@@ -109,31 +137,52 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad[:3]
-        found = _gradients(grad, x, weight, *ctx.form, wanted=[False, of_weight, of_bias])
+        found = _gradients(
+            grad, x, weight, *ctx.form, wanted=[False, of_weight, of_bias]
+        )
         if of_x:
             found[0] = input_gradient(grad, weight, x.shape[2:], ctx.form[1])
         return (*found, None, None, None)
 
     @staticmethod
-    def jvp(ctx: Any, x: Tensor | None, weight: Tensor | None, bias: Tensor | None, *_: None) -> Tensor | None:
+    def jvp(
+        ctx: Any, x: Tensor | None, weight: Tensor | None, bias: Tensor | None, *_: None
+    ) -> Tensor | None:
         at, kernel = ctx.saved_tensors
         parts = [] if x is None else [F.conv2d(x, kernel, None, *ctx.form)]
         parts += [] if weight is None else [F.conv2d(at, weight, None, *ctx.form)]
         total = sum(parts[1:], parts[0]) if parts else None
-        return total if bias is None else bias[:, None, None] + (0 if total is None else total)
+        return (
+            total
+            if bias is None
+            else bias[:, None, None] + (0 if total is None else total)
+        )
 
 
 def _gradients(
-    grad: Tensor, x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair, *, wanted: list[bool]
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    *,
+    wanted: list[bool],
 ) -> list[Tensor | None]:
     """torch's gradients with respect to x, weight and bias, as far as they are wanted."""
     if not any(wanted):
         return [None, None, None]
     form = (stride, padding, dilation, False, (0, 0), 1)
-    return list(torch.ops.aten.convolution_backward(grad, x, weight, [len(weight)], *form, wanted))
+    return list(
+        torch.ops.aten.convolution_backward(
+            grad, x, weight, [len(weight)], *form, wanted
+        )
+    )
 
 
-def input_gradient(grad: Tensor, weight: Tensor, size: torch.Size, padding: Pair) -> Tensor:
+def input_gradient(
+    grad: Tensor, weight: Tensor, size: torch.Size, padding: Pair
+) -> Tensor:
     """∂J/∂x of a convolution of stride 1, for blocks of side² pixels: a convolution of ∂J/∂y by that stride.
 
     What pixels of one block have of the outputs around them are the channels of one output: the filter, turned round,
@@ -141,13 +190,17 @@ def input_gradient(grad: Tensor, weight: Tensor, size: torch.Size, padding: Pair
     """
     channels, *kernel = weight.shape[1:]
     side = _side(channels)
-    weights = place_filters(weight.flip(2, 3), side).permute(1, 2, 3, 0, 4, 5).flatten(0, 2)
+    weights = (
+        place_filters(weight.flip(2, 3), side).permute(1, 2, 3, 0, 4, 5).flatten(0, 2)
+    )
     edges = [n - 1 - p for n, p in zip(kernel, padding, strict=True)]
     rest = [-n % side for n in size]
     if any(rest) or min(edges) < 0:  # a convolution pads both ends alike
         grad = F.pad(grad, (edges[1], edges[1] + rest[1], edges[0], edges[0] + rest[0]))
         edges = [0, 0]
-    return F.pixel_shuffle(F.conv2d(grad, weights, stride=side, padding=edges), side)[..., : size[0], : size[1]]
+    return F.pixel_shuffle(F.conv2d(grad, weights, stride=side, padding=edges), side)[
+        ..., : size[0], : size[1]
+    ]
 
 
 def _side(channels: int) -> int:
@@ -163,4 +216,6 @@ def place_filters(weight: Tensor, places: int) -> Tensor:
     """
     rows, columns = (n + places - 1 for n in weight.shape[2:])
     windows = F.pad(weight, [places - 1] * 4).unfold(2, rows, 1).unfold(3, columns, 1)
-    return windows.flip(2, 3)  # the window that begins first is the one whose filter is farthest down
+    return windows.flip(
+        2, 3
+    )  # the window that begins first is the one whose filter is farthest down

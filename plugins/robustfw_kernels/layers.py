@@ -20,11 +20,15 @@ class Standardize(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float], axes: int = 2) -> None:
+    def __init__(
+        self, mean: Sequence[float], std: Sequence[float], axes: int = 2
+    ) -> None:
         super().__init__()
         ones = [1] * axes
         self.register_buffer("mean", torch.tensor(mean).reshape(-1, *ones))
-        self.register_buffer("std", torch.tensor([s or 1.0 for s in std]).reshape(-1, *ones))
+        self.register_buffer(
+            "std", torch.tensor([s or 1.0 for s in std]).reshape(-1, *ones)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std

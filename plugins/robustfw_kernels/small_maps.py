@@ -9,7 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustfw.training import hardware
-from robustfw_kernels.convolution import Pair, autocast, even, half, outputs, plain, with_signature
+from robustfw_kernels.convolution import (
+    Pair,
+    autocast,
+    even,
+    half,
+    outputs,
+    plain,
+    with_signature,
+)
 
 NARROW = 4
 """Most columns of a map that is laid side by side with others where weights are fixed."""
@@ -31,7 +39,9 @@ class HiddenConv2d(nn.Conv2d):
     half precision without such units, on maps as large as the filter.
     """
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _conv_forward(
+        self, input: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
         # torch's own method, which its `forward` calls; the parameters may be others of the same shape
         if plain(self, input) and even(self):
             height, width = input.shape[2:]
@@ -40,7 +50,12 @@ class HiddenConv2d(nn.Conv2d):
             largest = rows * columns if units or not low else rows * columns - 1
             if height * width <= largest and len(input) >= MANY:
                 return _product(input, weight, bias, padding)
-            if low and units and 2 * padding[1] < columns and width <= self._narrow(weight):
+            if (
+                low
+                and units
+                and 2 * padding[1] < columns
+                and width <= self._narrow(weight)
+            ):
                 return _side_by_side(input, weight, bias, padding)
         return super()._conv_forward(input, weight, bias)
 
@@ -70,17 +85,23 @@ class _Matrix(torch.autograd.Function):
         kernel = weight.shape[2:]
         rows, columns = outputs(size, kernel, padding)
         above, left = rows - 1 - padding[0], columns - 1 - padding[1]
-        below, right = (n + p - k for n, p, k in zip(size, padding, kernel, strict=True))
+        below, right = (
+            n + p - k for n, p, k in zip(size, padding, kernel, strict=True)
+        )
         padded = F.pad(weight.permute(0, 2, 3, 1), (0, 0, left, right, above, below))
         seen = [
             padded[:, i : i + size[0], j : j + size[1]]
-            for i in range(rows - 1, -1, -1)  # the first output sees what is farthest down the filter
+            for i in range(
+                rows - 1, -1, -1
+            )  # the first output sees what is farthest down the filter
             for j in range(columns - 1, -1, -1)
         ]
         return torch.stack(seen).flatten(0, 1).flatten(1)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Pair, Pair], output: Tensor) -> None:
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, Pair, Pair], output: Tensor
+    ) -> None:
         weight, ctx.size, ctx.padding = inputs
         ctx.shape = weight.shape
 
@@ -90,7 +111,9 @@ class _Matrix(torch.autograd.Function):
         rows, columns = outputs(ctx.size, kernel, ctx.padding)
         at = grad.view(rows, columns, filters, *ctx.size, channels)
         sums = [
-            at.diagonal(i - ctx.padding[0], 0, 3).diagonal(j - ctx.padding[1], 0, 2).sum((2, 3))
+            at.diagonal(i - ctx.padding[0], 0, 3)
+            .diagonal(j - ctx.padding[1], 0, 2)
+            .sum((2, 3))
             for i in range(kernel[0])
             for j in range(kernel[1])
         ]
@@ -102,13 +125,24 @@ class _Matrix(torch.autograd.Function):
         return matrix
 
 
-def _side_by_side(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) -> Tensor:
+def _side_by_side(
+    x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair
+) -> Tensor:
     """W * x + b of wide images, several in a row, with as many zeros between them as beside them."""
     step = x.shape[3] + padding[1]
     several = max(n for n in range(1, max(1, WIDE // step) + 1) if len(x) % n == 0)
     strips = F.pad(x, (0, padding[1])).permute(0, 2, 3, 1).unflatten(0, (-1, several))
-    y = F.conv2d(strips.transpose(1, 2).flatten(2, 3).permute(0, 3, 1, 2), weight, bias, padding=padding)
+    y = F.conv2d(
+        strips.transpose(1, 2).flatten(2, 3).permute(0, 3, 1, 2),
+        weight,
+        bias,
+        padding=padding,
+    )
     _, columns = outputs(x.shape[2:], weight.shape[2:], padding)
-    apart = F.pad(y, (0, several * step - y.shape[3])).permute(0, 2, 3, 1).unflatten(2, (several, step))
+    apart = (
+        F.pad(y, (0, several * step - y.shape[3]))
+        .permute(0, 2, 3, 1)
+        .unflatten(2, (several, step))
+    )
     found = apart[:, :, :, :columns].transpose(1, 2).flatten(0, 1).permute(0, 3, 1, 2)
     return found.contiguous(memory_format=torch.channels_last)

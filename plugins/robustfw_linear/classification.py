@@ -29,7 +29,9 @@ def _numbers(value: ArrayLike) -> Array:
 def _check_examples(examples: Array, labels: Array) -> None:
     """Refuse examples and labels whose shapes do not fit, and labels other than −1 and 1."""
     if examples.ndim != 2 or labels.shape != examples.shape[:1] or not len(labels):
-        raise UsageError(f"shapes do not fit: examples (m, n) and labels (m,) are {examples.shape} and {labels.shape}")
+        raise UsageError(
+            f"shapes do not fit: examples (m, n) and labels (m,) are {examples.shape} and {labels.shape}"
+        )
     if not np.isin(labels, (-1, 1)).all():
         raise UsageError("labels must be -1 and 1")
 
@@ -61,14 +63,21 @@ class RobustHinge:
         _check_examples(self.examples, self.labels)
         low, high = self.data_range or (-np.inf, np.inf)
         if (self.examples < low).any() or (self.examples > high).any():
-            raise UsageError(f"examples lie outside of the data range {self.data_range}")
+            raise UsageError(
+                f"examples lie outside of the data range {self.data_range}"
+            )
 
     def _rows(self) -> UncertainRows:
         """−yᵢ⟨w, xᵢ + δᵢ⟩ − yᵢb − ξᵢ ≤ −1, in z = (w, b, ξ)."""
         certain = np.hstack([-self.labels[:, None], -np.eye(len(self.labels))])
         limits = -np.ones(len(self.labels))
         return uncertain_rows(
-            self.examples, limits, self.uncertainty, rest=certain, signs=-self.labels, data_range=self.data_range
+            self.examples,
+            limits,
+            self.uncertainty,
+            rest=certain,
+            signs=-self.labels,
+            data_range=self.data_range,
         )
 
     def losses(self, x: ArrayLike) -> Array:
@@ -81,7 +90,11 @@ class RobustHinge:
         return np.maximum(0, rows.pessimize(z) @ z - rows.limits)
 
     def solve(
-        self, method: Method = "cutting-set", *, accuracy: float | None = None, limit: int | None = None
+        self,
+        method: Method = "cutting-set",
+        *,
+        accuracy: float | None = None,
+        limit: int | None = None,
     ) -> Solution:
         """The robust optimum, by one of the methods of `RobustLP`.
 
@@ -143,9 +156,13 @@ class RobustSVM:
     def __attrs_post_init__(self) -> None:
         _check_examples(self.examples, self.labels)
         if not 0 <= self.budget < np.inf:
-            raise UsageError(f"budget must be finite and not negative, not {self.budget}")
+            raise UsageError(
+                f"budget must be finite and not negative, not {self.budget}"
+            )
         if self.norm not in DUAL_ORDER:
-            raise UsageError(f"there is no norm {self.norm!r} here; known: {', '.join(DUAL_ORDER)}")
+            raise UsageError(
+                f"there is no norm {self.norm!r} here; known: {', '.join(DUAL_ORDER)}"
+            )
 
     def worst_case(self, x: ArrayLike) -> Array:
         """Perturbations δ, (m, n), that attain the maximum at (w, b): all of the budget on one example.
@@ -159,7 +176,9 @@ class RobustSVM:
         # 1. the perturbation of the whole budget that lowers a margin most
         direction = torch.as_tensor(w[None].copy())
         spec = {"use": self.norm, "radius": self.budget}
-        farthest = np.asarray(robustfw.make("uncertainty", spec).at(direction).support(direction)[0])
+        farthest = np.asarray(
+            robustfw.make("uncertainty", spec).at(direction).support(direction)[0]
+        )
         gain = float(farthest @ w)
         # 2. the example whose loss it raises most
         losses = _hinges(self.examples, self.labels, values)
@@ -178,7 +197,9 @@ class RobustSVM:
     def regularized_loss(self, x: ArrayLike) -> float:
         """Σᵢ max(0, 1 − yᵢ(⟨w, xᵢ⟩ + b)) + c‖w‖_* at x = (w, b)."""
         values = np.asarray(x, dtype=float)
-        penalty = self.budget * float(np.linalg.norm(values[:-1], DUAL_ORDER[self.norm]))
+        penalty = self.budget * float(
+            np.linalg.norm(values[:-1], DUAL_ORDER[self.norm])
+        )
         return float(_hinges(self.examples, self.labels, values).sum()) + penalty
 
     def solve(self) -> Solution:
@@ -191,23 +212,40 @@ class RobustSVM:
         largest = program.add_columns(1, cost=1.0)
         perturbed_losses = program.add_columns(count, lower=0.0)
         # Σ ξ = total
-        program.add_equations([(losses, np.ones((1, count))), (total, -np.ones((1, 1)))], 0.0)
+        program.add_equations(
+            [(losses, np.ones((1, count))), (total, -np.ones((1, 1)))], 0.0
+        )
         # ηᵢ ≥ 1 − yᵢ(⟨w, xᵢ⟩ + b) + cν, with ν ≥ ‖w‖_*
         program.add_inequalities(
-            [*self._margins(x), (perturbed_losses, -identity), (length, self.budget * ones)], np.full(count, -1.0)
+            [
+                *self._margins(x),
+                (perturbed_losses, -identity),
+                (length, self.budget * ones),
+            ],
+            np.full(count, -1.0),
         )
         # t ≥ total − ξᵢ + ηᵢ
         program.add_inequalities(
-            [(total, ones), (losses, -identity), (perturbed_losses, identity), (largest, -ones)], np.zeros(count)
+            [
+                (total, ones),
+                (losses, -identity),
+                (perturbed_losses, identity),
+                (largest, -ones),
+            ],
+            np.zeros(count),
         )
         optimum = program.solve()
-        return self._make_solution(optimum.z[x], self.robust_loss(optimum.z[x]), optimum.bound)
+        return self._make_solution(
+            optimum.z[x], self.robust_loss(optimum.z[x]), optimum.bound
+        )
 
     def solve_regularized(self) -> Solution:
         """The minimizer of `regularized_loss`, whether or not the condition of the theorem holds."""
         program, x, _, _ = self._program(1.0, self.budget)
         optimum = program.solve()
-        return self._make_solution(optimum.z[x], self.regularized_loss(optimum.z[x]), optimum.bound)
+        return self._make_solution(
+            optimum.z[x], self.regularized_loss(optimum.z[x]), optimum.bound
+        )
 
     @property
     def separable(self) -> bool:
@@ -220,14 +258,18 @@ class RobustSVM:
         extended = np.hstack([self.examples, np.ones((len(self.labels), 1))])
         return [(x, -self.labels[:, None] * extended)]
 
-    def _program(self, loss_cost: float, length_cost: float) -> tuple[Program, slice, slice, slice]:
+    def _program(
+        self, loss_cost: float, length_cost: float
+    ) -> tuple[Program, slice, slice, slice]:
         """A program with the columns (w, b), the losses ξ and ν ≥ ‖w‖_*, at these costs of a loss and of ν."""
         count, width = self.examples.shape
         program = Program()
         x = program.add_columns(width + 1)
         losses = program.add_columns(count, cost=loss_cost, lower=0.0)
         length = program.add_columns(1, cost=length_cost)
-        program.add_inequalities([*self._margins(x), (losses, -np.eye(count))], np.full(count, -1.0))
+        program.add_inequalities(
+            [*self._margins(x), (losses, -np.eye(count))], np.full(count, -1.0)
+        )
         w = slice(x.start, x.stop - 1)
         _bound_norm(program, w, length, DUAL_ORDER[self.norm])
         return program, x, losses, length
@@ -248,10 +290,14 @@ def _bound_norm(program: Program, w: slice, length: slice, order: float) -> None
         # |w_j| ≤ s_j and Σ s ≤ ν
         sizes = program.add_columns(count)
         size_matrix = identity
-        program.add_inequalities([(sizes, np.ones((1, count))), (length, -np.ones((1, 1)))], 0.0)
+        program.add_inequalities(
+            [(sizes, np.ones((1, count))), (length, -np.ones((1, 1)))], 0.0
+        )
     else:
         # |w_j| ≤ ν
         sizes = length
         size_matrix = np.ones((count, 1))
     for sign in (1, -1):
-        program.add_inequalities([(w, sign * identity), (sizes, -size_matrix)], np.zeros(count))
+        program.add_inequalities(
+            [(w, sign * identity), (sizes, -size_matrix)], np.zeros(count)
+        )

@@ -56,7 +56,11 @@ class Program:
         self._cones: list[tuple[Terms, Array]] = []
 
     def add_columns(
-        self, count: int, cost: ArrayLike = 0.0, lower: ArrayLike = -np.inf, upper: ArrayLike = np.inf
+        self,
+        count: int,
+        cost: ArrayLike = 0.0,
+        lower: ArrayLike = -np.inf,
+        upper: ArrayLike = np.inf,
     ) -> slice:
         """Add variables.
 
@@ -71,13 +75,19 @@ class Program:
         """
         start = self.width
         self.width = start + count
-        for parts, values in ((self._cost, cost), (self._lower, lower), (self._upper, upper)):
+        for parts, values in (
+            (self._cost, cost),
+            (self._lower, lower),
+            (self._upper, upper),
+        ):
             parts.append(np.broadcast_to(np.asarray(values, dtype=float), (count,)))
         return slice(start, self.width)
 
     def add_inequalities(self, terms: Terms, limits: ArrayLike) -> None:
         """Add the constraints Σ M z ≤ limits."""
-        self._inequalities.append((terms, np.atleast_1d(np.asarray(limits, dtype=float))))
+        self._inequalities.append(
+            (terms, np.atleast_1d(np.asarray(limits, dtype=float)))
+        )
 
     def add_equations(self, terms: Terms, values: ArrayLike) -> None:
         """Add the constraints Σ M z = values."""
@@ -122,27 +132,46 @@ class Program:
         right_sides = [np.zeros(0)]
         for terms, right in constraints:
             for span, matrix in terms:
-                block = sparse.coo_array(np.atleast_2d(matrix) if isinstance(matrix, np.ndarray) else matrix)
+                block = sparse.coo_array(
+                    np.atleast_2d(matrix) if isinstance(matrix, np.ndarray) else matrix
+                )
                 rows.append(block.row + height)
                 columns.append(block.col + span.start)
                 values.append(block.data)
             right_sides.append(right)
             height += len(right)
-        entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
-        return sparse.csr_array(entries, shape=(height, self.width)), np.concatenate(right_sides)
+        entries = (
+            np.concatenate(values),
+            (np.concatenate(rows), np.concatenate(columns)),
+        )
+        return sparse.csr_array(entries, shape=(height, self.width)), np.concatenate(
+            right_sides
+        )
 
     def _solve_by_highs(self) -> Optimum:
         """The optimum of a linear program."""
         cost = np.concatenate(self._cost)
-        bounds = np.column_stack([np.concatenate(self._lower), np.concatenate(self._upper)])
+        bounds = np.column_stack(
+            [np.concatenate(self._lower), np.concatenate(self._upper)]
+        )
         matrix, limits = self._stack(self._inequalities)
         equal, values = self._stack(self._equations)
         # presolve may find that the program is infeasible or unbounded without finding which of them
         for presolve in (True, False):
-            answer = linprog(cost, matrix, limits, equal, values, bounds, options={**HIGHS, "presolve": presolve})
+            answer = linprog(
+                cost,
+                matrix,
+                limits,
+                equal,
+                values,
+                bounds,
+                options={**HIGHS, "presolve": presolve},
+            )
             if answer.status in (0, 2, 3):
                 break
-        _check_status(answer.status == 0, answer.status == 2, answer.status == 3, answer.message)
+        _check_status(
+            answer.status == 0, answer.status == 2, answer.status == 3, answer.message
+        )
         return Optimum(answer.x, float(answer.fun), float(answer.fun))
 
     def _solve_by_clarabel(self) -> Optimum:
@@ -159,32 +188,51 @@ class Program:
         above = np.isfinite(upper)
         identity = sparse.csr_array(sparse.identity(self.width))
         # 2. Clarabel's form: s = right − system·z lies in a product of cones
-        system = sparse.vstack([equal, matrix, -identity[below], identity[above], -cones], format="csc")
+        system = sparse.vstack(
+            [equal, matrix, -identity[below], identity[above], -cones], format="csc"
+        )
         right = np.concatenate([values, limits, -lower[below], upper[above], constants])
         kinds = [
             clarabel.ZeroConeT(len(values)),
-            clarabel.NonnegativeConeT(len(limits) + int(below.sum()) + int(above.sum())),
+            clarabel.NonnegativeConeT(
+                len(limits) + int(below.sum()) + int(above.sum())
+            ),
             *(clarabel.SecondOrderConeT(len(constant)) for _, constant in self._cones),
         ]
         quadratic = sparse.csc_matrix((self.width, self.width))
         data = (quadratic, cost, sparse.csc_matrix(system), right, kinds)
         # 3. solve to the first tolerance that is reached
         for tolerance in CLARABEL:
-            answer = clarabel.DefaultSolver(*data, _make_settings(clarabel, tolerance)).solve()
+            answer = clarabel.DefaultSolver(
+                *data, _make_settings(clarabel, tolerance)
+            ).solve()
             status = str(answer.status)
             if status in ("Solved", "PrimalInfeasible", "DualInfeasible"):
                 break
         message = f"Clarabel says {status}"
-        _check_status(status == "Solved", status == "PrimalInfeasible", status == "DualInfeasible", message)
-        return Optimum(np.array(answer.x), float(answer.obj_val), float(answer.obj_val_dual))
+        _check_status(
+            status == "Solved",
+            status == "PrimalInfeasible",
+            status == "DualInfeasible",
+            message,
+        )
+        return Optimum(
+            np.array(answer.x), float(answer.obj_val), float(answer.obj_val_dual)
+        )
 
 
-def _check_status(solved: bool, infeasible: bool, unbounded: bool, message: str) -> None:
+def _check_status(
+    solved: bool, infeasible: bool, unbounded: bool, message: str
+) -> None:
     """Raise the error that belongs to a solver's status."""
     if infeasible:
-        raise InfeasibleError("no x satisfies all constraints for all members of their sets: make the sets smaller")
+        raise InfeasibleError(
+            "no x satisfies all constraints for all members of their sets: make the sets smaller"
+        )
     if unbounded:
-        raise UnboundedError("the cost falls without end: give bounds (lower, upper) to x")
+        raise UnboundedError(
+            "the cost falls without end: give bounds (lower, upper) to x"
+        )
     if not solved:
         raise RobustfwError(f"the program was not solved: {message}")
 

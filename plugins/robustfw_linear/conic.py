@@ -30,7 +30,9 @@ class Conic:
     radius: float = np.inf
     """ρ."""
 
-    def within(self, lower: Array, upper: Array) -> Conic:
+    def clip(self, lower: Array, upper: Array) -> Conic:
         """The members between two bounds, (n,) each."""
         normals = np.vstack([self.normals, self.basis, -self.basis])
-        return attrs.evolve(self, normals=normals, offsets=np.concatenate([self.offsets, upper, -lower]))
+        return attrs.evolve(
+            self, normals=normals, offsets=np.concatenate([self.offsets, upper, -lower])
+        )

@@ -52,7 +52,9 @@ class _Master:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.cut_rows = [(group.nominal, np.arange(len(group.limits))) for group in problem.groups]
+        self.cut_rows = [
+            (group.nominal, np.arange(len(group.limits))) for group in problem.groups
+        ]
         """For each group its rows so far, and the index of the constraint that each of them belongs to."""
         self.solves = 0
         self.oracle_calls = 0
@@ -62,7 +64,9 @@ class _Master:
         """The solution for the rows so far, and its value."""
         self.solves += 1
         program, z = self.problem.certain_program()
-        for group, (rows, owners) in zip(self.problem.groups, self.cut_rows, strict=True):
+        for group, (rows, owners) in zip(
+            self.problem.groups, self.cut_rows, strict=True
+        ):
             program.add_inequalities([(z, rows)], group.limits[owners])
         optimum = program.solve()
         return optimum.z[z], optimum.bound
@@ -76,7 +80,10 @@ class _Master:
             owners: the constraint that each row belongs to, (rows,).
         """
         previous_rows, previous_owners = self.cut_rows[index]
-        self.cut_rows[index] = np.vstack([previous_rows, rows]), np.concatenate([previous_owners, owners])
+        self.cut_rows[index] = (
+            np.vstack([previous_rows, rows]),
+            np.concatenate([previous_owners, owners]),
+        )
         self.cuts += len(rows)
 
     def cut_until_satisfied(self, accuracy: float, limit: int) -> tuple[Array, float]:
@@ -110,11 +117,17 @@ class _Master:
         Where many points are optimal, the master's are corners, which stick out of a round set for a long time.
         """
         self.solves += 1
-        program, z = attrs.evolve(self.problem, cost=np.zeros_like(self.problem.cost)).certain_program()
+        program, z = attrs.evolve(
+            self.problem, cost=np.zeros_like(self.problem.cost)
+        ).certain_program()
         distance = program.add_columns(1, cost=-1.0, upper=1.0)
-        for group, (rows, owners) in zip(self.problem.groups, self.cut_rows, strict=True):
+        for group, (rows, owners) in zip(
+            self.problem.groups, self.cut_rows, strict=True
+        ):
             lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-            program.add_inequalities([(z, rows), (distance, lengths)], group.limits[owners])
+            program.add_inequalities(
+                [(z, rows), (distance, lengths)], group.limits[owners]
+            )
         program.add_inequalities([(z, self.problem.cost[None])], level)
         return program.solve().z[z]
 
@@ -135,7 +148,9 @@ def _cut_rays(master: _Master, accuracy: float, limit: int) -> None:
         # unbounded, unless no point is feasible, which the problem without a cost finds out
         costless = _Master(attrs.evolve(problem, cost=np.zeros_like(problem.cost)))
         costless.cut_until_satisfied(accuracy, limit)
-        raise UnboundedError("the cost falls without end, in the worst case too: give bounds (lower, upper) to x")
+        raise UnboundedError(
+            "the cost falls without end, in the worst case too: give bounds (lower, upper) to x"
+        )
     master.cut_rows = list(rays.cut_rows)
     master.solves = 1 + rays.solves
     master.oracle_calls = rays.oracle_calls

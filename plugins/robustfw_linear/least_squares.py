@@ -62,7 +62,9 @@ class Columns(MatrixSet):
     def _radii(self, width: int) -> Array:
         """ρ for each column, (width,)."""
         if self.radius.shape not in ((), (width,)):
-            raise UsageError(f"{self.radius.size} radii do not fit {width} columns: give one, or one for each")
+            raise UsageError(
+                f"{self.radius.size} radii do not fit {width} columns: give one, or one for each"
+            )
         return np.broadcast_to(self.radius, (width,))
 
     def penalty(self, x: Array) -> float:
@@ -84,7 +86,9 @@ class Columns(MatrixSet):
         identity = np.eye(count)
         sizes = program.add_columns(count, cost=self._radii(count))
         for sign in (1, -1):
-            program.add_inequalities([(x, sign * identity), (sizes, -identity)], np.zeros(count))
+            program.add_inequalities(
+                [(x, sign * identity), (sizes, -identity)], np.zeros(count)
+            )
 
 
 @final
@@ -116,13 +120,17 @@ class Frobenius(MatrixSet):
         """Add a length σ ≥ ‖x‖₂ at the cost ρ."""
         count = x.stop - x.start
         length = program.add_columns(1, cost=float(self.radius))
-        program.add_cone([(length, np.ones((1, 1)))], [(x, np.eye(count))], np.zeros(count))
+        program.add_cone(
+            [(length, np.ones((1, 1)))], [(x, np.eye(count))], np.zeros(count)
+        )
 
 
 def _support(spec: dict[str, Any], gradient: Array) -> Array:
     """The farthest member of a registered set in the direction of a matrix."""
     direction = torch.as_tensor(np.array(gradient))[None]
-    return np.asarray(robustfw.make("uncertainty", spec).at(direction).support(direction)[0])
+    return np.asarray(
+        robustfw.make("uncertainty", spec).at(direction).support(direction)[0]
+    )
 
 
 @final
@@ -142,7 +150,11 @@ class RobustLeastSquares:
     """𝒰, the set of the changes ΔA."""
 
     def __attrs_post_init__(self) -> None:
-        if self.matrix.ndim != 2 or self.target.shape != self.matrix.shape[:1] or not len(self.target):
+        if (
+            self.matrix.ndim != 2
+            or self.target.shape != self.matrix.shape[:1]
+            or not len(self.target)
+        ):
             raise UsageError(
                 f"shapes do not fit: matrix (m, n) and target (m,) are {self.matrix.shape} and {self.target.shape}"
             )
@@ -178,7 +190,9 @@ class RobustLeastSquares:
         """
         residual = self.residual(x)
         if residual <= ROUNDING * np.linalg.norm(self.target):
-            raise RobustfwError("x fits exactly: no squared penalty has the same minimizer")
+            raise RobustfwError(
+                "x fits exactly: no squared penalty has the same minimizer"
+            )
         return self.uncertainty.penalty_weight(np.asarray(x, dtype=float), residual)
 
     def solve(
@@ -205,9 +219,13 @@ class RobustLeastSquares:
             program, columns = self._program([np.zeros_like(self.matrix)])
             self.uncertainty.add_penalty(program, columns)
             optimum = program.solve()
-            return self._make_solution(optimum.z[columns], optimum.bound, method, (1, 0, 0))
+            return self._make_solution(
+                optimum.z[columns], optimum.bound, method, (1, 0, 0)
+            )
         if method != "cutting-set":
-            raise UsageError(f"there is no method {method!r} here; known: reformulation, cutting-set")
+            raise UsageError(
+                f"there is no method {method!r} here; known: reformulation, cutting-set"
+            )
         tolerance = accuracy * max(1.0, float(np.linalg.norm(self.target)))
         changes = [np.zeros_like(self.matrix)]
         for done in range(1, limit + 1):
@@ -217,9 +235,13 @@ class RobustLeastSquares:
             x = optimum.z[columns]
             # 2. the worst ΔA at this x
             if self.robust_residual(x) - optimum.value <= tolerance:
-                return self._make_solution(x, optimum.bound, method, (done, done, done - 1))
+                return self._make_solution(
+                    x, optimum.bound, method, (done, done, done - 1)
+                )
             changes.append(self.worst_case(x))
-        raise RobustfwError(f"{limit} rounds of cuts did not suffice: allow more (limit), or a larger gap (accuracy)")
+        raise RobustfwError(
+            f"{limit} rounds of cuts did not suffice: allow more (limit), or a larger gap (accuracy)"
+        )
 
     def _program(self, changes: list[Array]) -> tuple[Program, slice]:
         """The program min τ over ‖(A + ΔA)x − b‖₂ ≤ τ for these ΔA, and the columns of x in it."""
@@ -227,10 +249,14 @@ class RobustLeastSquares:
         x = program.add_columns(self.matrix.shape[1])
         largest = program.add_columns(1, cost=1.0)
         for change in changes:
-            program.add_cone([(largest, np.ones((1, 1)))], [(x, self.matrix + change)], -self.target)
+            program.add_cone(
+                [(largest, np.ones((1, 1)))], [(x, self.matrix + change)], -self.target
+            )
         return program, x
 
-    def _make_solution(self, x: Array, bound: float, method: str, counts: tuple[int, int, int]) -> Solution:
+    def _make_solution(
+        self, x: Array, bound: float, method: str, counts: tuple[int, int, int]
+    ) -> Solution:
         """The solution at x; ``counts`` are solves, oracle calls and cuts."""
         solves, oracle_calls, cuts = counts
         return Solution(

@@ -50,8 +50,12 @@ def learn(problem: Problem, accuracy: float, limit: int) -> MethodResult:
         bound = max(bound, cost)
         # 2. stop once the mean is good enough
         if _violation(problem, mean) <= accuracy:
-            rounds = max((learner.round_bound(accuracy) for learner in learners), default=0.0)
-            return MethodResult(mean, bound, done, oracle_calls=done, promised=max(1.0, rounds))
+            rounds = max(
+                (learner.round_bound(accuracy) for learner in learners), default=0.0
+            )
+            return MethodResult(
+                mean, bound, done, oracle_calls=done, promised=max(1.0, rounds)
+            )
         # 3. the learners' answers to z
         for learner in learners:
             learner.ascend(z)
@@ -68,7 +72,9 @@ def _solve_nominal(problem: Problem, rows: list[Array]) -> tuple[Array, float]:
     try:
         optimum = program.solve()
     except InfeasibleError as error:
-        raise InfeasibleError("no x satisfies all constraints for one choice from their sets") from error
+        raise InfeasibleError(
+            "no x satisfies all constraints for one choice from their sets"
+        ) from error
     except UnboundedError as error:
         raise UnboundedError(
             "for one choice from the sets the cost falls without end: the online method needs bounds (lower, upper) "
@@ -92,7 +98,9 @@ class _Learner:
 
     def __init__(self, group: UncertainRows) -> None:
         if not group.region.convex:
-            raise UsageError('the online method needs convex sets: solve by method="cutting-set"')
+            raise UsageError(
+                'the online method needs convex sets: solve by method="cutting-set"'
+            )
         self.group = group
         self.delta = group.region.zero()
         self.diameter = _diameters(group)
@@ -115,7 +123,9 @@ class _Learner:
         self.squares = self.squares + lengths.square()
         tiny = torch.finfo(self.squares.dtype).tiny
         step = self.diameter / (2 * self.squares).clamp(min=tiny).sqrt()
-        self.delta = self.group.region.project(self.delta + per_row(step, gradient) * gradient)
+        self.delta = self.group.region.project(
+            self.delta + per_row(step, gradient) * gradient
+        )
 
     def round_bound(self, accuracy: float) -> float:
         """The most rounds that theory allows, 2D²G²/ε², D the diameter of the largest set and ε the accuracy."""

@@ -17,7 +17,16 @@ from scipy.optimize import linprog, nnls
 from torch import Tensor
 
 from robustfw import PluginError
-from robustfw.regions import Bound, Polyhedron, Region, exact_bound, normal_like, norms, per_row, uniform_like
+from robustfw.regions import (
+    Bound,
+    Polyhedron,
+    Region,
+    exact_bound,
+    normal_like,
+    norms,
+    per_row,
+    uniform_like,
+)
 
 TOLERANCE = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
 """Options of the linear programs' solver."""
@@ -47,11 +56,15 @@ class PolytopeRegion(Region):
     def project(self, point: Tensor) -> Tensor:
         """The nearest point of the hull; members stay as they are."""
         inside = per_row(self.violation(point), point) <= 0
-        return torch.where(inside, point, self._nearest(point.to(self.vertices)).to(point.dtype))
+        return torch.where(
+            inside, point, self._nearest(point.to(self.vertices)).to(point.dtype)
+        )
 
     def support(self, direction: Tensor) -> Tensor:
         """A vertex; the first at a tie, and 0 where the direction vanishes."""
-        best = torch.einsum("bkn,bn->bk", self.vertices, direction.to(self.vertices)).argmax(1)
+        best = torch.einsum(
+            "bkn,bn->bk", self.vertices, direction.to(self.vertices)
+        ).argmax(1)
         vertex = self.vertices[torch.arange(len(best), device=best.device), best]
         return torch.where(norms(direction)[:, None] > 0, vertex, 0).to(direction.dtype)
 
@@ -99,9 +112,17 @@ class PolyhedronRegion(Region):
 
     def violation(self, delta: Tensor) -> Tensor:
         """The largest distance to a half-space, max_k (D δ − d)_k / ‖D_k‖, (batch,); 0 inside."""
-        excess = torch.einsum("bkn,bn->bk", self.normals, delta.to(self.normals)) - self.offsets
+        excess = (
+            torch.einsum("bkn,bn->bk", self.normals, delta.to(self.normals))
+            - self.offsets
+        )
         lengths = torch.linalg.vector_norm(self.normals, dim=2)
-        return (excess / torch.where(lengths > 0, lengths, 1)).amax(1).clamp(min=0).to(delta.dtype)
+        return (
+            (excess / torch.where(lengths > 0, lengths, 1))
+            .amax(1)
+            .clamp(min=0)
+            .to(delta.dtype)
+        )
 
     def project(self, point: Tensor) -> Tensor:
         """The nearest point; members stay as they are."""
@@ -110,8 +131,12 @@ class PolyhedronRegion(Region):
         all_normals = self.normals[rows].double().cpu().numpy()
         all_offsets = self.offsets[rows].double().cpu().numpy()
         points = point[rows].double().cpu().numpy()
-        for row, normals, offsets, z in zip(rows, all_normals, all_offsets, points, strict=True):
-            projected[row] = torch.as_tensor(_nearest_in_polyhedron(normals, offsets, z)).to(point)
+        for row, normals, offsets, z in zip(
+            rows, all_normals, all_offsets, points, strict=True
+        ):
+            projected[row] = torch.as_tensor(
+                _nearest_in_polyhedron(normals, offsets, z)
+            ).to(point)
         return projected
 
     def support(self, direction: Tensor) -> Tensor:
@@ -125,7 +150,9 @@ class PolyhedronRegion(Region):
         all_gains = direction.double().cpu().numpy()
         all_normals = self.normals.double().cpu().numpy()
         all_offsets = self.offsets.double().cpu().numpy()
-        for row, (gains, normals, offsets) in enumerate(zip(all_gains, all_normals, all_offsets, strict=True)):
+        for row, (gains, normals, offsets) in enumerate(
+            zip(all_gains, all_normals, all_offsets, strict=True)
+        ):
             if not gains.any():
                 continue
             key = (gains.tobytes(), normals.tobytes(), offsets.tobytes())
@@ -134,11 +161,17 @@ class PolyhedronRegion(Region):
             farthest[row] = torch.as_tensor(corners[key]).to(direction)
         return farthest
 
-    def within(self, lower: Bound, upper: Bound) -> Region:
+    def clip(self, lower: Bound, upper: Bound) -> Region:
         """The members between two bounds, as a `robustfw.regions.Polyhedron` within a box."""
         # the rows of that polyhedron have their normals in common, as all rows of this one do
-        normals = self.normals[0] if len(self) else self.normals.new_zeros(self.normals.shape[1:])
-        return Polyhedron.of(self.like, normals, self.offsets).within(lower, upper)
+        normals = (
+            self.normals[0]
+            if len(self)
+            else self.normals.new_zeros(self.normals.shape[1:])
+        )
+        return Polyhedron.from_inequalities(self.like, normals, self.offsets).clip(
+            lower, upper
+        )
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Random members: a random share of the way from 0 to the corner in a random direction."""
@@ -148,9 +181,17 @@ class PolyhedronRegion(Region):
 
 def _farthest(gains: Array, normals: Array, offsets: Array) -> Array:
     """argmax ⟨g, δ⟩ over Dδ ≤ d, for gains g, normals D and offsets d."""
-    answer = linprog(-gains / np.abs(gains).max(), normals, offsets, bounds=(None, None), options=TOLERANCE)
+    answer = linprog(
+        -gains / np.abs(gains).max(),
+        normals,
+        offsets,
+        bounds=(None, None),
+        options=TOLERANCE,
+    )
     if answer.x is None:
-        raise PluginError(f"no farthest point of a polyhedron was found: {answer.message}")
+        raise PluginError(
+            f"no farthest point of a polyhedron was found: {answer.message}"
+        )
     return np.asarray(answer.x)
 
 

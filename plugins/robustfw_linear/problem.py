@@ -57,7 +57,9 @@ class UncertainRows:
 
     def direction(self, z: Array) -> Tensor:
         """∇_δ of the left sides at z, (rows, …): sᵢx, unless δ is a parameter that the set applies its own way."""
-        weights = torch.as_tensor(self.signs[:, None] * z[: self.data.shape[1]]).to(self.data)
+        weights = torch.as_tensor(self.signs[:, None] * z[: self.data.shape[1]]).to(
+            self.data
+        )
         start = self.region.zero().requires_grad_()
         with torch.enable_grad():
             total = (self.region.apply(self.data, start) * weights).sum()
@@ -74,7 +76,9 @@ class UncertainRows:
         rows = self.rows_at(delta)
         gains = inner_products(direction, delta).detach().cpu().numpy()
         expected = self.nominal @ z + gains
-        if (np.abs(rows @ z - expected) > AFFINE * (1 + np.abs(rows) @ np.abs(z))).any():
+        if (
+            np.abs(rows @ z - expected) > AFFINE * (1 + np.abs(rows) @ np.abs(z))
+        ).any():
             raise UsageError(NOT_AFFINE)
         return rows
 
@@ -136,7 +140,10 @@ class Problem:
 
     def recession(self) -> Problem:
         """The problem of the directions in which z may go without end, within a unit box: all right sides are 0."""
-        homogeneous = [attrs.evolve(group, limits=np.zeros_like(group.limits)) for group in self.groups]
+        homogeneous = [
+            attrs.evolve(group, limits=np.zeros_like(group.limits))
+            for group in self.groups
+        ]
         return Problem(
             cost=self.cost,
             lower=np.where(np.isfinite(self.lower), 0.0, -1.0),
@@ -173,22 +180,28 @@ def uncertain_rows(
     if isinstance(uncertainty, Region):
         region = uncertainty
         if len(region) != len(data):
-            raise UsageError(f"the region has {len(region)} rows for {len(data)} constraints")
+            raise UsageError(
+                f"the region has {len(region)} rows for {len(data)} constraints"
+            )
     elif uncertainty is None:
-        region = Box.around(x, 0.0, 0.0)
+        region = Box.broadcast(x, 0.0, 0.0)
         nothing = Conic(np.zeros((data.shape[1], 0)), np.zeros((0, 0)), np.zeros(0))
         conics = [nothing] * len(data)
     else:
-        chosen = uncertainty if isinstance(uncertainty, UncertaintySet) else robustfw.make("uncertainty", uncertainty)
+        chosen = (
+            uncertainty
+            if isinstance(uncertainty, UncertaintySet)
+            else robustfw.make("uncertainty", uncertainty)
+        )
         region = chosen.at(x)
         formula = explicit(chosen)
         conics = None if formula is None else formula.conic(*data.shape)
     if data_range is not None:
         low, high = data_range
-        region = region.within(low - x, high - x)
+        region = region.clip(low - x, high - x)
         if conics is not None:
             sides = zip(conics, low - data, high - data, strict=True)
-            conics = [conic.within(lower, upper) for conic, lower, upper in sides]
+            conics = [conic.clip(lower, upper) for conic, lower, upper in sides]
     rows = UncertainRows(
         data=x,
         region=region,

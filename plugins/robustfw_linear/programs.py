@@ -31,7 +31,9 @@ LIMITS = {"reformulation": 1, "cutting-set": 1_000, "online": 100_000}
 """The most programs that each method solves, unless another limit is given."""
 
 
-def run_method(problem: Problem, method: Method, accuracy: float | None, limit: int | None) -> MethodResult:
+def run_method(
+    problem: Problem, method: Method, accuracy: float | None, limit: int | None
+) -> MethodResult:
     """Solve a problem by one of the methods.
 
     Args:
@@ -51,7 +53,9 @@ def run_method(problem: Problem, method: Method, accuracy: float | None, limit: 
     accuracy = ACCURACY[method] if accuracy is None else accuracy
     limit = LIMITS[method] if limit is None else limit
     if not accuracy > 0 or limit < 1:
-        raise UsageError(f"accuracy and limit must be positive, not {accuracy} and {limit}")
+        raise UsageError(
+            f"accuracy and limit must be positive, not {accuracy} and {limit}"
+        )
     return METHODS[method](problem, accuracy, limit)
 
 
@@ -86,7 +90,9 @@ class RobustLP:
     """Lower bounds l of x, one for all variables or one for each; −∞ unless given."""
     upper: Array = attrs.field(default=np.inf, converter=_numbers, kw_only=True)
     """Upper bounds u of x, one for all variables or one for each; ∞ unless given."""
-    equations: tuple[ArrayLike, ArrayLike] | None = attrs.field(default=None, kw_only=True)
+    equations: tuple[ArrayLike, ArrayLike] | None = attrs.field(
+        default=None, kw_only=True
+    )
     """(E, f): certain equations E x = f."""
 
     def __attrs_post_init__(self) -> None:
@@ -102,10 +108,16 @@ class RobustLP:
         for name in ("lower", "upper"):
             bound = getattr(self, name)
             if bound.shape not in ((), (width,)) or np.isnan(bound).any():
-                raise UsageError(f"{name} must be one number, or one for each of the {width} variables")
+                raise UsageError(
+                    f"{name} must be one number, or one for each of the {width} variables"
+                )
 
     def solve(
-        self, method: Method = "cutting-set", *, accuracy: float | None = None, limit: int | None = None
+        self,
+        method: Method = "cutting-set",
+        *,
+        accuracy: float | None = None,
+        limit: int | None = None,
     ) -> Solution:
         """The robust optimum.
 
@@ -124,7 +136,9 @@ class RobustLP:
         result = run_method(problem, method, accuracy, limit)
         return self._make_solution(problem, result, method)
 
-    def _make_solution(self, problem: Problem, result: MethodResult, method: str) -> Solution:
+    def _make_solution(
+        self, problem: Problem, result: MethodResult, method: str
+    ) -> Solution:
         """The solution in the variables x, with its worst cost and its violation."""
         z = result.z
         x = z[: len(self.cost)]
@@ -162,9 +176,18 @@ class RobustLP:
         groups = []
         for rows, uncertainty in self._row_groups():
             zeros = np.zeros((len(self.matrix[rows]), extra))
-            groups.append(uncertain_rows(self.matrix[rows], self.limits[rows], uncertainty, rest=zeros))
+            groups.append(
+                uncertain_rows(
+                    self.matrix[rows], self.limits[rows], uncertainty, rest=zeros
+                )
+            )
         if extra:
-            epigraph = uncertain_rows(self.cost[None], np.zeros(1), self.cost_uncertainty, rest=-np.ones((1, 1)))
+            epigraph = uncertain_rows(
+                self.cost[None],
+                np.zeros(1),
+                self.cost_uncertainty,
+                rest=-np.ones((1, 1)),
+            )
             groups.append(epigraph)
         matrix, values = self.equations or (np.zeros((0, width)), np.zeros(0))
         matrix = np.asarray(matrix, dtype=float).reshape(-1, width)
@@ -173,15 +196,23 @@ class RobustLP:
             lower=np.append(np.broadcast_to(self.lower, (width,)), [-np.inf] * extra),
             upper=np.append(np.broadcast_to(self.upper, (width,)), [np.inf] * extra),
             groups=tuple(groups),
-            equations=(np.hstack([matrix, np.zeros((len(matrix), extra))]), np.atleast_1d(_numbers(values))),
+            equations=(
+                np.hstack([matrix, np.zeros((len(matrix), extra))]),
+                np.atleast_1d(_numbers(values)),
+            ),
         )
 
     def _row_groups(self) -> list[tuple[slice, Uncertainty]]:
         """Which rows have which set; neighbours that share one are in one group."""
-        if isinstance(self.uncertainty, str | dict | UncertaintySet | Region) or self.uncertainty is None:
+        if (
+            isinstance(self.uncertainty, str | dict | UncertaintySet | Region)
+            or self.uncertainty is None
+        ):
             return [(slice(None), self.uncertainty)]
         if len(self.uncertainty) != len(self.limits):
-            raise UsageError(f"{len(self.uncertainty)} sets for {len(self.limits)} constraints: give one, or one each")
+            raise UsageError(
+                f"{len(self.uncertainty)} sets for {len(self.limits)} constraints: give one, or one each"
+            )
         groups: list[tuple[slice, Uncertainty]] = []
         for i, uncertainty in enumerate(self.uncertainty):
             if groups and groups[-1][1] is uncertainty:

@@ -35,7 +35,9 @@ def reformulate(problem: Problem) -> MethodResult:
         x = slice(z.start, z.start + group.data.shape[1])
         # rows that share a set share its worst case at x
         worst_cases: dict[tuple[int, float], list[tuple[slice, Array]]] = {}
-        for row, limit, sign, conic in zip(group.nominal, group.limits, group.signs, group.conics, strict=True):
+        for row, limit, sign, conic in zip(
+            group.nominal, group.limits, group.signs, group.conics, strict=True
+        ):
             key = (id(conic), float(sign))
             if key not in worst_cases:
                 worst_cases[key] = _dualize(program, x, sign * conic.basis, conic)
@@ -44,7 +46,9 @@ def reformulate(problem: Problem) -> MethodResult:
     return MethodResult(optimum.z[z], optimum.bound, solves=1)
 
 
-def _dualize(program: Program, x: slice, basis: Array, conic: Conic) -> list[tuple[slice, Array]]:
+def _dualize(
+    program: Program, x: slice, basis: Array, conic: Conic
+) -> list[tuple[slice, Array]]:
     """The terms dᵀλ + ρσ, with λ ≥ 0 and ‖Pᵀx − Dᵀλ‖₂ ≤ σ, whose least value is max_{δ ∈ 𝒰} ⟨δ, x⟩."""
     multipliers = program.add_columns(len(conic.offsets), lower=0.0)
     gradient = [(x, basis.T), (multipliers, -conic.normals.T)]
@@ -53,6 +57,8 @@ def _dualize(program: Program, x: slice, basis: Array, conic: Conic) -> list[tup
         program.add_equations(gradient, np.zeros(conic.basis.shape[1]))
     else:
         length = program.add_columns(1)
-        program.add_cone([(length, np.ones((1, 1)))], gradient, np.zeros(conic.basis.shape[1]))
+        program.add_cone(
+            [(length, np.ones((1, 1)))], gradient, np.zeros(conic.basis.shape[1])
+        )
         terms.append((length, np.array([conic.radius])))
     return terms

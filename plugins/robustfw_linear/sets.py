@@ -60,7 +60,9 @@ def _tensor(value: Array, x: Tensor) -> Tensor:
     return torch.as_tensor(np.array(value)).to(torch.float64).to(x.device)
 
 
-def _one_or_each(conic: Callable[[int], Conic], rows: int, *numbers: Array) -> list[Conic]:
+def _one_or_each(
+    conic: Callable[[int], Conic], rows: int, *numbers: Array
+) -> list[Conic]:
     """The sets of so many rows: one object for all where no number depends on the row, else one for each.
 
     ``conic`` makes the set of one row. Numbers that are broadcast over the rows have a stride of 0 there.
@@ -86,18 +88,22 @@ class Box(ExplicitSet):
     above: Array = attrs.field(converter=_numbers, validator=_not_negative)
     """Upper bounds of δ."""
     below: Array = attrs.field(
-        default=attrs.Factory(lambda self: self.above, takes_self=True), converter=_numbers, validator=_not_negative
+        default=attrs.Factory(lambda self: self.above, takes_self=True),
+        converter=_numbers,
+        validator=_not_negative,
     )
     """Negated lower bounds of δ; those of ``above`` unless given."""
 
     def _sides(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
         """``below`` and ``above`` for coefficients of this shape."""
-        return _broadcast(self.below, shape, "below"), _broadcast(self.above, shape, "above")
+        return _broadcast(self.below, shape, "below"), _broadcast(
+            self.above, shape, "above"
+        )
 
     def at(self, x: Tensor) -> Region:
         """A box around every row of x, (rows, n)."""
         below, above = (_tensor(side, x) for side in self._sides(tuple(x.shape)))
-        return regions.Box.around(x.detach(), -below, above)
+        return regions.Box.broadcast(x.detach(), -below, above)
 
     def conic(self, rows: int, width: int) -> list[Conic]:
         """The formula with D = (I, −I), d = (above, below)."""
@@ -123,7 +129,9 @@ class Ellipsoid(ExplicitSet):
         if self.shape.ndim < 2:
             return np.diag(_broadcast(self.shape, (width,), "shape"))
         if self.shape.ndim > 2 or len(self.shape) != width:
-            raise UsageError(f"an ellipsoid of {width} coefficients needs a shape of {width} rows")
+            raise UsageError(
+                f"an ellipsoid of {width} coefficients needs a shape of {width} rows"
+            )
         return self.shape
 
     def at(self, x: Tensor) -> EllipsoidRegion:
@@ -133,7 +141,9 @@ class Ellipsoid(ExplicitSet):
         lengths = np.append(lengths, np.zeros(width - len(lengths)))
         lengths[lengths < 1e-13 * lengths.max(initial=0)] = 0
         return EllipsoidRegion(
-            x.detach(), _tensor(basis, x).expand(rows, width, width), _tensor(lengths, x).expand(rows, width)
+            x.detach(),
+            _tensor(basis, x).expand(rows, width, width),
+            _tensor(lengths, x).expand(rows, width),
         )
 
     def conic(self, rows: int, width: int) -> list[Conic]:
@@ -154,23 +164,31 @@ class Budget(ExplicitSet):
 
     def _parts(self, shape: tuple[int, int]) -> tuple[Array, Array]:
         """d for coefficients of this shape, and Γ for its rows."""
-        return _broadcast(self.deviation, shape, "deviation"), _broadcast(self.gamma, shape[:1], "gamma")
+        return _broadcast(self.deviation, shape, "deviation"), _broadcast(
+            self.gamma, shape[:1], "gamma"
+        )
 
     def at(self, x: Tensor) -> BudgetRegion:
         """The set at every row of x, (rows, n)."""
         deviation, gamma = self._parts((len(x), x.shape[1]))
-        return BudgetRegion(x.detach(), _tensor(deviation, x), _tensor(gamma, x)[:, None])
+        return BudgetRegion(
+            x.detach(), _tensor(deviation, x), _tensor(gamma, x)[:, None]
+        )
 
     def conic(self, rows: int, width: int) -> list[Conic]:
         """The formula δ = d∘(v − w) with u = (v, w), v, w ≥ 0, v + w ≤ 1, Σ(v + w) ≤ Γ."""
         identity = np.eye(width)
-        normals = np.vstack([-np.eye(2 * width), np.hstack([identity, identity]), np.ones(2 * width)])
+        normals = np.vstack(
+            [-np.eye(2 * width), np.hstack([identity, identity]), np.ones(2 * width)]
+        )
         offsets = np.concatenate([np.zeros(2 * width), np.ones(width)])
         deviation, gamma = self._parts((rows, width))
 
         def conic(i: int) -> Conic:
             diagonal = np.diag(deviation[i])
-            return Conic(np.hstack([diagonal, -diagonal]), normals, np.append(offsets, gamma[i]))
+            return Conic(
+                np.hstack([diagonal, -diagonal]), normals, np.append(offsets, gamma[i])
+            )
 
         return _one_or_each(conic, rows, deviation, gamma)
 
@@ -191,24 +209,32 @@ class Polytope(ExplicitSet):
         system = np.vstack([self.vertices.T / size, np.ones(len(self.vertices))])
         weights, _ = nnls(system, _last_unit_vector(self.vertices))
         if np.abs(weights @ self.vertices).max() > 1e-9 * size * weights.sum():
-            raise UsageError("the hull of the vertices must contain 0: move what they have in common into the rows")
+            raise UsageError(
+                "the hull of the vertices must contain 0: move what they have in common into the rows"
+            )
 
     def _check_width(self, width: int) -> None:
         """Refuse rows of another number of coefficients."""
         if self.vertices.shape[1] != width:
-            raise UsageError(f"vertices have {self.vertices.shape[1]} coefficients, rows have {width}")
+            raise UsageError(
+                f"vertices have {self.vertices.shape[1]} coefficients, rows have {width}"
+            )
 
     def at(self, x: Tensor) -> PolytopeRegion:
         """One hull at every row of x, (rows, n)."""
         self._check_width(x.shape[1])
-        return PolytopeRegion(x.detach(), _tensor(self.vertices, x).expand(len(x), *self.vertices.shape))
+        return PolytopeRegion(
+            x.detach(), _tensor(self.vertices, x).expand(len(x), *self.vertices.shape)
+        )
 
     def conic(self, rows: int, width: int) -> list[Conic]:
         """The formula with P = Vᵀ over {u ≥ 0, Σu ≤ 1}."""
         self._check_width(width)
         count = len(self.vertices)
         normals = np.vstack([-np.eye(count), np.ones(count)])
-        return [Conic(self.vertices.T, normals, _last_unit_vector(self.vertices.T))] * rows
+        return [
+            Conic(self.vertices.T, normals, _last_unit_vector(self.vertices.T))
+        ] * rows
 
 
 def _last_unit_vector(matrix: Array) -> Array:
@@ -228,15 +254,23 @@ class Polyhedron(ExplicitSet):
 
     def __attrs_post_init__(self) -> None:
         if self.normals.ndim != 2 or self.offsets.shape != self.normals.shape[:1]:
-            raise UsageError("a polyhedron needs a matrix of normals and one offset for each of its rows")
+            raise UsageError(
+                "a polyhedron needs a matrix of normals and one offset for each of its rows"
+            )
         # bounded means that no r ≠ 0 has D r ≤ 0: D has full rank, and positive multipliers balance it
-        if np.linalg.matrix_rank(self.normals) < self.normals.shape[1] or not _is_balanced(self.normals):
-            raise UsageError("the polyhedron is not bounded: add inequalities until it is")
+        if np.linalg.matrix_rank(self.normals) < self.normals.shape[
+            1
+        ] or not _is_balanced(self.normals):
+            raise UsageError(
+                "the polyhedron is not bounded: add inequalities until it is"
+            )
 
     def _check_width(self, width: int) -> None:
         """Refuse rows of another number of coefficients."""
         if self.normals.shape[1] != width:
-            raise UsageError(f"normals have {self.normals.shape[1]} coefficients, rows have {width}")
+            raise UsageError(
+                f"normals have {self.normals.shape[1]} coefficients, rows have {width}"
+            )
 
     def at(self, x: Tensor) -> PolyhedronRegion:
         """One polyhedron at every row of x, (rows, n)."""
@@ -254,13 +288,17 @@ class Polyhedron(ExplicitSet):
 def _is_balanced(normals: Array) -> bool:
     """Whether Dᵀλ = 0 has a solution with λ ≥ 1 (Stiemke)."""
     cost = np.zeros(len(normals))
-    answer = linprog(cost, A_eq=normals.T, b_eq=np.zeros(normals.shape[1]), bounds=(1, None))
+    answer = linprog(
+        cost, A_eq=normals.T, b_eq=np.zeros(normals.shape[1]), bounds=(1, None)
+    )
     return bool(answer.success)
 
 
 def _radii(value: Any) -> Array:
     """A ball's option ``radius`` as numbers: one, or one for each column."""
-    return np.asarray([float(r) for r in value] if isinstance(value, tuple) else float(value))
+    return np.asarray(
+        [float(r) for r in value] if isinstance(value, tuple) else float(value)
+    )
 
 
 def _ellipsoid_or_box(ball: Any) -> ExplicitSet:
@@ -282,7 +320,9 @@ def explicit(uncertainty: UncertaintySet) -> ExplicitSet | None:
     if isinstance(uncertainty, ExplicitSet):
         return uncertainty
     for name, formula in KNOWN.items():
-        with contextlib.suppress(UsageError):  # no plugin may be installed that registers the name
+        with contextlib.suppress(
+            UsageError
+        ):  # no plugin may be installed that registers the name
             if type(uncertainty) is type(robustfw.make("uncertainty", name)):
                 return formula(uncertainty)
     return None

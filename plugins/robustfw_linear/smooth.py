@@ -8,7 +8,15 @@ import attrs
 import torch
 from torch import Tensor
 
-from robustfw.regions import Region, exact_bound, normal_like, norms, per_row, round_toward_zero, uniform_like
+from robustfw.regions import (
+    Region,
+    exact_bound,
+    normal_like,
+    norms,
+    per_row,
+    round_toward_zero,
+    uniform_like,
+)
 
 NEWTON = 60
 """Most Newton steps of a projection; they converge quadratically from below, and five to fifteen are usual."""
@@ -33,17 +41,23 @@ class EllipsoidRegion(Region):
 
     def _point(self, coordinates: Tensor) -> Tensor:
         """The point of these coordinates along the axes, of the type of δ."""
-        return round_toward_zero(torch.einsum("bnk,bk->bn", self.basis, coordinates), self.like.dtype)
+        return round_toward_zero(
+            torch.einsum("bnk,bk->bn", self.basis, coordinates), self.like.dtype
+        )
 
     def violation(self, delta: Tensor) -> Tensor:
         """The distance to the border along the ray to 0, or to the span of the axes if that is larger, (batch,)."""
         coordinates = self._coordinates(delta)
         free = self.lengths > 0
-        size = norms(torch.where(free, coordinates / torch.where(free, self.lengths, 1), 0))
+        size = norms(
+            torch.where(free, coordinates / torch.where(free, self.lengths, 1), 0)
+        )
         along = norms(torch.where(free, coordinates, 0)) * (1 - 1 / size.clamp(min=1))
         rounding = 64 * torch.finfo(self.like.dtype).eps * norms(coordinates)
         across = norms(torch.where(free, 0, coordinates))
-        return torch.maximum(along, torch.where(across > rounding, across, 0)).to(delta.dtype)
+        return torch.maximum(along, torch.where(across > rounding, across, 0)).to(
+            delta.dtype
+        )
 
     def project(self, point: Tensor) -> Tensor:
         """s²y/(s² + λ) in the basis, with the λ ≥ 0 that ‖s·y/(s² + λ)‖ = 1 determines; members stay as they are.
@@ -60,8 +74,12 @@ class EllipsoidRegion(Region):
         for _ in range(NEWTON):
             share = torch.where(free, pull / torch.where(free, squares + level, 1), 0)
             size = norms(share)[:, None]
-            slope = torch.where(free, share.square() / torch.where(free, squares + level, 1), 0).sum(1, keepdim=True)
-            step = torch.where(size > 1, (size - 1) * size.square() / slope.clamp(min=numbers.tiny), 0)
+            slope = torch.where(
+                free, share.square() / torch.where(free, squares + level, 1), 0
+            ).sum(1, keepdim=True)
+            step = torch.where(
+                size > 1, (size - 1) * size.square() / slope.clamp(min=numbers.tiny), 0
+            )
             level = level + step
             if not (step > 4 * numbers.eps * level).any():
                 break
@@ -74,20 +92,26 @@ class EllipsoidRegion(Region):
     def support(self, direction: Tensor) -> Tensor:
         """W S² Wᵀg / ‖S Wᵀg‖₂; 0 where that vanishes."""
         largest = direction.abs().amax(1, keepdim=True)
-        pull = self.lengths * self._coordinates(direction / torch.where(largest > 0, largest, 1))
+        pull = self.lengths * self._coordinates(
+            direction / torch.where(largest > 0, largest, 1)
+        )
         size = norms(pull)[:, None]
         return self._point(self.lengths * pull / torch.where(size > 0, size, 1))
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """‖S Wᵀg‖₂ with room for rounding, (batch,)."""
         exact = direction.to(self.basis)
-        rounding = 64 * torch.finfo(self.basis.dtype).eps * norms(exact) * self.lengths.amax(1)
+        rounding = (
+            64 * torch.finfo(self.basis.dtype).eps * norms(exact) * self.lengths.amax(1)
+        )
         return norms(self.lengths * self._coordinates(exact)) + rounding
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Random members, uniform on the ellipsoid."""
         noise = normal_like(self.like, generator).to(self.basis)
-        share = uniform_like(self.like[:, :1], generator).to(self.basis) ** (1 / noise.shape[1])
+        share = uniform_like(self.like[:, :1], generator).to(self.basis) ** (
+            1 / noise.shape[1]
+        )
         return self._point(self.lengths * share * noise / norms(noise)[:, None])
 
 
@@ -104,13 +128,19 @@ class BudgetRegion(Region):
 
     def _share(self, magnitude: Tensor) -> Tensor:
         """|δ_j|/d_j, 0 for certain coefficients."""
-        return torch.where(self.deviation > 0, magnitude / torch.where(self.deviation > 0, self.deviation, 1), 0)
+        return torch.where(
+            self.deviation > 0,
+            magnitude / torch.where(self.deviation > 0, self.deviation, 1),
+            0,
+        )
 
     def violation(self, delta: Tensor) -> Tensor:
         """The larger of |δ_j| − d_j and, in units of the largest deviation, the sum of shares above Γ, (batch,)."""
         magnitude = delta.abs().to(self.deviation)
         box_excess = (magnitude - self.deviation).amax(1)
-        budget_excess = (self._share(magnitude).sum(1) - self.gamma[:, 0]) * self.deviation.amax(1)
+        budget_excess = (
+            self._share(magnitude).sum(1) - self.gamma[:, 0]
+        ) * self.deviation.amax(1)
         return torch.maximum(box_excess, budget_excess).clamp(min=0).to(delta.dtype)
 
     def project(self, point: Tensor) -> Tensor:
@@ -119,7 +149,11 @@ class BudgetRegion(Region):
         Its shares of d_j are clip(|z_j|/d_j − λ/d_j², 0, 1) with the least λ ≥ 0 for which their sum is at most Γ.
         """
         full = self._share(point.abs().to(self.deviation))
-        rate = torch.where(self.deviation > 0, self.deviation.clamp(min=1e-150).square().reciprocal(), 0)
+        rate = torch.where(
+            self.deviation > 0,
+            self.deviation.clamp(min=1e-150).square().reciprocal(),
+            0,
+        )
 
         def shares(level: Tensor) -> Tensor:
             return (full - level * rate).clamp(0, 1)
@@ -143,7 +177,9 @@ class BudgetRegion(Region):
         # 3. take off what rounding left above Γ
         total = share.sum(1, keepdim=True).clamp(min=torch.finfo(share.dtype).tiny)
         share = share * (self.gamma / total).clamp(max=1)
-        projected = round_toward_zero((self.deviation * share).copysign(point.to(share)), self.like.dtype)
+        projected = round_toward_zero(
+            (self.deviation * share).copysign(point.to(share)), self.like.dtype
+        )
         return torch.where(per_row(self.violation(point), point) <= 0, point, projected)
 
     def support(self, direction: Tensor) -> Tensor:
@@ -156,7 +192,9 @@ class BudgetRegion(Region):
         places = torch.arange(gains.shape[1], dtype=gains.dtype, device=gains.device)
         shares = torch.where(largest > 0, (self.gamma - places).clamp(0, 1), 0)
         magnitude = self.deviation * torch.zeros_like(gains).scatter(1, order, shares)
-        return round_toward_zero(magnitude.copysign(direction.to(magnitude)), self.like.dtype)
+        return round_toward_zero(
+            magnitude.copysign(direction.to(magnitude)), self.like.dtype
+        )
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """The value of `support`, which is exact, with room for rounding, (batch,)."""

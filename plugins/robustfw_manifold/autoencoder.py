@@ -45,7 +45,9 @@ class Layer:
     def loss(self, x: Tensor, contraction: float) -> Tensor:
         """Σⱼ cross-entropy(xⱼ, x̂ⱼ) + λ‖∂h/∂x‖²_F, the mean over the batch; ``contraction`` is λ."""
         h = self.encode(x)
-        error = binary_cross_entropy_with_logits(self.reconstruct(h), x, reduction="none").sum(1)
+        error = binary_cross_entropy_with_logits(
+            self.reconstruct(h), x, reduction="none"
+        ).sum(1)
         squared_jacobian = (h * (1 - h)).square() @ self.weight.square().sum(1)
         return (error + contraction * squared_jacobian).mean()
 
@@ -64,7 +66,11 @@ class Autoencoder:
         """The autoencoder in the type and on the device of a tensor."""
         layers = []
         for layer in self.layers:
-            layers.append(Layer(layer.weight.to(like), layer.hidden.to(like), layer.visible.to(like)))
+            layers.append(
+                Layer(
+                    layer.weight.to(like), layer.hidden.to(like), layer.visible.to(like)
+                )
+            )
         return attrs.evolve(self, layers=tuple(layers))
 
     def encode(self, x: Tensor) -> Tensor:
@@ -86,8 +92,12 @@ class Autoencoder:
         jacobian = None
         for layer in self.layers:
             h = layer.encode(h)
-            slopes = (h * (1 - h))[:, :, None]  # the derivative of the sigmoid at each unit
-            jacobian = slopes * (layer.weight if jacobian is None else layer.weight @ jacobian)
+            slopes = (h * (1 - h))[
+                :, :, None
+            ]  # the derivative of the sigmoid at each unit
+            jacobian = slopes * (
+                layer.weight if jacobian is None else layer.weight @ jacobian
+            )
         assert jacobian is not None  # there is a layer
         return jacobian / (self.high - self.low)
 
@@ -100,7 +110,7 @@ class Autoencoder:
         return named
 
     @classmethod
-    def of(cls, tensors: Mapping[str, Tensor]) -> Self:
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
         """The autoencoder that `tensors` gave by name.
 
         Raises:
@@ -147,13 +157,17 @@ def train(x: Tensor, plan: Plan) -> Autoencoder:
     return net
 
 
-def _train_layer(x: Tensor, units: int, plan: Plan, generator: torch.Generator) -> Layer:
+def _train_layer(
+    x: Tensor, units: int, plan: Plan, generator: torch.Generator
+) -> Layer:
     """A layer of so many units for inputs x (n, visible) in [0, 1]."""
     # begin at a reconstruction that is the mean of the inputs
     mean = x.mean(0).clamp(1e-3, 1 - 1e-3)
     weight = torch.randn(units, x.shape[1], generator=generator) / x.shape[1] ** 0.5
     layer = Layer(weight, torch.zeros(units), torch.logit(mean))
-    parameters = [parameter.requires_grad_() for parameter in _parameters(layer).values()]
+    parameters = [
+        parameter.requires_grad_() for parameter in _parameters(layer).values()
+    ]
     optimizer = torch.optim.Adam(parameters, lr=plan.learning_rate)
     for _ in range(plan.epochs):
         for rows in torch.randperm(len(x), generator=generator).split(BATCH):
@@ -179,13 +193,15 @@ def load_or_train(x: Tensor, plan: Plan, data: str, folder: Path | None) -> Auto
     path = folder / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
     # a missing or damaged file is written anew
     with contextlib.suppress(OSError, SafetensorError, KeyError, ValueError):
-        return Autoencoder.of(load(path.read_bytes()))
+        return Autoencoder.from_tensors(load(path.read_bytes()))
     net = train(x, plan)
     # where the folder cannot be written the next call trains again
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in net.tensors().items()}))
+        temporary.write_bytes(
+            save({name: tensor.contiguous() for name, tensor in net.tensors().items()})
+        )
         temporary.replace(path)
     return net
 

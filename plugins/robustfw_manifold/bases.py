@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, final
 import attrs
 from attrs.validators import deep_iterable, ge, gt, in_, instance_of, min_len
 
-from robustfw import Interface, UsageError, knowing, learnt
+from robustfw import Interface, UsageError, learnt, with_learnt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from robustfw.testing.laws import Law
     from robustfw_manifold.autoencoder import Autoencoder
 
-MOVES = ("horizontal", "vertical", "rotation", "scaling", "stretch", "shear", "thickness")
+MOVES = (
+    "horizontal",
+    "vertical",
+    "rotation",
+    "scaling",
+    "stretch",
+    "shear",
+    "thickness",
+)
 """The changes of an image whose tangents `Transform` knows, see `robustfw_manifold.transforms`."""
 
 
@@ -38,8 +46,8 @@ class Basis(Interface):
         They are orthonormal; a direction that is missing is zeros.
         """
 
-    def fitted(self, train: Split) -> Self:
-        """The basis fitted to the training examples, as `robustfw.UncertaintySet.fitted`; by default itself."""
+    def fit(self, train: Split) -> Self:
+        """The basis fitted to the training examples, as `robustfw.UncertaintySet.fit`; by default itself."""
         return self
 
     @classmethod
@@ -53,12 +61,12 @@ class Basis(Interface):
 def _not_fitted(name: str) -> UsageError:
     """The error of a basis that learns from data and is used before it was fitted."""
     return UsageError(
-        f"the basis {name} has not seen any data: call .fitted(train) on the set or the objective, with the split of "
+        f"the basis {name} has not seen any data: call .fit(train) on the set or the objective, with the split of "
         "training examples (robustfw's commands and robustfw.train do)"
     )
 
 
-_DIM = "directions at most"
+_N_COMPONENTS = "directions at most"
 _POINTS = "how many training examples are used at most: the first ones"
 
 
@@ -71,7 +79,9 @@ class Transform(Basis):
         default=("horizontal", "vertical", "rotation", "scaling", "thickness"),
         validator=[min_len(1), deep_iterable(in_(MOVES))],
     )
-    step: Annotated[float, "pixels by which the image is moved to and fro"] = attrs.field(default=1.0, validator=gt(0))
+    step: Annotated[float, "pixels by which the image is moved to and fro"] = (
+        attrs.field(default=1.0, validator=gt(0))
+    )
 
     def at(self, x: Tensor) -> Tensor:
         """Tangent vectors of images x (batch, channels, height, width), made orthonormal in the order of the moves.
@@ -97,18 +107,22 @@ class Transform(Basis):
 class KnnPca(Basis):
     """The leading principal components of the training examples nearest to x."""
 
-    neighbors: Annotated[int, "how many are near"] = attrs.field(default=20, validator=ge(2))
-    dim: Annotated[int, _DIM] = attrs.field(default=8, validator=ge(1))
+    neighbors: Annotated[int, "how many are near"] = attrs.field(
+        default=20, validator=ge(2)
+    )
+    n_components: Annotated[int, _N_COMPONENTS] = attrs.field(
+        default=8, validator=ge(1), metadata={"aliases": ("dim",)}
+    )
     points: Annotated[int, _POINTS] = attrs.field(default=10_000, validator=ge(2))
     learnt: Any = learnt()
 
-    def fitted(self, train: Split) -> Self:
+    def fit(self, train: Split) -> Self:
         """The basis with the training examples, which it stores."""
         from robustfw_manifold.neighbours import collect_examples
 
         if self.learnt is not None:
             return self
-        return knowing(self, learnt=collect_examples(train, self.points))
+        return with_learnt(self, learnt=collect_examples(train, self.points))
 
     def at(self, x: Tensor) -> Tensor:
         """Principal components of the neighbours of each row of x, (batch, directions, *shape).
@@ -123,7 +137,9 @@ class KnnPca(Basis):
 
         if self.learnt is None:
             raise _not_fitted("knn-pca")
-        return components(x.detach().to(wide(x.dtype)), self.learnt, self.neighbors, self.dim)
+        return components(
+            x.detach().to(wide(x.dtype)), self.learnt, self.neighbors, self.n_components
+        )
 
 
 @final
@@ -135,20 +151,26 @@ class Cae(Basis):
     the best of a small grid on held-out digits: moves along the basis led least far away from them.
     """
 
-    dim: Annotated[int, _DIM] = attrs.field(default=8, validator=ge(1))
-    hidden: Annotated[tuple[int, ...], "units of each layer, the lowest first"] = attrs.field(
-        default=(128,), validator=[min_len(1), deep_iterable(ge(1))]
+    n_components: Annotated[int, _N_COMPONENTS] = attrs.field(
+        default=8, validator=ge(1), metadata={"aliases": ("dim",)}
     )
-    contraction: Annotated[float, "λ, weight of the Jacobian's squared norm"] = attrs.field(
-        default=1.0, validator=ge(0)
+    hidden: Annotated[tuple[int, ...], "units of each layer, the lowest first"] = (
+        attrs.field(default=(128,), validator=[min_len(1), deep_iterable(ge(1))])
     )
-    epochs: Annotated[int, "passes over the examples for each layer"] = attrs.field(default=20, validator=ge(0))
-    learning_rate: Annotated[float, "of Adam"] = attrs.field(default=0.01, validator=gt(0))
+    contraction: Annotated[float, "λ, weight of the Jacobian's squared norm"] = (
+        attrs.field(default=1.0, validator=ge(0))
+    )
+    epochs: Annotated[int, "passes over the examples for each layer"] = attrs.field(
+        default=20, validator=ge(0)
+    )
+    learning_rate: Annotated[float, "of Adam"] = attrs.field(
+        default=0.01, validator=gt(0)
+    )
     points: Annotated[int, _POINTS] = attrs.field(default=10_000, validator=ge(1))
     seed: Annotated[int, "of initial weights and order"] = 0
     learnt: Any = learnt()
 
-    def fitted(self, train: Split) -> Self:
+    def fit(self, train: Split) -> Self:
         """The basis with an autoencoder of the training examples, which is trained or read from the cache."""
         from robustfw_manifold import autoencoder
         from robustfw_manifold.neighbours import collect_examples
@@ -156,9 +178,16 @@ class Cae(Basis):
         if self.learnt is not None:
             return self
         x = collect_examples(train, self.points)
-        plan = autoencoder.Plan(self.hidden, self.contraction, self.epochs, self.learning_rate, self.seed)
+        plan = autoencoder.Plan(
+            self.hidden, self.contraction, self.epochs, self.learning_rate, self.seed
+        )
         folder = autoencoder.cache_folder()
-        return knowing(self, learnt=autoencoder.load_or_train(x.flatten(1), plan, train.fingerprint(), folder))
+        return with_learnt(
+            self,
+            learnt=autoencoder.load_or_train(
+                x.flatten(1), plan, train.fingerprint(), folder
+            ),
+        )
 
     def autoencoder(self, x: Tensor) -> Autoencoder:
         """The trained autoencoder, in the type and on the device of x.
@@ -188,7 +217,7 @@ class Cae(Basis):
 
         exact = x.detach().to(wide(x.dtype))
         jacobian = self.autoencoder(exact).jacobian(exact.flatten(1))
-        return singular_vectors(jacobian, self.dim).unflatten(2, x.shape[1:])
+        return singular_vectors(jacobian, self.n_components).unflatten(2, x.shape[1:])
 
 
 @final
@@ -196,14 +225,16 @@ class Cae(Basis):
 class Decoder(Basis):
     """The leading singular vectors of ∂x̂/∂h of an autoencoder's decoder, at the code of x."""
 
-    autoencoder: Annotated[Basis, "a cae, in brackets: (cae:hidden=[64])"] = attrs.field(
-        factory=Cae, validator=instance_of(Cae)
+    autoencoder: Annotated[Basis, "a cae, in brackets: (cae:hidden=[64])"] = (
+        attrs.field(factory=Cae, validator=instance_of(Cae))
     )
-    dim: Annotated[int, _DIM] = attrs.field(default=8, validator=ge(1))
+    n_components: Annotated[int, _N_COMPONENTS] = attrs.field(
+        default=8, validator=ge(1), metadata={"aliases": ("dim",)}
+    )
 
-    def fitted(self, train: Split) -> Self:
+    def fit(self, train: Split) -> Self:
         """The basis with its autoencoder fitted."""
-        return attrs.evolve(self, autoencoder=self.autoencoder.fitted(train))
+        return attrs.evolve(self, autoencoder=self.autoencoder.fit(train))
 
     def at(self, x: Tensor) -> Tensor:
         """Singular vectors of ∂x̂/∂h at the code of each row of x, (batch, directions, *shape).
@@ -215,7 +246,11 @@ class Decoder(Basis):
         assert isinstance(self.autoencoder, Cae)  # as the validator demands
         exact = x.detach().to(wide(x.dtype))
         net = self.autoencoder.autoencoder(exact)
-        given = GivenDecoder(net.decode, lambda examples: net.encode(examples.flatten(1)), self.dim)
+        given = GivenDecoder(
+            net.decode,
+            lambda examples: net.encode(examples.flatten(1)),
+            self.n_components,
+        )
         return given.at(exact)
 
 
@@ -229,8 +264,13 @@ class GivenDecoder(Basis):
     """
 
     decode: Annotated[Callable[[Any], Any], "codes (batch, code) to examples"]
-    encode: Annotated[Callable[[Any], Any], "examples to codes (batch, code), at which the decoder is looked at"]
-    dim: Annotated[int, _DIM] = attrs.field(default=8, validator=ge(1))
+    encode: Annotated[
+        Callable[[Any], Any],
+        "examples to codes (batch, code), at which the decoder is looked at",
+    ]
+    n_components: Annotated[int, _N_COMPONENTS] = attrs.field(
+        default=8, validator=ge(1), metadata={"aliases": ("dim",)}
+    )
 
     def at(self, x: Tensor) -> Tensor:
         """Singular vectors of ∂g/∂z at the code of each row of x, (batch, directions, *shape).
@@ -250,7 +290,9 @@ class GivenDecoder(Basis):
         with torch.no_grad():
             code = self.encode(exact)
             if code.dim() != 2 or len(code) != len(x):
-                raise UsageError(f"the encoder gives {tuple(code.shape)} for {len(x)} examples: give (batch, code)")
+                raise UsageError(
+                    f"the encoder gives {tuple(code.shape)} for {len(x)} examples: give (batch, code)"
+                )
             units = torch.eye(code.shape[1], dtype=code.dtype, device=code.device)
             _, derivatives = along(self.decode, code, units.expand(len(x), -1, -1))
             jacobian = derivatives.flatten(2)
@@ -259,4 +301,8 @@ class GivenDecoder(Basis):
             raise UsageError(
                 f"the decoder gives {jacobian.shape[2]} values an example, and x has {size}: give a decoder of x"
             )
-        return singular_vectors(jacobian.detach(), self.dim).to(exact.dtype).unflatten(2, x.shape[1:])
+        return (
+            singular_vectors(jacobian.detach(), self.n_components)
+            .to(exact.dtype)
+            .unflatten(2, x.shape[1:])
+        )

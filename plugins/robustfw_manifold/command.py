@@ -29,15 +29,40 @@ BASIS = "transform"
 
 @click.command(short_help="Draw the tangents of a basis at test images.")
 @click.argument("run", type=click.Path(path_type=Path), required=False)
-@click.option("--dataset", metavar="SPEC", help="Spec of the data set. [that of the run, or digits]")
-@click.option("--basis", metavar="SPEC", help="Spec of the basis. [what the run was trained with, or transform]")
-@click.option("--examples", type=click.IntRange(min=1), default=EXAMPLES, show_default=True, help="Test images.")
 @click.option(
-    "--directions", type=click.IntRange(min=1), default=8, show_default=True, help="Tangents of each, at most."
+    "--dataset",
+    metavar="SPEC",
+    help="Spec of the data set. [that of the run, or digits]",
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where data files are. [ROBUSTFW_DATA]")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="PNG, PDF, SVG. [tangents.png, without a run]", metavar="FILE"
+    "--basis",
+    metavar="SPEC",
+    help="Spec of the basis. [what the run was trained with, or transform]",
+)
+@click.option(
+    "--examples",
+    type=click.IntRange(min=1),
+    default=EXAMPLES,
+    show_default=True,
+    help="Test images.",
+)
+@click.option(
+    "--directions",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Tangents of each, at most.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Where data files are. [ROBUSTFW_DATA]",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="PNG, PDF, SVG. [tangents.png, without a run]",
+    metavar="FILE",
 )
 def tangents(
     run: Path | None,
@@ -71,7 +96,9 @@ def tangents(
     x, vectors = _evaluate_basis(splits, basis_spec, examples, directions)
     if subject is not None:
         _save_result(subject, basis_spec, x, vectors)
-        click.echo(f"{subject.home / 'results'}: {len(x)} images and their tangents, for robustfw report")
+        click.echo(
+            f"{subject.home / 'results'}: {len(x)} images and their tangents, for robustfw report"
+        )
     if out is not None or run is None:
         _save_figure(draw(x, vectors), out or Path("tangents.png"))
         click.echo(f"{out or 'tangents.png'}: {len(x)} images and their tangents")
@@ -79,7 +106,9 @@ def tangents(
 
 def _open_subject(run: Path, examples: int, data_dir: Path | None) -> Subject:
     """The run with its data and its recipe."""
-    choices = Choices("test", examples, examples, "best", "cpu", None, 0, data_dir, as_json=False)
+    choices = Choices(
+        "test", examples, examples, "best", "cpu", None, 0, data_dir, as_json=False
+    )
     return Subject.open(run, choices)
 
 
@@ -100,14 +129,18 @@ def _find_basis(part: Any) -> Any:
     return None
 
 
-def _evaluate_basis(splits: Splits, basis: Any, examples: int, directions: int) -> tuple[Tensor, Tensor]:
+def _evaluate_basis(
+    splits: Splits, basis: Any, examples: int, directions: int
+) -> tuple[Tensor, Tensor]:
     """The first test images, and the basis at these, which is fitted to the training examples."""
     from robustfw import make
 
     if len(splits.spec.shape) != 3:
-        raise UsageError(f"the examples have shape {tuple(splits.spec.shape)}, which is no image: choose other data")
-    fitted = make("basis", basis).fitted(splits.learning_split())
-    x, _ = next(splits.test.first(examples).in_order(examples))
+        raise UsageError(
+            f"the examples have shape {tuple(splits.spec.shape)}, which is no image: choose other data"
+        )
+    fitted = make("basis", basis).fit(splits.learning_split())
+    x, _ = next(splits.test.first(examples).iterate(examples))
     return x, fitted.at(x)[:, :directions]
 
 
@@ -123,7 +156,9 @@ def _save_result(subject: Subject, basis: Any, x: Tensor, vectors: Tensor) -> No
         "alt": f"{len(x)} test images, and {vectors.shape[1]} tangent directions of each, found by {spec}.",
     }
     circumstances = subject.circumstances(basis=spec, directions=vectors.shape[1])
-    results.keep_pictures(subject.home, circumstances, texts, _picture_rows(x, vectors), command_line())
+    results.keep_pictures(
+        subject.home, circumstances, texts, _picture_rows(x, vectors), command_line()
+    )
 
 
 def _picture_rows(x: Tensor, vectors: Tensor) -> list[Pictures]:
@@ -133,10 +168,14 @@ def _picture_rows(x: Tensor, vectors: Tensor) -> list[Pictures]:
     grey = x.mean(1, keepdim=True)
     spread = (grey.amax() - grey.amin()).clamp_min(1e-12)
     rows = [Pictures("image", (grey - grey.amin()) / spread, [""] * len(x))]
-    for number, direction in enumerate(vectors.mean(2, keepdim=True).unbind(1), start=1):
+    for number, direction in enumerate(
+        vectors.mean(2, keepdim=True).unbind(1), start=1
+    ):
         most = direction.flatten(1).abs().amax(1).clamp_min(1e-12)
         changes = direction / most[:, None, None, None]
-        rows.append(Pictures(f"tangent {number}", changes, [""] * len(x), diverging=True))
+        rows.append(
+            Pictures(f"tangent {number}", changes, [""] * len(x), diverging=True)
+        )
     return rows
 
 
@@ -145,8 +184,12 @@ def _save_figure(figure: Figure, out: Path) -> None:
     try:
         figure.savefig(out, dpi=150)
     except OSError as error:
-        raise RunError(f"cannot write {out}: {error.strerror}; choose another --out") from error
-    except ValueError as error:  # what matplotlib says of a file name whose ending it does not know
+        raise RunError(
+            f"cannot write {out}: {error.strerror}; choose another --out"
+        ) from error
+    except (
+        ValueError
+    ) as error:  # what matplotlib says of a file name whose ending it does not know
         raise UsageError(f"{error}: choose another ending of --out") from error
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.functional import one_hot
 
-from robustfw.inner.modes import evaluating, full_precision
+from robustfw.inner.modes import evaluation_mode, full_precision
 from robustfw.losses import UNLABELLED
 from robustfw.regions import wide
 
@@ -51,7 +51,7 @@ def squares(
     def net(z: Tensor) -> Tensor:
         return model(z) if read is None else read(model(z), len(z))
 
-    with evaluating(model):
+    with evaluation_mode(model):
         logits, slopes = along(net, x, basis)
     logits = logits.to(wide(logits.dtype))
     slopes = slopes.to(wide(slopes.dtype))
@@ -64,7 +64,9 @@ def squares(
     return slopes.flatten(1).square().sum(1)
 
 
-def along(function: Callable[[Tensor], Tensor], x: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+def along(
+    function: Callable[[Tensor], Tensor], x: Tensor, directions: Tensor
+) -> tuple[Tensor, Tensor]:
     """Values of a function at x, and its derivatives along directions, by forward mode.
 
     Args:
@@ -80,7 +82,9 @@ def along(function: Callable[[Tensor], Tensor], x: Tensor, directions: Tensor) -
     # autocast casts the value of a dual number in convolutions, and not its tangent
     precision = full_precision(x.device)
     with warnings.catch_warnings(), forward_ad.dual_level(), precision:
-        warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)  # torch's own import
+        warnings.filterwarnings(
+            "ignore", message=".*torch.jit.script", category=FutureWarning
+        )  # torch's own import
         dual = forward_ad.make_dual(repeated, directions.flatten(0, 1).to(repeated))
         value, slopes = forward_ad.unpack_dual(function(dual))
     if slopes is None:  # the outputs do not depend on x at all

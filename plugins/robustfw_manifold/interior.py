@@ -28,7 +28,9 @@ class Solution:
     """(batch, d): the multiplier of each bound, positive for an upper one and negative for a lower one."""
 
 
-def solve(basis: Tensor, lower: Tensor, upper: Tensor, drive: Tensor, weight: Tensor) -> Solution:
+def solve(
+    basis: Tensor, lower: Tensor, upper: Tensor, drive: Tensor, weight: Tensor
+) -> Solution:
     """argmin ½·weight·‖c‖² − ⟨drive, c⟩ over ‖c‖₂ ≤ 1, lower ≤ Bᵀc ≤ upper, for each row, in float64.
 
     Mehrotra's predictor-corrector method; each iteration is one product BᵀDB and one k x k system per row. The
@@ -49,14 +51,18 @@ def solve(basis: Tensor, lower: Tensor, upper: Tensor, drive: Tensor, weight: Te
         if not state.iterate():
             break
     up, down = state.multipliers[:, :-1].chunk(2, 1)
-    point = state.point / torch.linalg.vector_norm(state.point, dim=1, keepdim=True).clamp(min=1)
+    point = state.point / torch.linalg.vector_norm(
+        state.point, dim=1, keepdim=True
+    ).clamp(min=1)
     return Solution(point, up - down)
 
 
 class _State:
     """Point, slacks and multipliers of all rows; the last constraint is ½‖c‖² ≤ ½."""
 
-    def __init__(self, basis: Tensor, drive: Tensor, weight: Tensor, bounds: Tensor) -> None:
+    def __init__(
+        self, basis: Tensor, drive: Tensor, weight: Tensor, bounds: Tensor
+    ) -> None:
         self.basis = basis
         self.drive = drive
         self.weight = weight
@@ -80,20 +86,33 @@ class _State:
         # 2. predict: Newton's step towards products of 0, and the products that it leads to
         factor = self._factor()
         step = self._step(factor, residual, error, product)
-        ahead = (self.slacks + step.reach * step.slacks) * (self.multipliers + step.reach * step.multipliers)
-        centre = (gap * (ahead.mean(1, keepdim=True) / gap).clamp(0, 1) ** 3).clamp(min=FLOOR)
+        ahead = (self.slacks + step.reach * step.slacks) * (
+            self.multipliers + step.reach * step.multipliers
+        )
+        centre = (gap * (ahead.mean(1, keepdim=True) / gap).clamp(0, 1) ** 3).clamp(
+            min=FLOOR
+        )
         # 3. correct: add second-order terms to Newton's equations, as far as the first step could be taken: a full
         # correction for a step that is cut short goes round in circles
         share = step.reach.square()
         residual = residual + share * step.multipliers[:, -1:] * step.point
-        ball_error = error[:, -1:] + share * step.point.square().sum(1, keepdim=True) / 2
+        ball_error = (
+            error[:, -1:] + share * step.point.square().sum(1, keepdim=True) / 2
+        )
         error = torch.cat([error[:, :-1], ball_error], 1)
-        step = self._step(factor, residual, error, product + share * step.slacks * step.multipliers - centre)
+        step = self._step(
+            factor,
+            residual,
+            error,
+            product + share * step.slacks * step.multipliers - centre,
+        )
         # 4. go nearly as far as slacks and multipliers stay positive
         length = torch.where(active, (0.995 * step.reach).clamp(max=1), 0)
         self.point = self.point + length * step.point
         self.slacks = (self.slacks + length * step.slacks).clamp(min=TINY)
-        self.multipliers = (self.multipliers + length * step.multipliers).clamp(min=TINY)
+        self.multipliers = (self.multipliers + length * step.multipliers).clamp(
+            min=TINY
+        )
         return True
 
     def _residual(self) -> Tensor:
@@ -122,19 +141,31 @@ class _State:
         ratio = self.multipliers / self.slacks
         up, down = ratio[:, :-1].chunk(2, 1)
         matrix = (self.basis * (up + down)[:, None]) @ self.basis.mT
-        matrix = matrix + ratio[:, -1:, None] * self.point[:, :, None] * self.point[:, None]
-        diagonal = (self.weight + self.multipliers[:, -1:]) + 1e-14 * matrix.diagonal(dim1=1, dim2=2) + 1e-14
+        matrix = (
+            matrix + ratio[:, -1:, None] * self.point[:, :, None] * self.point[:, None]
+        )
+        diagonal = (
+            (self.weight + self.multipliers[:, -1:])
+            + 1e-14 * matrix.diagonal(dim1=1, dim2=2)
+            + 1e-14
+        )
         return torch.linalg.cholesky(matrix + torch.diag_embed(diagonal))
 
-    def _step(self, factor: Tensor, residual: Tensor, error: Tensor, product: Tensor) -> _Step:
+    def _step(
+        self, factor: Tensor, residual: Tensor, error: Tensor, product: Tensor
+    ) -> _Step:
         """Newton's step towards a product of slacks and multipliers that is smaller by ``product``."""
         shift = (self.multipliers * error - product) / self.slacks
         right = -residual - self._sum_of_normals(shift) - shift[:, -1:] * self.point
         point = torch.cholesky_solve(right[:, :, None], factor)[:, :, 0]
-        change = torch.cat([self._linear_values(point), (self.point * point).sum(1, keepdim=True)], 1)
+        change = torch.cat(
+            [self._linear_values(point), (self.point * point).sum(1, keepdim=True)], 1
+        )
         slacks = -error - change
         multipliers = (-product - self.multipliers * slacks) / self.slacks
-        reach = torch.minimum(_reach(self.slacks, slacks), _reach(self.multipliers, multipliers))
+        reach = torch.minimum(
+            _reach(self.slacks, slacks), _reach(self.multipliers, multipliers)
+        )
         return _Step(point, slacks, multipliers, reach)
 
 

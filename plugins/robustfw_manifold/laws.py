@@ -20,7 +20,9 @@ TRAINING = 64
 """Number of random images that a basis is fitted to; 32 others are kept to try it at."""
 
 
-def _fit_to_random(basis: Basis, shape: tuple[int, ...], seed: int, dtype: torch.dtype) -> tuple[Basis, Tensor]:
+def _fit_to_random(
+    basis: Basis, shape: tuple[int, ...], seed: int, dtype: torch.dtype
+) -> tuple[Basis, Tensor]:
     """The basis fitted to random images, and other images, some of which are black and white or of one colour."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.rand(TRAINING + 32, *shape, generator=generator)
@@ -28,7 +30,7 @@ def _fit_to_random(basis: Basis, shape: tuple[int, ...], seed: int, dtype: torch
     x = images[TRAINING:]
     x[:8] = x[:8].round()
     x[8:10] = 0.5
-    return basis.fitted(train), x.to(dtype)
+    return basis.fit(train), x.to(dtype)
 
 
 def check_orthonormal(basis: Basis, seed: int) -> None:
@@ -38,13 +40,18 @@ def check_orthonormal(basis: Basis, seed: int) -> None:
             fitted, x = _fit_to_random(basis, shape, seed, dtype)
             rows = fitted.at(x)
             fits = rows.shape[0] == len(x) and rows.shape[2:] == x.shape[1:]
-            require(fits, f"the basis has shape {tuple(rows.shape)} for x of shape {tuple(x.shape)}")
+            require(
+                fits,
+                f"the basis has shape {tuple(rows.shape)} for x of shape {tuple(x.shape)}",
+            )
             exact = rows.flatten(2).double()
             gram = exact @ exact.mT
             present = torch.diagonal(gram, dim1=1, dim2=2) > 0.5
             error = (gram - torch.diag_embed(present.double())).flatten(1).abs().amax(1)
             tolerance = 1e-10 if dtype == torch.float64 else 1e-5
-            require(error <= tolerance, "the rows are not orthonormal, by {}", error, x=x)
+            require(
+                error <= tolerance, "the rows are not orthonormal, by {}", error, x=x
+            )
 
 
 def check_rows_independent(basis: Basis, seed: int) -> None:
@@ -55,17 +62,26 @@ def check_rows_independent(basis: Basis, seed: int) -> None:
         for row in (3, 20):
             alone = fitted.at(x[row : row + 1]).flatten(2)[0]
             error = (batch[row].mT @ batch[row] - alone.mT @ alone).abs().max()
-            require(bool(error <= 1e-6), f"the projector of a row depends on the rest of the batch, by {error:.3g}")
+            require(
+                bool(error <= 1e-6),
+                f"the projector of a row depends on the rest of the batch, by {error:.3g}",
+            )
 
 
 def check_manners(basis: Basis, seed: int) -> None:
     """A batch may be empty, x is not changed and keeps no graph, and what is learnt is no option."""
     fitted, x = _fit_to_random(basis, SHAPES[0], seed, torch.float32)
     before = x.clone()
-    require(not fitted.at(x.requires_grad_()).requires_grad, "the basis keeps the graph of x")
+    require(
+        not fitted.at(x.requires_grad_()).requires_grad,
+        "the basis keeps the graph of x",
+    )
     require(bool(torch.equal(x, before)), "the basis changed x")
     require(len(fitted.at(x[:0])) == 0, "an empty batch has a basis")
-    require(fitted == basis and repr(fitted) == repr(basis), "fitting it to data changes its options")
+    require(
+        fitted == basis and repr(fitted) == repr(basis),
+        "fitting it to data changes its options",
+    )
     copy = pickle.loads(pickle.dumps(fitted))
     require(bool(torch.equal(copy.at(x), fitted.at(x))), "pickling changes it")
 

@@ -38,4 +38,6 @@ def singular_vectors(vectors: Tensor, count: int) -> Tensor:
     rows = scale[:, :, None] * (eigenvectors.mT @ exact)
     # 3. these rows B are nearly orthonormal, L⁻¹B with LLᵀ = BBᵀ is so exactly
     gram = rows @ rows.mT + torch.diag_embed((~positive).to(rows))
-    return torch.linalg.solve_triangular(torch.linalg.cholesky(gram), rows, upper=False).to(vectors.dtype)
+    return torch.linalg.solve_triangular(
+        torch.linalg.cholesky(gram), rows, upper=False
+    ).to(vectors.dtype)

@@ -16,20 +16,22 @@ def collect_examples(train: Split, most: int) -> Tensor:
     Raises:
         UsageError: there is no training example.
     """
-    batches = [x for x, _ in train.first(most).in_order(1000)]
+    batches = [x for x, _ in train.first(most).iterate(1000)]
     if not batches:
-        raise UsageError("there is not one training example to find a tangent space from: give other data")
+        raise UsageError(
+            "there is not one training example to find a tangent space from: give other data"
+        )
     return torch.cat(batches)
 
 
-def components(x: Tensor, points: Tensor, neighbors: int, dim: int) -> Tensor:
-    """The leading principal components of the points nearest to each row of x, (batch, dim, *shape).
+def components(x: Tensor, points: Tensor, neighbors: int, n_components: int) -> Tensor:
+    """The leading principal components of the points nearest to each row of x, (batch, n_components, *shape).
 
     Args:
         x: examples, (batch, *shape).
         points: training examples, (n, *shape).
         neighbors: how many of the points are near.
-        dim: how many components are wanted; where there are fewer, the last ones are zeros.
+        n_components: how many components are wanted; where there are fewer, the last ones are zeros.
 
     Raises:
         UsageError: x and the points have different shapes.
@@ -44,4 +46,4 @@ def components(x: Tensor, points: Tensor, neighbors: int, dim: int) -> Tensor:
     nearest = distances.topk(min(neighbors, len(flat)), largest=False).indices
     neighborhood = flat[nearest]
     deviations = neighborhood - neighborhood.mean(1, keepdim=True)
-    return singular_vectors(deviations, dim).unflatten(2, x.shape[1:])
+    return singular_vectors(deviations, n_components).unflatten(2, x.shape[1:])

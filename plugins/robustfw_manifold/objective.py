@@ -26,17 +26,20 @@ class TangentProp(Penalty):
     example without a label has no penalty.
     """
 
-    beta: Annotated[float, "β, weight of the penalty"] = attrs.field(default=0.1, validator=ge(0))
-    basis: Annotated[Basis, "what spans the tangent space, in brackets: (knn-pca:dim=8)"] = attrs.field(
-        factory=Transform
+    beta: Annotated[float, "β, weight of the penalty"] = attrs.field(
+        default=0.1, validator=ge(0)
     )
+    basis: Annotated[
+        Basis, "what spans the tangent space, in brackets: (knn-pca:n_components=8)"
+    ] = attrs.field(factory=Transform)
     output: Annotated[
-        Literal["logits", "label", "loss"], "o: every logit, summed over; that of the label; or the loss J itself"
+        Literal["logits", "label", "loss"],
+        "o: every logit, summed over; that of the label; or the loss J itself",
     ] = attrs.field(default="logits", validator=in_(("logits", "label", "loss")))
 
-    def fitted(self, train: Split) -> Self:
+    def fit(self, train: Split) -> Self:
         """The objective with its basis fitted."""
-        return attrs.evolve(self, basis=self.basis.fitted(train))
+        return attrs.evolve(self, basis=self.basis.fit(train))
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         """β Σ_u ⟨u, ∇ₓo(x)⟩² of each example, (batch,).
@@ -55,6 +58,10 @@ class TangentProp(Penalty):
         from robustfw_manifold.directional import squares
 
         if self.output != "logits" and not batch.task.labelled:
-            raise UsageError(f"output={self.output} is for classes, which this data has not: take output=logits")
+            raise UsageError(
+                f"output={self.output} is for classes, which this data has not: take output=logits"
+            )
         read = batch.task.read if batch.task.labelled else None
-        return self.beta * squares(batch.plain, x, y, self.basis.at(x.detach()), self.output, read)
+        return self.beta * squares(
+            batch.plain, x, y, self.basis.at(x.detach()), self.output, read
+        )

@@ -38,7 +38,7 @@ class TangentBall(Region):
     """(batch,)"""
 
     @classmethod
-    def of(cls, x: Tensor, basis: Tensor, radius: float) -> TangentBall:
+    def build(cls, x: Tensor, basis: Tensor, radius: float) -> TangentBall:
         """The ball at each row of x.
 
         Args:
@@ -47,16 +47,22 @@ class TangentBall(Region):
             radius: r, for all rows.
         """
         flat = basis.detach().to(wide(x.dtype)).flatten(2)
-        return cls(x, flat, torch.full((len(x),), radius, dtype=flat.dtype, device=x.device))
+        return cls(
+            x, flat, torch.full((len(x),), radius, dtype=flat.dtype, device=x.device)
+        )
 
     def _coordinates(self, delta: Tensor) -> Tensor:
         """Bδ, (batch, directions)."""
-        return torch.einsum("bkd,bd->bk", self.basis, delta.to(self.basis.dtype).flatten(1))
+        return torch.einsum(
+            "bkd,bd->bk", self.basis, delta.to(self.basis.dtype).flatten(1)
+        )
 
     def _point(self, coordinates: Tensor, like: Tensor) -> Tensor:
         """Bᵀc, of the shape and type of ``like``."""
         point = torch.einsum("bkd,bk->bd", self.basis, coordinates).reshape(like.shape)
-        return round_toward_zero(point.to(torch.promote_types(point.dtype, like.dtype)), like.dtype)
+        return round_toward_zero(
+            point.to(torch.promote_types(point.dtype, like.dtype)), like.dtype
+        )
 
     def tangential(self, delta: Tensor) -> Tensor:
         """Πδ, the nearest point of the tangent space."""
@@ -84,30 +90,41 @@ class TangentBall(Region):
         length = torch.linalg.vector_norm(coordinates, dim=1)
         numbers = torch.finfo(coordinates.dtype)
         tangential = length > ROUNDING * numbers.eps * norms(unit)
-        stretch = torch.where(tangential, self.radius / length.clamp(min=numbers.tiny), 0)
+        stretch = torch.where(
+            tangential, self.radius / length.clamp(min=numbers.tiny), 0
+        )
         return self._point(coordinates * stretch[:, None], direction)
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """r·‖Πg‖₂, plus r·‖g‖₂ times the rounding by which a member may be off the subspace."""
-        rounding = ROUNDING * torch.finfo(torch.promote_types(self.like.dtype, self.basis.dtype)).eps
+        rounding = (
+            ROUNDING
+            * torch.finfo(torch.promote_types(self.like.dtype, self.basis.dtype)).eps
+        )
         flat = direction.double().flatten(1)
         coordinates = torch.einsum("bkd,bd->bk", self.basis.double(), flat)
-        return self.radius.double() * (1 + rounding) * (norms(coordinates) + rounding * norms(flat))
+        return (
+            self.radius.double()
+            * (1 + rounding)
+            * (norms(coordinates) + rounding * norms(flat))
+        )
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Random members, uniform on the ball."""
         present = self.basis.abs().amax(2) > 0  # directions that are not missing
         noise = normal_like(self.basis[..., 0], generator) * present
-        length = torch.linalg.vector_norm(noise, dim=1).clamp(min=torch.finfo(noise.dtype).tiny)
+        length = torch.linalg.vector_norm(noise, dim=1).clamp(
+            min=torch.finfo(noise.dtype).tiny
+        )
         dimension = present.sum(1).clamp(min=1)
         distance = self.radius * uniform_like(self.radius, generator) ** (1 / dimension)
         return self._point(noise * (distance / length)[:, None], self.like)
 
-    def scaled(self, factor: Tensor | float) -> TangentBall:
+    def scale(self, factor: Tensor | float) -> TangentBall:
         """The ball of radius factor·r."""
         return attrs.evolve(self, radius=self.radius * per_row(factor, self.radius))
 
-    def within(self, lower: Bound, upper: Bound) -> TangentInBox:
+    def clip(self, lower: Bound, upper: Bound) -> TangentInBox:
         """The members between two bounds, lower ≤ δ ≤ upper."""
         low = torch.as_tensor(lower, dtype=torch.float64, device=self.like.device)
         high = torch.as_tensor(upper, dtype=torch.float64, device=self.like.device)
@@ -135,13 +152,17 @@ class TangentInBox(Region):
     def violation(self, delta: Tensor) -> Tensor:
         """The larger of the ball's violation and the distance out of the box; 0 within the accuracy of the oracles."""
         exact = delta.double()
-        outside = torch.maximum(self.lower - exact, exact - self.upper).flatten(1).amax(1)
+        outside = (
+            torch.maximum(self.lower - exact, exact - self.upper).flatten(1).amax(1)
+        )
         outside = torch.where(outside > self._slack(delta), outside, 0)
         return torch.maximum(self.ball.violation(delta), outside.to(self.ball.radius))
 
     def _slack(self, delta: Tensor) -> Tensor:
         """How far a member may be outside of the box, (batch,)."""
-        rounding = torch.finfo(torch.promote_types(delta.dtype, self.ball.basis.dtype)).eps
+        rounding = torch.finfo(
+            torch.promote_types(delta.dtype, self.ball.basis.dtype)
+        ).eps
         return (1.1 * interior.ACCURACY + rounding) * self._reach
 
     def project(self, point: Tensor) -> Tensor:
@@ -181,7 +202,9 @@ class TangentInBox(Region):
         pull = length * self._solve(*self._linear_objective(direction)).pull
         pull = torch.where(torch.where(pull > 0, high, low).isfinite(), pull, 0)
         # 2. the dual value
-        residual = torch.linalg.vector_norm(coordinates - self._coordinates(pull), dim=1)
+        residual = torch.linalg.vector_norm(
+            coordinates - self._coordinates(pull), dim=1
+        )
         box_bound = torch.where(pull > 0, pull * high, pull * low).nan_to_num(0).sum(1)
         bound = self._reach * residual + box_bound
         return (bound - inner_products(exact, found.double())).clamp(min=0)
@@ -204,7 +227,9 @@ class TangentInBox(Region):
     def _reach(self) -> Tensor:
         """The radius, or the farthest corner of the box if that is nearer, (batch,)."""
         corner = torch.maximum(-self.lower, self.upper).flatten(1)
-        return torch.minimum(self.ball.radius.double(), torch.linalg.vector_norm(corner, dim=1))
+        return torch.minimum(
+            self.ball.radius.double(), torch.linalg.vector_norm(corner, dim=1)
+        )
 
     @property
     def _unit(self) -> Tensor:
@@ -219,7 +244,10 @@ class TangentInBox(Region):
 
     def _point(self, coordinates: Tensor, like: Tensor) -> Tensor:
         """The member of these coordinates, given in units of the reach; of the shape and type of ``like``."""
-        point = torch.einsum("bkd,bk->bd", self.ball.basis.double(), coordinates) * self._reach[:, None]
+        point = (
+            torch.einsum("bkd,bk->bd", self.ball.basis.double(), coordinates)
+            * self._reach[:, None]
+        )
         return round_toward_zero(point.reshape(like.shape), like.dtype)
 
     def support_bound(self, direction: Tensor) -> Tensor:
@@ -228,7 +256,11 @@ class TangentInBox(Region):
         farthest = self.support(exact)
         root = torch.sqrt(torch.tensor(exact[:1].numel() or 1))
         slack = root * self._slack(exact) + 1e-12 * self._reach
-        return inner_products(exact, farthest) + self.gap(exact, farthest) + norms(exact) * slack
+        return (
+            inner_products(exact, farthest)
+            + self.gap(exact, farthest)
+            + norms(exact) * slack
+        )
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
         """argmax ⟨direction, s⟩ over s ∈ Γ, ‖s‖₂ ≤ step·r, δ + s in the box: no step is lost at a bound.
@@ -241,20 +273,24 @@ class TangentInBox(Region):
         exact = delta.double()
         low = (self.lower - exact).clamp(max=0)
         high = (self.upper - exact).clamp(min=0)
-        return TangentInBox(self.ball.scaled(step), low, high).support(direction)
+        return TangentInBox(self.ball.scale(step), low, high).support(direction)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Random members: uniform on the ball, then projected on the box."""
         return self.project(self.ball.sample(generator))
 
-    def scaled(self, factor: Tensor | float) -> TangentInBox:
+    def scale(self, factor: Tensor | float) -> TangentInBox:
         """The set with the radius and the bounds multiplied by a factor."""
         per_entry = per_row(factor, self.lower)
         low = torch.where(per_entry > 0, per_entry * self.lower, 0)
         high = torch.where(per_entry > 0, per_entry * self.upper, 0)
-        return TangentInBox(self.ball.scaled(factor), low, high)
+        return TangentInBox(self.ball.scale(factor), low, high)
 
-    def within(self, lower: Bound, upper: Bound) -> TangentInBox:
+    def clip(self, lower: Bound, upper: Bound) -> TangentInBox:
         """The set within a further box: its bounds and these, whichever is nearer to 0."""
-        other = self.ball.within(lower, upper)
-        return TangentInBox(self.ball, torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))
+        other = self.ball.clip(lower, upper)
+        return TangentInBox(
+            self.ball,
+            torch.maximum(self.lower, other.lower),
+            torch.minimum(self.upper, other.upper),
+        )

@@ -33,17 +33,21 @@ class Tangent(UncertaintySet):
     train with ``mnist:box=false``.
     """
 
-    radius: Annotated[Ratio, "r; 128/255 is kept exactly"] = attrs.field(default=1.0, validator=_check_radius)
-    basis: Annotated[Basis, "what spans the tangent space, in brackets: (knn-pca:dim=8)"] = attrs.field(
-        factory=Transform
+    radius: Annotated[Ratio, "r; 128/255 is kept exactly"] = attrs.field(
+        default=1.0, validator=_check_radius
     )
+    basis: Annotated[
+        Basis, "what spans the tangent space, in brackets: (knn-pca:n_components=8)"
+    ] = attrs.field(factory=Transform)
 
-    def fitted(self, train: Split) -> Self:
+    def fit(self, train: Split) -> Self:
         """The set with its basis fitted."""
-        return attrs.evolve(self, basis=self.basis.fitted(train))
+        return attrs.evolve(self, basis=self.basis.fit(train))
 
     def at(self, x: Tensor) -> TangentBall:
         """The ball in the tangent space at each row of x, (batch, *shape); the basis is computed here, once."""
         from robustfw_manifold.region import TangentBall
 
-        return TangentBall.of(x.detach(), self.basis.at(x.detach()), float(self.radius))
+        return TangentBall.build(
+            x.detach(), self.basis.at(x.detach()), float(self.radius)
+        )

@@ -59,7 +59,9 @@ def _move_tangent(x: Tensor, field: Field, step: float) -> Tensor:
         grid_x = (right + h * velocity_right) / max(width - 1, 1)
         grid_y = (down + h * velocity_down) / max(height - 1, 1)
         grid = 2 * torch.stack((grid_x, grid_y), 2).expand(len(x), -1, -1, -1)
-        return grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=True)
+        return grid_sample(
+            x, grid, mode="bilinear", padding_mode="border", align_corners=True
+        )
 
     return (move_by(step) - move_by(-step)) / (2 * step)
 

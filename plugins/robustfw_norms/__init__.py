@@ -30,7 +30,9 @@ def _check_radius(_: object, field: attrs.Attribute[Any], value: Radius) -> None
 
 def _floats(radius: Radius) -> float | tuple[float, ...]:
     """Radii as floats, by which sets compare: 8/255 from the shell, an exact ratio, is 8/255 from Python."""
-    return tuple(float(r) for r in radius) if isinstance(radius, tuple) else float(radius)
+    return (
+        tuple(float(r) for r in radius) if isinstance(radius, tuple) else float(radius)
+    )
 
 
 @final
@@ -38,8 +40,8 @@ def _floats(radius: Radius) -> float | tuple[float, ...]:
 class Linf(UncertaintySet):
     """{‖δ‖_∞ ≤ r}: each coordinate by at most r (eq. 2)."""
 
-    radius: Annotated[Radius, "r, or one per channel; 8/255 is kept exactly"] = attrs.field(
-        default=0.1, validator=_check_radius, eq=_floats
+    radius: Annotated[Radius, "r, or one per channel; 8/255 is kept exactly"] = (
+        attrs.field(default=0.1, validator=_check_radius, eq=_floats)
     )
 
     def at(self, x: Tensor) -> LinfBall:
@@ -54,8 +56,8 @@ class Linf(UncertaintySet):
 class L2(UncertaintySet):
     """{‖δ‖₂ ≤ r}; with one radius per channel, ‖δ_c‖₂ ≤ r_c for each channel c."""
 
-    radius: Annotated[Radius, "r, or one per channel; 128/255 is kept exactly"] = attrs.field(
-        default=1.0, validator=_check_radius, eq=_floats
+    radius: Annotated[Radius, "r, or one per channel; 128/255 is kept exactly"] = (
+        attrs.field(default=1.0, validator=_check_radius, eq=_floats)
     )
 
     def at(self, x: Tensor) -> L2Ball:
@@ -70,7 +72,9 @@ class L2(UncertaintySet):
 class L1(UncertaintySet):
     """{‖δ‖₁ ≤ r}: sparse changes; within a data box a step fills many coordinates, not one (Croce & Hein 2021)."""
 
-    radius: Annotated[Ratio, "r"] = attrs.field(default=4.0, validator=_check_radius, eq=_floats)
+    radius: Annotated[Ratio, "r"] = attrs.field(
+        default=4.0, validator=_check_radius, eq=_floats
+    )
 
     def at(self, x: Tensor) -> L1Ball:
         """The ℓ1 ball of this radius at each row of x."""
@@ -84,13 +88,16 @@ class L1(UncertaintySet):
 class L0(UncertaintySet):
     """{δ : at most k values or pixels change, each value by at most ``limit``}. Exact, and not convex."""
 
-    radius: Annotated[int, "k, how many may change"] = attrs.field(default=10, validator=attrs.validators.ge(0))
-    unit: Annotated[Literal["value", "pixel"], "what is counted: values, or pixels with all their channels"] = (
-        attrs.field(default="value", validator=attrs.validators.in_(("value", "pixel")))
+    radius: Annotated[int, "k, how many may change"] = attrs.field(
+        default=10, validator=attrs.validators.ge(0)
     )
-    limit: Annotated[Ratio, "how far one value may move; 1 is all of a [0, 1] range"] = attrs.field(
-        default=1.0, validator=_check_radius, eq=_floats
-    )
+    unit: Annotated[
+        Literal["value", "pixel"],
+        "what is counted: values, or pixels with all their channels",
+    ] = attrs.field(default="value", validator=attrs.validators.in_(("value", "pixel")))
+    limit: Annotated[
+        Ratio, "how far one value may move; 1 is all of a [0, 1] range"
+    ] = attrs.field(default=1.0, validator=_check_radius, eq=_floats)
 
     def at(self, x: Tensor) -> L0Ball:
         """The ℓ0 ball at each row of x, with k no more than there are units."""
@@ -98,7 +105,7 @@ class L0(UncertaintySet):
 
         channels = x.shape[1] if self.unit == "pixel" else 1
         units = math.prod(x.shape[1:]) // channels
-        return L0Ball.of(x, float(self.limit), min(self.radius, units), channels)
+        return L0Ball.build(x, float(self.limit), min(self.radius, units), channels)
 
 
 @hookimpl

@@ -41,7 +41,7 @@ FARTHER = 3.0
 
 @attrs.frozen(eq=False)
 class NormBall(Region):
-    """{‖δ‖ ≤ r} ∩ {lower ≤ δ ≤ upper}; without a box until `within` gives one.
+    """{‖δ‖ ≤ r} ∩ {lower ≤ δ ≤ upper}; without a box until `clip` gives one.
 
     With a radius per channel, the set is the product of the channels' balls. Half-precision inputs are computed in
     float32 and the results rounded toward zero, so that members stay members.
@@ -70,22 +70,36 @@ class NormBall(Region):
         radius_row = torch.tensor(radii, dtype=wide(x.dtype), device=x.device)
         return cls(x.detach(), radius_row.expand(len(x), -1))
 
-    def within(self: Ball, lower: Bound, upper: Bound) -> Ball:
+    def clip(self: Ball, lower: Bound, upper: Bound) -> Ball:
         """The intersection of the ball and the box, with exact oracles."""
         dtype = wide(self.like.dtype)
-        low = torch.as_tensor(lower, dtype=dtype, device=self.like.device).expand_as(self.like)
-        high = torch.as_tensor(upper, dtype=dtype, device=self.like.device).expand_as(self.like)
+        low = torch.as_tensor(lower, dtype=dtype, device=self.like.device).expand_as(
+            self.like
+        )
+        high = torch.as_tensor(upper, dtype=dtype, device=self.like.device).expand_as(
+            self.like
+        )
         if self.lower is not None and self.upper is not None:
             low = torch.maximum(low, self.lower)
             high = torch.minimum(high, self.upper)
         return attrs.evolve(self, lower=low, upper=high)
 
-    def scaled(self: Ball, factor: Tensor | float) -> Ball:
+    def scale(self: Ball, factor: Tensor | float) -> Ball:
         """factor·𝒰, by the radius and the box."""
         factors = per_row(factor, self.like)
-        low = None if self.lower is None else torch.where(factors > 0, self.lower * factors, 0)
-        high = None if self.upper is None else torch.where(factors > 0, self.upper * factors, 0)
-        return attrs.evolve(self, radius=self.radius * factors.reshape(-1, 1), lower=low, upper=high)
+        low = (
+            None
+            if self.lower is None
+            else torch.where(factors > 0, self.lower * factors, 0)
+        )
+        high = (
+            None
+            if self.upper is None
+            else torch.where(factors > 0, self.upper * factors, 0)
+        )
+        return attrs.evolve(
+            self, radius=self.radius * factors.reshape(-1, 1), lower=low, upper=high
+        )
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
         """argmax ⟨direction, s⟩ over ‖s‖ ≤ step·r with δ + s in the box, so that only coordinates with room move.
@@ -98,7 +112,9 @@ class NormBall(Region):
         low = None if self.lower is None else self.lower - delta
         high = None if self.upper is None else self.upper - delta
         radius = self.radius * step_per_row(step, self.radius)
-        return attrs.evolve(self, radius=radius, lower=low, upper=high).support(direction)
+        return attrs.evolve(self, radius=radius, lower=low, upper=high).support(
+            direction
+        )
 
     def violation(self, delta: Tensor) -> Tensor:
         """The largest of ‖δ‖ − r, of the distances of coordinates from the box, and 0; (batch,)."""
@@ -116,7 +132,13 @@ class NormBall(Region):
         """⟨g, support(g)⟩ by the exact support in float64, and a margin for rounding; (batch,)."""
         low = None if self.lower is None else exact(self.lower)
         high = None if self.upper is None else exact(self.upper)
-        precise = attrs.evolve(self, like=exact(self.like), radius=exact(self.radius), lower=low, upper=high)
+        precise = attrs.evolve(
+            self,
+            like=exact(self.like),
+            radius=exact(self.radius),
+            lower=low,
+            upper=high,
+        )
         gradient = exact(direction)
         return exact_bound(gradient, precise.support(gradient))
 
@@ -156,7 +178,9 @@ class NormBall(Region):
         """The sides of the box, (batch·groups, d) each, in the type of ``like``; None: no box."""
         if self.lower is None or self.upper is None:
             return None
-        return self._split_groups(self.lower).to(like), self._split_groups(self.upper).to(like)
+        return self._split_groups(self.lower).to(like), self._split_groups(
+            self.upper
+        ).to(like)
 
     def _clamp(self, groups: Tensor) -> Tensor:
         """The nearest point of the cube of side 2r within the box, (batch·groups, d)."""
@@ -221,7 +245,9 @@ class L1Ball(NormBall):
     """{‖δ‖₁ ≤ r} ∩ box: a bounded sum of magnitudes."""
 
     def _excess(self, grouped: Tensor) -> Tensor:
-        return grouped.abs().sum(1, dtype=exact(grouped[:0]).dtype) - exact(self.radius.flatten())
+        return grouped.abs().sum(1, dtype=exact(grouped[:0]).dtype) - exact(
+            self.radius.flatten()
+        )
 
     def project(self, point: Tensor) -> Tensor:
         """The nearest member: magnitudes lowered by a common threshold, which is solved for exactly."""
@@ -247,9 +273,13 @@ class L1Ball(NormBall):
             lengths = torch.where(step >= 1, step, FARTHER * step)
             is_long = per_row(step, direction) >= SPARSE
             steepest = super().ascent(direction, delta, lengths)
-            return torch.where(is_long, steepest, self._follow_gradient(direction, step))
+            return torch.where(
+                is_long, steepest, self._follow_gradient(direction, step)
+            )
         if step >= SPARSE:
-            return super().ascent(direction, delta, step if step >= 1 else FARTHER * step)
+            return super().ascent(
+                direction, delta, step if step >= 1 else FARTHER * step
+            )
         return self._follow_gradient(direction, step)
 
     def _follow_gradient(self, direction: Tensor, step: Tensor | float) -> Tensor:
@@ -265,6 +295,12 @@ class L1Ball(NormBall):
         # d exponential numbers over the sum of d + 1 are uniform on the simplex Σ ≤ 1
         exponentials = -torch.log1p(-uniform_like(groups, generator))
         last_exponential = -torch.log1p(-uniform_like(self._radii, generator))
-        magnitude = self._radii * exponentials / (exponentials.sum(1, keepdim=True) + last_exponential)
+        magnitude = (
+            self._radii
+            * exponentials
+            / (exponentials.sum(1, keepdim=True) + last_exponential)
+        )
         point = magnitude.copysign(uniform_like(groups, generator) - 0.5)
-        return round_toward_zero(self.project(point.reshape(self.like.shape)), self.like.dtype)
+        return round_toward_zero(
+            self.project(point.reshape(self.like.shape)), self.like.dtype
+        )

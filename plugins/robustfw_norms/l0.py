@@ -8,7 +8,14 @@ import attrs
 import torch
 from torch import Tensor
 
-from robustfw.regions import exact, round_toward_zero, share_of_way, uniform_like, wide, with_unit_maximum
+from robustfw.regions import (
+    exact,
+    round_toward_zero,
+    share_of_way,
+    uniform_like,
+    wide,
+    with_unit_maximum,
+)
 from robustfw_norms.balls import LinfBall, NormBall
 from robustfw_norms.oracles import keep_largest
 
@@ -24,7 +31,7 @@ class L0Ball(NormBall):
     """Coordinates of one unit: 1, or the number of channels where pixels are counted."""
 
     @classmethod
-    def of(cls, x: Tensor, limit: float, count: int, channels: int) -> L0Ball:
+    def build(cls, x: Tensor, limit: float, count: int, channels: int) -> L0Ball:
         """The set at every row of x.
 
         Args:
@@ -56,7 +63,9 @@ class L0Ball(NormBall):
         squares = self._sum_units(point.square())
         smaller_units = squares.sort(dim=1, descending=True).values[:, self.count :]
         distance = smaller_units.sum(1).sqrt()
-        return torch.maximum(distance, point.abs().amax(1) - exact(self.radius.flatten()))
+        return torch.maximum(
+            distance, point.abs().amax(1) - exact(self.radius.flatten())
+        )
 
     def project(self, point: Tensor) -> Tensor:
         """Clamp, and keep the k units whose clamped values save the most distance."""

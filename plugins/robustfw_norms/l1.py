@@ -42,13 +42,17 @@ def shrink(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
         level, unsolved = _newton_level(below, room, radius, -top, ~fits[:, 0])
         if bool(unsolved.any()):
             unsolved_room = None if room is None else room[unsolved]
-            level[unsolved] = _search_level(below[unsolved], unsolved_room, radius[unsolved], -top[unsolved])
+            level[unsolved] = _search_level(
+                below[unsolved], unsolved_room, radius[unsolved], -top[unsolved]
+            )
     else:
         level = _search_level(below, room, radius, -top)
     # 3. two more steps against the rounding of the long sums
     for _ in range(POLISH):
         below, level = _refine_level(below, room, radius, level)
-    lowered = _limit_sum(torch.minimum((below - level).clamp_(min=0), magnitude), room, radius)
+    lowered = _limit_sum(
+        torch.minimum((below - level).clamp_(min=0), magnitude), room, radius
+    )
     unchanged = fits.to(magnitude)
     return _cap(unchanged * magnitude + (1 - unchanged) * lowered, room)
 
@@ -70,7 +74,9 @@ def _newton_level(
     level = torch.maximum(-radius, floor)
     if room is None:
         # without a box the sum is convex in the level, and both starting levels are left of the root
-        level = torch.maximum(level, below.mean(1, keepdim=True) - radius / below.shape[1])
+        level = torch.maximum(
+            level, below.mean(1, keepdim=True) - radius / below.shape[1]
+        )
     before_above = before_full = torch.full_like(floor, -1)
     unsolved = unsolved.clone()
     for _ in range(CLIMB):
@@ -84,7 +90,9 @@ def _newton_level(
         count = above - full
         root = level + surplus / count.clamp(min=1)
         inside = (count > 0) & (root >= low) & (root <= high)
-        level = torch.where(unsolved[:, None], torch.where(inside, root, (low + high) / 2), level)
+        level = torch.where(
+            unsolved[:, None], torch.where(inside, root, (low + high) / 2), level
+        )
         # 3. rows that stay on their piece are solved
         unsolved &= ((above != before_above) | (full != before_full) | ~inside)[:, 0]
         before_above = above
@@ -103,15 +111,23 @@ def _count_pieces(excess: Tensor, room: Tensor | None) -> tuple[Tensor, Tensor]:
     return count, _mask_full(excess, room).mul_(above).sum(1, keepdim=True)
 
 
-def _search_level(below: Tensor, room: Tensor | None, radius: Tensor, floor: Tensor) -> Tensor:
+def _search_level(
+    below: Tensor, room: Tensor | None, radius: Tensor, floor: Tensor
+) -> Tensor:
     """The level at which Σ min(max(a − level, 0), u) = r, (rows, 1), by a search among the sorted breakpoints."""
     # 1. all levels at which a coordinate leaves 0 or becomes full, in descending order
-    breakpoints = below if room is None else torch.cat([below, torch.maximum(below - room, floor)], dim=1)
+    breakpoints = (
+        below
+        if room is None
+        else torch.cat([below, torch.maximum(below - room, floor)], dim=1)
+    )
     breakpoints, order = breakpoints.sort(dim=1, descending=True)
     # 2. the sum at each of them: between two it grows by the number of coordinates that are free
     slopes = torch.where(order < below.shape[1], 1.0, -1.0).to(below).cumsum(1)
     gaps = breakpoints[:, :-1] - breakpoints[:, 1:]
-    sums = torch.cat([torch.zeros_like(radius), (slopes[:, :-1] * gaps).cumsum(1)], dim=1)
+    sums = torch.cat(
+        [torch.zeros_like(radius), (slopes[:, :-1] * gaps).cumsum(1)], dim=1
+    )
     # 3. the piece on which the sum reaches r, and its root
     last = torch.searchsorted(sums, radius).sub(1).clamp(min=0)
     slope = slopes.gather(1, last).clamp(min=1)
@@ -125,7 +141,9 @@ def _limit_sum(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor
     return _cap(magnitude, room) * share
 
 
-def _refine_level(below: Tensor, room: Tensor | None, radius: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+def _refine_level(
+    below: Tensor, room: Tensor | None, radius: Tensor, level: Tensor
+) -> tuple[Tensor, Tensor]:
     """Magnitudes and level relative to the largest coordinate that is neither at 0 nor full.
 
     The level is solved for again as the root of the linear piece it lies on: Σ free (a − λ) + Σ full u = r.
@@ -177,12 +195,18 @@ def project(point: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:
     if point.dtype == torch.float32 and point.device.type not in ("cpu", "mps"):
         # to ask which rows are far would wait for the device: all are solved in float64
         wide_room = None if room is None else room.double()
-        return shrink(magnitude.double(), wide_room, radius.double()).float().copysign(point)
+        return (
+            shrink(magnitude.double(), wide_room, radius.double())
+            .float()
+            .copysign(point)
+        )
     nearest = shrink(magnitude, room, radius)
     far = magnitude.amax(1) > FAR * radius[:, 0]
     if point.dtype == torch.float32 and may_look(point) and far.any():
         wide_room = None if room is None else room[far].double()
-        nearest[far] = shrink(magnitude[far].double(), wide_room, radius[far].double()).float()
+        nearest[far] = shrink(
+            magnitude[far].double(), wide_room, radius[far].double()
+        ).float()
     return nearest.copysign(point)
 
 
@@ -202,11 +226,15 @@ def support(direction: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:
         return torch.zeros_like(direction).scatter(1, first, filled).copysign(direction)
     farthest = corner(direction, sides, radius)
     if not may_look(direction):
-        return _fill_largest(_gains(direction, farthest), farthest, radius, direction.shape[1])[0]
+        return _fill_largest(
+            _gains(direction, farthest), farthest, radius, direction.shape[1]
+        )[0]
     filled, unfinished = _fill_one_by_one(_gains(direction, farthest), farthest, radius)
     if len(unfinished):
         ends = farthest[unfinished]
-        filled[unfinished] = _fill_best(_gains(direction[unfinished], ends), ends, radius[unfinished])
+        filled[unfinished] = _fill_best(
+            _gains(direction[unfinished], ends), ends, radius[unfinished]
+        )
     return filled
 
 
@@ -215,7 +243,9 @@ def _gains(direction: Tensor, corner: Tensor) -> Tensor:
     return corner.sign().mul_(direction)
 
 
-def _fill_one_by_one(gain: Tensor, corner: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+def _fill_one_by_one(
+    gain: Tensor, corner: Tensor, radius: Tensor
+) -> tuple[Tensor, Tensor]:
     """Fill the best coordinate of each row, then the next best: images in an attack mostly need one to three.
 
     numpy finds the largest entry of each row in a fifth of torch's time, and is faster on a few numbers.
@@ -264,12 +294,16 @@ def _fill_best(gain: Tensor, corner: Tensor, radius: Tensor) -> Tensor:
     filled, done = _fill_largest(gain, corner, radius, SELECTED)
     if not bool(done.all()):
         unfinished = ~done
-        part = _fill_largest(gain[unfinished], corner[unfinished], radius[unfinished], corner.shape[1])
+        part = _fill_largest(
+            gain[unfinished], corner[unfinished], radius[unfinished], corner.shape[1]
+        )
         filled[unfinished] = part[0]
     return filled
 
 
-def _fill_largest(gain: Tensor, corner: Tensor, radius: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def _fill_largest(
+    gain: Tensor, corner: Tensor, radius: Tensor, count: int
+) -> tuple[Tensor, Tensor]:
     """Fill the ``count`` coordinates of largest gain in the order of their gains.
 
     Returns:

@@ -72,7 +72,9 @@ def _solve_by_secants(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor
             free = torch.maximum(length, smallest_free)
         elif number < SECANTS:
             # 0/0 where nothing moved, which fmax replaces
-            free = torch.fmax((length - before).mul_(growth).div_(growth - 1), smallest_secant)
+            free = torch.fmax(
+                (length - before).mul_(growth).div_(growth - 1), smallest_secant
+            )
         else:
             full = stretched.ne_(clipped).mul_(clipped)
             free = torch.maximum(length - _square_sum(full), smallest_free)
@@ -84,13 +86,19 @@ def _solve_by_secants(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor
     unsolved = ~done[:, 0]
     low, high = sides
     unsolved_sides = (low[unsolved], high[unsolved])
-    clipped[unsolved] = _solve_by_sorting(direction[unsolved], unsolved_sides, radius[unsolved])
+    clipped[unsolved] = _solve_by_sorting(
+        direction[unsolved], unsolved_sides, radius[unsolved]
+    )
     return clipped
 
 
 def _farthest_corner(direction: Tensor, sides: Sides) -> Tensor:
     """The corner of the box in the direction; where the box is infinite, the square of its coordinate is, too."""
-    return corner(direction, sides, torch.full_like(direction[:, :1], torch.finfo(direction.dtype).max))
+    return corner(
+        direction,
+        sides,
+        torch.full_like(direction[:, :1], torch.finfo(direction.dtype).max),
+    )
 
 
 def _solve_by_sorting(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor:
@@ -104,7 +112,9 @@ def _solve_by_sorting(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor
     weight.div_(_largest(weight))
     stretch = _search_stretch(weight, room, target)
     # ∞·0 is not a number, and a coordinate without room stays: the largest number replaces ∞
-    stretch = stretch.masked_fill_(_square_sum(room) <= target, torch.finfo(stretch.dtype).max)
+    stretch = stretch.masked_fill_(
+        _square_sum(room) <= target, torch.finfo(stretch.dtype).max
+    )
     return torch.minimum(stretch * weight, room).mul_(side)
 
 
@@ -126,18 +136,24 @@ def _search_stretch(weight: Tensor, room: Tensor, target: Tensor) -> Tensor:
     squares = weight_squares, room_squares
     stretch = _newton_stretch(torch.zeros_like(target), full, squares, target)
     for _ in range(POLISH):
-        stretch = _newton_stretch(stretch, (stretch * weight).ge_(room), squares, target)
+        stretch = _newton_stretch(
+            stretch, (stretch * weight).ge_(room), squares, target
+        )
     return stretch
 
 
-def _newton_stretch(stretch: Tensor, full: Tensor, squares: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
+def _newton_stretch(
+    stretch: Tensor, full: Tensor, squares: tuple[Tensor, Tensor], target: Tensor
+) -> Tensor:
     """The root η of the piece whose full coordinates are marked by 1 in ``full``; where it has none, η as it is.
 
     ``squares`` are those of the weights and of the rooms.
     """
     weight_squares, room_squares = squares
     missing = target - (full * room_squares).sum(1, keepdim=True)
-    free = torch.addcmul(weight_squares, full, weight_squares, value=-1).sum(1, keepdim=True)
+    free = torch.addcmul(weight_squares, full, weight_squares, value=-1).sum(
+        1, keepdim=True
+    )
     root = (missing.clamp(min=0) / free.clamp(min=torch.finfo(free.dtype).tiny)).sqrt()
     return torch.where((free > 0) & (missing >= 0), root, stretch)
 

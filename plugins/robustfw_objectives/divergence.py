@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from robustfw import UsageError
 from robustfw.regions import norms, per_row
-from robustfw_objectives.passes import evaluation_mode
+from robustfw_objectives.layers import evaluation_mode
 
 if TYPE_CHECKING:
     from robustfw.training.batch import Batch
@@ -39,7 +39,9 @@ class FromPrediction:
     """Logits of p, (batch, classes)."""
 
     @classmethod
-    def near(cls, model: nn.Module, net: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor) -> FromPrediction:
+    def near(
+        cls, model: nn.Module, net: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor
+    ) -> FromPrediction:
         """The loss whose p is the prediction at x + `NOISE` · noise.
 
         Args:
@@ -71,7 +73,12 @@ def class_logits(batch: Batch, model: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 def virtual(
-    model: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, epsilon: float, xi: float, iterations: int
+    model: Callable[[Tensor], Tensor],
+    x: Tensor,
+    start: Tensor,
+    epsilon: float,
+    xi: float,
+    iterations: int,
 ) -> tuple[Tensor, Tensor]:
     """Virtual adversarial examples x + ε d, d the dominant direction of the divergence's Hessian at x.
 

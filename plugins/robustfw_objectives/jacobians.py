@@ -24,7 +24,9 @@ class InputGradient(Penalty):
     net is in evaluation mode for the gradient. An example without a label has none.
     """
 
-    beta: Annotated[float, "weight beside the loss's 1"] = attrs.field(default=1.0, validator=ge(0))
+    beta: Annotated[float, "weight beside the loss's 1"] = attrs.field(
+        default=1.0, validator=ge(0)
+    )
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         """β‖∇ₓJ‖₂² of each example, (batch,): one forward and one backward pass, which is differentiated.
@@ -37,12 +39,14 @@ class InputGradient(Penalty):
         """
         import torch
 
-        from robustfw_objectives.passes import evaluation_mode
+        from robustfw_objectives.layers import evaluation_mode
 
         net = batch.plain  # a compiled one cannot be differentiated twice
         with evaluation_mode(net, x), torch.enable_grad():
             x = x.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(batch.loss(net(x)).sum(), x, create_graph=True)
+            (gradient,) = torch.autograd.grad(
+                batch.loss(net(x)).sum(), x, create_graph=True
+            )
         return self.beta * gradient.flatten(1).square().sum(1)
 
 
@@ -57,10 +61,13 @@ class Contractive(Penalty):
     the unit vectors are taken, which is exact. The net is in evaluation mode; no label is used.
     """
 
-    beta: Annotated[float, "weight beside the loss's 1"] = attrs.field(default=0.01, validator=ge(0))
-    probes: Annotated[int, "random sign vectors per layer and example: a backward pass through it each"] = attrs.field(
-        default=1, validator=ge(1)
+    beta: Annotated[float, "weight beside the loss's 1"] = attrs.field(
+        default=0.01, validator=ge(0)
     )
+    probes: Annotated[
+        int,
+        "random sign vectors per layer and example: a backward pass through it each",
+    ] = attrs.field(default=1, validator=ge(1))
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         """β Σ_l ‖∂h_{l+1}/∂h_l‖_F² of each example, (batch,): a forward pass, and ``probes`` backward ones.
@@ -73,13 +80,15 @@ class Contractive(Penalty):
         """
         import torch
 
-        from robustfw_objectives.passes import evaluation_mode
+        from robustfw_objectives.layers import evaluation_mode
         from robustfw_objectives.probing import estimate_jacobians
 
         net = batch.plain  # a compiled one calls no hooks
         with evaluation_mode(net, x), torch.enable_grad():
             x = x.detach().requires_grad_()
-            return self.beta * estimate_jacobians(net, x, self.probes, batch.uniform_like)
+            return self.beta * estimate_jacobians(
+                net, x, self.probes, batch.uniform_like
+            )
 
 
 @final
@@ -93,10 +102,12 @@ class OperatorNorm(Penalty):
     Batch norm's scale is not counted. All examples have this penalty; no label is used.
     """
 
-    beta: Annotated[float, "weight beside the loss's 1"] = attrs.field(default=0.01, validator=ge(0))
-    iterations: Annotated[int, "applications of each layer and of its adjoint to one vector"] = attrs.field(
-        default=20, validator=ge(1)
+    beta: Annotated[float, "weight beside the loss's 1"] = attrs.field(
+        default=0.01, validator=ge(0)
     )
+    iterations: Annotated[
+        int, "applications of each layer and of its adjoint to one vector"
+    ] = attrs.field(default=20, validator=ge(1))
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         """β Σ_l ‖W_l‖₂ for each example, (batch,): one forward pass of one example for the sizes, then layers alone.
@@ -107,7 +118,7 @@ class OperatorNorm(Penalty):
             y: targets, which are not used.
             batch: gives the net.
         """
-        from robustfw_objectives.passes import evaluation_mode
+        from robustfw_objectives.layers import evaluation_mode
         from robustfw_objectives.spectral import operator_norms
 
         net = batch.plain  # a compiled one calls no hooks

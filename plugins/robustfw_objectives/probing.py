@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from robustfw_objectives.passes import inputs_of_layers
+from robustfw_objectives.layers import inputs_of_layers
 
 Draw: TypeAlias = Callable[[Tensor], Tensor]
 """A tensor whose rows are examples to random numbers from U[0, 1) of its shape."""
@@ -50,12 +50,20 @@ def estimate_jacobian(before: Tensor, after: Tensor, probes: int, draw: Draw) ->
         directions = list(torch.eye(units, dtype=after.dtype, device=after.device))
         share = 1.0
     else:
-        directions = [2.0 * (draw(after.detach()) < 0.5).to(after) - 1 for _ in range(probes)]
+        directions = [
+            2.0 * (draw(after.detach()) < 0.5).to(after) - 1 for _ in range(probes)
+        ]
         share = 1 / probes
     total = before.new_zeros(len(before))
     for direction in directions:
-        pull = direction.reshape(after.shape if units > probes else after.shape[1:]).expand(after.shape)
-        (gradient,) = torch.autograd.grad(after, before, pull, create_graph=True, allow_unused=True)
-        if gradient is not None:  # None: two branches from one input, where the second does not follow from the first
+        pull = direction.reshape(
+            after.shape if units > probes else after.shape[1:]
+        ).expand(after.shape)
+        (gradient,) = torch.autograd.grad(
+            after, before, pull, create_graph=True, allow_unused=True
+        )
+        if (
+            gradient is not None
+        ):  # None: two branches from one input, where the second does not follow from the first
             total = total + share * gradient.flatten(1).square().sum(1)
     return total

@@ -15,16 +15,22 @@ if TYPE_CHECKING:
     from robustfw.training.batch import Batch
 
 
-def _check_bounds(_: object, field: attrs.Attribute[Any], value: tuple[float, ...] | None) -> None:
+def _check_bounds(
+    _: object, field: attrs.Attribute[Any], value: tuple[float, ...] | None
+) -> None:
     """Validator of attrs: two ascending numbers, or None."""
     if value is not None and not (len(value) == 2 and value[0] < value[1]):
-        raise ValueError(f"{field.name} must be two ascending numbers like [0,1], or none, not {value}")
+        raise ValueError(
+            f"{field.name} must be two ascending numbers like [0,1], or none, not {value}"
+        )
 
 
 def _check_rate(_: object, field: attrs.Attribute[Any], value: float) -> None:
     """Validator of attrs: a share in [0, 1)."""
     if not 0 <= value < 1:
-        raise ValueError(f"{field.name} must be a share, at least 0 and less than 1, not {value}")
+        raise ValueError(
+            f"{field.name} must be a share, at least 0 and less than 1, not {value}"
+        )
 
 
 @final
@@ -36,15 +42,17 @@ class Noise(Objective):
     robust counterpart. Clipped to the data range, and drawn anew for each batch.
     """
 
-    scale: Annotated[float, "standard deviation, or half the width of the interval; in units of the data"] = (
-        attrs.field(default=0.1, validator=ge(0))
-    )
-    kind: Annotated[Literal["gaussian", "uniform"], "distribution of each coordinate"] = attrs.field(
-        default="gaussian", validator=in_(("gaussian", "uniform"))
-    )
-    bounds: Annotated[tuple[float, ...] | None, "the data range, which noisy examples keep; none: they need not"] = (
-        attrs.field(default=(0.0, 1.0), validator=_check_bounds)
-    )
+    scale: Annotated[
+        float,
+        "standard deviation, or half the width of the interval; in units of the data",
+    ] = attrs.field(default=0.1, validator=ge(0))
+    kind: Annotated[
+        Literal["gaussian", "uniform"], "distribution of each coordinate"
+    ] = attrs.field(default="gaussian", validator=in_(("gaussian", "uniform")))
+    bounds: Annotated[
+        tuple[float, ...] | None,
+        "the data range, which noisy examples keep; none: they need not",
+    ] = attrs.field(default=(0.0, 1.0), validator=_check_bounds)
 
     @property
     def attacks(self) -> bool:
@@ -72,13 +80,19 @@ class Noise(Objective):
         Raises:
             DataError: x itself is outside the bounds (checked on a CPU only).
         """
-        noise = batch.normal_like(x) if self.kind == "gaussian" else 2 * batch.uniform_like(x) - 1
+        noise = (
+            batch.normal_like(x)
+            if self.kind == "gaussian"
+            else 2 * batch.uniform_like(x) - 1
+        )
         perturbed = x + self.scale * noise
         if self.bounds is None:
             return perturbed
         low, high = self.bounds
         if x.device.type == "cpu" and bool(((x < low) | (x > high)).any()):
-            raise DataError(f"x is outside [{low:g}, {high:g}]: give noise the data's own range by its option bounds")
+            raise DataError(
+                f"x is outside [{low:g}, {high:g}]: give noise the data's own range by its option bounds"
+            )
         return perturbed.clamp(low, high)
 
 
@@ -91,7 +105,9 @@ class Dropout(Objective):
     that the mean stays x, and may then leave the data range.
     """
 
-    rate: Annotated[float, "share of the coordinates that become 0"] = attrs.field(default=0.2, validator=_check_rate)
+    rate: Annotated[float, "share of the coordinates that become 0"] = attrs.field(
+        default=0.2, validator=_check_rate
+    )
 
     @property
     def attacks(self) -> bool:

@@ -32,16 +32,18 @@ class Vat(Penalty):
     but rounding; 0.01 leaves a cosine of 0.997 to the exact one (a net on 784 pixels).
     """
 
-    beta: Annotated[float, "weight beside the loss's 1"] = attrs.field(default=1.0, validator=ge(0))
-    epsilon: Annotated[float, "ε: ℓ2 length of the perturbation, in units of the data"] = attrs.field(
+    beta: Annotated[float, "weight beside the loss's 1"] = attrs.field(
         default=1.0, validator=ge(0)
     )
-    xi: Annotated[float, "ξ: ℓ2 length of the step that the Hessian is estimated by"] = attrs.field(
-        default=0.01, validator=gt(0)
-    )
-    iterations: Annotated[int, "of the power method: a forward and a backward pass each"] = attrs.field(
-        default=1, validator=ge(1)
-    )
+    epsilon: Annotated[
+        float, "ε: ℓ2 length of the perturbation, in units of the data"
+    ] = attrs.field(default=1.0, validator=ge(0))
+    xi: Annotated[
+        float, "ξ: ℓ2 length of the step that the Hessian is estimated by"
+    ] = attrs.field(default=0.01, validator=gt(0))
+    iterations: Annotated[
+        int, "of the power method: a forward and a backward pass each"
+    ] = attrs.field(default=1, validator=ge(1))
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         """β · KL(p(·|x) ‖ p(·|x + r)) of each example, (batch,): 2 forward passes and 1 per iteration.
@@ -53,12 +55,14 @@ class Vat(Penalty):
             batch: gives the net, and draws the first directions.
         """
         from robustfw_objectives import divergence
-        from robustfw_objectives.passes import evaluation_mode
+        from robustfw_objectives.layers import evaluation_mode
 
         net = divergence.class_logits(batch, batch.plain)
         with evaluation_mode(batch.plain, x):
             start = batch.normal_like(x)
-            reference, perturbed = divergence.virtual(net, x, start, self.epsilon, self.xi, self.iterations)
+            reference, perturbed = divergence.virtual(
+                net, x, start, self.epsilon, self.xi, self.iterations
+            )
             return self.beta * divergence.kl(reference, net(perturbed))
 
 
@@ -74,8 +78,8 @@ class Trades(Objective):
     0.001, the authors' noise at the start: a single step from x then goes where the divergence's curvature turns n.
     """
 
-    beta: Annotated[float, "weight of the divergence; the authors take 1 to 10"] = attrs.field(
-        default=6.0, validator=ge(0)
+    beta: Annotated[float, "weight of the divergence; the authors take 1 to 10"] = (
+        attrs.field(default=6.0, validator=ge(0))
     )
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
@@ -92,7 +96,9 @@ class Trades(Objective):
         from robustfw_objectives import divergence
 
         net = divergence.class_logits(batch, model)
-        perturbed = batch(loss=divergence.FromPrediction.near(model, net, x, batch.normal_like(x)))
+        perturbed = batch(
+            loss=divergence.FromPrediction.near(model, net, x, batch.normal_like(x))
+        )
         outputs = model(x)
         logits = batch.task.read(outputs, len(x))
         return batch.loss(outputs) + self.beta * divergence.kl(logits, net(perturbed))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from robustfw import UsageError
-from robustfw_objectives.passes import inputs_of_layers
+from robustfw_objectives.layers import inputs_of_layers
 
 SEED = 0
 """The seed of the power method's first vector."""
@@ -28,10 +28,19 @@ def operator_norms(model: nn.Module, x: Tensor, iterations: int) -> Tensor:
     with torch.no_grad():
         example = x[:1] if len(x) else x.new_zeros(1, *x.shape[1:])
         calls, _ = inputs_of_layers(model, example)
-    inputs = {(layer, layer_input.shape[1:]): layer_input for layer, layer_input in calls}
+    inputs = {
+        (layer, layer_input.shape[1:]): layer_input for layer, layer_input in calls
+    }
     if not inputs:
-        raise UsageError("the net has no linear or convolutional layer: operator-norm has nothing to penalise")
-    return torch.stack([operator_norm(layer, layer_input, iterations) for (layer, _), layer_input in inputs.items()])
+        raise UsageError(
+            "the net has no linear or convolutional layer: operator-norm has nothing to penalise"
+        )
+    return torch.stack(
+        [
+            operator_norm(layer, layer_input, iterations)
+            for (layer, _), layer_input in inputs.items()
+        ]
+    )
 
 
 def operator_norm(layer: nn.Module, like: Tensor, iterations: int) -> Tensor:
@@ -88,7 +97,9 @@ def find_top_vector(layer: nn.Module, like: Tensor, iterations: int) -> Tensor:
         for _ in range(2):  # once loses orthogonality to rounding
             residual = residual - basis.t() @ (basis @ residual)
         length = torch.linalg.vector_norm(residual)
-        independent = length > torch.finfo(residual.dtype).eps * torch.linalg.vector_norm(images[-1])
+        independent = length > torch.finfo(
+            residual.dtype
+        ).eps * torch.linalg.vector_norm(images[-1])
         # where the space is complete, or W is 0, the vector is 0: to stop there would be to wait for the device
         basis = torch.cat([basis, torch.where(independent, residual / length, 0)[None]])
         images = torch.cat([images, normal(basis[-1])[None]])

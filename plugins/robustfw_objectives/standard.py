@@ -31,8 +31,12 @@ def training_loss(batch: Batch, outputs: Tensor, smoothing: float) -> Tensor:
     if not smoothing:
         return batch.loss(outputs)
     if batch.y.is_floating_point():
-        raise UsageError("smoothing is for class labels, and the targets of this data are none: leave it out")
-    return losses.cross_entropy(batch.task.read(outputs, len(outputs)), batch.y, smoothing)
+        raise UsageError(
+            "smoothing is for class labels, and the targets of this data are none: leave it out"
+        )
+    return losses.cross_entropy(
+        batch.task.read(outputs, len(outputs)), batch.y, smoothing
+    )
 
 
 SMOOTHING = "share of the label that all classes get alike"
@@ -97,7 +101,9 @@ class Robust(Objective):
 class Mixed(Objective):
     """α·J(θ, x, y) + (1 − α)·J(θ, x̃, y) (eq. 3, Goodfellow et al. 2014)."""
 
-    alpha: Annotated[float, "weight of the clean loss"] = attrs.field(default=0.5, validator=[ge(0), le(1)])
+    alpha: Annotated[float, "weight of the clean loss"] = attrs.field(
+        default=0.5, validator=[ge(0), le(1)]
+    )
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         """The mixed loss of each example, (batch,): an ascent and two forward passes.

@@ -42,22 +42,39 @@ class OrthogonalSGD(torch.optim.SGD):
         """
         all_parameters = list(parameters)
         filters = [parameter for parameter in all_parameters if parameter.dim() > 2]
-        other_parameters = [parameter for parameter in all_parameters if parameter.dim() <= 2]
+        other_parameters = [
+            parameter for parameter in all_parameters if parameter.dim() <= 2
+        ]
         self.filter_momentum = momentum
-        nesterov = {"momentum": momentum, "nesterov": momentum > 0, "weight_decay": weight_decay}
-        groups: list[dict[str, Any]] = [{"params": filters}, {"params": other_parameters, "lr": others, **nesterov}]
+        nesterov = {
+            "momentum": momentum,
+            "nesterov": momentum > 0,
+            "weight_decay": weight_decay,
+        }
+        groups: list[dict[str, Any]] = [
+            {"params": filters},
+            {"params": other_parameters, "lr": others, **nesterov},
+        ]
         super().__init__(groups, learning_rate)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Make one update; a closure computes the gradients before, and its result is returned."""
         loss = None if closure is None else torch.enable_grad()(closure)()
-        filters = [(weight, weight.grad) for weight in self.param_groups[0]["params"] if weight.grad is not None]
+        filters = [
+            (weight, weight.grad)
+            for weight in self.param_groups[0]["params"]
+            if weight.grad is not None
+        ]
         lengths = [weight.norm() for weight, _ in filters]
         # 1. hand plain gradient descent an orthogonal direction, as long as the filter
         for (weight, gradient), length in zip(filters, lengths, strict=True):
-            direction = orthogonal(self._look_ahead(weight, gradient).flatten(1)).view_as(weight)
-            weight.grad = direction * (length / direction.norm().clamp(min=SMALLEST_LENGTH))
+            direction = orthogonal(
+                self._look_ahead(weight, gradient).flatten(1)
+            ).view_as(weight)
+            weight.grad = direction * (
+                length / direction.norm().clamp(min=SMALLEST_LENGTH)
+            )
         # 2. step
         super().step()
         # 3. bring each filter back to its length, since only its direction matters

@@ -31,16 +31,20 @@ class Constant(Schedule):
 class MultiStep(Schedule):
     """The learning rate times ``gamma`` at each milestone."""
 
-    milestones: Annotated[tuple[float, ...], "shares of the training, such as [0.5, 0.75]"] = attrs.field(
-        default=(0.5, 0.75), validator=deep_iterable([ge(0), le(1)])
+    milestones: Annotated[
+        tuple[float, ...], "shares of the training, such as [0.5, 0.75]"
+    ] = attrs.field(default=(0.5, 0.75), validator=deep_iterable([ge(0), le(1)]))
+    gamma: Annotated[float, "factor at each milestone"] = attrs.field(
+        default=0.1, validator=gt(0)
     )
-    gamma: Annotated[float, "factor at each milestone"] = attrs.field(default=0.1, validator=gt(0))
 
     def build(self, optimizer: torch.optim.Optimizer, updates: int) -> LRScheduler:
         """torch's MultiStepLR."""
         from torch.optim.lr_scheduler import MultiStepLR
 
-        return MultiStepLR(optimizer, [round(share * updates) for share in self.milestones], self.gamma)
+        return MultiStepLR(
+            optimizer, [round(share * updates) for share in self.milestones], self.gamma
+        )
 
 
 @final
@@ -74,12 +78,15 @@ class InverseTime(Schedule):
 class OneCycle(Schedule):
     """Up to the learning rate and down to almost 0 again (Smith & Topin 2019)."""
 
-    peak: Annotated[float, "share of the training at which the peak is reached"] = attrs.field(
-        default=0.25, validator=[gt(0), lt(1)]
+    pct_start: Annotated[
+        float,
+        "share of the training, 0 to 1, in which the rate rises, as torch calls it",
+    ] = attrs.field(
+        default=0.25, validator=[gt(0), lt(1)], metadata={"aliases": ("peak",)}
     )
-    shape: Annotated[Literal["cosine", "linear"], "of both ways; linear: a triangle"] = attrs.field(
-        default="cosine", validator=in_(("cosine", "linear"))
-    )
+    shape: Annotated[
+        Literal["cosine", "linear"], "of both ways; linear: a triangle"
+    ] = attrs.field(default="cosine", validator=in_(("cosine", "linear")))
 
     def build(self, optimizer: torch.optim.Optimizer, updates: int) -> LRScheduler:
         """torch's OneCycleLR, which leaves the momentum alone."""
@@ -88,12 +95,12 @@ class OneCycle(Schedule):
         rates: Any = [group["lr"] for group in optimizer.param_groups]
         anneal: Any = "cos" if self.shape == "cosine" else "linear"
         # torch divides by the number of updates before the peak, so there must be some
-        peak = max(self.peak, 2 / (updates + 1))
+        pct_start = max(self.pct_start, 2 / (updates + 1))
         return OneCycleLR(
             optimizer,
             rates,
             total_steps=updates + 1,
-            pct_start=peak,
+            pct_start=pct_start,
             anneal_strategy=anneal,
             cycle_momentum=False,
         )

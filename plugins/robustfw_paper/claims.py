@@ -18,7 +18,7 @@ from robustfw.reproduction import (
     Part,
     paired_differences,
 )
-from robustfw_paper.verdicts import above, within
+from robustfw_paper.verdicts import judge_above, judge_within
 
 ABOUT_TWICE = (1.5, 2.5)
 """Ratios of training times that count as "about 2 times"."""
@@ -57,12 +57,16 @@ class PaperJudge(Judge):
         known = [field.name for field in attrs.fields(cls)]
         unknown = [key for key in given if key not in known]
         if unknown:
-            raise UsageError(f"claims has an unknown key {unknown[0]!r}; known: {', '.join(known)}")
+            raise UsageError(
+                f"claims has an unknown key {unknown[0]!r}; known: {', '.join(known)}"
+            )
         if "best" not in given:
-            raise UsageError("claims lacks best: the name of the net that is said to be the best")
+            raise UsageError(
+                "claims lacks best: the name of the net that is said to be the best"
+            )
         return cls(**given)
 
-    def reported(self, quantity: str) -> Mapping[str, float]:
+    def source_figures(self, quantity: str) -> Mapping[str, float]:
         """The paper's accuracies on the test set ("clean") or the transfer set ("transfer")."""
         return {"clean": self.clean, "transfer": self.transfer}[quantity]
 
@@ -83,17 +87,36 @@ class PaperJudge(Judge):
         baseline = measured.plan.experiment.baseline
         gains, reported = {}, {}
         for net in measured.robust_nets():
-            gains[net] = paired_differences(measured.clean(net), measured.clean(baseline))
+            gains[net] = paired_differences(
+                measured.clean(net), measured.clean(baseline)
+            )
             if net in self.clean and baseline in self.clean:
-                reported[net] = _signed(self.clean[net] - self.clean[baseline])
-        return _claim(measured, "clean accuracy above the baseline's", gains, POINTS, above, reported)
+                reported[net] = _format_signed(self.clean[net] - self.clean[baseline])
+        return _claim(
+            measured,
+            "clean accuracy above the baseline's",
+            gains,
+            POINTS,
+            judge_above,
+            reported,
+        )
 
     def _reaches_transfer_accuracy(self, measured: Measurements) -> Claim:
         parts = []
         for net in measured.robust_nets():
             if net in self.transfer:
-                share, reported = Mean(tuple(measured.transfer(net))), self.transfer[net]
-                parts.append(Part(measured.label(net), f"{reported:.2f} %", share, above(share, reported)))
+                share, reported = (
+                    Mean(tuple(measured.transfer(net))),
+                    self.transfer[net],
+                )
+                parts.append(
+                    Part(
+                        measured.label(net),
+                        f"{reported:.2f} %",
+                        share,
+                        judge_above(share, reported),
+                    )
+                )
         return Claim("transfer accuracy at or above the paper's", tuple(parts), " %")
 
     def _ranks_best(self, measured: Measurements) -> Claim:
@@ -107,32 +130,59 @@ class PaperJudge(Judge):
                     continue
                 lead = paired_differences(accuracies(self.best), accuracies(net))
                 known = net in reported and self.best in reported
-                words = _signed(reported[self.best] - reported[net]) if known else ""
-                parts.append(Part(f"{where}, ahead of {measured.label(net)}", words, lead, above(lead)))
+                words = _format_signed(reported[self.best] - reported[net]) if known else ""
+                parts.append(
+                    Part(
+                        f"{where}, ahead of {measured.label(net)}",
+                        words,
+                        lead,
+                        judge_above(lead),
+                    )
+                )
         return Claim(f"{measured.label(self.best)} the best", tuple(parts), POINTS)
 
 
 def _improves_transfer_accuracy(measured: Measurements) -> Claim:
     baseline = measured.transfer(measured.plan.experiment.baseline)
-    gains = {net: paired_differences(measured.transfer(net), baseline) for net in measured.robust_nets()}
-    return _claim(measured, "transfer accuracy above the baseline's", gains, POINTS, above)
+    gains = {
+        net: paired_differences(measured.transfer(net), baseline)
+        for net in measured.robust_nets()
+    }
+    return _claim(
+        measured, "transfer accuracy above the baseline's", gains, POINTS, judge_above
+    )
 
 
 def _resists_new_attacks(measured: Measurements) -> Claim:
     baseline = measured.under_new_attacks(measured.plan.experiment.baseline)
-    gains = {net: paired_differences(measured.under_new_attacks(net), baseline) for net in measured.robust_nets()}
+    gains = {
+        net: paired_differences(measured.under_new_attacks(net), baseline)
+        for net in measured.robust_nets()
+    }
     text = "accuracy under the fast method, mean over the radii, above the baseline's"
-    return _claim(measured, text, gains, POINTS, above)
+    return _claim(measured, text, gains, POINTS, judge_above)
 
 
 def _takes_twice_as_long(measured: Measurements) -> Claim:
     baseline = measured.seconds(measured.plan.experiment.baseline)
     ratios = {}
     for net in measured.robust_nets():
-        ratios[net] = Mean(tuple(robust / plain for robust, plain in zip(measured.seconds(net), baseline, strict=True)))
+        ratios[net] = Mean(
+            tuple(
+                robust / plain
+                for robust, plain in zip(measured.seconds(net), baseline, strict=True)
+            )
+        )
     reported = dict.fromkeys(ratios, "about 2 times")
     text = "training takes about twice the baseline's time"
-    return _claim(measured, text, ratios, " times", lambda ratio: within(ratio, *ABOUT_TWICE), reported)
+    return _claim(
+        measured,
+        text,
+        ratios,
+        " times",
+        lambda ratio: judge_within(ratio, *ABOUT_TWICE),
+        reported,
+    )
 
 
 def _claim(
@@ -146,11 +196,13 @@ def _claim(
     """A claim with a part for each net: its mean over the seeds, what the paper reports, and the verdict."""
     parts = []
     for net, mean in means.items():
-        parts.append(Part(measured.label(net), (reported or {}).get(net, ""), mean, decide(mean)))
+        parts.append(
+            Part(measured.label(net), (reported or {}).get(net, ""), mean, decide(mean))
+        )
     return Claim(text, tuple(parts), unit)
 
 
-def _signed(points: float) -> str:
+def _format_signed(points: float) -> str:
     return f"{points:+.2f}{POINTS}"
 
 
@@ -161,7 +213,9 @@ def _sum_up(measured: Measurements, claims: tuple[Claim, ...]) -> str:
     decided: dict[str, list[str]] = {}
     for claim in claims:
         decided.setdefault(claim.verdict, []).append(claim.text)
-    return "; ".join(f"{verdict}: {', '.join(texts)}" for verdict, texts in sorted(decided.items()))
+    return "; ".join(
+        f"{verdict}: {', '.join(texts)}" for verdict, texts in sorted(decided.items())
+    )
 
 
 def _compare_controls(measured: Measurements) -> list[str]:

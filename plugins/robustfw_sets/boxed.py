@@ -33,19 +33,31 @@ class BoxedRegion(Region):
     radius: Tensor
     """The radius of each row, (batch, 1), float64."""
     lower: Tensor
-    """Lower sides of the box, (batch, d), float64; −∞ until `within` gives a box."""
+    """Lower sides of the box, (batch, d), float64; −∞ until `clip` gives a box."""
     upper: Tensor
-    """Upper sides of the box, (batch, d), float64; ∞ until `within` gives a box."""
+    """Upper sides of the box, (batch, d), float64; ∞ until `clip` gives a box."""
 
-    def within(self, lower: Bound, upper: Bound) -> Self:
+    def clip(self, lower: Bound, upper: Bound) -> Self:
         """The region of this set S with the smaller of both boxes, with exact oracles."""
         dtype = self.lower.dtype
         device = self.lower.device
-        low = torch.as_tensor(lower, dtype=dtype, device=device).expand_as(self.like).flatten(1)
-        high = torch.as_tensor(upper, dtype=dtype, device=device).expand_as(self.like).flatten(1)
-        return attrs.evolve(self, lower=torch.maximum(self.lower, low), upper=torch.minimum(self.upper, high))
+        low = (
+            torch.as_tensor(lower, dtype=dtype, device=device)
+            .expand_as(self.like)
+            .flatten(1)
+        )
+        high = (
+            torch.as_tensor(upper, dtype=dtype, device=device)
+            .expand_as(self.like)
+            .flatten(1)
+        )
+        return attrs.evolve(
+            self,
+            lower=torch.maximum(self.lower, low),
+            upper=torch.minimum(self.upper, high),
+        )
 
-    def scaled(self, factor: Tensor | float) -> Self:
+    def scale(self, factor: Tensor | float) -> Self:
         """factor·𝒰, by the radius and the box."""
         factors = per_row(factor, self.radius)
         low = torch.where(factors > 0, factors * self.lower, 0)
@@ -64,7 +76,9 @@ class BoxedRegion(Region):
         low = (self.lower - point).clamp(max=0)
         high = (self.upper - point).clamp(min=0)
         radius = step_per_row(step, self.radius) * self.radius
-        return attrs.evolve(self, radius=radius, lower=low, upper=high).support(direction)
+        return attrs.evolve(self, radius=radius, lower=low, upper=high).support(
+            direction
+        )
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """⟨g, support(g)⟩ by the exact support in float64, and a margin for rounding; (batch,)."""
@@ -92,7 +106,9 @@ class BoxedRegion(Region):
 
     def _member(self, magnitudes: Tensor, signs: Tensor, like: Tensor) -> Tensor:
         """Magnitudes (batch, d) with the signs of ``signs``, rounded toward 0, in the shape and type of ``like``."""
-        return round_toward_zero(magnitudes.copysign(signs), like.dtype).reshape(like.shape)
+        return round_toward_zero(magnitudes.copysign(signs), like.dtype).reshape(
+            like.shape
+        )
 
 
 def infinite_sides(like: Tensor) -> tuple[Tensor, Tensor]:

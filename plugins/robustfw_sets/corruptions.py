@@ -21,7 +21,9 @@ WIDTH = 3
 """Reach of the blur's kernel to either side, in standard deviations."""
 
 
-def corruption_set(x: Tensor, kinds: tuple[str, ...], severities: tuple[float, ...], seed: int) -> Finite:
+def corruption_set(
+    x: Tensor, kinds: tuple[str, ...], severities: tuple[float, ...], seed: int
+) -> Finite:
     """The finite set {0} ∪ {c_s(x) − x}, whose members have the level s / max s.
 
     Args:
@@ -34,11 +36,15 @@ def corruption_set(x: Tensor, kinds: tuple[str, ...], severities: tuple[float, .
         UsageError: there is a blur of examples that are no images.
     """
     images = exact(x)
-    changes = [_change(kind, images, severity, seed) for kind in kinds for severity in severities]
+    changes = [
+        _change(kind, images, severity, seed)
+        for kind in kinds
+        for severity in severities
+    ]
     none = x[:, None][:, :0]
     candidates = torch.stack(changes, 1).to(x.dtype) if changes else none
     levels = torch.tensor(severities, dtype=torch.float64).div(max(severities))
-    return Finite.of(candidates, levels.repeat(len(kinds)))
+    return Finite.from_candidates(candidates, levels.repeat(len(kinds)))
 
 
 def _change(kind: str, x: Tensor, severity: float, seed: int) -> Tensor:
@@ -58,7 +64,9 @@ def _change(kind: str, x: Tensor, severity: float, seed: int) -> Tensor:
 def _blur(x: Tensor, deviation: float) -> Tensor:
     """x under a Gaussian filter along both axes; beyond an edge, the pixels of the edge are repeated."""
     if x.dim() != 4:
-        raise UsageError(f"blur needs images (channels, height, width), not x of shape {tuple(x.shape[1:])}")
+        raise UsageError(
+            f"blur needs images (channels, height, width), not x of shape {tuple(x.shape[1:])}"
+        )
     reach = max(1, round(WIDTH * deviation))
     offsets = torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device)
     kernel = torch.exp(-0.5 * (offsets / deviation).square())
@@ -66,5 +74,9 @@ def _blur(x: Tensor, deviation: float) -> Tensor:
     channels = x.shape[1]
     vertical = kernel.reshape(1, 1, -1, 1).expand(channels, 1, -1, -1)
     horizontal = kernel.reshape(1, 1, 1, -1).expand(channels, 1, -1, -1)
-    x = conv2d(pad(x, (0, 0, reach, reach), mode="replicate"), vertical, groups=channels)
-    return conv2d(pad(x, (reach, reach, 0, 0), mode="replicate"), horizontal, groups=channels)
+    x = conv2d(
+        pad(x, (0, 0, reach, reach), mode="replicate"), vertical, groups=channels
+    )
+    return conv2d(
+        pad(x, (reach, reach, 0, 0), mode="replicate"), horizontal, groups=channels
+    )

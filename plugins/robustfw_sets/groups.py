@@ -11,7 +11,13 @@ from torch import Tensor
 from robustfw import UsageError
 from robustfw.regions import exact, normal_like, uniform_like
 from robustfw_sets.boxed import BoxedRegion, infinite_sides
-from robustfw_sets.pieces import TINY, project_maximum, project_sum, support_maximum, support_sum
+from robustfw_sets.pieces import (
+    TINY,
+    project_maximum,
+    project_sum,
+    support_maximum,
+    support_sum,
+)
 
 
 class Layout:
@@ -37,7 +43,11 @@ class Layout:
 
     def join(self, groups: Tensor) -> Tensor:
         """Groups (batch, groups, largest size) as rows (batch, d)."""
-        width = int((self.index < self.index.max()).sum()) if self._has_padding() else self.index.numel()
+        width = (
+            int((self.index < self.index.max()).sum())
+            if self._has_padding()
+            else self.index.numel()
+        )
         rows = groups.new_zeros(len(groups), width + 1)
         rows[:, self.index.flatten().to(groups.device)] = groups.flatten(1)
         return rows[:, :width]
@@ -49,7 +59,9 @@ class Layout:
         return bool(self.index.numel() > largest + 1 or repeated)
 
 
-def labels(shape: tuple[int, ...], kind: Literal["pixel", "block", "channel"], side: int) -> Tensor:
+def labels(
+    shape: tuple[int, ...], kind: Literal["pixel", "block", "channel"], side: int
+) -> Tensor:
     """The number of the group of each coordinate of an example, (d,).
 
     Args:
@@ -62,11 +74,15 @@ def labels(shape: tuple[int, ...], kind: Literal["pixel", "block", "channel"], s
     """
     channels, *places = shape
     if kind == "channel":
-        return torch.arange(channels).repeat_interleave(max(1, torch.Size(places).numel()))
+        return torch.arange(channels).repeat_interleave(
+            max(1, torch.Size(places).numel())
+        )
     if kind == "pixel":
         return torch.arange(torch.Size(places).numel()).repeat(channels)
     if len(places) != 2:
-        raise UsageError(f"blocks need images (channels, height, width), not examples of shape {shape}")
+        raise UsageError(
+            f"blocks need images (channels, height, width), not examples of shape {shape}"
+        )
     height, width = places
     across = -(-width // side)
     block_row = torch.arange(height) // side
@@ -95,7 +111,14 @@ class GroupBall(BoxedRegion):
             radius: r.
         """
         lower, upper = infinite_sides(x.detach())
-        return cls(x.detach(), lower.new_full((len(x), 1), radius), lower, upper, Layout(label), norm)
+        return cls(
+            x.detach(),
+            lower.new_full((len(x), 1), radius),
+            lower,
+            upper,
+            Layout(label),
+            norm,
+        )
 
     def violation(self, delta: Tensor) -> Tensor:
         """The larger of the norm − r, without rounding, and the distance from the box; (batch,)."""
@@ -122,7 +145,9 @@ class GroupBall(BoxedRegion):
         outside = self._excess(projected) > 0
         if outside.any():
             solve = project_sum if self.norm == "sum" else project_maximum
-            projected[outside] = solve(target[outside], room[outside], self.radius[outside])
+            projected[outside] = solve(
+                target[outside], room[outside], self.radius[outside]
+            )
         return self._member(self.layout.join(projected), rows, point)
 
     def support(self, direction: Tensor) -> Tensor:
@@ -141,10 +166,16 @@ class GroupBall(BoxedRegion):
     def sample(self, generator: torch.Generator) -> Tensor:
         """Groups of random directions and of random lengths within r, projected on the box."""
         noise = self.layout.split(exact(normal_like(self.like, generator)).flatten(1))
-        unit = noise / torch.linalg.vector_norm(noise, dim=2, keepdim=True).clamp(min=TINY)
+        unit = noise / torch.linalg.vector_norm(noise, dim=2, keepdim=True).clamp(
+            min=TINY
+        )
         share = uniform_like(noise[:, :, 0], generator)
         if self.norm == "sum":
             weights = -torch.log1p(-share)
-            share = weights / weights.sum(1, keepdim=True) * uniform_like(self.radius, generator)
+            share = (
+                weights
+                / weights.sum(1, keepdim=True)
+                * uniform_like(self.radius, generator)
+            )
         rows = self.layout.join(self.radius[..., None] * share[..., None] * unit)
         return self.project(rows.reshape(self.like.shape)).to(self.like.dtype)

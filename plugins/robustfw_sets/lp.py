@@ -176,7 +176,9 @@ def _coordinates(target: Tensor, multiplier: Tensor, p: float) -> tuple[Tensor, 
     root = torch.minimum(1 / linear, weight.pow(-1 / power)).clamp(max=1)
     for _ in range(INNER):
         powered = root.pow(power - 1)
-        step = (linear * root + weight * powered * root - 1) / (linear + power * weight * powered)
+        step = (linear * root + weight * powered * root - 1) / (
+            linear + power * weight * powered
+        )
         root = (root - step).clamp(min=0)
         if bool((step.abs() <= ROUNDING * root).all()):
             break
@@ -184,7 +186,11 @@ def _coordinates(target: Tensor, multiplier: Tensor, p: float) -> tuple[Tensor, 
     magnitude = torch.where(positive, safe * share, 0)
     # 3. dm/dλ = −p·mᵖ⁻¹ / (1 + λ·p·(p − 1)·mᵖ⁻²), without a negative power of m
     if p >= 2:
-        slope = -p * magnitude.pow(p - 1) / (1 + multiplier * p * (p - 1) * magnitude.pow(p - 2))
+        slope = (
+            -p
+            * magnitude.pow(p - 1)
+            / (1 + multiplier * p * (p - 1) * magnitude.pow(p - 2))
+        )
     else:
         slope = -p * magnitude / (magnitude.pow(2 - p) + multiplier * p * (p - 1))
     return magnitude, slope
@@ -205,7 +211,11 @@ def support(gain: Tensor, room: Tensor, radius: Tensor, p: float) -> Tensor:
     movable = (gain > 0) & (room > 0)
     unit = torch.where(radius > 0, radius, 1)
     room = torch.where(movable, room / unit, 0)
-    magnitudes = _support_l1(gain, room, movable) if p == 1 else _support_lp(gain, room, movable, p)
+    magnitudes = (
+        _support_l1(gain, room, movable)
+        if p == 1
+        else _support_lp(gain, room, movable, p)
+    )
     return torch.where(radius > 0, unit * magnitudes, 0)
 
 
@@ -213,7 +223,9 @@ def _support_l1(gain: Tensor, room: Tensor, movable: Tensor) -> Tensor:
     """For p = 1 and r = 1: coordinates filled in the order of their gains."""
     _, order = torch.where(movable, gain, -1).sort(dim=1, descending=True, stable=True)
     sorted_room = room.gather(1, order)
-    before = torch.cat([torch.zeros_like(room[:, :1]), sorted_room[:, :-1].cumsum(1)], 1)
+    before = torch.cat(
+        [torch.zeros_like(room[:, :1]), sorted_room[:, :-1].cumsum(1)], 1
+    )
     share = torch.minimum((1 - before).clamp(min=0), sorted_room)
     return torch.zeros_like(gain).scatter(1, order, share)
 
@@ -222,7 +234,9 @@ def _support_lp(gain: Tensor, room: Tensor, movable: Tensor, p: float) -> Tensor
     """For p > 1 and r = 1: min(η·w, u) with w = g^(1/(p − 1)) and the η at which the norm is 1."""
     # 1. log w, and the sorted log u/w at which coordinates become full
     weight = torch.where(movable, gain, 1).log() / (p - 1)
-    breaks = torch.where(movable, torch.where(movable, room, 1).log() - weight, torch.inf)
+    breaks = torch.where(
+        movable, torch.where(movable, room, 1).log() - weight, torch.inf
+    )
     breaks, order = breaks.sort(dim=1)
     # 2. Σ mᵖ of the coordinates that are full at the start of each piece, and of the free ones for η = 1
     filled = torch.where(movable, room, 0).gather(1, order).pow(p).cumsum(1)
@@ -235,7 +249,9 @@ def _support_lp(gain: Tensor, room: Tensor, movable: Tensor, p: float) -> Tensor
     piece = is_end.argmax(1, keepdim=True)
     has_end = is_end.amax(1, keepdim=True) > 0
     level = torch.where(has_end, stretch.gather(1, piece), torch.inf)
-    magnitudes = torch.where(movable, torch.minimum((level + weight).clamp(max=700).exp(), room), 0)
+    magnitudes = torch.where(
+        movable, torch.minimum((level + weight).clamp(max=700).exp(), room), 0
+    )
     # 4. rounding may leave the norm above 1 by its last digits
     magnitudes = magnitudes * (1 / _norm(magnitudes, p).clamp(min=TINY)).clamp(max=1)
     return torch.minimum(magnitudes, room)

@@ -37,7 +37,9 @@ class PatchRegion(Region):
     """Upper bounds of δ, (batch, *shape), float64."""
 
     @classmethod
-    def at(cls, x: Tensor, side: int, row: int | None, column: int | None, limit: float) -> PatchRegion:
+    def at(
+        cls, x: Tensor, side: int, row: int | None, column: int | None, limit: float
+    ) -> PatchRegion:
         """The set of all places of the square in the images x, or of those in one row, in one column, or of one place.
 
         Args:
@@ -51,7 +53,9 @@ class PatchRegion(Region):
             UsageError: x are no images, or the square is not within them.
         """
         if x.dim() != 4:
-            raise UsageError(f"a patch needs images (channels, height, width), not x of shape {tuple(x.shape[1:])}")
+            raise UsageError(
+                f"a patch needs images (channels, height, width), not x of shape {tuple(x.shape[1:])}"
+            )
         like = x.detach()
         height, width = x.shape[2:]
         tall = min(side, height)
@@ -90,7 +94,12 @@ class PatchRegion(Region):
         squares = with_unit_maximum(point).square()
         outside = point - self._keep_best_place(point, squares)
         beyond = torch.linalg.vector_norm(outside.flatten(1), dim=1)
-        box = torch.maximum(self.lower - point, point - self.upper).flatten(1).amax(1).clamp(min=0)
+        box = (
+            torch.maximum(self.lower - point, point - self.upper)
+            .flatten(1)
+            .amax(1)
+            .clamp(min=0)
+        )
         return torch.maximum(beyond, box).to(delta.dtype)
 
     def project(self, point: Tensor) -> Tensor:
@@ -105,7 +114,9 @@ class PatchRegion(Region):
         unit = with_unit_maximum(exact(direction))
         corner = torch.where(unit > 0, self.upper, self.lower)
         corner = torch.where(unit == 0, 0, corner)
-        return round_toward_zero(self._keep_best_place(corner, corner * unit), direction.dtype)
+        return round_toward_zero(
+            self._keep_best_place(corner, corner * unit), direction.dtype
+        )
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """⟨g, support(g)⟩ by the exact support in float64, and a margin for rounding; (batch,)."""
@@ -128,15 +139,21 @@ class PatchRegion(Region):
         point = self.lower + share * (self.upper - self.lower)
         return round_toward_zero(point * self._mask(scores.argmax(1)), self.like.dtype)
 
-    def within(self, lower: Bound, upper: Bound) -> PatchRegion:
+    def clip(self, lower: Bound, upper: Bound) -> PatchRegion:
         """The region of these places with the smaller of both boxes, with exact oracles."""
         dtype = self.lower.dtype
         device = self.lower.device
         low = torch.as_tensor(lower, dtype=dtype, device=device).expand_as(self.like)
         high = torch.as_tensor(upper, dtype=dtype, device=device).expand_as(self.like)
-        return attrs.evolve(self, lower=torch.maximum(self.lower, low), upper=torch.minimum(self.upper, high))
+        return attrs.evolve(
+            self,
+            lower=torch.maximum(self.lower, low),
+            upper=torch.minimum(self.upper, high),
+        )
 
-    def scaled(self, factor: Tensor | float) -> PatchRegion:
+    def scale(self, factor: Tensor | float) -> PatchRegion:
         """factor·𝒰: these places with the box scaled by the factor."""
         factors = per_row(factor, self.lower)
-        return attrs.evolve(self, lower=factors * self.lower, upper=factors * self.upper)
+        return attrs.evolve(
+            self, lower=factors * self.lower, upper=factors * self.upper
+        )

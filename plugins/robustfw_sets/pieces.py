@@ -34,7 +34,7 @@ class Pieces:
     """Σ a² over the other coordinates, (batch, groups, size + 1)."""
 
     @classmethod
-    def of(cls, magnitudes: Tensor, room: Tensor) -> Pieces:
+    def from_magnitudes(cls, magnitudes: Tensor, room: Tensor) -> Pieces:
         """The pieces of magnitudes a ≥ 0 and rooms u ≥ 0, (batch, groups, size) each."""
         moves = (magnitudes > 0) & (room > 0)
         breaks = torch.where(moves, room / torch.where(moves, magnitudes, 1), torch.inf)
@@ -60,7 +60,12 @@ class Pieces:
         ends = torch.cat([self.breaks, torch.full_like(zero, torch.inf)], 2)
         full = self.full.gather(2, index)[..., 0]
         free = self.free.gather(2, index)[..., 0]
-        return full, free, starts.gather(2, index)[..., 0], ends.gather(2, index)[..., 0]
+        return (
+            full,
+            free,
+            starts.gather(2, index)[..., 0],
+            ends.gather(2, index)[..., 0],
+        )
 
 
 def _stretch_to(pieces: Pieces, length: Tensor) -> Tensor:
@@ -68,7 +73,9 @@ def _stretch_to(pieces: Pieces, length: Tensor) -> Tensor:
     number = (pieces.length_at_breaks() < length[..., None]).sum(2)
     full, free, _, _ = pieces.piece(number)
     missing = (length.square() - full).clamp(min=0)
-    return torch.where(free > 0, (missing / torch.where(free > 0, free, 1)).sqrt(), torch.inf)
+    return torch.where(
+        free > 0, (missing / torch.where(free > 0, free, 1)).sqrt(), torch.inf
+    )
 
 
 def _stretch(magnitudes: Tensor, room: Tensor, stretch: Tensor) -> Tensor:
@@ -91,7 +98,9 @@ def project_maximum(target: Tensor, room: Tensor, radius: Tensor) -> Tensor:
         room: u ≥ 0, (batch, groups, size).
         radius: r, (batch, 1).
     """
-    stretch = _stretch_to(Pieces.of(target, room), radius.expand(target.shape[:2]))
+    stretch = _stretch_to(
+        Pieces.from_magnitudes(target, room), radius.expand(target.shape[:2])
+    )
     return _shorten(_stretch(target, room, stretch.clamp(max=1)), radius)
 
 
@@ -103,7 +112,9 @@ def support_maximum(gain: Tensor, room: Tensor, radius: Tensor) -> Tensor:
         room: u ≥ 0, (batch, groups, size).
         radius: r, (batch, 1).
     """
-    stretch = _stretch_to(Pieces.of(gain, room), radius.expand(gain.shape[:2]))
+    stretch = _stretch_to(
+        Pieces.from_magnitudes(gain, room), radius.expand(gain.shape[:2])
+    )
     return _shorten(_stretch(gain, room, stretch), radius)
 
 
@@ -118,13 +129,15 @@ def project_sum(target: Tensor, room: Tensor, radius: Tensor) -> Tensor:
         room: u ≥ 0, (batch, groups, size).
         radius: r, (batch, 1).
     """
-    pieces = Pieces.of(target, room)
+    pieces = Pieces.from_magnitudes(target, room)
     moves = pieces.free[..., 0].sqrt()
     # a bracket of λ with the errors of the sum of lengths at its ends
     low = torch.zeros_like(radius)
     high = moves.amax(1, keepdim=True)
     short = -radius
-    long = torch.minimum(target, room).square().sum(2).sqrt().sum(1, keepdim=True) - radius
+    long = (
+        torch.minimum(target, room).square().sum(2).sqrt().sum(1, keepdim=True) - radius
+    )
     level = (low + high) / 2
     for _ in range(OUTER):
         # 1. the error at λ, and the bracket that it narrows
@@ -147,7 +160,9 @@ def project_sum(target: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     return _stretch(target, room, stretch) * shrink[..., None]
 
 
-def _project_lengths(pieces: Pieces, moves: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+def _project_lengths(
+    pieces: Pieces, moves: Tensor, level: Tensor
+) -> tuple[Tensor, Tensor]:
     """θ with h(θ)·(1 − θ)/θ = λ, and h(θ), of each group, (batch, groups)."""
     # 1. the piece: the left side falls in θ, so it is the first at whose end it is below λ
     at_breaks = pieces.breaks
@@ -169,7 +184,9 @@ def _project_lengths(pieces: Pieces, moves: Tensor, level: Tensor) -> tuple[Tens
         high = torch.where(error > 0, high, stretch)
         slope = stretch * free / length.clamp(min=TINY) * (1 - stretch) - length - level
         newton = stretch - error / slope
-        better = torch.where((newton >= low) & (newton <= high), newton, (low + high) / 2)
+        better = torch.where(
+            (newton >= low) & (newton <= high), newton, (low + high) / 2
+        )
         change = torch.where(mixed, (better - stretch).abs(), 0)
         stretch = torch.where(mixed, better, stretch)
         if bool((change <= ROUNDING).all()):
@@ -191,16 +208,21 @@ def support_sum(gain: Tensor, room: Tensor, radius: Tensor) -> Tensor:
         room: u ≥ 0, (batch, groups, size).
         radius: r, (batch, 1).
     """
-    pieces = Pieces.of(gain, room)
+    pieces = Pieces.from_magnitudes(gain, room)
     # ‖g‖, from which a group is 0, and h(η)/η at its first breakpoint are one number: else the jump is missed
-    pull = (pieces.full[..., :-1] / pieces.breaks.square() + pieces.free[..., :-1]).sqrt()
+    pull = (
+        pieces.full[..., :-1] / pieces.breaks.square() + pieces.free[..., :-1]
+    ).sqrt()
     moves = pull[..., 0]
     # 1. λ by bisection
     low = torch.zeros_like(radius)
     high = 2 * moves.amax(1, keepdim=True)
     for _ in range(OUTER):
         level = (low + high) / 2
-        fits = _support_lengths(pieces, pull, moves, level)[1].sum(1, keepdim=True) <= radius
+        fits = (
+            _support_lengths(pieces, pull, moves, level)[1].sum(1, keepdim=True)
+            <= radius
+        )
         low = torch.where(fits, low, level)
         high = torch.where(fits, level, high)
         if bool((high - low <= ROUNDING * high).all()):
@@ -211,16 +233,24 @@ def support_sum(gain: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     short = short_lengths.sum(1, keepdim=True)
     long = long_lengths.sum(1, keepdim=True)
     jumps = long > short
-    share = torch.where(jumps, (radius - short) / torch.where(jumps, long - short, 1), 0).clamp(0, 1)[..., None]
-    return (1 - share) * _stretch(gain, room, short_stretch) + share * _stretch(gain, room, long_stretch)
+    share = torch.where(
+        jumps, (radius - short) / torch.where(jumps, long - short, 1), 0
+    ).clamp(0, 1)[..., None]
+    return (1 - share) * _stretch(gain, room, short_stretch) + share * _stretch(
+        gain, room, long_stretch
+    )
 
 
-def _support_lengths(pieces: Pieces, pull: Tensor, moves: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+def _support_lengths(
+    pieces: Pieces, pull: Tensor, moves: Tensor, level: Tensor
+) -> tuple[Tensor, Tensor]:
     """η with h(η)/η = λ, and h(η), of each group, (batch, groups); for λ = 0 the largest length."""
     number = (pull > level[..., None]).sum(2)
     full, free, start, _ = pieces.piece(number)
     steep = level.square() - free
-    stretch = torch.where(steep > 0, (full / torch.where(steep > 0, steep, 1)).sqrt(), torch.inf)
+    stretch = torch.where(
+        steep > 0, (full / torch.where(steep > 0, steep, 1)).sqrt(), torch.inf
+    )
     is_last = number == pieces.breaks.shape[2]
     at_least_start = torch.maximum(stretch, start.nan_to_num(posinf=0))
     stretch = torch.where(is_last & (level == 0), torch.inf, at_least_start)

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 def _floats(value: Ratio | tuple[Ratio, ...]) -> float | tuple[float, ...]:
     """Numbers as floats, by which sets compare: 8/255 from the shell, an exact ratio, is 8/255 from Python."""
-    return tuple(float(number) for number in value) if isinstance(value, tuple) else float(value)
+    return (
+        tuple(float(number) for number in value)
+        if isinstance(value, tuple)
+        else float(value)
+    )
 
 
 def _check_finite(_: object, field: attrs.Attribute[Any], value: Ratio) -> None:
@@ -34,7 +38,9 @@ def _check_finite(_: object, field: attrs.Attribute[Any], value: Ratio) -> None:
         raise ValueError(f"{field.name} must be finite and not negative, not {value}")
 
 
-def _check_all_finite(_: object, field: attrs.Attribute[Any], value: Ratio | tuple[Ratio, ...]) -> None:
+def _check_all_finite(
+    _: object, field: attrs.Attribute[Any], value: Ratio | tuple[Ratio, ...]
+) -> None:
     """Raise a `ValueError` unless one or several numbers are finite and not negative."""
     numbers = value if isinstance(value, tuple) else (value,)
     if not numbers or not all(0 <= float(number) < math.inf for number in numbers):
@@ -46,13 +52,19 @@ def _check_all_finite(_: object, field: attrs.Attribute[Any], value: Ratio | tup
 class Lp(UncertaintySet):
     """{‖δ‖_p ≤ r} for any p ≥ 1, exact within the data range, too; p = 1, 2 and ∞ are ``l1``, ``l2`` and ``linf``."""
 
-    p: Annotated[Ratio, "p, from 1 on; 3/2 is kept exactly"] = attrs.field(default=1.5, eq=_floats)
-    radius: Annotated[Ratio, "r, in the data's unit"] = attrs.field(default=2.0, validator=_check_finite, eq=_floats)
+    p: Annotated[Ratio, "p, from 1 on; 3/2 is kept exactly"] = attrs.field(
+        default=1.5, eq=_floats
+    )
+    radius: Annotated[Ratio, "r, in the data's unit"] = attrs.field(
+        default=2.0, validator=_check_finite, eq=_floats
+    )
 
     @p.validator
     def _check_p(self, _: attrs.Attribute[Ratio], value: Ratio) -> None:
         if not 1 <= float(value) < math.inf:
-            raise ValueError(f"p must be from 1 on and finite, not {value}: ∞ is the set linf")
+            raise ValueError(
+                f"p must be from 1 on and finite, not {value}: ∞ is the set linf"
+            )
 
     def at(self, x: Tensor) -> LpBall:
         """The ℓp ball at each row of x."""
@@ -78,7 +90,7 @@ class Budget(UncertaintySet):
         from robustfw_sets.lp import LpBall
 
         radius = float(self.radius)
-        return LpBall.at(x, 1.0, float(self.gamma) * radius).within(-radius, radius)
+        return LpBall.at(x, 1.0, float(self.gamma) * radius).clip(-radius, radius)
 
 
 @final
@@ -89,16 +101,19 @@ class GroupL2(UncertaintySet):
     The sum is sparse in groups: few pixels change, each in all its channels. The maximum moves every group alike.
     """
 
-    radius: Annotated[Ratio, "r, in the data's unit"] = attrs.field(default=2.0, validator=_check_finite, eq=_floats)
+    radius: Annotated[Ratio, "r, in the data's unit"] = attrs.field(
+        default=2.0, validator=_check_finite, eq=_floats
+    )
     norm: Annotated[Literal["sum", "max"], "of the groups' lengths"] = attrs.field(
         default="sum", validator=in_(("sum", "max"))
     )
-    groups: Annotated[Literal["pixel", "block", "channel"], "pixels with all channels, square blocks, or channels"] = (
-        attrs.field(default="pixel", validator=in_(("pixel", "block", "channel")))
-    )
-    side: Annotated[int, "side of a block, in pixels; blocks at the border are smaller"] = attrs.field(
-        default=2, validator=ge(1)
-    )
+    groups: Annotated[
+        Literal["pixel", "block", "channel"],
+        "pixels with all channels, square blocks, or channels",
+    ] = attrs.field(default="pixel", validator=in_(("pixel", "block", "channel")))
+    side: Annotated[
+        int, "side of a block, in pixels; blocks at the border are smaller"
+    ] = attrs.field(default=2, validator=ge(1))
 
     def at(self, x: Tensor) -> GroupBall:
         """The ball of groups at each row of x."""
@@ -119,8 +134,8 @@ class PolyhedralSet(UncertaintySet):
     a: Annotated[Array, "A: rows of numbers, or a .npy or .csv file"] = attrs.field(
         factory=lambda: Array([[1.0], [-1.0]]), converter=Array
     )
-    b: Annotated[Array, "b ≥ 0: a number for each row of A, or a .npy or .csv file"] = attrs.field(
-        factory=lambda: Array([0.5, 0.5]), converter=Array
+    b: Annotated[Array, "b ≥ 0: a number for each row of A, or a .npy or .csv file"] = (
+        attrs.field(factory=lambda: Array([0.5, 0.5]), converter=Array)
     )
     limit: Annotated[Ratio, "how far one coordinate may move"] = attrs.field(
         default=0.3, validator=_check_finite, eq=_floats
@@ -128,11 +143,15 @@ class PolyhedralSet(UncertaintySet):
 
     def __attrs_post_init__(self) -> None:
         if len(self.a.shape) != 2 or 0 in self.a.shape:
-            raise ValueError(f"a must be a matrix with rows and columns, not of shape {self.a.shape}")
+            raise ValueError(
+                f"a must be a matrix with rows and columns, not of shape {self.a.shape}"
+            )
         if (self.b.values < 0).any():
             raise ValueError("b must not be negative: δ = 0 is a member")
         if self.b.values.size != self.a.shape[0]:
-            raise ValueError(f"a has {self.a.shape[0]} rows, b has {self.b.values.size} numbers")
+            raise ValueError(
+                f"a has {self.a.shape[0]} rows, b has {self.b.values.size} numbers"
+            )
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...] | None:  # type: ignore[override]  # as many as A has columns
@@ -151,7 +170,9 @@ class PolyhedralSet(UncertaintySet):
         if normals.shape[1] == 1:
             normals = normals.expand(-1, size)
         limit = float(self.limit)
-        return Polyhedron.of(x, normals, offsets.reshape(-1)).within(-limit, limit)
+        return Polyhedron.from_inequalities(x, normals, offsets.reshape(-1)).clip(
+            -limit, limit
+        )
 
 
 @final
@@ -162,16 +183,18 @@ class Patch(UncertaintySet):
     Anywhere is the union over all places, which is not convex; a given place is a box. All channels may change.
     """
 
-    side: Annotated[int, "side of the square, in pixels"] = attrs.field(default=3, validator=ge(1))
+    side: Annotated[int, "side of the square, in pixels"] = attrs.field(
+        default=3, validator=ge(1)
+    )
     row: Annotated[int | None, "upper row of the square; none: anywhere"] = attrs.field(
         default=None, validator=optional(ge(0))
     )
-    column: Annotated[int | None, "left column of the square; none: anywhere"] = attrs.field(
-        default=None, validator=optional(ge(0))
+    column: Annotated[int | None, "left column of the square; none: anywhere"] = (
+        attrs.field(default=None, validator=optional(ge(0)))
     )
-    limit: Annotated[Ratio, "how far one value may move; 1 is all of a [0, 1] range"] = attrs.field(
-        default=1.0, validator=_check_finite, eq=_floats
-    )
+    limit: Annotated[
+        Ratio, "how far one value may move; 1 is all of a [0, 1] range"
+    ] = attrs.field(default=1.0, validator=_check_finite, eq=_floats)
 
     def at(self, x: Tensor) -> PatchRegion:
         """The patch, at its place or at all places, in each image of x."""
@@ -194,9 +217,9 @@ class RotationTranslation(UncertaintySet):
     shift: Annotated[Ratio, "largest shift along each axis, in pixels"] = attrs.field(
         default=3.0, validator=_check_finite, eq=_floats
     )
-    padding: Annotated[Literal["zeros", "border", "reflection"], "what comes in at the edges"] = attrs.field(
-        default="zeros", validator=in_(("zeros", "border", "reflection"))
-    )
+    padding: Annotated[
+        Literal["zeros", "border", "reflection"], "what comes in at the edges"
+    ] = attrs.field(default="zeros", validator=in_(("zeros", "border", "reflection")))
 
     def at(self, x: Tensor) -> RigidMotions:
         """The rotations and translations of each image of x."""
@@ -213,23 +236,32 @@ class Tabular(UncertaintySet):
     A smaller set has smaller radii, whole steps rounded down, and no change of category below 1.
     """
 
-    radius: Annotated[Ratio | tuple[Ratio, ...], "r, or one per feature, in the data's unit"] = attrs.field(
-        default=0.1, validator=_check_all_finite, eq=_floats
-    )
+    radius: Annotated[
+        Ratio | tuple[Ratio, ...], "r, or one per feature, in the data's unit"
+    ] = attrs.field(default=0.1, validator=_check_all_finite, eq=_floats)
     immutable: Annotated[tuple[int, ...], "features that do not change, from 0"] = ()
-    integer: Annotated[tuple[int, ...], "features that change by whole multiples of ``step``"] = ()
-    step: Annotated[Ratio | tuple[Ratio, ...], "1 in the data's unit, or one per integer feature"] = attrs.field(
-        default=1.0, validator=_check_all_finite, eq=_floats
-    )
-    one_hot: Annotated[tuple[tuple[int, ...], ...], "groups of features, one of which is 1 and the others 0"] = ()
+    integer: Annotated[
+        tuple[int, ...], "features that change by whole multiples of ``step``"
+    ] = ()
+    step: Annotated[
+        Ratio | tuple[Ratio, ...], "1 in the data's unit, or one per integer feature"
+    ] = attrs.field(default=1.0, validator=_check_all_finite, eq=_floats)
+    one_hot: Annotated[
+        tuple[tuple[int, ...], ...],
+        "groups of features, one of which is 1 and the others 0",
+    ] = ()
 
     def __attrs_post_init__(self) -> None:
         grouped = list(itertools.chain.from_iterable(self.one_hot))
         repeated = len(set(grouped)) < len(grouped)
         if repeated or set(grouped) & {*self.integer, *self.immutable}:
-            raise ValueError("a feature of a one-hot group is in no other group, and neither integer nor immutable")
+            raise ValueError(
+                "a feature of a one-hot group is in no other group, and neither integer nor immutable"
+            )
         if isinstance(self.step, tuple) and len(self.step) != len(self.integer):
-            raise ValueError(f"{len(self.integer)} integer features need as many steps, or one for all")
+            raise ValueError(
+                f"{len(self.integer)} integer features need as many steps, or one for all"
+            )
         steps = self.step if isinstance(self.step, tuple) else (self.step,)
         if any(float(step) == 0 for step in steps):
             raise ValueError("step must be positive")
@@ -265,15 +297,27 @@ class Corruptions(UncertaintySet):
     A smaller set stops at lower severities.
     """
 
-    kinds: Annotated[tuple[str, ...], "of brightness, contrast, gaussian-noise and blur"] = attrs.field(default=KINDS)
-    severities: Annotated[tuple[Ratio, ...], "from mild to strong, 5 being strong"] = (1.0, 2.0, 3.0, 4.0, 5.0)
+    kinds: Annotated[
+        tuple[str, ...], "of brightness, contrast, gaussian-noise and blur"
+    ] = attrs.field(default=KINDS)
+    severities: Annotated[tuple[Ratio, ...], "from mild to strong, 5 being strong"] = (
+        1.0,
+        2.0,
+        3.0,
+        4.0,
+        5.0,
+    )
     seed: Annotated[int, "of the noise"] = 0
 
     def __attrs_post_init__(self) -> None:
         unknown = [kind for kind in self.kinds if kind not in KINDS]
         if unknown:
-            raise ValueError(f"there is no corruption {unknown[0]!r}; there are {', '.join(KINDS)}")
-        if not self.severities or not all(0 < float(severity) < math.inf for severity in self.severities):
+            raise ValueError(
+                f"there is no corruption {unknown[0]!r}; there are {', '.join(KINDS)}"
+            )
+        if not self.severities or not all(
+            0 < float(severity) < math.inf for severity in self.severities
+        ):
             raise ValueError("severities must be finite and positive")
 
     def at(self, x: Tensor) -> Finite:

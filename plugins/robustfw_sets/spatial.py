@@ -40,11 +40,13 @@ class RigidMotions(Parametric):
             UsageError: x are no images.
         """
         if x.dim() != 4:
-            raise UsageError(f"a rotation needs images (channels, height, width), not x of shape {tuple(x.shape[1:])}")
+            raise UsageError(
+                f"a rotation needs images (channels, height, width), not x of shape {tuple(x.shape[1:])}"
+            )
         turns = float(angle > 0)
         shifts = float(shift > 0)
         reach = x.new_tensor([turns, shifts, shifts]).expand(len(x), 3)
-        return cls(Box.around(reach, -reach, reach), angle, shift, padding)
+        return cls(Box.broadcast(reach, -reach, reach), angle, shift, padding)
 
     def apply(self, x: Tensor, delta: Tensor) -> Tensor:
         """x turned about its middle and then shifted, with bilinear interpolation in float32 at least."""
@@ -62,9 +64,15 @@ class RigidMotions(Parametric):
         down = 2 * self.shift * motion[:, 2] / height
         ratio = height / width
         rows = (
-            torch.stack([cosine, -sine * ratio, -(cosine * right - sine * ratio * down)], 1),
-            torch.stack([sine / ratio, cosine, -(sine / ratio * right + cosine * down)], 1),
+            torch.stack(
+                [cosine, -sine * ratio, -(cosine * right - sine * ratio * down)], 1
+            ),
+            torch.stack(
+                [sine / ratio, cosine, -(sine / ratio * right + cosine * down)], 1
+            ),
         )
         grid = affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
-        perturbed = grid_sample(image, grid, padding_mode=self.padding, align_corners=False)
+        perturbed = grid_sample(
+            image, grid, padding_mode=self.padding, align_corners=False
+        )
         return perturbed.to(x.dtype)

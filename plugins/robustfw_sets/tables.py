@@ -66,13 +66,25 @@ class TableRegion(Region):
         grouped = list(itertools.chain.from_iterable(options.one_hot))
         named = [*options.immutable, *options.integer, *grouped]
         if named and max(named) >= width:
-            raise UsageError(f"tabular names feature {max(named)}, but examples have {width}, from 0 to {width - 1}")
-        radii = options.radius if isinstance(options.radius, tuple) else (options.radius,) * width
+            raise UsageError(
+                f"tabular names feature {max(named)}, but examples have {width}, from 0 to {width - 1}"
+            )
+        radii = (
+            options.radius
+            if isinstance(options.radius, tuple)
+            else (options.radius,) * width
+        )
         if len(radii) != width:
-            raise UsageError(f"{len(radii)} radii do not fit {width} features: give one, or one per feature")
+            raise UsageError(
+                f"{len(radii)} radii do not fit {width} features: give one, or one per feature"
+            )
         radius = rows.new_tensor([float(r) for r in radii])
         radius[[*options.immutable, *grouped]] = 0
-        steps = options.step if isinstance(options.step, tuple) else (options.step,) * len(options.integer)
+        steps = (
+            options.step
+            if isinstance(options.step, tuple)
+            else (options.step,) * len(options.integer)
+        )
         step = torch.zeros_like(radius)
         for feature, size in zip(options.integer, steps, strict=True):
             step[feature] = float(size)
@@ -110,7 +122,9 @@ class TableRegion(Region):
         high = torch.where(is_integer, highest_step, high).clamp(min=0)
         return low, high
 
-    def _choices(self, group: tuple[int, ...], row_moves: Tensor) -> tuple[Tensor, Tensor]:
+    def _choices(
+        self, group: tuple[int, ...], row_moves: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Replace columns of ``values``, those of each group by its open move of highest score, the first at a tie."""
         categories = exact(self.x).flatten(1)[:, group]
         changes = torch.eye(len(group)).to(categories) - categories[:, None]
@@ -150,7 +164,9 @@ class TableRegion(Region):
         """The member nearest to points (batch, d), as (batch, d), float64."""
         low, high = self._sides()
         size = torch.where(self.step > 0, self.step, 1)
-        rounded = torch.where(self.step > 0, (far.clamp(-1e15, 1e15) / size).round() * size, far)
+        rounded = torch.where(
+            self.step > 0, (far.clamp(-1e15, 1e15) / size).round() * size, far
+        )
         return self._choose(torch.clamp(rounded, low, high), self._scores(far, 1.0))
 
     def violation(self, delta: Tensor) -> Tensor:
@@ -159,7 +175,9 @@ class TableRegion(Region):
         nearest = self._nearest(point)
         differences = (point - nearest).abs()
         rounding = torch.finfo(delta.dtype).eps * nearest.abs()
-        return norms(torch.where(differences > rounding, differences, 0)).to(delta.dtype)
+        return norms(torch.where(differences > rounding, differences, 0)).to(
+            delta.dtype
+        )
 
     def project(self, point: Tensor) -> Tensor:
         """Continuous features clamped, integer ones rounded to the nearest open step, groups to the nearest move."""
@@ -176,7 +194,9 @@ class TableRegion(Region):
     def support_bound(self, direction: Tensor) -> Tensor:
         """⟨g, support(g)⟩ by the exact support in float64, and a margin for rounding to the type of x; (batch,)."""
         farthest = exact(self.support(exact(direction)))
-        rounding = torch.finfo(self.like.dtype).eps * norms(exact(direction)) * norms(farthest)
+        rounding = (
+            torch.finfo(self.like.dtype).eps * norms(exact(direction)) * norms(farthest)
+        )
         return exact_bound(direction, farthest) + rounding
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
@@ -194,21 +214,37 @@ class TableRegion(Region):
         low, high = self._sides()
         share = exact(uniform_like(self.like, generator)).flatten(1)
         size = torch.where(self.step > 0, self.step, 1)
-        steps = ((share * ((high - low) / size + 1)).floor() * size).clamp(max=high - low)
+        steps = ((share * ((high - low) / size + 1)).floor() * size).clamp(
+            max=high - low
+        )
         values = low + torch.where(self.step > 0, steps, share * (high - low))
-        shapes = [self.moves.new_empty(len(self), 1 + len(group)) for group in self.groups]
+        shapes = [
+            self.moves.new_empty(len(self), 1 + len(group)) for group in self.groups
+        ]
         scores = tuple(uniform_like(shape, generator) for shape in shapes)
         return self._member(self._choose(values, scores), self.like)
 
-    def within(self, lower: Bound, upper: Bound) -> TableRegion:
+    def clip(self, lower: Bound, upper: Bound) -> TableRegion:
         """The region of the changes that also keep lower ≤ δ ≤ upper."""
         dtype = self.lower.dtype
         device = self.lower.device
-        low = torch.as_tensor(lower, dtype=dtype, device=device).expand_as(self.like).flatten(1)
-        high = torch.as_tensor(upper, dtype=dtype, device=device).expand_as(self.like).flatten(1)
-        return attrs.evolve(self, lower=torch.maximum(self.lower, low), upper=torch.minimum(self.upper, high))
+        low = (
+            torch.as_tensor(lower, dtype=dtype, device=device)
+            .expand_as(self.like)
+            .flatten(1)
+        )
+        high = (
+            torch.as_tensor(upper, dtype=dtype, device=device)
+            .expand_as(self.like)
+            .flatten(1)
+        )
+        return attrs.evolve(
+            self,
+            lower=torch.maximum(self.lower, low),
+            upper=torch.minimum(self.upper, high),
+        )
 
-    def scaled(self, factor: Tensor | float) -> TableRegion:
+    def scale(self, factor: Tensor | float) -> TableRegion:
         """The region with radii scaled by the factor, so with fewer whole steps; categories change from 1 on.
 
         Without lattices and groups this is factor·𝒰, and the range is scaled as well; otherwise the range stays.
@@ -219,4 +255,10 @@ class TableRegion(Region):
         if self.convex:
             low = torch.where(factors > 0, factors * low, 0)
             high = torch.where(factors > 0, factors * high, 0)
-        return attrs.evolve(self, radius=factors * self.radius, lower=low, upper=high, moves=factors * self.moves)
+        return attrs.evolve(
+            self,
+            radius=factors * self.radius,
+            lower=low,
+            upper=high,
+            moves=factors * self.moves,
+        )

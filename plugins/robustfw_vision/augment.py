@@ -38,14 +38,18 @@ class Crop:
         batch, _, height, width = x.shape
         require_larger(self.pad, min(height, width))
         padded = functional.pad(x, [self.pad] * 4, mode="reflect")
-        shifts = torch.randint(0, 2 * self.pad + 1, (2, batch, 1), generator=generator).to(x.device)
+        shifts = torch.randint(
+            0, 2 * self.pad + 1, (2, batch, 1), generator=generator
+        ).to(x.device)
         rows = shifts[0] + torch.arange(height, device=x.device)
         columns = shifts[1] + torch.arange(width, device=x.device)
         if self.flip:
             mirrored = _has_odd_sum(x) ^ (epoch % 2 == 1)
             columns = torch.where(mirrored, columns.flip(1), columns)
         example = torch.arange(batch, device=x.device)[:, None, None]
-        return padded.permute(0, 2, 3, 1)[example, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        return padded.permute(0, 2, 3, 1)[
+            example, rows[:, :, None], columns[:, None, :]
+        ].permute(0, 3, 1, 2)
 
 
 def require_larger(shift: int, side: int) -> None:
@@ -59,7 +63,9 @@ def require_larger(shift: int, side: int) -> None:
 
 def _has_odd_sum(x: Tensor) -> Tensor:
     """Whether an image's bytes have an odd sum, (batch, 1): so in half of all images, and in every epoch."""
-    return (x * 255).round().flatten(1).sum(1, keepdim=True, dtype=torch.float64) % 2 == 1
+    return (x * 255).round().flatten(1).sum(
+        1, keepdim=True, dtype=torch.float64
+    ) % 2 == 1
 
 
 @final
@@ -90,7 +96,9 @@ class Cutout:
             masks.append((places >= start) & (places < start + self.side))
         rows, columns = masks
         hole = (rows[:, None, :, None] & columns[:, None, None, :]).to(x.device)
-        colour = torch.tensor(self.fill or (0.5,) * channels, dtype=x.dtype, device=x.device)
+        colour = torch.tensor(
+            self.fill or (0.5,) * channels, dtype=x.dtype, device=x.device
+        )
         return torch.where(hole, colour[:, None, None], x)
 
 

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from robustfw import DataSpec
 from robustfw.data.splits import Splits, TensorSplit
-from robustfw.task import Binary, Classification, Multilabel, Regression, Segmentation, Task
+from robustfw.task import (
+    Binary,
+    Classification,
+    Multilabel,
+    Regression,
+    Segmentation,
+    Task,
+)
 
 LOOPS = (0, 6, 8, 9)
 """Digits that enclose some paper."""
@@ -54,7 +61,9 @@ def digits_multilabel(tolerated: int, validation: float) -> Splits:
     loop = torch.isin(digit, torch.tensor(LOOPS))
     y = torch.stack([digit % 2 == 1, digit > 4, loop], 1).float()
     task = Multilabel(tolerated=tolerated)
-    spec = attrs.evolve(spec, classes=3, labels=("odd", "above four", "loop"), task=task)
+    spec = attrs.evolve(
+        spec, classes=3, labels=("odd", "above four", "loop"), task=task
+    )
     return _split(x, y, spec, validation)
 
 
@@ -65,7 +74,9 @@ def _load_digits() -> tuple[Tensor, Tensor, DataSpec]:
     bunch = load_digits()
     x = torch.from_numpy(bunch.images).float().div(FULL).unsqueeze(1)
     labels = tuple(str(name) for name in bunch.target_names)
-    spec = DataSpec((1, 8, 8), 10, mean=(float(x.mean()),), std=(float(x.std()),), labels=labels)
+    spec = DataSpec(
+        (1, 8, 8), 10, mean=(float(x.mean()),), std=(float(x.std()),), labels=labels
+    )
     return x, torch.from_numpy(bunch.target).long(), spec
 
 
@@ -86,7 +97,9 @@ def two_moons(examples: int, noise: float, validation: float) -> Splits:
     return _split(x, y, DataSpec((2,), 2), validation)
 
 
-def diabetes(scale: Literal["unit", "raw"], tolerance: float, validation: float) -> Splits:
+def diabetes(
+    scale: Literal["unit", "raw"], tolerance: float, validation: float
+) -> Splits:
     """Ten measurements of each patient and the progression of the disease.
 
     Args:

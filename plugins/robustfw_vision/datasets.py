@@ -34,11 +34,18 @@ def check_share(_: object, field: attrs.Attribute[Any], value: float) -> None:
         ValueError: the value is no such share.
     """
     if not 0 <= value < 1:
-        raise ValueError(f"{field.name} must be a share, at least 0 and less than 1, not {value}")
+        raise ValueError(
+            f"{field.name} must be a share, at least 0 and less than 1, not {value}"
+        )
 
 
 def _augment(
-    name: Augmentation, *, side: int, shift: int = 4, cutout: int = 0, fill: Sequence[float] = ()
+    name: Augmentation,
+    *,
+    side: int,
+    shift: int = 4,
+    cutout: int = 0,
+    fill: Sequence[float] = (),
 ) -> Augment | None:
     """The augmentation of training batches, or None where there is none.
 
@@ -68,7 +75,9 @@ def _augment(
 class Digits(Dataset):
     """scikit-learn's 1,797 handwritten digits of 8x8 pixels: real, small, and there without a download."""
 
-    validation: Annotated[float, SHARE] = attrs.field(default=0.15, validator=check_share)
+    validation: Annotated[float, SHARE] = attrs.field(
+        default=0.15, validator=check_share
+    )
 
     def load(self, root: Path) -> Splits:
         """Every fifth example is a test example."""
@@ -82,11 +91,15 @@ class Digits(Dataset):
 class TwoMoons(Dataset):
     """scikit-learn's two interleaving half circles, scaled to the unit square."""
 
-    examples: Annotated[int, "training and test examples together"] = attrs.field(default=1000, validator=ge(10))
-    noise: Annotated[float, "standard deviation of the noise before scaling"] = attrs.field(
-        default=0.1, validator=ge(0)
+    examples: Annotated[int, "training and test examples together"] = attrs.field(
+        default=1000, validator=ge(10)
     )
-    validation: Annotated[float, SHARE] = attrs.field(default=0.15, validator=check_share)
+    noise: Annotated[float, "standard deviation of the noise before scaling"] = (
+        attrs.field(default=0.1, validator=ge(0))
+    )
+    validation: Annotated[float, SHARE] = attrs.field(
+        default=0.15, validator=check_share
+    )
 
     def load(self, root: Path) -> Splits:
         """Every fifth example is a test example."""
@@ -100,7 +113,9 @@ class TwoMoons(Dataset):
 class Mnist(Dataset):
     """MNIST: 60,000 + 10,000 handwritten digits, 28x28."""
 
-    validation: Annotated[float, SHARE] = attrs.field(default=0.05, validator=check_share)
+    validation: Annotated[float, SHARE] = attrs.field(
+        default=0.05, validator=check_share
+    )
     augment: Annotated[Augmentation, "what is done to training batches"] = attrs.field(
         default="none", validator=in_(("none", "crop", "flip-crop"))
     )
@@ -113,7 +128,9 @@ class Mnist(Dataset):
 
         bounds = (0.0, 1.0) if self.box else None
         spec = DataSpec((1, 28, 28), 10, bounds=bounds, mean=(0.1307,), std=(0.3081,))
-        return reading.torchvision_set("MNIST", spec, root, self.validation, _augment(self.augment, side=28))
+        return reading.torchvision_set(
+            "MNIST", spec, root, self.validation, _augment(self.augment, side=28)
+        )
 
 
 @final
@@ -121,7 +138,9 @@ class Mnist(Dataset):
 class FashionMnist(Dataset):
     """Fashion-MNIST: 60,000 + 10,000 articles of clothing, 28x28."""
 
-    validation: Annotated[float, SHARE] = attrs.field(default=0.05, validator=check_share)
+    validation: Annotated[float, SHARE] = attrs.field(
+        default=0.05, validator=check_share
+    )
     augment: Annotated[Augmentation, "what is done to training batches"] = attrs.field(
         default="none", validator=in_(("none", "crop", "flip-crop"))
     )
@@ -131,7 +150,9 @@ class FashionMnist(Dataset):
         from robustfw_vision import reading
 
         spec = DataSpec((1, 28, 28), 10, mean=(0.2860,), std=(0.3530,))
-        return reading.torchvision_set("FashionMNIST", spec, root, self.validation, _augment(self.augment, side=28))
+        return reading.torchvision_set(
+            "FashionMNIST", spec, root, self.validation, _augment(self.augment, side=28)
+        )
 
 
 @final
@@ -139,16 +160,18 @@ class FashionMnist(Dataset):
 class Cifar10(Dataset):
     """CIFAR-10: 50,000 + 10,000 colour photographs, 32x32."""
 
-    validation: Annotated[float, SHARE] = attrs.field(default=0.05, validator=check_share)
+    validation: Annotated[float, SHARE] = attrs.field(
+        default=0.05, validator=check_share
+    )
     augment: Annotated[Augmentation, "what is done to training batches"] = attrs.field(
         default="flip-crop", validator=in_(("none", "crop", "flip-crop"))
     )
-    shift: Annotated[int, "pixels by which a crop moves an image at most, reflected at the border"] = attrs.field(
-        default=4, validator=[ge(0), lt(32)]
-    )
-    cutout: Annotated[int, "side of a square of each training image that becomes grey; 0: none"] = attrs.field(
-        default=0, validator=[ge(0), le(32)]
-    )
+    shift: Annotated[
+        int, "pixels by which a crop moves an image at most, reflected at the border"
+    ] = attrs.field(default=4, validator=[ge(0), lt(32)])
+    cutout: Annotated[
+        int, "side of a square of each training image that becomes grey; 0: none"
+    ] = attrs.field(default=0, validator=[ge(0), le(32)])
     box: Annotated[bool, "whether perturbed images keep the range from 0 to 1"] = True
 
     def load(self, root: Path) -> Splits:
@@ -157,8 +180,12 @@ class Cifar10(Dataset):
 
         mean = (0.4914, 0.4822, 0.4465)
         bounds = (0.0, 1.0) if self.box else None
-        spec = DataSpec((3, 32, 32), 10, bounds=bounds, mean=mean, std=(0.2470, 0.2435, 0.2616))
-        augment = _augment(self.augment, side=32, shift=self.shift, cutout=self.cutout, fill=mean)
+        spec = DataSpec(
+            (3, 32, 32), 10, bounds=bounds, mean=mean, std=(0.2470, 0.2435, 0.2616)
+        )
+        augment = _augment(
+            self.augment, side=32, shift=self.shift, cutout=self.cutout, fill=mean
+        )
         return reading.torchvision_set("CIFAR10", spec, root, self.validation, augment)
 
 
@@ -173,26 +200,36 @@ class ImageFolder(Dataset):
     """
 
     path: Annotated[str, "the folder; relative to the data folder"] = "images"
-    size: Annotated[int, "images are resized and cropped to size x size"] = attrs.field(default=224, validator=gt(0))
-    resize: Annotated[int | None, "pixels of the shorter side before the crop, size or more; none: size"] = attrs.field(
-        default=None, validator=optional(gt(0))
+    size: Annotated[int, "images are resized and cropped to size x size"] = attrs.field(
+        default=224, validator=gt(0)
     )
+    resize: Annotated[
+        int | None,
+        "pixels of the shorter side before the crop, size or more; none: size",
+    ] = attrs.field(default=None, validator=optional(gt(0)))
     channels: Annotated[
-        Literal["auto", 1, 3], "1: grey; 3: colours; auto: grey where all of the first files looked at are"
+        Literal["auto", 1, 3],
+        "1: grey; 3: colours; auto: grey where all of the first files looked at are",
     ] = attrs.field(default="auto", validator=in_(("auto", 1, 3)))
-    workers: Annotated[int, "processes that decode"] = attrs.field(default=2, validator=ge(0))
-    validation: Annotated[float, SHARE] = attrs.field(default=0.05, validator=check_share)
+    workers: Annotated[int, "processes that decode"] = attrs.field(
+        default=2, validator=ge(0)
+    )
+    validation: Annotated[float, SHARE] = attrs.field(
+        default=0.05, validator=check_share
+    )
     augment: Annotated[Augmentation, "what is done to training batches"] = attrs.field(
         default="flip-crop", validator=in_(("none", "crop", "flip-crop"))
     )
-    shift: Annotated[int, "pixels by which a crop moves an image at most, reflected at the border"] = attrs.field(
-        default=4, validator=ge(0)
-    )
+    shift: Annotated[
+        int, "pixels by which a crop moves an image at most, reflected at the border"
+    ] = attrs.field(default=4, validator=ge(0))
 
     @resize.validator
     def _check_resize(self, _: object, resize: int | None) -> None:
         if resize is not None and resize < self.size:
-            raise ValueError(f"resize must be at least the size {self.size}, not {resize}")
+            raise ValueError(
+                f"resize must be at least the size {self.size}, not {resize}"
+            )
 
     def load(self, root: Path) -> Splits:
         """The images of the two folders; classes are the names of the sub-folders of train."""
@@ -201,7 +238,9 @@ class ImageFolder(Dataset):
         augment = _augment(self.augment, shift=self.shift, side=self.size)
         layout = folders.Layout(self.size, self.resize or self.size, self.channels)
         folder = root / os.path.expanduser(self.path)
-        return folders.image_folder(folder, layout, self.workers, self.validation, augment)
+        return folders.image_folder(
+            folder, layout, self.workers, self.validation, augment
+        )
 
 
 @final
@@ -217,13 +256,16 @@ class FewLabels(Dataset):
     labels would be in earnest.
     """
 
-    dataset: Annotated[Dataset, "spec of the data set, in memory"] = attrs.field(factory=Digits)
-    labels: Annotated[int, "training examples that keep theirs, as many of each class"] = attrs.field(
-        default=100, validator=ge(1)
+    dataset: Annotated[Dataset, "spec of the data set, in memory"] = attrs.field(
+        factory=Digits
     )
-    repeats: Annotated[int | None, "how often each of these is in an epoch; none: they become a fifth of it"] = (
-        attrs.field(default=None, validator=optional(ge(1)))
-    )
+    labels: Annotated[
+        int, "training examples that keep theirs, as many of each class"
+    ] = attrs.field(default=100, validator=ge(1))
+    repeats: Annotated[
+        int | None,
+        "how often each of these is in an epoch; none: they become a fifth of it",
+    ] = attrs.field(default=None, validator=optional(ge(1)))
     seed: Annotated[int, "decides which"] = 0
 
     def load(self, root: Path) -> Splits:
@@ -234,5 +276,7 @@ class FewLabels(Dataset):
         """
         splits = self.dataset.load(root)
         if not splits.spec.task.labelled:
-            raise UsageError("few-labels takes labels from a classification, and this data has another task")
+            raise UsageError(
+                "few-labels takes labels from a classification, and this data has another task"
+            )
         return splits.keep_labels(self.labels, seed=self.seed, repeats=self.repeats)

@@ -36,7 +36,13 @@ class ImageFiles(Dataset[tuple[Tensor, int]]):
     """
 
     def __init__(
-        self, samples: list[tuple[str, int]], *, size: int, resize: int, channels: int, colours_in_grey: bool
+        self,
+        samples: list[tuple[str, int]],
+        *,
+        size: int,
+        resize: int,
+        channels: int,
+        colours_in_grey: bool,
     ) -> None:
         self.samples = samples
         self.reader = Reader(size, resize, channels, colours_in_grey)
@@ -83,14 +89,25 @@ class Reader:
         upright = ImageOps.exif_transpose(image)
         picture = _decode_deep_pixels(upright, path, file_format)
         if picture is None:
-            picture = _flatten_on_white(upright).convert("L" if self.channels == 1 else "RGB")
+            picture = _flatten_on_white(upright).convert(
+                "L" if self.channels == 1 else "RGB"
+            )
         # 2. resize and cut
         _check_enlarged(picture, path, self.resize)
         resize_and_cut = transforms.Compose(
-            [transforms.Resize(self.resize), transforms.CenterCrop(self.size), transforms.ToTensor()]
+            [
+                transforms.Resize(self.resize),
+                transforms.CenterCrop(self.size),
+                transforms.ToTensor(),
+            ]
         )
         # 3. resizing rounds, in floating point also beyond the range of the values that it averages
-        return resize_and_cut(picture).clamp(0, 1).expand(self.channels, -1, -1).contiguous()
+        return (
+            resize_and_cut(picture)
+            .clamp(0, 1)
+            .expand(self.channels, -1, -1)
+            .contiguous()
+        )
 
 
 def has_colours(path: str) -> bool:
@@ -117,15 +134,25 @@ def decode(path: str, read: Callable[[Picture, str], Any]) -> Any:
             "make it smaller"
         ) from error
     except Exception as error:  # a broken file may make a decoder raise anything
-        reason = (str(error) or type(error).__name__).splitlines()[0].replace(repr(path), "it")
-        raise DataError(f"{path} cannot be read as an image ({reason}): mend or remove it") from error
+        reason = (
+            (str(error) or type(error).__name__)
+            .splitlines()[0]
+            .replace(repr(path), "it")
+        )
+        raise DataError(
+            f"{path} cannot be read as an image ({reason}): mend or remove it"
+        ) from error
 
 
-def _decode_deep_pixels(image: Picture, path: str, file_format: str | None) -> Picture | None:
+def _decode_deep_pixels(
+    image: Picture, path: str, file_format: str | None
+) -> Picture | None:
     """An image of 16-bit or floating-point pixels as one of floating-point pixels in [0, 1]; None for 8 bits."""
     if image.mode == "F":
         values = np.asarray(image)
-    elif image.mode.startswith("I;16") or (image.mode == "I" and file_format in SIXTEEN_BIT_FORMATS):
+    elif image.mode.startswith("I;16") or (
+        image.mode == "I" and file_format in SIXTEEN_BIT_FORMATS
+    ):
         values = np.asarray(image).astype(np.float32) / 65535
     elif image.mode == "I":
         raise DataError(
@@ -135,17 +162,24 @@ def _decode_deep_pixels(image: Picture, path: str, file_format: str | None) -> P
     else:
         return None
     if not np.isfinite(values).all():
-        raise DataError(f"{path} has pixels that are not finite numbers: mend or remove it")
+        raise DataError(
+            f"{path} has pixels that are not finite numbers: mend or remove it"
+        )
     low = float(values.min())
     high = float(values.max())
     if low < 0 or high > 1:
-        raise DataError(f"{path} has floating-point pixels from {low:g} to {high:g}: scale them to 0 … 1")
+        raise DataError(
+            f"{path} has floating-point pixels from {low:g} to {high:g}: scale them to 0 … 1"
+        )
     return Image.fromarray(values)
 
 
 def _flatten_on_white(image: Picture) -> Picture:
     """The image on a white ground; unchanged where it has no transparency."""
-    if image.mode not in ("RGBA", "RGBa", "LA", "La", "PA") and "transparency" not in image.info:
+    if (
+        image.mode not in ("RGBA", "RGBa", "LA", "La", "PA")
+        and "transparency" not in image.info
+    ):
         return image
     layers = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers)
@@ -156,5 +190,11 @@ def _check_enlarged(image: Picture, path: str, resize: int) -> None:
     width, height = image.size
     longer = max(width, height) * resize // min(width, height)
     limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and max(width, height) > min(width, height) and longer * resize > limit:
-        raise DataError(f"{path} is {width}x{height}, too long to be resized to {resize} pixels across: cut it")
+    if (
+        limit is not None
+        and max(width, height) > min(width, height)
+        and longer * resize > limit
+    ):
+        raise DataError(
+            f"{path} is {width}x{height}, too long to be resized to {resize} pixels across: cut it"
+        )

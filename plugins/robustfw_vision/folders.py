@@ -35,7 +35,13 @@ class Layout:
     channels: Channels
 
 
-def image_folder(folder: Path, layout: Layout, workers: int, validation: float, augment: Augment | None) -> Splits:
+def image_folder(
+    folder: Path,
+    layout: Layout,
+    workers: int,
+    validation: float,
+    augment: Augment | None,
+) -> Splits:
     """The images in train/ and test/ of a folder, each with one sub-folder per class.
 
     Args:
@@ -52,7 +58,9 @@ def image_folder(folder: Path, layout: Layout, workers: int, validation: float, 
     classes = class_names(folder / "train")
     test_classes = class_names(folder / "test")
     if classes != test_classes:
-        raise DataError(f"{folder}: train has the classes {classes}, test has {test_classes}")
+        raise DataError(
+            f"{folder}: train has the classes {classes}, test has {test_classes}"
+        )
     train_samples = list_images(folder / "train", classes)
     test_samples = list_images(folder / "test", classes)
 
@@ -60,7 +68,11 @@ def image_folder(folder: Path, layout: Layout, workers: int, validation: float, 
     channels = layout.channels
     if channels == "auto":
         channels = 3 if any(map(has_colours, _choose_paths(train_samples))) else 1
-    require_memory(channels * layout.size**2, f"an image of {layout.size}x{layout.size} pixels", "a smaller size")
+    require_memory(
+        channels * layout.size**2,
+        f"an image of {layout.size}x{layout.size} pixels",
+        "a smaller size",
+    )
 
     # 3. splits that decode when examples are asked for
     splits = []
@@ -72,8 +84,12 @@ def image_folder(folder: Path, layout: Layout, workers: int, validation: float, 
             channels=channels,
             colours_in_grey=layout.channels == 1,
         )
-        splits.append(LoadedSplit(images, _identity(samples, layout, channels), workers))
-    spec = DataSpec((channels, layout.size, layout.size), len(classes), labels=tuple(classes))
+        splits.append(
+            LoadedSplit(images, _identity(samples, layout, channels), workers)
+        )
+    spec = DataSpec(
+        (channels, layout.size, layout.size), len(classes), labels=tuple(classes)
+    )
     train, test = splits
     return Splits.cut(train, test, spec, validation=validation, augment=augment)
 
@@ -86,7 +102,11 @@ def class_names(folder: Path) -> list[str]:
     """
     try:
         with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+            names = sorted(
+                entry.name
+                for entry in entries
+                if entry.is_dir() and not entry.name.startswith(".")
+            )
     except OSError as error:
         raise _no_images(folder, error.strerror or str(error)) from error
     if not names:
@@ -94,7 +114,9 @@ def class_names(folder: Path) -> list[str]:
     for name in names:
         _check_name(name, folder)
         if not name.isprintable():
-            raise DataError(f"the class folder {name!r} in {folder} has characters that cannot be shown: rename it")
+            raise DataError(
+                f"the class folder {name!r} in {folder} has characters that cannot be shown: rename it"
+            )
     return names
 
 
@@ -123,7 +145,9 @@ def _image_files(folder: Path) -> list[str]:
     """Paths of the images at any depth, links followed; names that begin with a dot are no images."""
 
     def give_up(error: OSError) -> None:
-        raise DataError(f"the folder {error.filename} cannot be read ({error.strerror}): allow it, or remove it")
+        raise DataError(
+            f"the folder {error.filename} cannot be read ({error.strerror}): allow it, or remove it"
+        )
 
     folders = []
     targets: dict[str, str] = {}  # where each folder really is, once links are followed
@@ -131,7 +155,9 @@ def _image_files(folder: Path) -> list[str]:
         targets[root] = os.path.realpath(root)
         parents = (str(parent) for parent in Path(root).parents)
         if any(targets.get(parent) == targets[root] for parent in parents):
-            raise DataError(f"the link {root} leads back to a folder that it is in: remove it")
+            raise DataError(
+                f"the link {root} leads back to a folder that it is in: remove it"
+            )
         folders.append((root, sorted(names)))
 
     paths = []
@@ -151,7 +177,9 @@ def _check_name(name: str, folder: Path) -> None:
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"the name {os.fsencode(name)!r} in {folder} is not UTF-8: rename it") from error
+        raise DataError(
+            f"the name {os.fsencode(name)!r} in {folder} is not UTF-8: rename it"
+        ) from error
 
 
 def _check_regular(path: str) -> None:
@@ -159,7 +187,9 @@ def _check_regular(path: str) -> None:
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): mend or remove it") from error
+        raise DataError(
+            f"{path} cannot be read ({error.strerror}): mend or remove it"
+        ) from error
     if not stat.S_ISREG(mode):
         raise DataError(f"{path} is a pipe, a socket or a device, no file: remove it")
 
@@ -185,4 +215,6 @@ def _identity(samples: list[tuple[str, int]], layout: Layout, channels: int) -> 
 
 def _no_images(folder: Path, reason: str) -> DataError:
     """The error of a folder that has not the form of a data set."""
-    return DataError(f"no images in {folder} ({reason}): image-folder reads train/<class>/ and test/<class>/")
+    return DataError(
+        f"no images in {folder} ({reason}): image-folder reads train/<class>/ and test/<class>/"
+    )

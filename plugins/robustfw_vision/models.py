@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, final
 import attrs
 from attrs.validators import deep_iterable, ge, gt, in_, min_len
 
-from robustfw import Model, knowing, learnt
+from robustfw import Model, learnt, with_learnt
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,10 +51,12 @@ class Mlp(Model):
 class Fcn(Model):
     """A small fully convolutional net: outputs for each pixel where each has a class, else their mean."""
 
-    width: Annotated[int, "channels between the convolutions"] = attrs.field(default=32, validator=ge(1))
-    layers: Annotated[int, "3x3 convolutions; a pixel's outputs see 2·layers + 1 pixels across"] = attrs.field(
-        default=4, validator=ge(1)
+    width: Annotated[int, "channels between the convolutions"] = attrs.field(
+        default=32, validator=ge(1)
     )
+    layers: Annotated[
+        int, "3x3 convolutions; a pixel's outputs see 2·layers + 1 pixels across"
+    ] = attrs.field(default=4, validator=ge(1))
 
     def build(self, spec: DataSpec) -> nn.Module:
         """28 thousand parameters on grey images, of any size."""
@@ -75,9 +77,9 @@ class PaperMnist(Model):
     last two rows and columns. What is not used is not computed here.
     """
 
-    input_norm: Annotated[Literal["fixed", "batch"], "fixed: by the data's statistics; batch: batch norm"] = (
-        attrs.field(default="fixed", validator=in_(("fixed", "batch")))
-    )
+    input_norm: Annotated[
+        Literal["fixed", "batch"], "fixed: by the data's statistics; batch: batch norm"
+    ] = attrs.field(default="fixed", validator=in_(("fixed", "batch")))
 
     def build(self, spec: DataSpec) -> nn.Module:
         """106 thousand parameters on 28x28 images."""
@@ -91,7 +93,9 @@ class PaperMnist(Model):
 class PaperCifar(Model):
     """The VGG variant of section 5.2: thirteen 3x3 convolutions with batch norm, in five blocks, 512 units; on YUV."""
 
-    dropout: Annotated[bool, "0.3 to 0.5 between the layers, as the authors have it"] = True
+    dropout: Annotated[
+        bool, "0.3 to 0.5 between the layers, as the authors have it"
+    ] = True
 
     def build(self, spec: DataSpec) -> nn.Module:
         """15 million parameters on 32x32 images."""
@@ -110,17 +114,19 @@ class FastCifar(Model):
     hardswish; weights that begin as the identity; small logits. Meant for high learning rates and label smoothing.
     """
 
-    widths: Annotated[tuple[int, ...], "channels of the blocks, each of which halves the image"] = attrs.field(
+    widths: Annotated[
+        tuple[int, ...], "channels of the blocks, each of which halves the image"
+    ] = attrs.field(
         default=(64, 128, 256), validator=[deep_iterable(gt(0)), min_len(1)]
     )
     learnt: Any = learnt()
     """Filters (12, channels, 2, 2) that whiten patches of the training images, as a tensor."""
 
-    def fitted(self, train: Split) -> Self:
+    def fit(self, train: Split) -> Self:
         """The model with the whitening filters of the first training images."""
         from robustfw_vision import whitening
 
-        return knowing(self, learnt=whitening.learn_filters(train))
+        return with_learnt(self, learnt=whitening.learn_filters(train))
 
     def build(self, spec: DataSpec) -> nn.Module:
         """1.2 million parameters on 32x32 images; those of the first layer are fixed."""
@@ -146,7 +152,9 @@ class MadryMnist(Model):
 class Resnet18Cifar(Model):
     """ResNet-18 for small images with pre-activation blocks (He et al. 2016b): 3x3 stem, no stem pool."""
 
-    width: Annotated[int, "channels of the first stage; 64 is the usual net"] = attrs.field(default=64, validator=ge(1))
+    width: Annotated[int, "channels of the first stage; 64 is the usual net"] = (
+        attrs.field(default=64, validator=ge(1))
+    )
 
     def build(self, spec: DataSpec) -> nn.Module:
         """11.2 million parameters at width 64."""
@@ -165,8 +173,12 @@ class Torchvision(Model):
     measured as it is; for any other number it is made anew.
     """
 
-    builder: Annotated[str, "resnet18, convnext_tiny, … as in torchvision.models.list_models()"] = "resnet18"
-    weights: Annotated[str | None, "pretrained weights such as DEFAULT or IMAGENET1K_V1"] = None
+    builder: Annotated[
+        str, "resnet18, convnext_tiny, … as in torchvision.models.list_models()"
+    ] = "resnet18"
+    weights: Annotated[
+        str | None, "pretrained weights such as DEFAULT or IMAGENET1K_V1"
+    ] = None
     head: Annotated[
         Literal["auto", "keep", "new"],
         "the pretrained last layer: keep it, make it new, or auto: keep it where the data has the weights' classes",
@@ -194,14 +206,18 @@ class Scattering(Model):
     Only what comes after is learnt.
     """
 
-    order: Annotated[int, "wavelets one after the other: 0, 1 or 2"] = attrs.field(default=2, validator=in_((0, 1, 2)))
-    scales: Annotated[int, "J: wavelets of 1, 2, … 2^(J-1) pixels; coefficients at every 2^J-th pixel"] = attrs.field(
-        default=2, validator=ge(1)
+    order: Annotated[int, "wavelets one after the other: 0, 1 or 2"] = attrs.field(
+        default=2, validator=in_((0, 1, 2))
     )
-    angles: Annotated[int, "L: directions of the wavelets, over half a turn"] = attrs.field(default=8, validator=ge(1))
-    hidden: Annotated[tuple[int, ...], "units of hidden layers on top; none for a linear classifier"] = attrs.field(
-        default=(), validator=deep_iterable(gt(0))
+    scales: Annotated[
+        int, "J: wavelets of 1, 2, … 2^(J-1) pixels; coefficients at every 2^J-th pixel"
+    ] = attrs.field(default=2, validator=ge(1))
+    angles: Annotated[int, "L: directions of the wavelets, over half a turn"] = (
+        attrs.field(default=8, validator=ge(1))
     )
+    hidden: Annotated[
+        tuple[int, ...], "units of hidden layers on top; none for a linear classifier"
+    ] = attrs.field(default=(), validator=deep_iterable(gt(0)))
 
     def build(self, spec: DataSpec) -> nn.Module:
         """40 thousand parameters on 28x28 images, and 81 maps of 7x7."""

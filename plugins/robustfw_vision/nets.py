@@ -39,7 +39,9 @@ class FlattenLast(nn.Flatten):
 def _require_images(spec: DataSpec, name: str, least: int) -> None:
     require_answer_per_example(spec, name)
     if len(spec.shape) != 3 or min(spec.shape[1:]) < least:
-        raise UsageError(f"{name} needs images of at least {least}x{least}; the data has shape {spec.shape}")
+        raise UsageError(
+            f"{name} needs images of at least {least}x{least}; the data has shape {spec.shape}"
+        )
 
 
 def require_answer_per_example(spec: DataSpec, name: str) -> None:
@@ -62,13 +64,17 @@ def mlp(spec: DataSpec, hidden: Sequence[int], *, bias: bool = True) -> nn.Modul
     pixel has a class, the outputs are (batch, classes, height, width).
     """
     if not spec.shape:
-        raise UsageError("the examples are single numbers without an axis: give them the shape (1,)")
+        raise UsageError(
+            "the examples are single numbers without an axis: give them the shape (1,)"
+        )
     before = nn.Identity() if len(spec.shape) == 3 and not hidden else standardize(spec)
     per_pixel = isinstance(spec.task, Segmentation)
     maps = (spec.outputs, *spec.shape[1:])
     outputs = math.prod(maps) if per_pixel else spec.outputs
     layers = perceptron(math.prod(spec.shape), hidden, outputs, bias=bias)
-    return nn.Sequential(before, nn.Flatten(), *layers, *([nn.Unflatten(1, maps)] if per_pixel else []))
+    return nn.Sequential(
+        before, nn.Flatten(), *layers, *([nn.Unflatten(1, maps)] if per_pixel else [])
+    )
 
 
 def fcn(spec: DataSpec, width: int, layers: int) -> nn.Module:
@@ -86,10 +92,14 @@ def fcn(spec: DataSpec, width: int, layers: int) -> nn.Module:
     return _ready(nn.Sequential(*modules))
 
 
-def perceptron(inputs: int, hidden: Sequence[int], classes: int, *, bias: bool = True) -> list[nn.Module]:
+def perceptron(
+    inputs: int, hidden: Sequence[int], classes: int, *, bias: bool = True
+) -> list[nn.Module]:
     """Linear layers of these widths, with ReLU between; ``bias`` is that of the last."""
     widths = [inputs, *hidden]
-    numbers = sum(before * after for before, after in itertools.pairwise([*widths, classes]))
+    numbers = sum(
+        before * after for before, after in itertools.pairwise([*widths, classes])
+    )
     require_memory(numbers, "the fully connected layers", "fewer hidden units")
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):
@@ -103,7 +113,11 @@ def _first_dense(inputs: int, outputs: int, owner: str) -> nn.Linear:
     Raises:
         UsageError: it is larger than the memory.
     """
-    require_memory(inputs * outputs, f"the first fully connected layer of {owner}", "smaller images")
+    require_memory(
+        inputs * outputs,
+        f"the first fully connected layer of {owner}",
+        "smaller images",
+    )
     return nn.Linear(inputs, outputs)
 
 
@@ -118,7 +132,14 @@ def paper_mnist(spec: DataSpec, input_norm: str) -> nn.Module:
         before: list[nn.Module] = []
     else:
         ends = [n - side - 2 for n, side in zip(seen, (height, width), strict=True)]
-        first, before = [], [nn.ZeroPad2d((2, ends[1], 2, ends[0])), standardize_padded(spec, 2), ChannelsLast()]
+        first, before = (
+            [],
+            [
+                nn.ZeroPad2d((2, ends[1], 2, ends[0])),
+                standardize_padded(spec, 2),
+                ChannelsLast(),
+            ],
+        )
     return _ready(
         nn.Sequential(
             *first,
@@ -142,9 +163,19 @@ def paper_cifar(spec: DataSpec, dropout: bool) -> nn.Module:
     """
     _require_images(spec, "paper-cifar", 32)
     channels, height, width = spec.shape
-    layers: list[nn.Module] = [Yuv(), nn.BatchNorm2d(channels, affine=False), ChannelsLast()]
+    layers: list[nn.Module] = [
+        Yuv(),
+        nn.BatchNorm2d(channels, affine=False),
+        ChannelsLast(),
+    ]
     before = channels
-    for width_of_block, convolutions in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+    for width_of_block, convolutions in (
+        (64, 2),
+        (128, 2),
+        (256, 3),
+        (512, 3),
+        (512, 3),
+    ):
         for i in range(convolutions):
             layers += [
                 nn.Conv2d(before, width_of_block, 3, padding=1),
@@ -157,7 +188,14 @@ def paper_cifar(spec: DataSpec, dropout: bool) -> nn.Module:
         layers.append(nn.MaxPool2d(2, ceil_mode=True))
     halved = math.ceil(height / 32) * math.ceil(width / 32)
     half = nn.Dropout(0.5) if dropout else nn.Identity()
-    layers += [nn.Flatten(), half, _first_dense(512 * halved, 512, "paper-cifar"), nn.BatchNorm1d(512), nn.ReLU(), half]
+    layers += [
+        nn.Flatten(),
+        half,
+        _first_dense(512 * halved, 512, "paper-cifar"),
+        nn.BatchNorm1d(512),
+        nn.ReLU(),
+        half,
+    ]
     return _ready(nn.Sequential(*layers, nn.Linear(512, spec.outputs)))
 
 
@@ -180,7 +218,9 @@ class ShiftedNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         mean, var = cast(Tensor, self.running_mean), cast(Tensor, self.running_var)
         shift, momentum = STEEP * self.RATE * self.shift, cast(float, self.momentum)
-        return functional.batch_norm(x, mean, var, self.scale, shift, self.training, momentum, self.eps)
+        return functional.batch_norm(
+            x, mean, var, self.scale, shift, self.training, momentum, self.eps
+        )
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """Scale and shift of each channel in evaluation mode."""
@@ -197,8 +237,13 @@ class NormedConv2d(nn.Sequential):
     """
 
     def __init__(self, before: int, after: int, *, pool: int = 1) -> None:
-        convolution, norm = nn.Conv2d(before, after, 3, padding=1, bias=False), ShiftedNorm(after)
-        nn.init.dirac_(convolution.weight.data[:before])  # the first filters hand their channel on
+        convolution, norm = (
+            nn.Conv2d(before, after, 3, padding=1, bias=False),
+            ShiftedNorm(after),
+        )
+        nn.init.dirac_(
+            convolution.weight.data[:before]
+        )  # the first filters hand their channel on
         super().__init__(convolution, *([nn.MaxPool2d(pool)] if pool > 1 else []), norm)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -209,7 +254,9 @@ class NormedConv2d(nn.Sequential):
             return input
         scale, shift = cast(ShiftedNorm, norm).scale_and_shift()
         convolution = cast(nn.Conv2d, convolution)
-        x = convolution._conv_forward(input, convolution.weight * scale[:, None, None, None], shift)
+        x = convolution._conv_forward(
+            input, convolution.weight * scale[:, None, None, None], shift
+        )
         return cast(Tensor, pools[0](x)) if pools else x
 
 
@@ -224,7 +271,9 @@ class Scale(nn.Module):
         return self.factor * x
 
 
-def fast_cifar(spec: DataSpec, widths: Sequence[int], whitening: Tensor | None) -> nn.Module:
+def fast_cifar(
+    spec: DataSpec, widths: Sequence[int], whitening: Tensor | None
+) -> nn.Module:
     """A whitening layer and its mirror image, blocks of two convolutions, each map's largest value, small logits."""
     least = 2 ** len(widths) + 1
     _require_images(spec, "fast-cifar", least)
@@ -237,7 +286,12 @@ def fast_cifar(spec: DataSpec, widths: Sequence[int], whitening: Tensor | None) 
     ]
     before = 2 * 4 * channels
     for after in widths:
-        layers += [NormedConv2d(before, after, pool=2), nn.Hardswish(), NormedConv2d(after, after), nn.Hardswish()]
+        layers += [
+            NormedConv2d(before, after, pool=2),
+            nn.Hardswish(),
+            NormedConv2d(after, after),
+            nn.Hardswish(),
+        ]
         before = after
     rows, columns = ((side - 1) // 2 ** len(widths) for side in (height, width))
     head = [
@@ -249,7 +303,9 @@ def fast_cifar(spec: DataSpec, widths: Sequence[int], whitening: Tensor | None) 
     return _ready(nn.Sequential(*layers, *head))
 
 
-def _whitening_layer(channels: int, spec: DataSpec, filters: Tensor | None) -> nn.Module:
+def _whitening_layer(
+    channels: int, spec: DataSpec, filters: Tensor | None
+) -> nn.Module:
     """A fixed convolution by filters for pixels in the data's range, and by their negatives.
 
     Without filters its weights are what torch draws: a checkpoint has its own.
@@ -296,7 +352,9 @@ class PreActBlock(nn.Module):
             nn.Conv2d(after, after, 3, padding=1, bias=False),
         )
         same = stride == 1 and before == after
-        self.shortcut = None if same else nn.Conv2d(before, after, 1, stride, bias=False)
+        self.shortcut = (
+            None if same else nn.Conv2d(before, after, 1, stride, bias=False)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         active = self.first(x)
@@ -312,7 +370,10 @@ def preact_resnet18(spec: DataSpec, width: int) -> nn.Module:
     before = width
     for stage in range(4):
         after = width * 2**stage
-        layers += [PreActBlock(before, after, 1 if stage == 0 else 2), PreActBlock(after, after, 1)]
+        layers += [
+            PreActBlock(before, after, 1 if stage == 0 else 2),
+            PreActBlock(after, after, 1),
+        ]
         before = after
     layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     return _ready(nn.Sequential(*layers, nn.Linear(before, spec.outputs)))

@@ -42,8 +42,13 @@ def standardize_padded(spec: DataSpec, pad: int) -> nn.Module:
     _, height, width = spec.shape
     share = height * width / ((height + 2 * pad) * (width + 2 * pad))
     mean = [share * m for m in spec.mean]
-    squares = [share * (s * s + m * m) for m, s in zip(spec.mean, spec.std, strict=True)]
-    return Standardize(mean, [math.sqrt(square - m * m) for square, m in zip(squares, mean, strict=True)])
+    squares = [
+        share * (s * s + m * m) for m, s in zip(spec.mean, spec.std, strict=True)
+    ]
+    return Standardize(
+        mean,
+        [math.sqrt(square - m * m) for square, m in zip(squares, mean, strict=True)],
+    )
 
 
 class Yuv(nn.Module):
@@ -53,7 +58,11 @@ class Yuv(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        rows = [[0.299, 0.587, 0.114], [-0.14713, -0.28886, 0.436], [0.615, -0.51499, -0.10001]]
+        rows = [
+            [0.299, 0.587, 0.114],
+            [-0.14713, -0.28886, 0.436],
+            [0.615, -0.51499, -0.10001],
+        ]
         self.register_buffer("matrix", torch.tensor(rows).reshape(3, 3, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -17,7 +17,9 @@ from robustfw import DataError, DataSpec
 from robustfw.data.splits import Augment, Splits, TensorSplit
 
 
-def torchvision_set(name: str, spec: DataSpec, root: Path, validation: float, augment: Augment | None) -> Splits:
+def torchvision_set(
+    name: str, spec: DataSpec, root: Path, validation: float, augment: Augment | None
+) -> Splits:
     """MNIST, FashionMNIST or CIFAR10 by torchvision, as uint8 tensors (n, channels, height, width).
 
     Args:
@@ -31,20 +33,32 @@ def torchvision_set(name: str, spec: DataSpec, root: Path, validation: float, au
         DataError: the files cannot be read, or are not there and cannot be downloaded.
     """
     train, test, labels = _read_once(name, root)
-    return Splits.cut(train, test, attrs.evolve(spec, labels=labels), validation=validation, augment=augment)
+    return Splits.cut(
+        train,
+        test,
+        attrs.evolve(spec, labels=labels),
+        validation=validation,
+        augment=augment,
+    )
 
 
 @functools.lru_cache(maxsize=1)
-def _read_once(name: str, root: Path) -> tuple[TensorSplit, TensorSplit, tuple[str, ...]]:
+def _read_once(
+    name: str, root: Path
+) -> tuple[TensorSplit, TensorSplit, tuple[str, ...]]:
     """Training split, test split and names of the classes; remembered, since torchvision hashes its files each time."""
     builder = getattr(torchvision.datasets, name)
     train = _read_or_download(builder, name, root, train=True)
     test = _read_or_download(builder, name, root, train=False)
-    labels = tuple(label.partition(" - ")[0] for label in train.classes)  # MNIST's "0 - zero"
+    labels = tuple(
+        label.partition(" - ")[0] for label in train.classes
+    )  # MNIST's "0 - zero"
     return _tensor_split(train), _tensor_split(test), labels
 
 
-def _read_or_download(builder: Callable[..., Any], name: str, root: Path, *, train: bool) -> Any:
+def _read_or_download(
+    builder: Callable[..., Any], name: str, root: Path, *, train: bool
+) -> Any:
     """One of torchvision's data sets, downloaded if its files are not there (torchvision draws its progress bar).
 
     Raises:

@@ -33,7 +33,9 @@ class PretrainedStandardize(Standardize):
     A checkpoint without statistics is from a version that did not standardise; loaded, it does not do so either.
     """
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any
+    ) -> None:
         """Torch's hook for this module's part of a state: statistics that are absent become 0 and 1."""
         for name, default in (("mean", 0.0), ("std", 1.0)):
             stored = state_dict.get(prefix + name, torch.tensor([[[default]]]))
@@ -41,7 +43,9 @@ class PretrainedStandardize(Standardize):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def classifier(spec: DataSpec, builder: str, weights: str | None, head: Head) -> nn.Module:
+def classifier(
+    spec: DataSpec, builder: str, weights: str | None, head: Head
+) -> nn.Module:
     """The builder's net for this data, with pretrained weights where they are named.
 
     Args:
@@ -78,7 +82,9 @@ def classifier(spec: DataSpec, builder: str, weights: str | None, head: Head) ->
     return _assemble(spec, builder, net, pretrained)
 
 
-def architecture(spec: DataSpec, builder: str, weights: str | None, head: Head) -> nn.Module:
+def architecture(
+    spec: DataSpec, builder: str, weights: str | None, head: Head
+) -> nn.Module:
     """The net of `classifier` with fresh weights in place of pretrained ones: nothing is downloaded.
 
     Args:
@@ -113,15 +119,23 @@ def architecture(spec: DataSpec, builder: str, weights: str | None, head: Head) 
 def _find_weights(builder: str, name: str | None) -> Any:
     """The member of the builder's enum of weights, or None; names may have the form ``ResNet18_Weights.DEFAULT``."""
     if builder not in torchvision.models.list_models(torchvision.models):
-        raise UsageError(f"torchvision.models has no classifier {builder!r}; see torchvision.models.list_models()")
+        raise UsageError(
+            f"torchvision.models has no classifier {builder!r}; see torchvision.models.list_models()"
+        )
     if name is None:
         return None
     members = torchvision.models.get_model_weights(builder).__members__
     # weights for features alone have no classes, and NaN in the classifier's layers
-    usable = {key: member for key, member in members.items() if member.meta["categories"] is not None}
+    usable = {
+        key: member
+        for key, member in members.items()
+        if member.meta["categories"] is not None
+    }
     pretrained = usable.get(name.rpartition(".")[2])
     if pretrained is None:
-        raise UsageError(f"{builder} has no classifier's weights {name!r}: there are {', '.join(usable)}")
+        raise UsageError(
+            f"{builder} has no classifier's weights {name!r}: there are {', '.join(usable)}"
+        )
     return pretrained
 
 
@@ -129,9 +143,13 @@ def _require_images(spec: DataSpec, builder: str, pretrained: Any) -> None:
     """Raise a `UsageError` for data that is no images with a class each, or of a range the weights do not take."""
     require_answer_per_example(spec, builder)
     if len(spec.shape) != 3 or spec.shape[0] not in (1, 3):
-        raise UsageError(f"{builder} needs images of one or three channels; the data has shape {spec.shape}")
+        raise UsageError(
+            f"{builder} needs images of one or three channels; the data has shape {spec.shape}"
+        )
     if pretrained is not None and spec.bounds not in (None, (0, 1)):
-        raise UsageError(f"pretrained weights of {builder} need pixels from 0 to 1; the data's range is {spec.bounds}")
+        raise UsageError(
+            f"pretrained weights of {builder} need pixels from 0 to 1; the data's range is {spec.bounds}"
+        )
 
 
 def _keeps_head(spec: DataSpec, pretrained: Any, head: Head) -> bool:
@@ -161,7 +179,9 @@ def _options_of_size(builder: str, size: Sequence[int]) -> dict[str, Any]:
     return {}
 
 
-def _assemble(spec: DataSpec, builder: str, net: nn.Module, pretrained: Any) -> nn.Module:
+def _assemble(
+    spec: DataSpec, builder: str, net: nn.Module, pretrained: Any
+) -> nn.Module:
     """Standardisation, the change to three channels, and the net, in a row."""
     if pretrained is None:
         standard = standardize(spec)
@@ -176,7 +196,10 @@ def _assemble(spec: DataSpec, builder: str, net: nn.Module, pretrained: Any) -> 
 def _check_size(spec: DataSpec, builder: str, net: nn.Module) -> None:
     """Raise a `UsageError` where images are too small for the net, or of a size that it was not built for."""
     # tensors without data: shapes are computed, and nothing else
-    state = {name: value.to("meta") for name, value in [*net.named_parameters(), *net.named_buffers()]}
+    state = {
+        name: value.to("meta")
+        for name, value in [*net.named_parameters(), *net.named_buffers()]
+    }
     image = torch.empty(1, 3, *spec.shape[1:], device="meta")
     training = net.training
     try:
@@ -195,7 +218,11 @@ def _cannot_take(spec: DataSpec, builder: str, error: Exception) -> UsageError:
 
 def _replace_head(net: nn.Module, outputs: int) -> nn.Module:
     """The net with its last layer, linear or a convolution of 1x1, replaced by a fresh one."""
-    layers = [(name, module) for name, module in net.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    layers = [
+        (name, module)
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    ]
     name, last = layers[-1]
     if isinstance(last, nn.Linear):
         fresh: nn.Module = nn.Linear(last.in_features, outputs)

@@ -42,7 +42,9 @@ class Scattering2d(nn.Module):
     across: Tensor
     """(width/2^J, width): convolves rows with φ's factor of the column, and subsamples."""
 
-    def __init__(self, size: tuple[int, int], *, scales: int, angles: int, order: int) -> None:
+    def __init__(
+        self, size: tuple[int, int], *, scales: int, angles: int, order: int
+    ) -> None:
         super().__init__()
         if min(size) < 2**scales:
             raise UsageError(
@@ -57,7 +59,9 @@ class Scattering2d(nn.Module):
         # not in the checkpoint: the options determine all of it
         self.register_buffer("psi", psi.float(), persistent=False)
         for name, side in (("down", phi[:, 0]), ("across", phi[0])):
-            matrix = 2 ** (scales / 2) * _matrix_of_filter(side / phi[0, 0].sqrt(), 2**scales)
+            matrix = 2 ** (scales / 2) * _matrix_of_filter(
+                side / phi[0, 0].sqrt(), 2**scales
+            )
             self.register_buffer(name, matrix.float(), persistent=False)
 
     @property
@@ -79,12 +83,16 @@ class Scattering2d(nn.Module):
     def _transform(self, x: Tensor) -> Tensor:
         """S x of at least one image, in float32 or wider."""
         height, width = x.shape[-2:]
-        framed = functional.pad(x, [0, self.frame[1] - width, 0, self.frame[0] - height])
+        framed = functional.pad(
+            x, [0, self.frame[1] - width, 0, self.frame[0] - height]
+        )
         # order 0: x ⋆ φ
         maps = [self._smooth(framed[:, :, None])]
         # order 1: |x ⋆ ψ_λ| ⋆ φ
         if self.order >= 1:
-            moduli = torch.fft.ifft2(torch.fft.fft2(framed)[:, :, None, None] * self.psi).abs()
+            moduli = torch.fft.ifft2(
+                torch.fft.fft2(framed)[:, :, None, None] * self.psi
+            ).abs()
             maps.append(self._smooth(moduli.flatten(2, 3)))
             # order 2: ||x ⋆ ψ_λ| ⋆ ψ_μ| ⋆ φ, for each scale of λ but the coarsest
             if self.order == 2:
@@ -95,7 +103,9 @@ class Scattering2d(nn.Module):
     def _second_order(self, moduli: Tensor, scale: int) -> Tensor:
         """The maps ||x ⋆ ψ_λ| ⋆ ψ_μ| ⋆ φ for the moduli of one scale of λ, and all coarser scales of μ."""
         coarser = self.psi[scale + 1 :].flatten(0, 1)
-        second_moduli = torch.fft.ifft2(torch.fft.fft2(moduli)[:, :, :, None] * coarser).abs()
+        second_moduli = torch.fft.ifft2(
+            torch.fft.fft2(moduli)[:, :, :, None] * coarser
+        ).abs()
         return self._smooth(second_moduli.flatten(2, 3))
 
     def _smooth(self, u: Tensor) -> Tensor:
@@ -129,7 +139,9 @@ def filters(size: tuple[int, int], scales: int, angles: int) -> tuple[Tensor, Te
     """
     by_scale = []
     for j in range(scales):
-        wavelets = [_morlet(size, j, math.pi * a / angles, 4 / angles) for a in range(angles)]
+        wavelets = [
+            _morlet(size, j, math.pi * a / angles, 4 / angles) for a in range(angles)
+        ]
         by_scale.append(torch.stack(wavelets))
     psi = torch.stack(by_scale)
     phi = _periodic(size, (0.0, 0.0), 0.8 * 2 ** (scales - 1), 0.0, 1.0)
@@ -152,7 +164,11 @@ def _forms(psi: Tensor, phi: Tensor, step: int) -> Tensor:
     def group(spectrum: Tensor) -> Tensor:
         """A spectrum by classes of frequencies, (classes, step²)."""
         height, width = (side // step for side in spectrum.shape)
-        return spectrum.reshape(step, height, step, width).permute(1, 3, 0, 2).reshape(height * width, step * step)
+        return (
+            spectrum.reshape(step, height, step, width)
+            .permute(1, 3, 0, 2)
+            .reshape(height * width, step * step)
+        )
 
     low = group(phi)
     return low[:, :, None] * low[:, None, :] + torch.diag_embed(group(energy(psi)))
@@ -168,18 +184,30 @@ def _morlet(size: tuple[int, int], scale: int, angle: float, slant: float) -> Te
     return wave - wave[0, 0] / base[0, 0] * base
 
 
-def _periodic(size: tuple[int, int], centre: tuple[float, float], spread: float, angle: float, slant: float) -> Tensor:
+def _periodic(
+    size: tuple[int, int],
+    centre: tuple[float, float],
+    spread: float,
+    angle: float,
+    slant: float,
+) -> Tensor:
     """exp(−½ spread² (ω∥² + ω⊥²/slant²)), ω from the centre along ``angle``, summed over the periods of the grid."""
-    rows, columns = (2 * math.pi * torch.fft.fftfreq(side, dtype=torch.float64) for side in size)
+    rows, columns = (
+        2 * math.pi * torch.fft.fftfreq(side, dtype=torch.float64) for side in size
+    )
     periods = 2 * math.pi * torch.arange(-2, 3, dtype=torch.float64)
     down = (rows[:, None] + periods - centre[1])[:, :, None, None]
     right = (columns[:, None] + periods - centre[0])[None, None]
     along = math.cos(angle) * right + math.sin(angle) * down
     across = math.cos(angle) * down - math.sin(angle) * right
-    return torch.exp(-0.5 * spread**2 * (along.square() + across.square() / slant**2)).sum((1, 3))
+    return torch.exp(
+        -0.5 * spread**2 * (along.square() + across.square() / slant**2)
+    ).sum((1, 3))
 
 
-def scattering(spec: DataSpec, *, scales: int, angles: int, order: int, hidden: tuple[int, ...]) -> nn.Module:
+def scattering(
+    spec: DataSpec, *, scales: int, angles: int, order: int, hidden: tuple[int, ...]
+) -> nn.Module:
     """A net of standardisation, scattering, batch norm of each map, and the layers on top.
 
     Args:
@@ -197,6 +225,14 @@ def scattering(spec: DataSpec, *, scales: int, angles: int, order: int, hidden: 
         raise UsageError(f"scattering needs images; the data has shape {spec.shape}")
     channels, height, width = spec.shape
     waves = Scattering2d((height, width), scales=scales, angles=angles, order=order)
-    features = channels * waves.maps * math.prod(side // 2**scales for side in waves.frame)
+    features = (
+        channels * waves.maps * math.prod(side // 2**scales for side in waves.frame)
+    )
     norm = nn.BatchNorm2d(channels * waves.maps, affine=False)
-    return nn.Sequential(standardize(spec), waves, norm, nn.Flatten(), *perceptron(features, hidden, spec.outputs))
+    return nn.Sequential(
+        standardize(spec),
+        waves,
+        norm,
+        nn.Flatten(),
+        *perceptron(features, hidden, spec.outputs),
+    )

@@ -29,11 +29,15 @@ class Diabetes(Dataset):
     rate suits; with ``scale=raw`` it is in points, and so are errors.
     """
 
-    scale: Annotated[Scale, SCALE] = attrs.field(default="unit", validator=in_(("unit", "raw")))
-    tolerance: Annotated[float, "largest error that counts as right, in points, whatever the scale"] = attrs.field(
-        default=50.0, validator=gt(0)
+    scale: Annotated[Scale, SCALE] = attrs.field(
+        default="unit", validator=in_(("unit", "raw"))
     )
-    validation: Annotated[float, SHARE] = attrs.field(default=0.15, validator=check_share)
+    tolerance: Annotated[
+        float, "largest error that counts as right, in points, whatever the scale"
+    ] = attrs.field(default=50.0, validator=gt(0))
+    validation: Annotated[float, SHARE] = attrs.field(
+        default=0.15, validator=check_share
+    )
 
     def load(self, root: Path) -> Splits:
         """Every fifth example is a test example."""
@@ -47,8 +51,12 @@ class Diabetes(Dataset):
 class BreastCancer(Dataset):
     """569 tumours, thirty measurements of cell nuclei each: malignant (0) or benign (1), by one logit (Street 1993)."""
 
-    scale: Annotated[Scale, SCALE] = attrs.field(default="unit", validator=in_(("unit", "raw")))
-    validation: Annotated[float, SHARE] = attrs.field(default=0.15, validator=check_share)
+    scale: Annotated[Scale, SCALE] = attrs.field(
+        default="unit", validator=in_(("unit", "raw"))
+    )
+    validation: Annotated[float, SHARE] = attrs.field(
+        default=0.15, validator=check_share
+    )
 
     def load(self, root: Path) -> Splits:
         """Every fifth example is a test example."""
@@ -62,8 +70,12 @@ class BreastCancer(Dataset):
 class Wine(Dataset):
     """178 wines of three growers by thirteen chemical measurements (Aeberhard & Forina 1991)."""
 
-    scale: Annotated[Scale, SCALE] = attrs.field(default="unit", validator=in_(("unit", "raw")))
-    validation: Annotated[float, SHARE] = attrs.field(default=0.15, validator=check_share)
+    scale: Annotated[Scale, SCALE] = attrs.field(
+        default="unit", validator=in_(("unit", "raw"))
+    )
+    validation: Annotated[float, SHARE] = attrs.field(
+        default=0.15, validator=check_share
+    )
 
     def load(self, root: Path) -> Splits:
         """Every fifth example is a test example."""
@@ -80,13 +92,15 @@ class DigitsSegmentation(Dataset):
     Ink is what had at least half of the full brightness before the noise.
     """
 
-    noise: Annotated[float, "standard deviation of the noise in the images, always the same"] = attrs.field(
-        default=0.1, validator=ge(0)
+    noise: Annotated[
+        float, "standard deviation of the noise in the images, always the same"
+    ] = attrs.field(default=0.1, validator=ge(0))
+    share: Annotated[float, "share of wrong pixels from which on an image is wrong"] = (
+        attrs.field(default=0.1, validator=[gt(0), lt(1)])
     )
-    share: Annotated[float, "share of wrong pixels from which on an image is wrong"] = attrs.field(
-        default=0.1, validator=[gt(0), lt(1)]
+    validation: Annotated[float, SHARE] = attrs.field(
+        default=0.15, validator=check_share
     )
-    validation: Annotated[float, SHARE] = attrs.field(default=0.15, validator=check_share)
 
     def load(self, root: Path) -> Splits:
         """Every fifth example is a test example."""
@@ -103,7 +117,9 @@ class DigitsMultilabel(Dataset):
     tolerated: Annotated[int, "labels of an example that may be wrong"] = attrs.field(
         default=0, validator=[ge(0), lt(3)]
     )
-    validation: Annotated[float, SHARE] = attrs.field(default=0.15, validator=check_share)
+    validation: Annotated[float, SHARE] = attrs.field(
+        default=0.15, validator=check_share
+    )
 
     def load(self, root: Path) -> Splits:
         """Every fifth example is a test example."""

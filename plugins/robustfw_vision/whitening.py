@@ -18,7 +18,7 @@ SHARE = 5e-5
 
 def learn_filters(train: Split) -> Tensor:
     """The whitening filters of the first training images, see `filters`."""
-    return filters(torch.cat([x for x, _ in train.first(IMAGES).in_order(500)]))
+    return filters(torch.cat([x for x, _ in train.first(IMAGES).iterate(500)]))
 
 
 def filters(images: Tensor) -> Tensor:

@@ -78,7 +78,9 @@ def _ball(one: Tensor, other: Tensor) -> tuple[Tensor, float]:
     return centre, float(distances.amax())
 
 
-def quadratic_bound(one: Tensor, other: Tensor, risk: float = 0.0, condition: float = 1.0) -> float:
+def quadratic_bound(
+    one: Tensor, other: Tensor, risk: float = 0.0, condition: float = 1.0
+) -> float:
     """√(κ (½‖C₁ − C₂‖_* + 2 M R)): what ρ of a quadratic classifier is at most (see the module).
 
     Args:
@@ -87,7 +89,9 @@ def quadratic_bound(one: Tensor, other: Tensor, risk: float = 0.0, condition: fl
         risk: R, the share of wrong examples.
         condition: κ, the ratio of the classifier's extreme eigenvalues.
     """
-    longest = float(torch.cat([one, other]).double().square().sum(1).amax()) if risk else 0.0
+    longest = (
+        float(torch.cat([one, other]).double().square().sum(1).amax()) if risk else 0.0
+    )
     half = _nuclear_norm(one, other) / 2
     return math.sqrt(condition * (half + 2 * longest * risk))
 
@@ -104,7 +108,9 @@ def _nuclear_norm(one: Tensor, other: Tensor) -> float:
     signs = torch.cat([positive, negative])
     if len(points) < points.shape[1]:
         points = torch.linalg.qr(points.t(), mode="r").R.t()
-    return float(torch.linalg.eigvalsh(points.t() @ (signs[:, None] * points)).abs().sum())
+    return float(
+        torch.linalg.eigvalsh(points.t() @ (signs[:, None] * points)).abs().sum()
+    )
 
 
 @attrs.frozen(eq=False)
@@ -144,7 +150,7 @@ def spaces(model: nn.Module, split: Split, batch_size: int = 500) -> list[Points
     data_batches = []
     label_batches = []
     feature_batches = []
-    for x, y in split.in_order(batch_size, device):
+    for x, y in split.iterate(batch_size, device):
         if head is None:
             head = head_of(model, x)
         data_batches.append(x.flatten(1).cpu())
@@ -155,7 +161,10 @@ def spaces(model: nn.Module, split: Split, batch_size: int = 500) -> list[Points
     labels = torch.cat(label_batches)
     if head is None or torch.equal(torch.cat(feature_batches), data):
         return [Points("data", data, labels, head)]
-    return [Points("data", data, labels, None), Points("features", torch.cat(feature_batches), labels, head)]
+    return [
+        Points("data", data, labels, None),
+        Points("features", torch.cat(feature_batches), labels, head),
+    ]
 
 
 def pairs(points: Tensor, y: Tensor, head: nn.Linear | None = None) -> Iterator[Pair]:
@@ -195,11 +204,17 @@ def _measure_head(pair: Pair, one: Tensor, other: Tensor, head: nn.Linear) -> Pa
     wrong_one = (distances_one <= 0).double()
     wrong_other = (distances_other <= 0).double()
     risk = (float(wrong_one.mean()) + float(wrong_other.mean())) / 2
-    return attrs.evolve(pair, measured=rho, risk=risk, bound=linear_bound(one, other, risk))
+    return attrs.evolve(
+        pair, measured=rho, risk=risk, bound=linear_bound(one, other, risk)
+    )
 
 
 def _logit_difference(head: nn.Linear, first: int, second: int) -> tuple[Tensor, float]:
     """w and b of the difference of two logits, ⟨w, x⟩ + b."""
     weight = head.weight.detach().cpu().double()
-    bias = weight.new_zeros(len(weight)) if head.bias is None else head.bias.detach().cpu().double()
+    bias = (
+        weight.new_zeros(len(weight))
+        if head.bias is None
+        else head.bias.detach().cpu().double()
+    )
     return weight[first] - weight[second], float(bias[first] - bias[second])

@@ -42,7 +42,9 @@ def features(model: nn.Module, head: nn.Linear, x: Tensor) -> Tensor:
     return next(call.inputs for call in reversed(calls) if call.layer is head).cpu()
 
 
-def _record_linear_calls(model: nn.Module, x: Tensor) -> tuple[list[_LinearCall], Tensor]:
+def _record_linear_calls(
+    model: nn.Module, x: Tensor
+) -> tuple[list[_LinearCall], Tensor]:
     """Calls of linear layers in their order, and the net's logits at x."""
     calls: list[_LinearCall] = []
 

@@ -64,14 +64,14 @@ class SearchSpace:
     high: float
 
     @classmethod
-    def of(cls, spec: DataSpec, split: Split) -> SearchSpace:
+    def from_data(cls, spec: DataSpec, split: Split) -> SearchSpace:
         """The range of the data, or that of the examples where the data has none."""
         if spec.bounds is not None:
             low, high = _extremes(spec.bounds)
             return cls(spec.classes, spec.shape, low, high)
         lows = []
         highs = []
-        for x, _ in split.in_order(500):
+        for x, _ in split.iterate(500):
             low_of_batch, high_of_batch = x.aminmax()
             lows.append(float(low_of_batch))
             highs.append(float(high_of_batch))
@@ -92,7 +92,12 @@ def _extremes(bounds: tuple[Bound, Bound]) -> tuple[float, float]:
 
 
 def ascent(
-    model: nn.Module, space: SearchSpace, like: Tensor, *, steps: int = 200, seed: int = 0
+    model: nn.Module,
+    space: SearchSpace,
+    like: Tensor,
+    *,
+    steps: int = 200,
+    seed: int = 0,
 ) -> Iterator[FoolingImages]:
     """Gradient ascent on log p(class | x), a step of one length after the other, clamped to the range.
 
@@ -124,8 +129,12 @@ def ascent(
             # 2. a step of one length in ℓ2 along the gradient of each of them
             size = norms(gradient)
             smallest = torch.finfo(size.dtype).tiny
-            step_size = torch.where(unreached & (size > 0), length / size.clamp(min=smallest), 0.0)
-            x = (x + per_row(step_size, x) * gradient.nan_to_num()).clamp(space.low, space.high)
+            step_size = torch.where(
+                unreached & (size > 0), length / size.clamp(min=smallest), 0.0
+            )
+            x = (x + per_row(step_size, x) * gradient.nan_to_num()).clamp(
+                space.low, space.high
+            )
             rounds = rounds + unreached
             yield FoolingImages(x, _confidence(model, x), rounds)
         else:
@@ -133,7 +142,9 @@ def ascent(
         yield FoolingImages(x, _confidence(model, x), rounds)
 
 
-def _log_probability_and_gradient(model: nn.Module, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _log_probability_and_gradient(
+    model: nn.Module, x: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
     """log p(label | x) and its gradient; 0 where nothing on the way is differentiable."""
     with torch.enable_grad():
         point = x.detach().requires_grad_()
@@ -151,7 +162,13 @@ def _confidence(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def evolution(
-    model: nn.Module, space: SearchSpace, like: Tensor, *, generations: int = 1000, children: int = 4, seed: int = 0
+    model: nn.Module,
+    space: SearchSpace,
+    like: Tensor,
+    *,
+    generations: int = 1000,
+    children: int = 4,
+    seed: int = 0,
 ) -> Iterator[FoolingImages]:
     """MAP-Elites with a direct encoding: one champion for each class, and only the net's outputs are asked for.
 
@@ -187,14 +204,18 @@ def evolution(
             rounds = rounds + unreached
 
             # 2. mutated copies of random champions
-            parents = torch.randint(space.classes, (children * space.classes,), generator=generator).to(like.device)
+            parents = torch.randint(
+                space.classes, (children * space.classes,), generator=generator
+            ).to(like.device)
             rate = RATE * 0.5 ** (generation // HALVED_AFTER)
             offspring = _mutate(champions[parents], space, rate, generator)
 
             # 3. the best child of each class replaces a champion that it beats
             value, child = _log_probabilities(model, offspring).max(0)
             better = value > best
-            champions = torch.where(per_row(better, champions).bool(), offspring[child], champions)
+            champions = torch.where(
+                per_row(better, champions).bool(), offspring[child], champions
+            )
             best = torch.where(better, value, best)
             yield FoolingImages(champions, best.exp(), rounds)
         else:
@@ -208,7 +229,9 @@ def _log_probabilities(model: nn.Module, x: Tensor) -> Tensor:
         return model(x).log_softmax(1).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
 
 
-def _mutate(x: Tensor, space: SearchSpace, rate: float, generator: torch.Generator) -> Tensor:
+def _mutate(
+    x: Tensor, space: SearchSpace, rate: float, generator: torch.Generator
+) -> Tensor:
     """Polynomial mutation (Deb & Goyal 1996) of some values: a step in (−1, 1) of the range, most often a small one."""
     chosen = uniform_like(x, generator) < rate
     u = uniform_like(x, generator)
@@ -237,4 +260,6 @@ def keep(path: Path, **searches: FoolingImages) -> None:
         path.parent.mkdir(exist_ok=True)
         write_whole(path, content)
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}; {advice(error)}, then try again") from error
+        raise RunError(
+            f"cannot write {path}: {error.strerror}; {advice(error)}, then try again"
+        ) from error

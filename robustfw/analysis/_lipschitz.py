@@ -25,8 +25,14 @@ QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 NUMBERS = 20_000_000
 """Entries of Jacobians that are held at once, at most."""
 KNOWN: dict[type[nn.Module], float] = {
-    **dict.fromkeys((nn.Identity, nn.Flatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), 1.0),
-    **dict.fromkeys((nn.ReLU, nn.ReLU6, nn.Tanh, nn.Hardtanh, nn.Softplus, nn.Softsign, nn.Softmax), 1.0),
+    **dict.fromkeys(
+        (nn.Identity, nn.Flatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+        1.0,
+    ),
+    **dict.fromkeys(
+        (nn.ReLU, nn.ReLU6, nn.Tanh, nn.Hardtanh, nn.Softplus, nn.Softsign, nn.Softmax),
+        1.0,
+    ),
     nn.Sigmoid: 0.25,
     nn.GELU: 1.13,
     nn.SiLU: 1.1,
@@ -62,7 +68,11 @@ class NetBound:
     @property
     def upper(self) -> float | None:
         """L ≤ the product of all layers' constants; None where that is no bound."""
-        return None if self.unbounded else math.prod(layer.bound or 0.0 for layer in self.layers)
+        return (
+            None
+            if self.unbounded
+            else math.prod(layer.bound or 0.0 for layer in self.layers)
+        )
 
 
 @attrs.frozen
@@ -75,10 +85,13 @@ class Slopes:
     """Quantiles of the slopes at `QUANTILES`; the last one bounds L from below, where the net is differentiable."""
 
     @classmethod
-    def of(cls, parts: Iterable[Tensor]) -> Slopes:
+    def from_batches(cls, parts: Iterable[Tensor]) -> Slopes:
         """The quantiles of the slopes of some batches, (batch,) each."""
         values = torch.cat([part.double().cpu() for part in parts])
-        return cls(len(values), tuple(torch.quantile(values, values.new_tensor(QUANTILES)).tolist()))
+        return cls(
+            len(values),
+            tuple(torch.quantile(values, values.new_tensor(QUANTILES)).tolist()),
+        )
 
 
 def layers(model: nn.Module, x: Tensor, *, seed: int = 0) -> Iterator[LayerBound]:
@@ -93,7 +106,9 @@ def layers(model: nn.Module, x: Tensor, *, seed: int = 0) -> Iterator[LayerBound
     names = {module: name for name, module in _leaves("", model)}
     with freeze(model):
         for module, inputs in _record_calls(model, names, x):
-            yield _bound_layer(names[module] or type(module).__name__, module, inputs, generator)
+            yield _bound_layer(
+                names[module] or type(module).__name__, module, inputs, generator
+            )
 
 
 def bound_net(model: nn.Module, layers: Iterable[LayerBound]) -> NetBound:
@@ -106,7 +121,9 @@ def bound_net(model: nn.Module, layers: Iterable[LayerBound]) -> NetBound:
 
 
 def _is_leaf(module: nn.Module) -> bool:
-    return _author_constant(module) is not None or not any(True for _ in module.children())
+    return _author_constant(module) is not None or not any(
+        True for _ in module.children()
+    )
 
 
 def _author_constant(module: nn.Module) -> float | None:
@@ -137,7 +154,9 @@ def _branches(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         yield from _branches(f"{name}.{child}" if name else child, part)
 
 
-def _record_calls(model: nn.Module, leaves: Iterable[nn.Module], x: Tensor) -> list[tuple[nn.Module, Tensor]]:
+def _record_calls(
+    model: nn.Module, leaves: Iterable[nn.Module], x: Tensor
+) -> list[tuple[nn.Module, Tensor]]:
     """Each call of a leaf with its input, in their order."""
     calls: list[tuple[nn.Module, Tensor]] = []
 
@@ -155,7 +174,9 @@ def _record_calls(model: nn.Module, leaves: Iterable[nn.Module], x: Tensor) -> l
     return calls
 
 
-def _bound_layer(name: str, module: nn.Module, inputs: Tensor, generator: torch.Generator) -> LayerBound:
+def _bound_layer(
+    name: str, module: nn.Module, inputs: Tensor, generator: torch.Generator
+) -> LayerBound:
     """The constant of a layer, and how it is known."""
     kind = type(module).__name__
     author_constant = _author_constant(module)
@@ -216,7 +237,9 @@ def _jacobian_norms(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         # J row by row: a backward pass for each class
         rows = []
         for label in range(logits.shape[1]):
-            (gradient,) = torch.autograd.grad(logits[:, label].sum(), point, retain_graph=True)
+            (gradient,) = torch.autograd.grad(
+                logits[:, label].sum(), point, retain_graph=True
+            )
             rows.append(gradient.flatten(1))
     # ‖J‖₂ is the root of the largest eigenvalue of J Jᵀ, which is as small as there are classes
     jacobian = torch.stack(rows, 1).double()

@@ -30,14 +30,18 @@ def is_affine(module: nn.Module, like: Tensor, generator: torch.Generator) -> bo
     y = normal_like(like, generator).to(like.dtype)
     with torch.no_grad():
         values = [module(point) for point in (x + y, torch.zeros_like(x), x, y)]
-    if not all(isinstance(value, Tensor) and value.is_floating_point() for value in values):
+    if not all(
+        isinstance(value, Tensor) and value.is_floating_point() for value in values
+    ):
         return False
     both, zero, first, second = values
     size = max(float(value.norm()) for value in (both, zero, first, second))
     return bool((both + zero - first - second).norm() <= AFFINE * size)
 
 
-def spectral_norm(module: nn.Module, like: Tensor, generator: torch.Generator) -> tuple[float, bool]:
+def spectral_norm(
+    module: nn.Module, like: Tensor, generator: torch.Generator
+) -> tuple[float, bool]:
     """σ_max of the linear part of an affine module.
 
     Exact for linear layers (a singular value decomposition) and batch norms in evaluation mode (a diagonal). Otherwise
@@ -53,7 +57,11 @@ def spectral_norm(module: nn.Module, like: Tensor, generator: torch.Generator) -
     """
     if isinstance(module, nn.Linear):
         return float(torch.linalg.matrix_norm(module.weight.detach().double(), 2)), True
-    if isinstance(module, _BatchNorm) and module.running_var is not None and not module.training:
+    if (
+        isinstance(module, _BatchNorm)
+        and module.running_var is not None
+        and not module.training
+    ):
         scale = (module.running_var.double() + module.eps).rsqrt()
         if module.weight is not None:
             scale = scale * module.weight.detach().double()
@@ -61,7 +69,9 @@ def spectral_norm(module: nn.Module, like: Tensor, generator: torch.Generator) -
     return subspace_iteration(module, like, generator), False
 
 
-def subspace_iteration(module: nn.Module, like: Tensor, generator: torch.Generator) -> float:
+def subspace_iteration(
+    module: nn.Module, like: Tensor, generator: torch.Generator
+) -> float:
     """σ_max of A: v ↦ f(v) − f(0), by V ← orthonormalized AᵀA V; the largest singular value of A within span V.
 
     It grows towards σ_max from below. Aᵀ is a backward pass, so that A is the operator as it is run: strides, padding
@@ -78,7 +88,9 @@ def subspace_iteration(module: nn.Module, like: Tensor, generator: torch.Generat
     largest = 0.0
     for _ in range(MOST):
         # the largest σ² of A within the span is the largest eigenvalue of (A V)(A V)ᵀ
-        image, pulled_back = _apply_and_transpose(module, basis.unflatten(1, like.shape[1:]))
+        image, pulled_back = _apply_and_transpose(
+            module, basis.unflatten(1, like.shape[1:])
+        )
         gram = image.double() @ image.double().t()
         new_largest = float(torch.linalg.eigvalsh(gram)[-1])
         if new_largest <= largest * (1 + TOLERANCE):

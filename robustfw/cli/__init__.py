@@ -50,7 +50,9 @@ class _Commands(click.Group):
         except Stopped as stop:
             click.echo(str(stop), err=True, nl=bool(str(stop)))
             raise Exit(stop.exit_status) from stop
-        except Exception as error:  # the last one that can say it in a sentence, and what to report
+        except (
+            Exception
+        ) as error:  # the last one that can say it in a sentence, and what to report
             raise Exit(_report(error, debug=ctx.params["debug"])) from error
 
 
@@ -72,21 +74,36 @@ def _sentence(error: Exception) -> tuple[str, int]:
     if known_failure is not None:
         return known_failure, 1
     if isinstance(error, OverflowError):
-        return f"a number is too large: {message} (give a smaller one; robustfw --debug … says where)", 2
+        return (
+            f"a number is too large: {message} (give a smaller one; robustfw --debug … says where)",
+            2,
+        )
     if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or message, 1
+        return (
+            f"{error.filename}: {error.strerror}"
+            if error.filename
+            else error.strerror or message,
+            1,
+        )
     # a bug, here or in a plugin
     first_line = (message.splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first_line}{_blame(error)} (unexpected: see robustfw --debug …)", 1
+    return (
+        f"{type(error).__name__}: {first_line}{_blame(error)} (unexpected: see robustfw --debug …)",
+        1,
+    )
 
 
 def _blame(error: Exception) -> str:
     """The plugin whose code an error arose in, or was called from last; nothing for an error of robustfw's own."""
     plugin_of_package = {}
     for entry in registry.installed().entries.values():
-        place = entry.target if isinstance(entry.target, str) else entry.target.__module__
+        place = (
+            entry.target if isinstance(entry.target, str) else entry.target.__module__
+        )
         package = place.partition(":")[0].partition(".")[0]
-        plugin_of_package[package] = f", in the plugin {entry.plugin} ({entry.distribution})"
+        plugin_of_package[package] = (
+            f", in the plugin {entry.plugin} ({entry.distribution})"
+        )
     plugin_of_package.pop("robustfw", None)
     # from the call that failed outwards
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
@@ -97,7 +114,10 @@ def _blame(error: Exception) -> str:
     return ""
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="robustfw")
 @click.option("--debug", is_flag=True, help="Show a traceback with errors.")
 @click.pass_context
@@ -112,7 +132,21 @@ def cli(ctx: click.Context, debug: bool) -> None:
         ctx.exit()
 
 
-PARTS = train, evaluate, audit, analyze, sweep, compare, craft, report, reproduce, recipes, plugins, show, check
+PARTS = (
+    train,
+    evaluate,
+    audit,
+    analyze,
+    sweep,
+    compare,
+    craft,
+    report,
+    reproduce,
+    recipes,
+    plugins,
+    show,
+    check,
+)
 for command in PARTS:
     cli.add_command(command)
 
@@ -121,7 +155,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and exit with its status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if any("\0" in argument for argument in arguments):
-        click.echo("Error: there is a NUL character in an argument: no name, number or path has one", err=True)
+        click.echo(
+            "Error: there is a NUL character in an argument: no name, number or path has one",
+            err=True,
+        )
         sys.exit(2)
     warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):
@@ -145,7 +182,10 @@ def _add_plugin_commands() -> None:
         except Exception as error:
             # a stranger's code may raise anything
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            click.echo(f"Warning: the plugin {hook.plugin_name} could not add its commands: {reason}", err=True)
+            click.echo(
+                f"Warning: the plugin {hook.plugin_name} could not add its commands: {reason}",
+                err=True,
+            )
 
 
 def _show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:

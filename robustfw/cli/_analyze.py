@@ -25,21 +25,38 @@ EXAMPLES = 1000
 ANALYSES = ("distinguishability", "fooling", "lipschitz")
 """The analyses in the order in which they are made."""
 _EXAMPLES = click.option(
-    "--examples", type=click.IntRange(min=1), help=f"Only the first so many. [{EXAMPLES}, or all if fewer]"
+    "--examples",
+    type=click.IntRange(min=1),
+    help=f"Only the first so many. [{EXAMPLES}, or all if fewer]",
 )
 
 
 @click.command(short_help="Look at a net's limits: classes, slopes, fooling images.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--only", type=click.Choice(ANALYSES), multiple=True, help="This analysis; may be repeated. [all]")
 @click.option(
-    "--steps", type=click.IntRange(min=1), default=200, show_default=True, help="Of gradient ascent, at most."
+    "--only",
+    type=click.Choice(ANALYSES),
+    multiple=True,
+    help="This analysis; may be repeated. [all]",
 )
 @click.option(
-    "--generations", type=click.IntRange(min=1), default=1000, show_default=True, help="Of the evolution, at most."
+    "--steps",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Of gradient ascent, at most.",
+)
+@click.option(
+    "--generations",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Of the evolution, at most.",
 )
 @functools.partial(Choices.flags, examples=_EXAMPLES)
-def analyze(run: Path, only: tuple[str, ...], steps: int, generations: int, **choices: Any) -> None:
+def analyze(
+    run: Path, only: tuple[str, ...], steps: int, generations: int, **choices: Any
+) -> None:
     """Look at a net's limits: how far apart its classes are, how steep it is, and which noise fools it.
 
     distinguishability: for each pair of classes the most that the mean distance to the boundary of a linear or
@@ -57,7 +74,9 @@ def analyze(run: Path, only: tuple[str, ...], steps: int, generations: int, **ch
     chosen = Choices(**choices)
     with alone_on_stdout(chosen.as_json):
         subject = Subject.open(run, chosen)
-        subject = attrs.evolve(subject, split=subject.split.first(chosen.examples or EXAMPLES))
+        subject = attrs.evolve(
+            subject, split=subject.split.first(chosen.examples or EXAMPLES)
+        )
         if not subject.task.labelled or subject.spec.outputs < 2:
             raise UsageError(
                 f"analyze is for nets with a logit for each class, and the task of {run} is "
@@ -65,10 +84,16 @@ def analyze(run: Path, only: tuple[str, ...], steps: int, generations: int, **ch
             )
         analyses: dict[str, Callable[[Subject], dict[str, Any]]] = {
             "distinguishability": _analyze_distinguishability,
-            "fooling": functools.partial(_analyze_fooling, steps=steps, generations=generations),
+            "fooling": functools.partial(
+                _analyze_fooling, steps=steps, generations=generations
+            ),
             "lipschitz": _analyze_lipschitz,
         }
-        results = {name: analyses[name](subject) for name in ANALYSES if name in (only or ANALYSES)}
+        results = {
+            name: analyses[name](subject)
+            for name in ANALYSES
+            if name in (only or ANALYSES)
+        }
     if chosen.as_json:
         print_json(results)
 
@@ -80,38 +105,58 @@ def _analyze_distinguishability(subject: Subject) -> dict[str, Any]:
 
     quiet = subject.choices.as_json
     spaces = []
-    for points in distinguishability.spaces(subject.model, subject.split, subject.choices.batch_size):
+    for points in distinguishability.spaces(
+        subject.model, subject.split, subject.choices.batch_size
+    ):
         text = f"pairs of classes, {points.name}"
         pairs = console.track(points.pairs(), points.count, text, quiet=quiet)
         facts = [attrs.asdict(pair) for pair in pairs]
-        spaces.append({"name": points.name, "dimension": points.x.shape[1], "pairs": facts})
+        spaces.append(
+            {"name": points.name, "dimension": points.x.shape[1], "pairs": facts}
+        )
     if not quiet:
-        console.distinguishability(spaces, len(subject.split), subject.splits.spec.labels)
-    return subject.keep("distinguishability", subject.circumstances(), {"spaces": spaces})
+        console.distinguishability(
+            spaces, len(subject.split), subject.splits.spec.labels
+        )
+    return subject.keep(
+        "distinguishability", subject.circumstances(), {"spaces": spaces}
+    )
 
 
-def _analyze_fooling(subject: Subject, *, steps: int, generations: int) -> dict[str, Any]:
+def _analyze_fooling(
+    subject: Subject, *, steps: int, generations: int
+) -> dict[str, Any]:
     """Search, show and keep images that begin as noise and that the net takes for each class."""
     from robustfw import console, results
     from robustfw.analysis import _fooling as fooling
 
     quiet = subject.choices.as_json
     seed = subject.choices.seed
-    space = fooling.SearchSpace.of(subject.splits.spec, subject.split)
+    space = fooling.SearchSpace.from_data(subject.splits.spec, subject.split)
     like = _first_example(subject)
     ascent = fooling.ascent(subject.model, space, like, steps=steps, seed=seed)
-    evolution = fooling.evolution(subject.model, space, like, generations=generations, seed=seed)
-    *_, by_gradient = console.track(ascent, steps, "fooling images by gradient", quiet=quiet)
-    *_, by_evolution = console.track(evolution, generations, "fooling images by evolution", quiet=quiet)
+    evolution = fooling.evolution(
+        subject.model, space, like, generations=generations, seed=seed
+    )
+    *_, by_gradient = console.track(
+        ascent, steps, "fooling images by gradient", quiet=quiet
+    )
+    *_, by_evolution = console.track(
+        evolution, generations, "fooling images by evolution", quiet=quiet
+    )
     circumstances = subject.circumstances(steps=steps, generations=generations)
-    path = results.path_of(subject.home, "fooling", circumstances).with_suffix(".safetensors")
+    path = results.path_of(subject.home, "fooling", circumstances).with_suffix(
+        ".safetensors"
+    )
     fooling.keep(path, gradient=by_gradient, evolution=by_evolution)
     searches = [
         _search_record("gradient", by_gradient, steps),
         _search_record("evolution", by_evolution, generations),
     ]
     if not quiet:
-        console.fooling(searches, fooling.TARGET, str(path), subject.splits.spec.labels)
+        console.print_fooling(
+            searches, fooling.TARGET, str(path), subject.splits.spec.labels
+        )
     measured = {
         "target": fooling.TARGET,
         "range": [space.low, space.high],
@@ -127,7 +172,7 @@ def _first_example(subject: Subject) -> Tensor:
     from robustfw.training import parallel
 
     device = parallel.usable_device(subject.choices.device)
-    x, _ = next(subject.split.in_order(1, device))
+    x, _ = next(subject.split.iterate(1, device))
     return x
 
 
@@ -158,12 +203,18 @@ def _analyze_lipschitz(subject: Subject) -> dict[str, Any]:
     # 2. from below: slopes at examples
     batch_size = lipschitz.batch_size(spec.shape, spec.classes, choices.batch_size)
     device = parallel.usable_device(choices.device)
-    batches = (x for x, _ in subject.split.in_order(batch_size, device))
+    batches = (x for x, _ in subject.split.iterate(batch_size, device))
     parts = lipschitz.slopes(subject.model, batches)
     number_of_batches = math.ceil(len(subject.split) / batch_size)
-    slopes = lipschitz.Slopes.of(console.track(parts, number_of_batches, "slopes at examples", quiet=quiet))
+    slopes = lipschitz.Slopes.from_batches(
+        console.track(parts, number_of_batches, "slopes at examples", quiet=quiet)
+    )
 
     if not quiet:
         console.lipschitz(net, slopes, lipschitz.QUANTILES)
-    measured = attrs.asdict(net) | {"upper": net.upper, "levels": lipschitz.QUANTILES} | attrs.asdict(slopes)
+    measured = (
+        attrs.asdict(net)
+        | {"upper": net.upper, "levels": lipschitz.QUANTILES}
+        | attrs.asdict(slopes)
+    )
     return subject.keep("lipschitz", subject.circumstances(), measured)

@@ -28,16 +28,34 @@ NOISE = "random:samples=100"
 RESTARTS = 5
 """Random starts of the attack that the attack in question is compared with."""
 _EXAMPLES = click.option(
-    "--examples", type=click.IntRange(min=1), help=f"Only the first so many. [{EXAMPLES}, or all if fewer]"
+    "--examples",
+    type=click.IntRange(min=1),
+    help=f"Only the first so many. [{EXAMPLES}, or all if fewer]",
 )
 
 
 @click.command(short_help="Look for masked gradients, which overstate robust accuracy.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--uncertainty", metavar="SPEC", help="Spec of the uncertainty set. [that of the training]")
-@click.option("--attack", metavar="SPEC", default=ATTACK, show_default=True, help="Spec of the attack in question.")
+@click.option(
+    "--uncertainty",
+    metavar="SPEC",
+    help="Spec of the uncertainty set. [that of the training]",
+)
+@click.option(
+    "--attack",
+    metavar="SPEC",
+    default=ATTACK,
+    show_default=True,
+    help="Spec of the attack in question.",
+)
 @loss_option
-@click.option("--transfer", "collections", type=click.Path(path_type=Path), multiple=True, help="A collection to try.")
+@click.option(
+    "--transfer",
+    "collections",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A collection to try.",
+)
 @click.option("--strict", is_flag=True, help="Exit with status 1 if a line failed.")
 @functools.partial(Choices.flags, examples=_EXAMPLES)
 def audit(
@@ -65,7 +83,9 @@ def audit(
     chosen = Choices(**choices)
     with alone_on_stdout(chosen.as_json):
         subject = Subject.open(run, chosen)
-        subject = attrs.evolve(subject, split=subject.split.first(chosen.examples or EXAMPLES))
+        subject = attrs.evolve(
+            subject, split=subject.split.first(chosen.examples or EXAMPLES)
+        )
         threat = subject.threat(uncertainty)
         attacks = attacks_of(subject.known, attack)
         loss_raised = subject.loss(loss)
@@ -74,7 +94,10 @@ def audit(
             subject.split,
             threat,
             attacks,
-            transfer=[_load_transfer(subject, path, threat.uncertainty) for path in collections],
+            transfer=[
+                _load_transfer(subject, path, threat.uncertainty)
+                for path in collections
+            ],
             batch_size=chosen.batch_size,
             seed=chosen.seed,
             task=subject.task,
@@ -82,13 +105,24 @@ def audit(
             loss=loss_raised,
         )
         text = f"looking for signs of masking in {run}"
-        lines = console.track(audits.lines(case), len(audits.CHECKS), text, quiet=chosen.as_json)
-        audited = audits.Audit.of(len(subject.split), lines)
+        lines = console.track(
+            audits.lines(case), len(audits.CHECKS), text, quiet=chosen.as_json
+        )
+        audited = audits.Audit.from_lines(len(subject.split), lines)
         spell = subject.known.spell
         if not chosen.as_json:
-            console.audit(audited, spell(threat.uncertainty), spell(attacks.many, brief=True), chosen.split)
+            console.audit(
+                audited,
+                spell(threat.uncertainty),
+                spell(attacks.many, brief=True),
+                chosen.split,
+            )
         paths = [str(path) for path in collections]
-        facts = {"uncertainty": spell(threat.uncertainty), "attack": spell(attacks.many), "transfer": paths}
+        facts = {
+            "uncertainty": spell(threat.uncertainty),
+            "attack": spell(attacks.many),
+            "transfer": paths,
+        }
         circumstances = subject.circumstances(**facts) | subject.loss_facts(loss_raised)
         result = subject.keep("audit", circumstances, audited.describe())
     if chosen.as_json:
@@ -97,7 +131,9 @@ def audit(
         raise click.exceptions.Exit(1)
 
 
-def _load_transfer(subject: Subject, path: Path, uncertainty: UncertaintySet) -> TransferExamples:
+def _load_transfer(
+    subject: Subject, path: Path, uncertainty: UncertaintySet
+) -> TransferExamples:
     """The examples of a collection that are within the audited set and start from audited examples."""
     from robustfw.evaluation._audit import TransferExamples
     from robustfw.evaluation._transfer import verify
@@ -108,14 +144,22 @@ def _load_transfer(subject: Subject, path: Path, uncertainty: UncertaintySet) ->
     threats = collection.threats(subject.known, subject.splits)
     sets = [threat.uncertainty for threat in threats]
     if collection.split != subject.choices.split:
-        raise UsageError(f"{path} is made from {collection.split} examples: give --split {collection.split}")
+        raise UsageError(
+            f"{path} is made from {collection.split} examples: give --split {collection.split}"
+        )
     verify(examples, collection.originals(subject.splits), threats, subject.task)
-    audited_sets = [number for number, member in enumerate(sets) if member == uncertainty]
+    audited_sets = [
+        number for number, member in enumerate(sets) if member == uncertainty
+    ]
     if not audited_sets:
         specs = ", ".join(subject.known.spell(member) for member in sets)
-        raise UsageError(f"{path} holds no examples within {subject.known.spell(uncertainty)}, but within {specs}")
+        raise UsageError(
+            f"{path} holds no examples within {subject.known.spell(uncertainty)}, but within {specs}"
+        )
     rows = []
-    members_and_indices = zip(examples.set.tolist(), examples.index.tolist(), strict=True)
+    members_and_indices = zip(
+        examples.set.tolist(), examples.index.tolist(), strict=True
+    )
     for row, (number, index) in enumerate(members_and_indices):
         if number in audited_sets and index < len(subject.split):
             rows.append(row)
@@ -127,14 +171,18 @@ def attacks_of(known: registry.Registry, spec: str) -> Attacks:
     from robustfw.evaluation._audit import Attacks
 
     many: Any = known.make("attack", spec)
-    values = {field.name: getattr(many, field.name) for field in options.fields(type(many))}
+    values = {
+        field.name: getattr(many, field.name) for field in options.fields(type(many))
+    }
     double: Attack | None = None
     if isinstance(values.get("steps"), int):
         double = attrs.evolve(many, steps=2 * values["steps"])
     restarts: Attack | None = None
     if "random_start" in values:
         from_random_start = attrs.evolve(many, random_start=True)
-        restarts = known.make("attack", {"use": "restarts", "n": RESTARTS, "attack": from_random_start})
+        restarts = known.make(
+            "attack", {"use": "restarts", "n": RESTARTS, "attack": from_random_start}
+        )
     return Attacks(
         many=many,
         one=known.make("attack", ONE_STEP),

@@ -13,7 +13,13 @@ from robustfw.plugin import registry
 @click.command(short_help="Hold a plugin against the laws of its interface.")
 @click.argument("kind")
 @click.argument("spec")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the examples that the laws are tried on.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of the examples that the laws are tried on.",
+)
 @click.option(
     "--expect",
     metavar="LAW=REASON",
@@ -39,10 +45,14 @@ def check(kind: str, spec: str, seed: int, expect: Sequence[str]) -> None:
     n = len(results)
     broken = [finding.law for finding in results if finding.broken]
     if broken:
-        raise click.ClickException(f"{len(broken)} of {n} laws broken: {', '.join(broken)}")
+        raise click.ClickException(
+            f"{len(broken)} of {n} laws broken: {', '.join(broken)}"
+        )
     expected_failures = sum(finding.reason is not None for finding in results)
     if expected_failures:
-        console.line(f"{n - expected_failures} of {n} laws hold, and {expected_failures} are expected not to")
+        console.line(
+            f"{n - expected_failures} of {n} laws hold, and {expected_failures} are expected not to"
+        )
     else:
         console.line(f"all {n} laws hold")
 

@@ -14,17 +14,47 @@ SPLITS = ("test", "validation", "train")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _FLAGS = {
-    "split": click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True),
-    "examples": click.option("--examples", type=click.IntRange(min=1), help="Only the first so many. [all]"),
-    "batch_size": click.option("--batch-size", type=click.IntRange(min=1), default=500, show_default=True),
-    "weights": click.option("--weights", type=click.Choice(["best", "last"]), default="best", show_default=True),
-    "device": click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda …"),
-    "threads": click.option("--threads", type=click.IntRange(min=1), help="torch's threads. [its own choice]"),
-    "seed": click.option("--seed", type=int, default=0, show_default=True, help="Of the attacks' randomness."),
-    "data_dir": click.option(
-        "--data-dir", type=click.Path(path_type=Path), help="Where data files are. [ROBUSTFW_DATA]"
+    "split": click.option(
+        "--split", type=click.Choice(SPLITS), default="test", show_default=True
     ),
-    "as_json": click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else."),
+    "examples": click.option(
+        "--examples", type=click.IntRange(min=1), help="Only the first so many. [all]"
+    ),
+    "batch_size": click.option(
+        "--batch-size", type=click.IntRange(min=1), default=500, show_default=True
+    ),
+    "weights": click.option(
+        "--weights",
+        type=click.Choice(["best", "last"]),
+        default="best",
+        show_default=True,
+    ),
+    "device": click.option(
+        "--device", default="auto", show_default=True, help="auto, cpu, cuda …"
+    ),
+    "threads": click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        help="torch's threads. [its own choice]",
+    ),
+    "seed": click.option(
+        "--seed",
+        type=int,
+        default=0,
+        show_default=True,
+        help="Of the attacks' randomness.",
+    ),
+    "data_dir": click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path),
+        help="Where data files are. [ROBUSTFW_DATA]",
+    ),
+    "as_json": click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print one JSON object, and nothing else.",
+    ),
 }
 
 
@@ -52,7 +82,9 @@ class Choices:
     """Whether one JSON object is printed, and nothing else."""
 
     @classmethod
-    def flags(cls, command: Command, **instead: Callable[[Command], Command]) -> Command:
+    def flags(
+        cls, command: Command, **instead: Callable[[Command], Command]
+    ) -> Command:
         """Give a command, which takes ``**choices``, a flag for each choice; ``instead`` replaces some of the flags."""
         flags = _FLAGS | instead
         for field in reversed(attrs.fields(cls)):
@@ -62,5 +94,7 @@ class Choices:
 
 def loss_option(command: Command) -> Command:
     """--loss, for each command that attacks."""
-    help_ = "Spec of the loss that attacks raise. [the task's: cross-entropy for classes]"
+    help_ = (
+        "Spec of the loss that attacks raise. [the task's: cross-entropy for classes]"
+    )
     return click.option("--loss", metavar="SPEC", help=help_)(command)

@@ -21,8 +21,18 @@ if TYPE_CHECKING:
 @click.command(short_help="Compare two nets on the same examples.")
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
-@click.option("--uncertainty", metavar="SPEC", help="Spec of the uncertainty set. [that of the first training]")
-@click.option("--attack", "attacks", metavar="SPEC", multiple=True, help=f"Spec; may be repeated. [{JUDGE}]")
+@click.option(
+    "--uncertainty",
+    metavar="SPEC",
+    help="Spec of the uncertainty set. [that of the first training]",
+)
+@click.option(
+    "--attack",
+    "attacks",
+    metavar="SPEC",
+    multiple=True,
+    help=f"Spec; may be repeated. [{JUDGE}]",
+)
 @loss_option
 @Choices.flags
 def compare(
@@ -50,27 +60,41 @@ def compare(
         loss_raised = subject.loss(loss)
         ours = _verdicts(subject, threat, attacks_made, loss_raised)
         theirs = _verdicts(other, threat, attacks_made, loss_raised)
-        clean = Comparison.of(ours.clean, theirs.clean)
-        robust = Comparison.of(ours.robust, theirs.robust)
+        clean = Comparison.from_masks(ours.clean, theirs.clean)
+        robust = Comparison.from_masks(ours.robust, theirs.robust)
         circumstances = subject.circumstances(runs=[str(first), str(second)])
         circumstances |= subject.measurement_facts(threat, attacks_made, loss_raised)
-        measured = {"n": len(ours.y), "clean": attrs.asdict(clean), "robust": attrs.asdict(robust)}
+        measured = {
+            "n": len(ours.y),
+            "clean": attrs.asdict(clean),
+            "robust": attrs.asdict(robust),
+        }
         result = subject.keep("comparison", circumstances, measured)
         if not chosen.as_json:
-            console.comparison({"clean": clean, "robust": robust}, len(ours.y), (str(first), str(second)))
+            console.comparison(
+                {"clean": clean, "robust": robust},
+                len(ours.y),
+                (str(first), str(second)),
+            )
     if chosen.as_json:
         print_json(result)
 
 
-def _verdicts(subject: Subject, threat: Threat, attacks: list[Attack], loss: Loss) -> Verdicts:
+def _verdicts(
+    subject: Subject, threat: Threat, attacks: list[Attack], loss: Loss
+) -> Verdicts:
     """The verdicts on one of the nets, on the examples that both share."""
     from robustfw import console
     from robustfw.evaluation import Evaluation, Verdicts
 
     choices = subject.choices
     batches = subject.verdicts(threat, attacks, loss)
-    batches = console.batches(batches, len(subject.split), choices.split, quiet=choices.as_json)
+    batches = console.batches(
+        batches, len(subject.split), choices.split, quiet=choices.as_json
+    )
     all_verdicts = Verdicts.concatenate(batches)
-    for doubt in Evaluation.of(all_verdicts, subject.spec.classes, subject.task).doubts:
+    for doubt in Evaluation.from_verdicts(
+        all_verdicts, subject.spec.classes, subject.task
+    ).doubts:
         console.problem(f"{subject.name}: {doubt}")
     return all_verdicts

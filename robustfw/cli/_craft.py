@@ -25,12 +25,35 @@ ATTACK = "single-step"
 
 @click.command(short_help="Make a collection of adversarial examples against a net.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--uncertainty", "specs", metavar="SPEC", multiple=True, help="Spec; may be repeated. [the training's]")
-@click.option("--attack", metavar="SPEC", default=ATTACK, show_default=True, help="Spec of the attack.")
+@click.option(
+    "--uncertainty",
+    "specs",
+    metavar="SPEC",
+    multiple=True,
+    help="Spec; may be repeated. [the training's]",
+)
+@click.option(
+    "--attack",
+    metavar="SPEC",
+    default=ATTACK,
+    show_default=True,
+    help="Spec of the attack.",
+)
 @loss_option
-@click.option("--out", type=click.Path(path_type=Path), help="Directory of the collection. [a new one in transfer/]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Directory of the collection. [a new one in transfer/]",
+)
 @Choices.flags
-def craft(run: Path, specs: tuple[str, ...], attack: str, loss: str | None, out: Path | None, **choices: Any) -> None:
+def craft(
+    run: Path,
+    specs: tuple[str, ...],
+    attack: str,
+    loss: str | None,
+    out: Path | None,
+    **choices: Any,
+) -> None:
     """Make a collection of adversarial examples against the net of RUN, to try other nets on.
 
     Only examples that the net has right are attacked, once for each uncertainty set, and only those that fool it are
@@ -61,8 +84,12 @@ def craft(run: Path, specs: tuple[str, ...], attack: str, loss: str | None, out:
             seed=chosen.seed,
         )
         batches = math.ceil(len(subject.split) / chosen.batch_size) * len(threats)
-        examples = Examples.concatenate(list(console.track(parts, batches, "crafting", quiet=chosen.as_json)))
-        facts = _facts(subject, threats, attack_made, examples) | subject.loss_facts(loss_raised)
+        examples = Examples.concatenate(
+            list(console.track(parts, batches, "crafting", quiet=chosen.as_json))
+        )
+        facts = _facts(subject, threats, attack_made, examples) | subject.loss_facts(
+            loss_raised
+        )
         place = out or NewDirectory(Path("transfer"), subject.home.resolve().name)
         collection = Collection.create(place, examples, facts)
     if chosen.as_json:
@@ -71,7 +98,9 @@ def craft(run: Path, specs: tuple[str, ...], attack: str, loss: str | None, out:
         console.collection(collection.manifest, str(collection.path))
 
 
-def _facts(subject: Subject, threats: list[Threat], attack: Attack, examples: Examples) -> dict[str, Any]:
+def _facts(
+    subject: Subject, threats: list[Threat], attack: Attack, examples: Examples
+) -> dict[str, Any]:
     """What the manifest of the collection says of it."""
     from robustfw.evaluation._transfer import correct, round_to_8_bits
     from robustfw.storage.collections import hash_weights

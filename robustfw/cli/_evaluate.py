@@ -25,12 +25,29 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Measure a trained net: clean and robust accuracy.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--uncertainty", metavar="SPEC", help="Spec of the uncertainty set. [that of the training]")
-@click.option("--attack", "attacks", metavar="SPEC", multiple=True, help=f"Spec; may be repeated. [{JUDGE}]")
-@loss_option
-@click.option("--on", "collection", type=click.Path(path_type=Path), help="A collection of adversarial examples.")
 @click.option(
-    "--outcomes", type=click.Path(path_type=Path), help="A file for each example's outcome: .csv or .safetensors."
+    "--uncertainty",
+    metavar="SPEC",
+    help="Spec of the uncertainty set. [that of the training]",
+)
+@click.option(
+    "--attack",
+    "attacks",
+    metavar="SPEC",
+    multiple=True,
+    help=f"Spec; may be repeated. [{JUDGE}]",
+)
+@loss_option
+@click.option(
+    "--on",
+    "collection",
+    type=click.Path(path_type=Path),
+    help="A collection of adversarial examples.",
+)
+@click.option(
+    "--outcomes",
+    type=click.Path(path_type=Path),
+    help="A file for each example's outcome: .csv or .safetensors.",
 )
 @Choices.flags
 def evaluate(
@@ -54,11 +71,15 @@ def evaluate(
     if outcomes is not None:
         _check_outcomes(outcomes, collection)
     if collection is not None and (uncertainty or attacks or loss):
-        raise UsageError("a collection has its own sets and attack: leave out --uncertainty, --attack, --loss, or --on")
+        raise UsageError(
+            "a collection has its own sets and attack: leave out --uncertainty, --attack, --loss, or --on"
+        )
     with alone_on_stdout(chosen.as_json):
         subject = Subject.open(run, chosen)
         if collection is None:
-            result = _evaluate_under_attack(subject, uncertainty, attacks, loss, outcomes)
+            result = _evaluate_under_attack(
+                subject, uncertainty, attacks, loss, outcomes
+            )
         else:
             result = _evaluate_collection(subject, collection)
     if chosen.as_json:
@@ -82,23 +103,40 @@ def _evaluate_under_attack(
     threat = subject.threat(uncertainty)
     attacks = [subject.attack(spec) for spec in specs or (JUDGE,)]
     loss_raised = subject.loss(loss)
-    circumstances = subject.circumstances() | subject.measurement_facts(threat, attacks, loss_raised)
+    circumstances = subject.circumstances() | subject.measurement_facts(
+        threat, attacks, loss_raised
+    )
     gallery = Gallery(subject.task, subject.spec.labels)
-    partial = Partial.open(subject.home / "results", circumstances | _batches_and_weights(subject))
+    partial = Partial.open(
+        subject.home / "results", circumstances | _batches_and_weights(subject)
+    )
     if partial.verdicts is not None and not choices.as_json:
-        console.line(f"going on after {len(partial.verdicts)} of {len(subject.split)} examples")
-    batches = subject.verdicts(threat, attacks, loss_raised, skip=partial.batches, see=gallery)
+        console.line(
+            f"going on after {len(partial.verdicts)} of {len(subject.split)} examples"
+        )
+    batches = subject.verdicts(
+        threat, attacks, loss_raised, skip=partial.batches, see=gallery
+    )
     with contextlib.closing(partial.collect(batches)) as saved_batches:
         try:
             evaluation = summarize_verdicts(
-                saved_batches, subject.split, choices.split, subject.spec, quiet=choices.as_json
+                saved_batches,
+                subject.split,
+                choices.split,
+                subject.spec,
+                quiet=choices.as_json,
             )
         except KeyboardInterrupt:
             saved_batches.close()
-            raise stopping.Stopped(_interruption_message(partial, len(subject.split))) from None
+            raise stopping.Stopped(
+                _interruption_message(partial, len(subject.split))
+            ) from None
     if not choices.as_json:
         brief_attacks = [subject.known.spell(attack, brief=True) for attack in attacks]
-        console.show("evaluation", circumstances | describe(evaluation) | {"attacks": brief_attacks})
+        console.show(
+            "evaluation",
+            circumstances | describe(evaluation) | {"attacks": brief_attacks},
+        )
     result = subject.keep("evaluation", circumstances, describe(evaluation))
     subject.keep_worst_cases(circumstances, gallery)
     if outcomes is not None and evaluation.verdicts is not None:
@@ -110,7 +148,10 @@ def _batches_and_weights(subject: Subject) -> dict[str, Any]:
     """What decides the verdicts besides the circumstances: the batches, and the weights themselves."""
     from robustfw.storage.collections import hash_weights
 
-    return {"batch_size": subject.choices.batch_size, "sha256": hash_weights(subject.model.state_dict())}
+    return {
+        "batch_size": subject.choices.batch_size,
+        "sha256": hash_weights(subject.model.state_dict()),
+    }
 
 
 def _interruption_message(partial: Partial, n: int) -> str:
@@ -132,7 +173,9 @@ def _check_outcomes(path: Path, collection: Path | None) -> None:
     if path.suffix not in (".csv", ".safetensors"):
         raise UsageError(f"--outcomes {path} must end in .csv or .safetensors")
     if path.is_dir() or not path.resolve().parent.is_dir():
-        raise UsageError(f"--outcomes {path} cannot be written: name a file in a folder that is there")
+        raise UsageError(
+            f"--outcomes {path} cannot be written: name a file in a folder that is there"
+        )
 
 
 def _write_outcomes(path: Path, verdicts: Verdicts) -> None:
@@ -155,7 +198,13 @@ def _write_outcomes(path: Path, verdicts: Verdicts) -> None:
             "clean_measure": verdicts.clean_measure,
             "robust_measure": verdicts.robust_measure,
         }
-        content = save({name: tensor.contiguous() for name, tensor in tensors.items() if tensor is not None})
+        content = save(
+            {
+                name: tensor.contiguous()
+                for name, tensor in tensors.items()
+                if tensor is not None
+            }
+        )
     write_whole(path, content)
 
 
@@ -167,9 +216,13 @@ def _evaluate_collection(subject: Subject, path: Path) -> dict[str, Any]:
 
     collection = Collection.open(path)
     threats = collection.threats(subject.known, subject.splits)
-    verify(collection.examples, collection.originals(subject.splits), threats, subject.task)
+    verify(
+        collection.examples, collection.originals(subject.splits), threats, subject.task
+    )
     specs = [subject.known.spell(threat.uncertainty) for threat in threats]
-    transfer = Transfer.of(subject.model, collection.examples, specs, collection.bounds, subject.task)
+    transfer = Transfer.measure(
+        subject.model, collection.examples, specs, collection.bounds, subject.task
+    )
     if not subject.choices.as_json:
         console.transfer(transfer, str(path), collection.source)
     circumstances = {
@@ -197,8 +250,10 @@ def summarize_verdicts(
     from robustfw import console
     from robustfw.evaluation import Evaluation, Verdicts
 
-    verdicts = Verdicts.concatenate(console.batches(batches, len(split), name, quiet=quiet))
-    evaluation = Evaluation.of(verdicts, spec.classes, spec.task)
+    verdicts = Verdicts.concatenate(
+        console.batches(batches, len(split), name, quiet=quiet)
+    )
+    evaluation = Evaluation.from_verdicts(verdicts, spec.classes, spec.task)
     for doubt in evaluation.doubts:
         console.problem(doubt)
     return evaluation

@@ -32,7 +32,9 @@ def advise(error: NoSuchOption) -> str:
             owners.append((kind, *owner))
     if owners:
         # what a training has by default is more likely meant than another kind's plugin
-        kind, name, option = min(owners, key=lambda owner: owner[1] != _default_plugin(owner[0]))
+        kind, name, option = min(
+            owners, key=lambda owner: owner[1] != _default_plugin(owner[0])
+        )
         return f"no such option {typed}: {option} is an option of {flags[kind]}, {flags[kind]} {name}:{option}=…"
 
     # 3. a slip of the finger
@@ -71,7 +73,10 @@ def _find_owner(kind: str, word: str) -> tuple[str, str] | None:
         except PluginError:
             # what cannot be imported has no options to offer
             continue
-        fields = {options.name_of(field): options.aliases(field) for field in options.fields(cls)}
+        fields = {
+            options.name_of(field): options.aliases(field)
+            for field in options.fields(cls)
+        }
         option = names.find_option(word, fields)
         if option is not None:
             return entry.name, option

@@ -30,7 +30,13 @@ def plugins(as_json: bool) -> None:
         ]
         broken = []
         for plugin in known.broken:
-            broken.append({"plugin": plugin.plugin, "distribution": plugin.distribution, "reason": plugin.reason})
+            broken.append(
+                {
+                    "plugin": plugin.plugin,
+                    "distribution": plugin.distribution,
+                    "reason": plugin.reason,
+                }
+            )
         click.echo(json.dumps({"plugins": entries, "broken": broken}, indent=2))
         return
     from robustfw import console
@@ -48,7 +54,9 @@ def plugins(as_json: bool) -> None:
         rows = list(zip(*columns.values(), strict=True))
         console.table(kind, list(columns), rows)
     for plugin in known.broken:
-        console.problem(f"the plugin {plugin.plugin} ({plugin.distribution}) failed to load: {plugin.reason}")
+        console.problem(
+            f"the plugin {plugin.plugin} ({plugin.distribution}) failed to load: {plugin.reason}"
+        )
 
 
 @click.command(short_help="Show what a plugin is, and its options.")
@@ -66,11 +74,16 @@ def show(kind: str, name: str) -> None:
 
     if names.normalize(name) != names.normalize(entry.name):
         console.line(f"{name} is another name of {entry.name}")
-    console.paragraph(f"{entry.kind} {entry.name} ({entry.distribution})", entry.cls.__doc__ or "")
+    console.paragraph(
+        f"{entry.kind} {entry.name} ({entry.distribution})", entry.cls.__doc__ or ""
+    )
     if entry.aliases:
         console.line(f"also called: {', '.join(entry.aliases)}")
     if helps:
-        rows = [[help_.name, help_.type, help_.default, _help_text(help_)] for help_ in helps]
+        rows = [
+            [help_.name, help_.type, help_.default, _help_text(help_)]
+            for help_ in helps
+        ]
         console.table("options", ["name", "type", "default", "meaning"], rows)
     if all(help_.default != "required" for help_ in helps):
         console.line(f"in full: {known.spell(entry.cls())}")

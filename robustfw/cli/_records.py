@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from robustfw.uncertainty import UncertaintySet
 
 
-def keep_worst_cases(home: Path, circumstances: dict[str, Any], gallery: Gallery, spec: DataSpec) -> None:
+def keep_worst_cases(
+    home: Path, circumstances: dict[str, Any], gallery: Gallery, spec: DataSpec
+) -> None:
     """Leave examples that were fooled in a run's results, if there are any.
 
     Args:
@@ -35,7 +37,11 @@ def keep_worst_cases(home: Path, circumstances: dict[str, Any], gallery: Gallery
     originals, adversarials = gallery.pictures
     lower, upper = spec.bounds or (None, None)
     # a range for each feature is none for pictures
-    bounds = (lower, upper) if isinstance(lower, float) and isinstance(upper, float) else None
+    bounds = (
+        (lower, upper)
+        if isinstance(lower, float) and isinstance(upper, float)
+        else None
+    )
     results.keep_worst_cases(
         home,
         circumstances,
@@ -54,7 +60,9 @@ def task_facts(known: registry.Registry, task: Task) -> dict[str, Any]:
     return {} if spec == "classification" else {"task": spec}
 
 
-def attack_facts(known: registry.Registry, uncertainty: UncertaintySet, attacks: list[Attack]) -> dict[str, Any]:
+def attack_facts(
+    known: registry.Registry, uncertainty: UncertaintySet, attacks: list[Attack]
+) -> dict[str, Any]:
     """The set and the attacks in full, as results record them.
 
     Args:

@@ -8,8 +8,14 @@ import click
 
 
 @click.command(short_help="Write a page with tables and figures of runs.")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="HTML file. [report.html in the run; here, if several]")
+@click.argument(
+    "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="HTML file. [report.html in the run; here, if several]",
+)
 def report(paths: tuple[Path, ...], out: Path | None) -> None:
     """Write one HTML page of what runs are and what was measured of them, with figures; it loads nothing.
 

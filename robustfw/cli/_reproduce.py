@@ -49,10 +49,16 @@ class RecipeCommand(click.Command):
         flags = []
         for budget in experiment.budgets:
             help_ = f"As --budget {budget}."
-            flags.append(click.Option([f"--{budget}", "budget"], flag_value=budget, help=help_))
+            flags.append(
+                click.Option([f"--{budget}", "budget"], flag_value=budget, help=help_)
+            )
         for mode in experiment.modes:
             help_ = f"As --mode {mode}."
-            flags.append(click.Option([f"--{mode}", "modes"], flag_value=mode, multiple=True, help=help_))
+            flags.append(
+                click.Option(
+                    [f"--{mode}", "modes"], flag_value=mode, multiple=True, help=help_
+                )
+            )
         return flags
 
 
@@ -68,17 +74,47 @@ def _named_experiment(typed: list[str]) -> Experiment | None:
     return None
 
 
-@click.command(cls=RecipeCommand, short_help="Run a whole experiment, and write its page.")
-@click.argument("recipe")
-@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How often, each time anew.")
-@click.option("--budget", metavar="NAME", default="full", show_default=True, help="How long to train, by the recipe.")
-@click.option(
-    "--mode", "modes", metavar="NAME", multiple=True, help="A mode of the recipe; may be repeated. [the budget's]"
+@click.command(
+    cls=RecipeCommand, short_help="Run a whole experiment, and write its page."
 )
-@click.option("--model", metavar="SPEC", help="Another model than the recipe's, for all nets.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder. [reproductions/RECIPE-BUDGET, and the model's]")
-@click.option("--processes", type=click.IntRange(min=1), help="Commands at a time. [the recipe's]")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where data files are. [ROBUSTFW_DATA]")
+@click.argument("recipe")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How often, each time anew.",
+)
+@click.option(
+    "--budget",
+    metavar="NAME",
+    default="full",
+    show_default=True,
+    help="How long to train, by the recipe.",
+)
+@click.option(
+    "--mode",
+    "modes",
+    metavar="NAME",
+    multiple=True,
+    help="A mode of the recipe; may be repeated. [the budget's]",
+)
+@click.option(
+    "--model", metavar="SPEC", help="Another model than the recipe's, for all nets."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder. [reproductions/RECIPE-BUDGET, and the model's]",
+)
+@click.option(
+    "--processes", type=click.IntRange(min=1), help="Commands at a time. [the recipe's]"
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Where data files are. [ROBUSTFW_DATA]",
+)
 def reproduce(
     recipe: str,
     seeds: int,
@@ -107,7 +143,9 @@ def reproduce(
     experiment = Experiment.read(text, recipe)
     folder = out or Path("reproductions") / f"{name}-{budget}"
     if model is not None:
-        spec = registry.installed().spell(registry.installed().make("model", model), brief=True)
+        spec = registry.installed().spell(
+            registry.installed().make("model", model), brief=True
+        )
         experiment = experiment.with_model(spec)
         text = f"# by --model {spec}\n{text}"
         folder = out or folder.with_name(f"{folder.name}-{spec.partition(':')[0]}")
@@ -126,11 +164,14 @@ def reproduce(
         console.line(f"{experiment.title}: {len(jobs)} commands in {folder}")
         try:
             for _ in console.progress(
-                Runner(main, folder, at_a_time, threads).carry_out(jobs), f"all of it is in {folder}"
+                Runner(main, folder, at_a_time, threads).carry_out(jobs),
+                f"all of it is in {folder}",
             ):
                 pass
         except KeyboardInterrupt:
-            raise Stopped(f"stopped, nothing is lost; to go on: {command_line()}") from None
+            raise Stopped(
+                f"stopped, nothing is lost; to go on: {command_line()}"
+            ) from None
         _finish(plan, folder, judge)
 
 
@@ -157,7 +198,9 @@ def _judge_of(experiment: Experiment) -> Judge | None:
         if judge is not None:
             return judge
     claims = experiment.claims.get("use")
-    raise UsageError(f"no plugin judges the claims {claims!r} of this recipe: install it, or leave out [claims]")
+    raise UsageError(
+        f"no plugin judges the claims {claims!r} of this recipe: install it, or leave out [claims]"
+    )
 
 
 def _text(recipe: str) -> tuple[str, str]:
@@ -182,7 +225,9 @@ class _Folder:
         kept, content = path / RECIPE, text.encode()
         try:
             if kept.exists() and kept.read_bytes() != content:
-                raise RunError(f"{path} was begun with another recipe: choose another --out")
+                raise RunError(
+                    f"{path} was begun with another recipe: choose another --out"
+                )
             write_whole(kept, content)
         except OSError as error:
             self.close()
@@ -222,14 +267,18 @@ def _finish(plan: Plan, folder: Path, judge: Judge | None) -> None:
         "mode": ", ".join(plan.modes),
         "budget": plan.budget,
         "seeds": plan.seeds,
-        "nets": [{"name": net, "label": label} for net, label in experiment.labels.items()],
+        "nets": [
+            {"name": net, "label": label} for net, label in experiment.labels.items()
+        ],
         "runs": [
             {"path": plan.run(mode, net, seed), "net": net, "seed": seed, "mode": mode}
             for mode in plan.modes
             for net in experiment.nets_of(mode)
             for seed in range(plan.seeds)
         ],
-        "collections": [plan.collection(mode, experiment.transfer.source, 0) for mode in plan.modes],
+        "collections": [
+            plan.collection(mode, experiment.transfer.source, 0) for mode in plan.modes
+        ],
         "tables": tables,
         "claims": rows,
     }
@@ -248,13 +297,18 @@ def _finish(plan: Plan, folder: Path, judge: Judge | None) -> None:
                 first = f"  {row['net']}" if row["net"] else row["claim"]
                 shown.append([first, row["paper"], row["ours"], row["verdict"]])
         if judge is not None:
-            console.table(f"{mode}: claims", ["", judge.source, "ours", "verdict"], shown)
+            console.table(
+                f"{mode}: claims", ["", judge.source, "ours", "verdict"], shown
+            )
     for sentence in sentences:
         console.line(sentence)
     console.line(f"report: {write([folder])}")
 
 
-@click.group(invoke_without_command=True, short_help="List the recipes that ship with robustfw and its plugins.")
+@click.group(
+    invoke_without_command=True,
+    short_help="List the recipes that ship with robustfw and its plugins.",
+)
 @click.pass_context
 def recipes(ctx: click.Context) -> None:
     """List the recipes that ship with robustfw and its plugins."""
@@ -279,7 +333,10 @@ def copy(name: str, path: Path | None) -> None:
     """Write the recipe NAME to PATH, by default to NAME.toml here; a file that exists is left alone."""
     from robustfw import console
 
-    recipe, target = find_recipe(name, registry.installed().modules()), path or Path(f"{name}.toml")
+    recipe, target = (
+        find_recipe(name, registry.installed().modules()),
+        path or Path(f"{name}.toml"),
+    )
     try:
         with target.open("x", encoding="utf-8") as file:
             file.write(recipe.text)

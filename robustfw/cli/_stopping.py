@@ -15,7 +15,9 @@ ECHO = 0.5
 """Seconds within which a second signal is the first one again: torchrun passes on what the terminal sends to all."""
 SIGHUP = getattr(signal, "SIGHUP", None)
 """The signal of a closed terminal; None on Windows, which has none."""
-STOP_SIGNALS = tuple(number for number in (signal.SIGINT, signal.SIGTERM, SIGHUP) if number is not None)
+STOP_SIGNALS = tuple(
+    number for number in (signal.SIGINT, signal.SIGTERM, SIGHUP) if number is not None
+)
 """Signals that ask to stop."""
 
 
@@ -54,8 +56,16 @@ def requests(*, quiet: bool) -> Iterator[Callable[[], int]]:
                 click.echo("stopping after this step …", err=True)
 
     # A SIGHUP that is ignored stays so: nohup ignores it for a training that shall outlive its terminal.
-    ignored = [number for number in STOP_SIGNALS if number == SIGHUP and signal.getsignal(number) == signal.SIG_IGN]
-    old_handlers = {number: signal.signal(number, ask) for number in STOP_SIGNALS if number not in ignored}
+    ignored = [
+        number
+        for number in STOP_SIGNALS
+        if number == SIGHUP and signal.getsignal(number) == signal.SIG_IGN
+    ]
+    old_handlers = {
+        number: signal.signal(number, ask)
+        for number in STOP_SIGNALS
+        if number not in ignored
+    }
     try:
         with _unblock(signal.SIGINT):
             yield lambda: asked

@@ -27,12 +27,28 @@ POINTS = 11
 
 @click.command(short_help="Measure accuracy against the size of the set.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--uncertainty", metavar="SPEC", help="Spec of the uncertainty set. [that of the training]")
-@click.option("--attack", metavar="SPEC", default=ATTACK, show_default=True, help="Spec of the attack.")
-@loss_option
-@click.option("--radii", metavar="LIST", help=f"Growing numbers with commas. [0 to twice the radius, {POINTS} points]")
 @click.option(
-    "--independent", is_flag=True, help="Attack anew at each radius, as a plot of the plain fast method does."
+    "--uncertainty",
+    metavar="SPEC",
+    help="Spec of the uncertainty set. [that of the training]",
+)
+@click.option(
+    "--attack",
+    metavar="SPEC",
+    default=ATTACK,
+    show_default=True,
+    help="Spec of the attack.",
+)
+@loss_option
+@click.option(
+    "--radii",
+    metavar="LIST",
+    help=f"Growing numbers with commas. [0 to twice the radius, {POINTS} points]",
+)
+@click.option(
+    "--independent",
+    is_flag=True,
+    help="Attack anew at each radius, as a plot of the plain fast method does.",
 )
 @Choices.flags
 def sweep(
@@ -79,17 +95,23 @@ def sweep(
             seed=chosen.seed,
         )
         batches = math.ceil(len(subject.split) / chosen.batch_size)
-        fooled = Fooled.concatenate(console.track(parts, batches, "sweeping", quiet=chosen.as_json))
-        accuracies = Sweep.of(fooled, factors)
+        fooled = Fooled.concatenate(
+            console.track(parts, batches, "sweeping", quiet=chosen.as_json)
+        )
+        accuracies = Sweep.from_fooled(fooled, factors)
         uncertainty_spec = subject.known.spell(threat.uncertainty)
         attack_spec = subject.known.spell(attack_made)
         if not chosen.as_json:
             plain_radii = [float(radius) for radius in ratios]
             console.sweep(accuracies, plain_radii, unit, uncertainty_spec, attack_spec)
         specs = {"uncertainty": uncertainty_spec, "attack": attack_spec}
-        circumstances = subject.circumstances(radii=subject.known.record(ratios), independent=independent, **specs)
+        circumstances = subject.circumstances(
+            radii=subject.known.record(ratios), independent=independent, **specs
+        )
         circumstances |= subject.loss_facts(loss_raised)
-        result = subject.keep("sweep", circumstances, _record(accuracies, fooled.smallest.tolist(), unit))
+        result = subject.keep(
+            "sweep", circumstances, _record(accuracies, fooled.smallest.tolist(), unit)
+        )
     if chosen.as_json:
         print_json(result)
 
@@ -122,7 +144,12 @@ def _record(sweep: Sweep, smallest: list[float], unit: float) -> dict[str, Any]:
         "median": median,
         "quartiles": [low, high],
         "beyond": sweep.beyond,
-        "each": [round(unit * factor, 6) if math.isfinite(factor) else None for factor in smallest],
+        "each": [
+            round(unit * factor, 6) if math.isfinite(factor) else None
+            for factor in smallest
+        ],
     }
-    accuracies = attrs.asdict(sweep, filter=attrs.filters.exclude("factors", "quartiles", "beyond"))
+    accuracies = attrs.asdict(
+        sweep, filter=attrs.filters.exclude("factors", "quartiles", "beyond")
+    )
     return accuracies | {"minimal_radius": minimal_radius}

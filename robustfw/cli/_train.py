@@ -39,11 +39,15 @@ def _part_options(command: Callable[..., Any]) -> Callable[..., Any]:
         more = "; again for a penalty to add" if several else ""
         text = f"Spec of the {kind}{more}. [{DEFAULTS[kind]}]"
         callback = _one_or_list if several else None
-        command = click.option(f"--{kind}", metavar="SPEC", help=text, multiple=several, callback=callback)(command)
+        command = click.option(
+            f"--{kind}", metavar="SPEC", help=text, multiple=several, callback=callback
+        )(command)
     return command
 
 
-def _one_or_list(_: click.Context, __: click.Parameter, specs: tuple[str, ...]) -> str | list[str] | None:
+def _one_or_list(
+    _: click.Context, __: click.Parameter, specs: tuple[str, ...]
+) -> str | list[str] | None:
     """What a recipe would hold: a spec where there is one, a list where there are several."""
     if not specs:
         return None
@@ -55,7 +59,9 @@ def _train_flags() -> list[click.Option]:
     """A flag for each of the engine's own options."""
     known = registry.installed()
     flags = []
-    for help_ in options.describe(TrainOptions, functools.partial(known.spell, brief=True)):
+    for help_ in options.describe(
+        TrainOptions, functools.partial(known.spell, brief=True)
+    ):
         default = options.spell(DEFAULTS["train"].get(help_.name, help_.default))
         words = help_.meaning
         if not words.startswith(default):
@@ -83,12 +89,29 @@ class _Train(click.Command):
 @click.command(cls=_Train, short_help="Train a net, robustly.")
 @click.argument("recipe", required=False, type=click.Path(path_type=Path))
 @_part_options
-@click.option("--out", type=click.Path(path_type=Path), help="Run directory. [a new one in runs/]")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out; start it if there is none yet.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where data files are. [ROBUSTFW_DATA]")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Run directory. [a new one in runs/]"
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the run in --out; start it if there is none yet.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Where data files are. [ROBUSTFW_DATA]",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else."
+)
 def train(
-    recipe: Path | None, out: Path | None, resume: bool, data_dir: Path | None, as_json: bool, **flags: Any
+    recipe: Path | None,
+    out: Path | None,
+    resume: bool,
+    data_dir: Path | None,
+    as_json: bool,
+    **flags: Any,
 ) -> None:
     """Train a net, robustly; without any option, on scikit-learn's digits in seconds.
 
@@ -106,7 +129,9 @@ def train(
     known = registry.installed()
     parts = _collect_parts(recipe, flags)
     if resume and out is None:
-        raise UsageError("--resume needs --out RUN, the directory of the run to go on with")
+        raise UsageError(
+            "--resume needs --out RUN, the directory of the run to go on with"
+        )
     if resume and out is not None:
         if (out / "manifest.json").exists():
             parts = _merge_parts(_read_recorded_recipe(out), parts)
@@ -117,7 +142,13 @@ def train(
     parsed = Recipe.read(parts, known)
     hardware.keep_freed_memory()
     with alone_on_stdout(as_json):
-        session = begin(parsed, known, data_dir=data_dir, out=out or _new_run(known, parsed), resume=resume)
+        session = begin(
+            parsed,
+            known,
+            data_dir=data_dir,
+            out=out or _new_run(known, parsed),
+            resume=resume,
+        )
         result = _train_and_evaluate(session, quiet=as_json)
     if as_json and result is not None:
         print_json(result)
@@ -151,13 +182,21 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"the recipe {path} is not TOML, which is text in UTF-8: {error}") from error
+        raise UsageError(
+            f"the recipe {path} is not TOML, which is text in UTF-8: {error}"
+        ) from error
     except UsageError as error:
-        raise UsageError(f"the recipe {path} {str(error).removeprefix('it ')}") from error
+        raise UsageError(
+            f"the recipe {path} {str(error).removeprefix('it ')}"
+        ) from error
     if not isinstance(parts.get("train", {}), dict):
-        raise UsageError(f"in the recipe {path} train is {parts['train']!r}: make it a table [train]")
+        raise UsageError(
+            f"in the recipe {path} train is {parts['train']!r}: make it a table [train]"
+        )
     if "train" in parts:
-        parts["train"] = options.resolve_names(TrainOptions, parts["train"], f"train in {path}")
+        parts["train"] = options.resolve_names(
+            TrainOptions, parts["train"], f"train in {path}"
+        )
     return parts
 
 
@@ -173,7 +212,10 @@ def _new_run(known: registry.Registry, recipe: Recipe) -> NewDirectory:
     """A directory in runs/ named by data set, model and set, with a number where there is one already."""
     from robustfw.storage._locks import NewDirectory
 
-    names = [known.name_of(part) for part in (recipe.dataset, recipe.model, recipe.uncertainty)]
+    names = [
+        known.name_of(part)
+        for part in (recipe.dataset, recipe.model, recipe.uncertainty)
+    ]
     return NewDirectory(Path("runs"), "-".join(names))
 
 
@@ -214,7 +256,10 @@ def _train(session: Session, run: Run, go_on: str, *, quiet: bool) -> None:
             console.line(f"the training in {run.path} is finished")
         return
     # closing saves the state, also where a stop is asked for in the middle of an epoch
-    with stopping.requests(quiet=quiet) as asked, contextlib.closing(session.records()) as records:
+    with (
+        stopping.requests(quiet=quiet) as asked,
+        contextlib.closing(session.records()) as records,
+    ):
         for _ in console.training(records, epochs, str(run.path), quiet=quiet):
             if asked():
                 raise stopping.Stopped(f"stopped, all is saved; {go_on}", asked())
@@ -257,9 +302,13 @@ def _finish(session: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
 
     # 2. show
     if not quiet:
-        console.show("evaluation", result | {"attacks": [known.spell(attack, brief=True)]})
+        console.show(
+            "evaluation", result | {"attacks": [known.spell(attack, brief=True)]}
+        )
         console.line(f"run: {run.path}")
-        stronger = shlex.join(["robustfw", "evaluate", str(run.path), "--attack", STRONGER])
+        stronger = shlex.join(
+            ["robustfw", "evaluate", str(run.path), "--attack", STRONGER]
+        )
         console.line(f"a stronger attack on all test examples: {stronger}")
 
     # 3. keep
@@ -268,7 +317,9 @@ def _finish(session: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
     except RunError as error:
         # the numbers are worth more than their record
         console.problem(str(error))
-    keep_worst_cases(run.path, {"run": str(run.path)} | circumstances, gallery, splits.spec)
+    keep_worst_cases(
+        run.path, {"run": str(run.path)} | circumstances, gallery, splits.spec
+    )
     return {"run": str(run.path)} | result
 
 
@@ -278,5 +329,7 @@ def _which_weights(run: Run) -> str:
 
     if run.checkpoint_path("best").exists():
         return "best"
-    console.problem("no epoch counts as the best, since all were overfitted: the last weights are evaluated")
+    console.problem(
+        "no epoch counts as the best, since all were overfitted: the last weights are evaluated"
+    )
     return "last"

@@ -13,7 +13,12 @@ import attrs
 import click
 
 from robustfw.cli._choices import Choices
-from robustfw.cli._records import attack_facts, command_line, keep_worst_cases, task_facts
+from robustfw.cli._records import (
+    attack_facts,
+    command_line,
+    keep_worst_cases,
+    task_facts,
+)
 from robustfw.dataset import data_root
 from robustfw.errors import DataError, UsageError
 from robustfw.plugin import registry
@@ -30,7 +35,15 @@ if TYPE_CHECKING:
     from robustfw.loss import Loss
     from robustfw.task import Task
 
-__all__ = ["ATTACK", "JUDGE", "Choices", "Subject", "alone_on_stdout", "command_line", "print_json"]
+__all__ = [
+    "ATTACK",
+    "JUDGE",
+    "Choices",
+    "Subject",
+    "alone_on_stdout",
+    "command_line",
+    "print_json",
+]
 
 ATTACK = "pgd:steps=40"
 """The attack that an audit questions, where no other is asked for."""
@@ -65,7 +78,9 @@ class Subject:
     """What the flags of the command say."""
 
     @classmethod
-    def open(cls, path: Path, choices: Choices, beside: Subject | None = None) -> Subject:
+    def open(
+        cls, path: Path, choices: Choices, beside: Subject | None = None
+    ) -> Subject:
         """The subject that a path names, with data that must be its own.
 
         Args:
@@ -80,7 +95,9 @@ class Subject:
         return cls.open_run(path, choices, beside)
 
     @classmethod
-    def open_run(cls, path: Path, choices: Choices, beside: Subject | None = None) -> Subject:
+    def open_run(
+        cls, path: Path, choices: Choices, beside: Subject | None = None
+    ) -> Subject:
         """The net of a run directory, with the data that it was trained on.
 
         Args:
@@ -143,7 +160,9 @@ class Subject:
         """What the net's outputs are for."""
         return self.splits.spec.task
 
-    def verdicts(self, threat: Threat, attacks: list[Attack], loss: Loss, **options: Any) -> Iterator[Verdicts]:
+    def verdicts(
+        self, threat: Threat, attacks: list[Attack], loss: Loss, **options: Any
+    ) -> Iterator[Verdicts]:
         """What becomes of each example under attack, batch by batch, as the flags say.
 
         Args:
@@ -178,8 +197,8 @@ class Subject:
         if not spec:
             spec = _reopen.read_part(self.recipe, "uncertainty", self.name)
         uncertainty = self.known.make("uncertainty", spec)
-        threat = Threat(uncertainty, self.spec.bounds).fitted(self.splits.learning_split())
-        x, _ = next(self.split.first(8).in_order(8))
+        threat = Threat(uncertainty, self.spec.bounds).fit(self.splits.learning_split())
+        x, _ = next(self.split.first(8).iterate(8))
         threat.warn_of_unit(x)
         return threat
 
@@ -191,7 +210,9 @@ class Subject:
         """The loss that attacks raise, by its spec; the task's by default."""
         return self.task.loss if spec is None else self.known.make("loss", spec)
 
-    def measurement_facts(self, threat: Threat, attacks: list[Attack], loss: Loss) -> dict[str, Any]:
+    def measurement_facts(
+        self, threat: Threat, attacks: list[Attack], loss: Loss
+    ) -> dict[str, Any]:
         """The set, the attacks and the loss in full, as results record them.
 
         Args:
@@ -199,11 +220,15 @@ class Subject:
             attacks: what is tried.
             loss: what attacks raise.
         """
-        return attack_facts(self.known, threat.uncertainty, attacks) | self.loss_facts(loss)
+        return attack_facts(self.known, threat.uncertainty, attacks) | self.loss_facts(
+            loss
+        )
 
     def loss_facts(self, loss: Loss) -> dict[str, Any]:
         """The loss and the task, as results record them."""
-        return {"loss": self.known.spell(loss, brief=True)} | task_facts(self.known, self.task)
+        return {"loss": self.known.spell(loss, brief=True)} | task_facts(
+            self.known, self.task
+        )
 
     def circumstances(self, **more: Any) -> dict[str, Any]:
         """What was measured, and on what, as results record it; ``more`` is added."""
@@ -220,7 +245,9 @@ class Subject:
         """Leave the examples that were fooled beside the run, for the report to draw."""
         keep_worst_cases(self.home, circumstances, gallery, self.spec)
 
-    def keep(self, kind: str, circumstances: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
+    def keep(
+        self, kind: str, circumstances: dict[str, Any], measured: dict[str, Any]
+    ) -> dict[str, Any]:
         """Write a result beside the run.
 
         Args:
@@ -259,13 +286,17 @@ def _first_examples(splits: Splits, name: str, examples: int | None) -> Split:
     if not len(split):
         raise DataError(f"there are no {name} examples: choose another --split")
     if examples is not None and examples > len(split):
-        raise UsageError(f"there are {len(split)} {name} examples: leave out --examples {examples} to take them all")
+        raise UsageError(
+            f"there are {len(split)} {name} examples: leave out --examples {examples} to take them all"
+        )
     return split.first(examples)
 
 
 def alone_on_stdout(as_json: bool) -> contextlib.AbstractContextManager[object]:
     """Where one JSON object is promised, whatever else is printed meanwhile (by a plugin, say) goes to stderr."""
-    return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+    return (
+        contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+    )
 
 
 def print_json(result: dict[str, Any]) -> None:

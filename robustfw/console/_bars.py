@@ -6,7 +6,14 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from robustfw.console import _output
 from robustfw.console._output import line, problem
@@ -24,7 +31,9 @@ SAY_EVERY = 15.0
 """Seconds between two lines of progress where no bar can be drawn."""
 
 
-def training(records: Iterator[Record], epochs: int, run: str, *, quiet: bool) -> Iterator[Record]:
+def training(
+    records: Iterator[Record], epochs: int, run: str, *, quiet: bool
+) -> Iterator[Record]:
     """Yield the records of a training while drawing a bar, and print a line for each epoch and its warnings.
 
     Args:
@@ -43,7 +52,12 @@ def training(records: Iterator[Record], epochs: int, run: str, *, quiet: bool) -
                 last_look = time.monotonic()
                 updates = (record.epoch - 1) * record.batches + record.batch
                 text = f"epoch {record.epoch}/{epochs}  loss {float(record.loss):.4f}"
-                bar.update(task, description=text, completed=updates, total=epochs * record.batches)
+                bar.update(
+                    task,
+                    description=text,
+                    completed=updates,
+                    total=epochs * record.batches,
+                )
             elif isinstance(record, Epoch):
                 if not quiet:
                     line(epoch_line(record))
@@ -57,7 +71,9 @@ def epoch_line(record: Epoch) -> str:
     accuracies = "no examples"
     mark = ""
     if record.attacked:
-        accuracies = f"clean {record.clean_accuracy:.1%}  robust {record.robust_accuracy:.1%}"
+        accuracies = (
+            f"clean {record.clean_accuracy:.1%}  robust {record.robust_accuracy:.1%}"
+        )
         mark = "  best so far" if record.best else ""
     digits = len(str(record.epochs))
     return (
@@ -66,7 +82,9 @@ def epoch_line(record: Epoch) -> str:
     )
 
 
-def batches(parts: Iterable[Verdicts], n: int, name: str, *, quiet: bool) -> Iterator[Verdicts]:
+def batches(
+    parts: Iterable[Verdicts], n: int, name: str, *, quiet: bool
+) -> Iterator[Verdicts]:
     """Yield verdicts while drawing a bar over the examples; without a terminal, print a line once in a while.
 
     Args:
@@ -84,15 +102,28 @@ def batches(parts: Iterable[Verdicts], n: int, name: str, *, quiet: bool) -> Ite
             robust += int(part.robust.sum())
             attacked += len(part.y)
             share = f"{robust / attacked:.1%}"
-            bar.update(task, completed=attacked, description=f"attacking {name} examples  robust {share}")
+            bar.update(
+                task,
+                completed=attacked,
+                description=f"attacking {name} examples  robust {share}",
+            )
             prints_lines = not quiet and not _output._out.is_terminal
-            if prints_lines and attacked < n and time.monotonic() - last_line > SAY_EVERY:
+            if (
+                prints_lines
+                and attacked < n
+                and time.monotonic() - last_line > SAY_EVERY
+            ):
                 last_line = time.monotonic()
-                _output._err.print(f"{attacked} of {n} {name} examples attacked, {share} robust so far", soft_wrap=True)
+                _output._err.print(
+                    f"{attacked} of {n} {name} examples attacked, {share} robust so far",
+                    soft_wrap=True,
+                )
             yield part
 
 
-def track(items: Iterable[Item], n: int, text: str, *, quiet: bool = False) -> Iterator[Item]:
+def track(
+    items: Iterable[Item], n: int, text: str, *, quiet: bool = False
+) -> Iterator[Item]:
     """Yield items while drawing a bar.
 
     Args:
@@ -115,7 +146,12 @@ def progress(steps: Iterable[Progress_], end: str) -> Iterator[Progress_]:
         task = bar.add_task("", total=None)
         for step in steps:
             names = map(_shorten_command, step.running)
-            bar.update(task, description="  ".join(names), completed=step.done, total=step.total)
+            bar.update(
+                task,
+                description="  ".join(names),
+                completed=step.done,
+                total=step.total,
+            )
             for command in step.running:
                 if not _output._out.is_terminal and command not in printed:
                     printed.add(command)

@@ -56,10 +56,16 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         line("")
         return
     rich_table = RichTable(
-        title=escape(printable(title)), title_justify="left", title_style="bold", header_style="dim", box=None
+        title=escape(printable(title)),
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        box=None,
     )
     for index, column in enumerate(columns):
-        rich_table.add_column(escape(printable(column)), overflow="fold", no_wrap=index == 0)
+        rich_table.add_column(
+            escape(printable(column)), overflow="fold", no_wrap=index == 0
+        )
     for row in rows:
         rich_table.add_row(*(escape(printable(cell)) for cell in row))
     _out.print(rich_table)

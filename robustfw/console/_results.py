@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 
 def show(
-    kind: str, result: Mapping[str, Any], labels: Sequence[str] | None = None, *, known: Registry | None = None
+    kind: str,
+    result: Mapping[str, Any],
+    labels: Sequence[str] | None = None,
+    *,
+    known: Registry | None = None,
 ) -> None:
     """Print a result of any kind, as its file in the folder ``results`` of a run holds it.
 
@@ -39,11 +43,15 @@ def show(
 
     kinds = kinds_by_name(known)
     if kind not in kinds:
-        raise PluginError(f"no kind of result is called {kind!r}: register it by add({kind!r}, …)")
+        raise PluginError(
+            f"no kind of result is called {kind!r}: register it by add({kind!r}, …)"
+        )
     try:
         fields: Any = structure(json_value(dict(result)), kinds[kind].fields)
     except Misfit as error:
-        raise PluginError(f"what was measured is no result of the kind {kind!r}: {error}") from error
+        raise PluginError(
+            f"what was measured is no result of the kind {kind!r}: {error}"
+        ) from error
     for part in kinds[kind].lines(fields, labels):
         if isinstance(part, Table):
             table(part.title, part.columns, part.rows)
@@ -71,8 +79,12 @@ def collection(manifest: Mapping[str, Any], path: str) -> None:
     rows = [[part["uncertainty"], str(part["n"])] for part in manifest["sets"]]
     table("uncertainty set", ["", "examples that fool the net"], rows)
     attempts = manifest["data"]["tried"]
-    line(f"{manifest['n']} adversarial examples by {manifest['attack']}, of {attempts} examples tried with each set")
-    line(f"{manifest['fooling_8bit']} of them still fool the net after rounding to 8 bits")
+    line(
+        f"{manifest['n']} adversarial examples by {manifest['attack']}, of {attempts} examples tried with each set"
+    )
+    line(
+        f"{manifest['fooling_8bit']} of them still fool the net after rounding to 8 bits"
+    )
     line(f"collection: {path}")
 
 
@@ -88,7 +100,9 @@ def transfer(result: Transfer, path: str, source: str) -> None:
     show("transfer", attrs.asdict(result) | circumstances)
 
 
-def sweep(result: Sweep, radii: Sequence[float], unit: float, uncertainty: str, attack: str) -> None:
+def sweep(
+    result: Sweep, radii: Sequence[float], unit: float, uncertainty: str, attack: str
+) -> None:
     """Print the accuracy at each radius, and the smallest radii that fool the net.
 
     Args:
@@ -109,7 +123,9 @@ def sweep(result: Sweep, radii: Sequence[float], unit: float, uncertainty: str, 
     show("sweep", attrs.asdict(result) | circumstances)
 
 
-def comparison(results: Mapping[str, Comparison], n: int, runs: tuple[str, str]) -> None:
+def comparison(
+    results: Mapping[str, Comparison], n: int, runs: tuple[str, str]
+) -> None:
     """Print how many examples each of two nets has right that the other has not, clean and under attack.
 
     Args:
@@ -122,7 +138,9 @@ def comparison(results: Mapping[str, Comparison], n: int, runs: tuple[str, str])
     show("comparison", pairs | circumstances)
 
 
-def distinguishability(spaces: Sequence[Mapping[str, Any]], n: int, labels: Sequence[str] | None) -> None:
+def distinguishability(
+    spaces: Sequence[Mapping[str, Any]], n: int, labels: Sequence[str] | None
+) -> None:
     """Print the bounds of each space: the closest pair of classes, the median, the one farthest apart.
 
     Args:
@@ -134,7 +152,12 @@ def distinguishability(spaces: Sequence[Mapping[str, Any]], n: int, labels: Sequ
     show("distinguishability", result, labels)
 
 
-def fooling(searches: Sequence[Mapping[str, Any]], target: float, path: str, labels: Sequence[str] | None) -> None:
+def print_fooling(
+    searches: Sequence[Mapping[str, Any]],
+    target: float,
+    path: str,
+    labels: Sequence[str] | None,
+) -> None:
     """Print which classes' images reached the target confidence, and with what effort.
 
     Args:

@@ -22,12 +22,20 @@ def check_tensors(name: str, split: TensorSplit, spec: DataSpec) -> None:
     """
     shape = tuple(split.x.shape[1:])
     if shape != spec.shape:
-        raise DataError(f"{name} examples have shape {shape}; the data set declares {spec.shape}")
+        raise DataError(
+            f"{name} examples have shape {shape}; the data set declares {spec.shape}"
+        )
     try:
         targets = spec.task.targets(split.y)
         spec.task.check(targets, spec.classes)
-        if spec.task.labelled and name != "train" and bool((targets == UNLABELLED).any()):
-            raise DataError("some examples have no label (−1), which only training examples may lack")
+        if (
+            spec.task.labelled
+            and name != "train"
+            and bool((targets == UNLABELLED).any())
+        ):
+            raise DataError(
+                "some examples have no label (−1), which only training examples may lack"
+            )
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
     if split.x.dtype == torch.uint8:

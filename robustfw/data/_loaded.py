@@ -31,14 +31,18 @@ class LoadedSplit(Split):
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]  # torch's Dataset does not declare __len__
 
-    def batches(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Batch]:
+    def batches(
+        self, indices: Iterable[Tensor], device: torch.device | str = "cpu"
+    ) -> Iterator[Batch]:
         """Batches from a DataLoader; the workers only decode and draw no random numbers.
 
         Raises:
             DataError: an example cannot be read, the memory does not suffice, or a worker process ended.
         """
         sampler = [rows.tolist() for rows in indices]
-        loaded = iter(DataLoader(self.dataset, batch_sampler=sampler, num_workers=self.workers))
+        loaded = iter(
+            DataLoader(self.dataset, batch_sampler=sampler, num_workers=self.workers)
+        )
         failure = None
         while failure is None:
             try:
@@ -63,7 +67,9 @@ class LoadedSplit(Split):
     def subset(self, indices: Tensor) -> LoadedSplit:
         """The split of some of the examples, in the order of the indices, which become part of its identity."""
         rows = indices.tolist()
-        return LoadedSplit(Subset(self.dataset, rows), f"{self.identity} {rows}", self.workers)
+        return LoadedSplit(
+            Subset(self.dataset, rows), f"{self.identity} {rows}", self.workers
+        )
 
 
 def _describe_failure(error: Exception) -> DataError | None:

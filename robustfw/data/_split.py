@@ -31,7 +31,9 @@ class Split(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def batches(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Batch]:
+    def batches(
+        self, indices: Iterable[Tensor], device: torch.device | str = "cpu"
+    ) -> Iterator[Batch]:
         """x of shape (batch, *shape), floating point, and y of shape (batch,), for each tensor of indices."""
 
     @abstractmethod
@@ -49,7 +51,7 @@ class Split(ABC):
         """
         return {}
 
-    def in_order(self, size: int, device: torch.device | str = "cpu") -> Iterator[Batch]:
+    def iterate(self, size: int, device: torch.device | str = "cpu") -> Iterator[Batch]:
         """All examples once, in their order, in batches of ``size``."""
         return self.batches(torch.arange(len(self)).split(size), device)
 
@@ -118,17 +120,25 @@ class TensorSplit(Split):
         for name, values in self.meta.items():
             lengths[name] = len(values)
         if len(set(lengths.values())) > 1:
-            listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-            raise DataError(f"examples and what belongs to them are not of one length: {listed}")
+            listed = ", ".join(
+                f"{name} has {length}" for name, length in lengths.items()
+            )
+            raise DataError(
+                f"examples and what belongs to them are not of one length: {listed}"
+            )
 
     def __len__(self) -> int:
         return len(self.y)
 
-    def batches(self, indices: Iterable[Tensor], device: torch.device | str = "cpu") -> Iterator[Batch]:
+    def batches(
+        self, indices: Iterable[Tensor], device: torch.device | str = "cpu"
+    ) -> Iterator[Batch]:
         """Batches by indexing, without a loader, a worker or a copy of all examples."""
         for rows in indices:
             # index_select copies whole rows, where x[rows] copies number by number
-            x = self.x.index_select(0, rows.to(self.x.device)).to(device, non_blocking=True)
+            x = self.x.index_select(0, rows.to(self.x.device)).to(
+                device, non_blocking=True
+            )
             y = self.y.index_select(0, rows.to(self.y.device)).to(device)
             if x.dtype == torch.uint8:
                 x = x.float().div_(255)
@@ -136,7 +146,10 @@ class TensorSplit(Split):
 
     def metadata(self, indices: Tensor) -> dict[str, Tensor]:
         """The rows of ``meta`` at these indices, by name."""
-        return {name: values[indices.to(values.device)] for name, values in self.meta.items()}
+        return {
+            name: values[indices.to(values.device)]
+            for name, values in self.meta.items()
+        }
 
     def fingerprint(self) -> str:
         """SHA-256 over shape, type and bytes."""

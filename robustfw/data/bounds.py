@@ -70,7 +70,9 @@ def check_range(x: Tensor, bounds: Bounds) -> bool:
     total = x.sum(dtype=torch.promote_types(x.dtype, torch.float32))
     if not bool(total.isfinite()) and not bool(x.isfinite().all()):
         broken = int((~x.isfinite()).flatten(1).any(1).sum())
-        raise DataError(f"x has values that are not finite numbers, in {broken} of {len(x)} examples")
+        raise DataError(
+            f"x has values that are not finite numbers, in {broken} of {len(x)} examples"
+        )
     if bounds is None:
         return False
     lower, upper = ends(bounds, x)
@@ -107,4 +109,6 @@ def spell_bounds(lower: Any, upper: Any) -> str:
     high = torch.as_tensor(upper, dtype=torch.float64)
     if low.numel() == high.numel() == 1:
         return f"[{float(low):g}, {float(high):g}]"
-    return f"of each feature (from {float(low.min()):g} to {float(high.max()):g} in all)"
+    return (
+        f"of each feature (from {float(low.min()):g} to {float(high.max()):g} in all)"
+    )

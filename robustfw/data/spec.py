@@ -27,7 +27,9 @@ class DataSpec:
     """Shape of one example, channels first."""
     classes: int
     """Number of classes or labels, or of targets of a regression."""
-    bounds: tuple[Bound, Bound] | None = attrs.field(default=(0.0, 1.0), converter=_read_bounds)
+    bounds: tuple[Bound, Bound] | None = attrs.field(
+        default=(0.0, 1.0), converter=_read_bounds
+    )
     """The closed range of the values, which perturbed examples keep: (lower, upper), each one number or one for each
     feature or channel; None where the values have no range."""
     mean: tuple[float, ...] | None = None

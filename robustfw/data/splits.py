@@ -70,13 +70,23 @@ class Splits:
             validation: share of the training examples that is set apart, from 0 to 1.
             augment: an augmentation for training batches.
         """
-        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(len(train)))
+        order = torch.randperm(
+            len(train), generator=torch.Generator().manual_seed(len(train))
+        )
         count = round(validation * len(train))
         validation_rows = order[:count].sort().values
         training_rows = order[count:].sort().values
-        return cls(train.subset(training_rows), train.subset(validation_rows), test, spec, augment)
+        return cls(
+            train.subset(training_rows),
+            train.subset(validation_rows),
+            test,
+            spec,
+            augment,
+        )
 
-    def keep_labels(self, count: int, *, seed: int = 0, repeats: int | None = None) -> Splits:
+    def keep_labels(
+        self, count: int, *, seed: int = 0, repeats: int | None = None
+    ) -> Splits:
         """The splits with ``count`` training labels, and −1 in place of the others (semi-supervised learning).
 
         Each class keeps as many labels as any other, up to one. Validation and test keep all of theirs, since they
@@ -92,7 +102,9 @@ class Splits:
             DataError: the examples are not in memory, or a class has too few.
         """
         if not isinstance(self.train, TensorSplit):
-            raise DataError("labels can be taken from examples in memory only, and these are read from files as needed")
+            raise DataError(
+                "labels can be taken from examples in memory only, and these are read from files as needed"
+            )
         generator = torch.Generator().manual_seed(seed)
         labelled = _choose_per_class(self.train.y, self.spec.classes, count, generator)
         y = torch.full_like(self.train.y, UNLABELLED)
@@ -110,7 +122,7 @@ class Splits:
         if isinstance(self.train, StreamedSplit):
             x, y = self.train.first_examples(n)
             return x[:n], y[:n]
-        return next(self.train.first(n).in_order(n))
+        return next(self.train.first(n).iterate(n))
 
     def learning_split(self) -> Split:
         """The split that parts which learn from data see: the training examples, or the first ones of a stream."""
@@ -134,11 +146,15 @@ class Splits:
 
     def fingerprint(self) -> str:
         """A hash over all three splits."""
-        parts = " ".join(split.fingerprint() for split in (self.train, self.validation, self.test))
+        parts = " ".join(
+            split.fingerprint() for split in (self.train, self.validation, self.test)
+        )
         return hashlib.sha256(parts.encode()).hexdigest()
 
 
-def _choose_per_class(y: Tensor, classes: int, count: int, generator: torch.Generator) -> Tensor:
+def _choose_per_class(
+    y: Tensor, classes: int, count: int, generator: torch.Generator
+) -> Tensor:
     """Random indices of ``count`` examples in ascending order, each class as often as any other up to one."""
     order = torch.randperm(len(y), generator=generator)
     # 1. each class gets the same share; what is left over goes to classes drawn at random

@@ -65,7 +65,7 @@ def evaluate(
         batch_size=batch_size,
         seed=seed,
     )
-    return Evaluation.of(Verdicts.concatenate(batches), classes, task)
+    return Evaluation.from_verdicts(Verdicts.concatenate(batches), classes, task)
 
 
 def verdicts(
@@ -110,19 +110,34 @@ def verdicts(
     task = task or Classification()
     check_measurable(model, split, attacks, batch_size)
     rows_of_batches = torch.arange(len(split)).split(batch_size)
-    generators = (generator_for(seed, "attack", number) for number in range(skip, len(rows_of_batches)))
+    generators = (
+        generator_for(seed, "attack", number)
+        for number in range(skip, len(rows_of_batches))
+    )
     batches = split.batches(rows_of_batches[skip:], device_of(model))
     for (x, y), generator in zip(batches, generators, strict=True):
-        adversaries = [Adversary(threat, attack, generator, task, loss) for attack in attacks]
+        adversaries = [
+            Adversary(threat, attack, generator, task, loss) for attack in attacks
+        ]
         start = time.perf_counter()
         with freeze(model):
-            measurement = Measurement(model, leave_inference(x), leave_inference(y), task, classes, adversaries, see)
+            measurement = Measurement(
+                model,
+                leave_inference(x),
+                leave_inference(y),
+                task,
+                classes,
+                adversaries,
+                see,
+            )
             batch_verdicts = measurement.verdicts(start)
         # outside: the model is not frozen while the caller has the floor
         yield batch_verdicts
 
 
-def check_measurable(model: object, split: Split, attacks: Sequence[Attack], batch_size: int) -> None:
+def check_measurable(
+    model: object, split: Split, attacks: Sequence[Attack], batch_size: int
+) -> None:
     """Raise where there is nothing to measure, or nothing to measure by.
 
     Args:
@@ -141,11 +156,15 @@ def check_measurable(model: object, split: Split, attacks: Sequence[Attack], bat
             "afterwards (robustfw.worst_case takes functions)"
         )
     if batch_size < 1:
-        raise UsageError(f"batch_size is {batch_size}: a batch has one example at least")
+        raise UsageError(
+            f"batch_size is {batch_size}: a batch has one example at least"
+        )
     if not len(split):
         raise DataError("there is not one example to evaluate")
     if not attacks:
-        raise UsageError("there is not one attack: without any, robust accuracy would be the clean one; name one")
+        raise UsageError(
+            "there is not one attack: without any, robust accuracy would be the clean one; name one"
+        )
     for attack in attacks:
         Adversary.check_honest_attack(attack)
 

@@ -17,7 +17,13 @@ from robustfw.data.splits import Split
 from robustfw.errors import DataError
 from robustfw.evaluation import _contests as contests
 from robustfw.evaluation import _probes as probes
-from robustfw.evaluation._checklist import ADVICE, Attacks, AuditCase, Line, TransferExamples
+from robustfw.evaluation._checklist import (
+    ADVICE,
+    Attacks,
+    AuditCase,
+    Line,
+    TransferExamples,
+)
 from robustfw.evaluation._verdicts import Verdicts
 from robustfw.inner.threat import Threat
 from robustfw.task import Classification, Task
@@ -48,7 +54,7 @@ class Audit:
     """The lines, in the order of `CHECKS`."""
 
     @classmethod
-    def of(cls, n: int, lines: Iterable[Line]) -> Audit:
+    def from_lines(cls, n: int, lines: Iterable[Line]) -> Audit:
         """An audit from its lines, and the number of examples that were tried."""
         return cls(n, tuple(lines))
 
@@ -64,7 +70,11 @@ class Audit:
 
     def describe(self) -> dict[str, Any]:
         """The audit as JSON."""
-        return {"n": self.n, "verdict": self.verdict, "lines": [line.describe() for line in self.lines]}
+        return {
+            "n": self.n,
+            "verdict": self.verdict,
+            "lines": [line.describe() for line in self.lines],
+        }
 
 
 def audit(
@@ -113,7 +123,7 @@ def audit(
         classes=classes,
         loss=loss,
     )
-    return Audit.of(len(split), lines(case))
+    return Audit.from_lines(len(split), lines(case))
 
 
 def lines(case: AuditCase) -> Iterator[Line]:

@@ -50,7 +50,9 @@ ADVICE = {
         "the net is random in evaluation mode: switch the randomness off, or attack the mean of the outputs over many "
         "draws and define accuracy by it"
     ),
-    "logits": ("losses here take finite logits: leave out the softmax at the end of the net, and mend what overflows"),
+    "logits": (
+        "losses here take finite logits: leave out the softmax at the end of the net, and mend what overflows"
+    ),
     "true gradients": (
         "the gradient is not the slope of the loss (rounding, a layer with a made-up backward pass, randomness): "
         "attack the net without that layer and count what this fools, or use attacks without gradients"
@@ -71,7 +73,7 @@ class Line:
     """What was counted, with its denominators."""
 
     @classmethod
-    def of(cls, name: str, passed: bool, found: str, **numbers: Any) -> Line:
+    def check(cls, name: str, passed: bool, found: str, **numbers: Any) -> Line:
         """A line that was checked.
 
         Args:
@@ -150,7 +152,7 @@ class AuditCase:
 
     def batches(self, split: Split | None = None) -> Iterator[Batch]:
         """Examples and targets on the net's device: of the case's split, or of another."""
-        return (split or self.split).in_order(self.batch_size, device_of(self.model))
+        return (split or self.split).iterate(self.batch_size, device_of(self.model))
 
     def attack(
         self,

@@ -30,7 +30,7 @@ class Comparison:
     """McNemar's exact test, two-sided, that neither is better."""
 
     @classmethod
-    def of(cls, first: Tensor, second: Tensor) -> Comparison:
+    def from_masks(cls, first: Tensor, second: Tensor) -> Comparison:
         """The comparison of two masks, (n,) bool each: which of the same n examples each net has right."""
         n = len(first)
         both = int((first & second).sum())
@@ -50,7 +50,9 @@ class Comparison:
 def mcnemar(b: int, c: int) -> float:
     """P(a split at least as uneven as b : c | each is as likely), two-sided and exact (McNemar 1947)."""
     n = b + c
-    tail = sum(math.exp(_log_choose(n, k) - n * math.log(2)) for k in range(min(b, c) + 1))
+    tail = sum(
+        math.exp(_log_choose(n, k) - n * math.log(2)) for k in range(min(b, c) + 1)
+    )
     return min(1.0, 2 * tail)
 
 

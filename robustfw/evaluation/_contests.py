@@ -39,7 +39,7 @@ def one_step(case: AuditCase, many: Verdicts) -> Line:
     tolerated = case.tolerance(*WEAKER)
     by_one = _count_fooled(one)
     by_many = _count_fooled(many)
-    return Line.of(
+    return Line.check(
         "one step",
         alone <= tolerated,
         f"one step fools {by_one} of {_count_correct(one)}, many steps {by_many} of {_count_correct(many)}; one step "
@@ -60,7 +60,7 @@ def twice_the_steps(case: AuditCase, many: Verdicts) -> Line:
     more = int((many.robust & ~double.robust).sum())
     fewer = int((~many.robust & double.robust).sum())
     tolerated = case.tolerance(*STEPS)
-    return Line.of(
+    return Line.check(
         "twice the steps",
         max(more, fewer) <= tolerated,
         f"robust {_count_robust(many)} of {len(case)}, with twice the steps {_count_robust(double)}; {more} more "
@@ -79,7 +79,9 @@ def restarts(case: AuditCase, many: Verdicts) -> Line:
     if case.attacks.restarts is None:
         return Line.skip("restarts", "the attack has no random start")
     words = "restarts fool {} more, of {} standing"
-    return _attack_standing(case, many, case.attacks.restarts, "restarts", RESTARTS, words)
+    return _attack_standing(
+        case, many, case.attacks.restarts, "restarts", RESTARTS, words
+    )
 
 
 def noise(case: AuditCase, many: Verdicts) -> Line:
@@ -91,7 +93,12 @@ def noise(case: AuditCase, many: Verdicts) -> Line:
 
 
 def _attack_standing(
-    case: AuditCase, many: Verdicts, attack: Attack, name: str, limit: tuple[float, int], words: str
+    case: AuditCase,
+    many: Verdicts,
+    attack: Attack,
+    name: str,
+    limit: tuple[float, int],
+    words: str,
 ) -> Line:
     """The line of another attack, tried on what withstood many steps.
 
@@ -110,7 +117,7 @@ def _attack_standing(
         verdicts = case.attack(attack, split=case.split.subset(standing), seed=1)
         more = int((~verdicts.robust).sum())
     tolerated = case.tolerance(*limit)
-    return Line.of(
+    return Line.check(
         name,
         more <= tolerated,
         f"{words.format(more, len(standing))} (at most {tolerated} tolerated)",
@@ -130,7 +137,7 @@ def large_radius(case: AuditCase, many: Verdicts) -> Line:
     factors, covers = _growth(case)
     robust = [_count_robust(many)]
     for factor in factors:
-        verdicts = case.attack(case.attacks.many, threat=case.threat.scaled(factor))
+        verdicts = case.attack(case.attacks.many, threat=case.threat.scale(factor))
         robust.append(_count_robust(verdicts))
 
     # 2. what a larger set leaves, a smaller one must leave too
@@ -151,19 +158,35 @@ def large_radius(case: AuditCase, many: Verdicts) -> Line:
     }
     if graded:
         passed = rise <= tolerated
-        return Line.of("large radius", passed, f"{words} (a rise of at most {tolerated} tolerated)", **numbers)
+        return Line.check(
+            "large radius",
+            passed,
+            f"{words} (a rise of at most {tolerated} tolerated)",
+            **numbers,
+        )
 
     # 3. nothing withstands a set that covers the data range
     if rise <= tolerated < robust[-1] and not covers:
-        return Line.skip("large radius", f"{words}; it cannot be grown to cover the data range", **numbers)
+        return Line.skip(
+            "large radius",
+            f"{words}; it cannot be grown to cover the data range",
+            **numbers,
+        )
     passed = rise <= tolerated and robust[-1] <= tolerated
-    return Line.of("large radius", passed, f"{words} (at most {tolerated} tolerated at the end)", **numbers)
+    return Line.check(
+        "large radius",
+        passed,
+        f"{words} (at most {tolerated} tolerated at the end)",
+        **numbers,
+    )
 
 
 def transfer(case: AuditCase, many: Verdicts) -> Line:
     """Examples that were made on other nets fool nothing that the attack on this one leaves standing."""
     if not case.transfer:
-        return Line.skip("transfer", "no examples that were made on another net were given")
+        return Line.skip(
+            "transfer", "no examples that were made on another net were given"
+        )
     tried = torch.zeros(len(case), dtype=torch.bool)
     fooled = torch.zeros(len(case), dtype=torch.bool)
     for examples in case.transfer:
@@ -174,7 +197,7 @@ def transfer(case: AuditCase, many: Verdicts) -> Line:
     alone = int((fooled & many.robust).sum())
     standing = int((tried & many.robust).sum())
     tolerated = case.tolerance(*WEAKER)
-    return Line.of(
+    return Line.check(
         "transfer",
         alone <= tolerated,
         f"examples made on {len(case.transfer)} other net(s) fool {alone} of {standing} shown that the attack leaves "
@@ -222,8 +245,12 @@ def _growth(case: AuditCase) -> tuple[list[float], bool]:
 def _distance_to_corner(case: AuditCase, factor: float) -> float | None:
     """How far the opposite corner of the range lies outside the set, at most; None where that means nothing."""
     x, _ = next(case.batches())
-    region = case.threat.scaled(factor).uncertainty.at(x)
-    if case.threat.bounds is None or region.like.shape != x.shape or not region.additive:
+    region = case.threat.scale(factor).uncertainty.at(x)
+    if (
+        case.threat.bounds is None
+        or region.like.shape != x.shape
+        or not region.additive
+    ):
         return None
     low, high = (torch.as_tensor(end).to(x) for end in ends(case.threat.bounds, x))
     corner = torch.where(x > (low + high) / 2, low, high)
@@ -242,7 +269,9 @@ def _find_wrong(case: AuditCase, examples: TransferExamples) -> Tensor:
         )
     wrong = [torch.zeros(0, dtype=torch.bool)]
     originals = case.batches(case.split.subset(indices.cpu()))
-    for (x, y), perturbed in zip(originals, adversarial.split(case.batch_size), strict=False):
+    for (x, y), perturbed in zip(
+        originals, adversarial.split(case.batch_size), strict=False
+    ):
         perturbed = perturbed.to(x)
         _check_within(case, x, perturbed)
         with freeze(case.model), torch.no_grad():

@@ -47,18 +47,24 @@ class Examples:
         return len(self.y)
 
     def __getitem__(self, rows: Tensor) -> Examples:
-        return Examples(**{name: tensor[rows] for name, tensor in self.tensors().items()})
+        return Examples(
+            **{name: tensor[rows] for name, tensor in self.tensors().items()}
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name."""
-        return {field.name: getattr(self, field.name) for field in attrs.fields(Examples)}
+        return {
+            field.name: getattr(self, field.name) for field in attrs.fields(Examples)
+        }
 
     @classmethod
     def concatenate(cls, parts: Sequence[Examples]) -> Examples:
         """Several as one, in their order."""
         tensors = {}
         for field in attrs.fields(cls):
-            tensors[field.name] = torch.cat([getattr(part, field.name) for part in parts])
+            tensors[field.name] = torch.cat(
+                [getattr(part, field.name) for part in parts]
+            )
         return cls(**tensors)
 
 
@@ -116,15 +122,32 @@ def craft(
                 adversary = Adversary(threat, attack, generator, task, loss)
                 region = threat.region(x[right], checked=True)
                 if problem is None:
-                    problem = adversary.problem(model, x[right], targets[right], goal=task.wrong, region=region)
-                problem = problem.over(region)
-                crafted.append(_craft_within(adversary, problem, task, outputs[right], index, member))
+                    problem = adversary.problem(
+                        model,
+                        x[right],
+                        targets[right],
+                        criterion=task.wrong,
+                        region=region,
+                    )
+                problem = problem.with_region(region)
+                crafted.append(
+                    _craft_within(
+                        adversary, problem, task, outputs[right], index, member
+                    )
+                )
         for examples in crafted:
-            yield Examples(**{name: tensor.cpu() for name, tensor in examples.tensors().items()})
+            yield Examples(
+                **{name: tensor.cpu() for name, tensor in examples.tensors().items()}
+            )
 
 
 def _craft_within(
-    adversary: Adversary, problem: InnerProblem, task: Task, outputs: Tensor, index: Tensor, member: int
+    adversary: Adversary,
+    problem: InnerProblem,
+    task: Task,
+    outputs: Tensor,
+    index: Tensor,
+    member: int,
 ) -> Examples:
     """The rows of a problem that the attack fools within one set, as adversarial examples.
 
@@ -151,7 +174,9 @@ def _craft_within(
     return examples[attempt.wrong]
 
 
-def _predict(task: Task, y: Tensor, clean_outputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+def _predict(
+    task: Task, y: Tensor, clean_outputs: Tensor, outputs: Tensor
+) -> tuple[Tensor, Tensor]:
     """What the net says of each x̃, and its probabilities (n, 2) of y at x and of what it says at x̃."""
     if not task.labelled:
         prediction = outputs.argmax(1) if y.dtype == torch.int64 else outputs.detach()

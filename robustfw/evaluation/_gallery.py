@@ -67,7 +67,11 @@ class Gallery:
         return f"off by {error:.3g}" if regression else f"{100 * error:.0f} % wrong"
 
     def _class_name(self, label: int) -> str:
-        return self.labels[label] if self.labels and label < len(self.labels) else str(label)
+        return (
+            self.labels[label]
+            if self.labels and label < len(self.labels)
+            else str(label)
+        )
 
     @property
     def pictures(self) -> tuple[Tensor, Tensor] | None:

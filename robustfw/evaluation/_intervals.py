@@ -25,4 +25,6 @@ def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
     share = z * z / n
     centre = p + share / 2
     half = z * math.sqrt(p * (1 - p) / n + share / (4 * n))
-    return max(0.0, (centre - half) / (1 + share)), min(1.0, (centre + half) / (1 + share))
+    return max(0.0, (centre - half) / (1 + share)), min(
+        1.0, (centre + half) / (1 + share)
+    )

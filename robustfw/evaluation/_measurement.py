@@ -87,13 +87,17 @@ class Measurement:
         robust = clean.clone()
         robust_measure = None if clean_measure is None else clean_measure.clone()
         zero_gradients = 0
-        rows = torch.arange(len(self.y), device=clean.device) if graded else clean.nonzero()[:, 0]
+        rows = (
+            torch.arange(len(self.y), device=clean.device)
+            if graded
+            else clean.nonzero()[:, 0]
+        )
         if len(rows):
             problem = self.adversaries[0].problem(
                 self.model,
                 self.x[rows],
                 self.y[rows],
-                goal=None if graded else self.task.wrong,
+                criterion=None if graded else self.task.wrong,
                 passes=self.passes,
                 checked=True,
             )
@@ -133,7 +137,9 @@ class Measurement:
         label_is_largest = (outputs.gather(1, self.y[:, None]) == largest)[:, 0]
         return int((shared & label_is_largest).sum())
 
-    def _attack_standing(self, problem: InnerProblem, rows: Tensor, robust: Tensor) -> None:
+    def _attack_standing(
+        self, problem: InnerProblem, rows: Tensor, robust: Tensor
+    ) -> None:
         """Each attack in turn on what withstood the ones before; ``robust`` is changed in place."""
         standing = torch.arange(len(problem), device=problem.x.device)
         for adversary in self.adversaries:
@@ -145,7 +151,9 @@ class Measurement:
             if not len(standing):
                 return
 
-    def _attack_all(self, problem: InnerProblem, robust: Tensor, robust_measure: Tensor | None) -> None:
+    def _attack_all(
+        self, problem: InnerProblem, robust: Tensor, robust_measure: Tensor | None
+    ) -> None:
         """Each attack on all rows; ``robust`` and ``robust_measure`` are changed in place."""
         rows = torch.arange(len(problem), device=problem.x.device)
         for adversary in self.adversaries:
@@ -160,12 +168,21 @@ class Measurement:
 
     def _show(self, problem: InnerProblem, rows: Tensor, attempt: Attempt) -> None:
         if self.see is not None:
-            self.see(AttackedBatch(problem.x, problem.y, attempt.perturbed, attempt.outputs, attempt.wrong, rows))
+            self.see(
+                AttackedBatch(
+                    problem.x,
+                    problem.y,
+                    attempt.perturbed,
+                    attempt.outputs,
+                    attempt.wrong,
+                    rows,
+                )
+            )
 
 
 def _count_zero_gradients(problem: InnerProblem) -> int:
     """How many rows have a gradient that is 0 in every coordinate; a norm would make 0 of small ones."""
-    _, gradient = problem.linearized()
+    _, gradient = problem.linearize()
     return int((gradient == 0).flatten(1).all(1).sum())
 
 
@@ -185,13 +202,17 @@ def read_targets(task: Task, x: Tensor, y: Tensor, classes: int | None) -> Tenso
         raise DataError(f"there are {len(x)} examples and {len(y)} targets")
     targets = task.targets(y)
     if task.labelled and bool((targets == losses.UNLABELLED).any()):
-        raise DataError("examples without a label (−1) cannot be evaluated: leave them out")
+        raise DataError(
+            "examples without a label (−1) cannot be evaluated: leave them out"
+        )
     if classes is not None:
         task.check(targets, classes)
     return targets
 
 
-def check_outputs(task: Task, outputs: Tensor, targets: Tensor, classes: int | None) -> None:
+def check_outputs(
+    task: Task, outputs: Tensor, targets: Tensor, classes: int | None
+) -> None:
     """Refuse outputs that are not for so many classes, labels or targets.
 
     Args:

@@ -39,7 +39,7 @@ def gradients_not_zero(case: AuditCase, many: Verdicts) -> Line:
     blind = _count_blind(case, many.clean)
     blind_limit = case.tolerance(*BLIND)
     if not case.task.labelled:
-        return Line.of(
+        return Line.check(
             "gradients not zero",
             blind <= blind_limit,
             f"no gradient at {blind} of {correct} {case.task.right} (at most {blind_limit} tolerated)",
@@ -51,10 +51,12 @@ def gradients_not_zero(case: AuditCase, many: Verdicts) -> Line:
     standing = many.robust.nonzero()[:, 0]
     more = 0
     if len(standing):
-        verdicts = case.attack(case.attacks.many, split=case.split.subset(standing), loss=losses.margin)
+        verdicts = case.attack(
+            case.attacks.many, split=case.split.subset(standing), loss=losses.margin
+        )
         more = int((~verdicts.robust).sum())
     margin_limit = case.tolerance(*MARGIN)
-    return Line.of(
+    return Line.check(
         "gradients not zero",
         blind <= blind_limit and more <= margin_limit,
         f"no gradient at {blind} of {correct} correct (at most {blind_limit} tolerated); the margin loss fools {more} "
@@ -81,7 +83,7 @@ def deterministic(case: AuditCase, many: Verdicts) -> Line:
         if case.task.labelled:
             differs = first.argmax(1) != second.argmax(1)
         predictions_differ += int(differs.sum())
-    return Line.of(
+    return Line.check(
         "deterministic",
         outputs_differ == 0,
         f"outputs differ between two passes at {outputs_differ} of {len(case)} examples, predictions at "
@@ -104,7 +106,7 @@ def logits(case: AuditCase, many: Verdicts) -> Line:
         broken += int((~outputs.isfinite()).flatten(1).any(1).sum())
     # by chance, a few rows of logits look like probabilities
     mostly_logits = 2 * probable <= len(case)
-    return Line.of(
+    return Line.check(
         "logits",
         mostly_logits and broken == 0,
         f"probabilities at {probable} of {len(case)} examples, numbers that are not finite at {broken}",
@@ -118,11 +120,13 @@ def true_gradients(case: AuditCase, many: Verdicts) -> Line:
     """The slope of the margin along its gradient is what the gradient says, on most examples."""
     generator = torch.Generator().manual_seed(case.seed)
     with freeze(case.model):
-        errors = torch.cat([_errors(case, x, y, generator).cpu() for x, y in case.batches()])
+        errors = torch.cat(
+            [_errors(case, x, y, generator).cpu() for x, y in case.batches()]
+        )
     agree = int((errors <= AGREE).sum())
     least = math.ceil(AGREEING * len(case))
     median = float(errors.median())
-    return Line.of(
+    return Line.check(
         "true gradients",
         agree >= least,
         f"gradient and finite differences agree within {AGREE:.0%} at {agree} of {len(case)} examples (at least "
@@ -157,7 +161,9 @@ def _count_blind(case: AuditCase, clean: Tensor) -> int:
     return int((torch.cat(blind) & clean).sum())
 
 
-def _outputs_and_gradient(case: AuditCase, x: Tensor, y: Tensor, loss: losses.LossFunction) -> tuple[Tensor, Tensor]:
+def _outputs_and_gradient(
+    case: AuditCase, x: Tensor, y: Tensor, loss: losses.LossFunction
+) -> tuple[Tensor, Tensor]:
     """Outputs and ∇J at x as autograd has it; 0 where nothing on the way is differentiable."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
@@ -169,7 +175,9 @@ def _outputs_and_gradient(case: AuditCase, x: Tensor, y: Tensor, loss: losses.Lo
     return outputs.detach(), gradient
 
 
-def _errors(case: AuditCase, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+def _errors(
+    case: AuditCase, x: Tensor, y: Tensor, generator: torch.Generator
+) -> Tensor:
     """The relative error of ⟨∇J, u⟩ against (J(x + hu) − J(x − hu))/2h, u = ∇J/‖∇J‖_∞, of each row, (batch,).
 
     J is the margin, piecewise linear in a ReLU net, and never saturated; in tasks without classes, their loss. The
@@ -203,7 +211,9 @@ def _losses_at(case: AuditCase, x: Tensor, y: Tensor) -> Tensor:
     return _steepness(case)(_outputs(case, x), case.task.targets(y))
 
 
-def _interior_point(x: Tensor, bounds: Bounds, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _interior_point(
+    x: Tensor, bounds: Bounds, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Points near x, from which the largest step stays within the range; and the width of each coordinate's range."""
     extremes = x.aminmax() if bounds is None else ends(bounds, x)
     low, high = (torch.as_tensor(end).to(x) for end in extremes)

@@ -68,12 +68,14 @@ class Sweep:
     """Examples that no factor of the sweep has fooled."""
 
     @classmethod
-    def of(cls, fooled: Fooled, factors: Sequence[float]) -> Sweep:
+    def from_fooled(cls, fooled: Fooled, factors: Sequence[float]) -> Sweep:
         """Counts, shares and Wilson's intervals."""
         n = len(fooled.at)
         correct = tuple((~fooled.at).sum(0).tolist())
         ordered = fooled.smallest.sort().values
-        first, median, third = (float(ordered[min(n - 1, n * quarter // 4)]) for quarter in (1, 2, 3))
+        first, median, third = (
+            float(ordered[min(n - 1, n * quarter // 4)]) for quarter in (1, 2, 3)
+        )
         return cls(
             n=n,
             factors=tuple(factors),
@@ -128,19 +130,38 @@ def sweep(
         PluginError: a perturbation lies outside its set or the data range.
         DataError: outputs or labels do not fit the task.
     """
-    if not factors or factors[0] < 0 or any(b <= a for a, b in itertools.pairwise(factors)):
-        raise UsageError(f"the radii of a sweep must grow, from 0 or above, not {list(factors)}")
+    if (
+        not factors
+        or factors[0] < 0
+        or any(b <= a for a, b in itertools.pairwise(factors))
+    ):
+        raise UsageError(
+            f"the radii of a sweep must grow, from 0 or above, not {list(factors)}"
+        )
     task = task or Classification()
     check_measurable(model, split, [attack], batch_size)
     numbers = torch.arange(len(split)).split(batch_size)
     for number, (x, y) in enumerate(split.batches(numbers, device_of(model))):
-        adversary = Adversary(threat, attack, generator_for(seed, "attack", number), task, loss)
+        adversary = Adversary(
+            threat, attack, generator_for(seed, "attack", number), task, loss
+        )
         with freeze(model):
             x = leave_inference(x)
             check_type(model, x)
             check_range(x, threat.bounds)
-            batch = _Batch(model, x, read_targets(task, x, leave_inference(y), classes), adversary, task, classes)
-            fooled = batch.sweep_nested(factors, bisections) if nested else batch.sweep_independent(factors)
+            batch = _Batch(
+                model,
+                x,
+                read_targets(task, x, leave_inference(y), classes),
+                adversary,
+                task,
+                classes,
+            )
+            fooled = (
+                batch.sweep_nested(factors, bisections)
+                if nested
+                else batch.sweep_independent(factors)
+            )
         yield Fooled(fooled.at.cpu(), fooled.smallest.cpu())
 
 
@@ -169,7 +190,9 @@ class _Batch:
             )
         return self.task.wrong(outputs, self.y)
 
-    def problem(self, rows: Tensor, factor: float, start: Tensor | None = None) -> InnerProblem:
+    def problem(
+        self, rows: Tensor, factor: float, start: Tensor | None = None
+    ) -> InnerProblem:
         """The problem of some of the rows within the same multiple of 𝒰.
 
         Args:
@@ -179,10 +202,12 @@ class _Batch:
         """
         x = self.x[rows]
         y = self.y[rows]
-        threat = self.adversary.threat.scaled(factor)
+        threat = self.adversary.threat.scale(factor)
         region = threat.region(x, checked=True)
         begin = None if start is None else region.project(start)
-        return self.adversary.problem(self.model, x, y, goal=self.task.wrong, region=region, start=begin)
+        return self.adversary.problem(
+            self.model, x, y, criterion=self.task.wrong, region=region, start=begin
+        )
 
     def attempt(self, rows: Tensor, factors: Tensor, delta: Tensor) -> Attempt:
         """Attack rows, each within its own multiple of 𝒰, going on from δ.
@@ -193,12 +218,14 @@ class _Batch:
             delta: where the attack begins, (rows, *shape).
         """
         threat = self.adversary.threat
-        if type(threat.uncertainty).scaled is UncertaintySet.scaled:
+        if type(threat.uncertainty).scale is UncertaintySet.scale:
             x = self.x[rows]
             y = self.y[rows]
-            region = threat.clip(threat.uncertainty.at(x).scaled(factors), x)
+            region = threat.clip(threat.uncertainty.at(x).scale(factors), x)
             start = region.project(delta)
-            problem = self.adversary.problem(self.model, x, y, goal=self.task.wrong, region=region, start=start)
+            problem = self.adversary.problem(
+                self.model, x, y, criterion=self.task.wrong, region=region, start=start
+            )
             return self.adversary.attempt(problem)
         # a set whose smaller sets are no multiples of it: rows of one factor together
         attempts = []
@@ -221,7 +248,7 @@ class _Batch:
             # nothing to attack, or nothing to attack with
             if problem is None or factor == 0:
                 continue
-            problem = problem.over(self.problem(right, factor).region)
+            problem = problem.with_region(self.problem(right, factor).region)
             fooled = self.adversary.attempt(problem).wrong
             at[right, point] = fooled
             smallest[right[fooled]] = smallest[right[fooled]].clamp(max=factor)
@@ -242,7 +269,9 @@ class _Batch:
                 continue
             attempt = self.adversary.attempt(self.problem(standing, factor, start))
             if last_delta is None:
-                last_delta = attempt.delta.new_zeros((len(wrong), *attempt.delta.shape[1:]))
+                last_delta = attempt.delta.new_zeros(
+                    (len(wrong), *attempt.delta.shape[1:])
+                )
             last_delta[standing] = attempt.delta
             smallest[standing[attempt.wrong]] = factor
             standing = standing[~attempt.wrong]
@@ -255,7 +284,9 @@ class _Batch:
             self._narrow(smallest, largest_withstood, last_delta, bisections)
         return Fooled(at, smallest)
 
-    def _narrow(self, above: Tensor, below: Tensor, delta: Tensor, bisections: int) -> None:
+    def _narrow(
+        self, above: Tensor, below: Tensor, delta: Tensor, bisections: int
+    ) -> None:
         """Halve the distance between the factors that fool and those that do not, in place."""
         rows = ((above > 0) & above.isfinite()).nonzero()[:, 0]
         for _ in range(bisections if len(rows) else 0):

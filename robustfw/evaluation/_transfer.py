@@ -38,7 +38,7 @@ class Share:
     """95 % interval of the accuracy."""
 
     @classmethod
-    def of(cls, uncertainty: str, right: Tensor) -> Share:
+    def from_mask(cls, uncertainty: str, right: Tensor) -> Share:
         """The share of a mask over the examples of a set, (n,)."""
         n = len(right)
         correct = int(right.sum())
@@ -64,8 +64,13 @@ class Transfer:
     """The share of each of the sets."""
 
     @classmethod
-    def of(
-        cls, model: nn.Module, examples: Examples, sets: Sequence[str], bounds: Bounds, task: Task | None = None
+    def measure(
+        cls,
+        model: nn.Module,
+        examples: Examples,
+        sets: Sequence[str],
+        bounds: Bounds,
+        task: Task | None = None,
     ) -> Transfer:
         """Measure; no attack is run.
 
@@ -80,13 +85,15 @@ class Transfer:
             DataError: there is no example, or outputs do not fit the task.
         """
         if not len(examples):
-            raise DataError("the collection is empty: nothing fooled the net that it was crafted against")
+            raise DataError(
+                "the collection is empty: nothing fooled the net that it was crafted against"
+            )
         right = correct(model, examples.adversarial, examples.y, task)
         rounded = round_to_8_bits(examples.adversarial, bounds)
         right_rounded = correct(model, rounded, examples.y, task)
         shares = []
         for number, spec in enumerate(sets):
-            shares.append(Share.of(spec, right[examples.set == number]))
+            shares.append(Share.from_mask(spec, right[examples.set == number]))
         n = len(right)
         count = int(right.sum())
         return cls(
@@ -99,7 +106,13 @@ class Transfer:
         )
 
 
-def correct(model: nn.Module, x: Tensor, y: Tensor, task: Task | None = None, batch_size: int = 500) -> Tensor:
+def correct(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    task: Task | None = None,
+    batch_size: int = 500,
+) -> Tensor:
     """Which examples a net has right, (n,).
 
     Args:
@@ -116,7 +129,9 @@ def correct(model: nn.Module, x: Tensor, y: Tensor, task: Task | None = None, ba
     device = device_of(model)
     right = [torch.zeros(0, dtype=torch.bool)]
     with freeze(model), torch.no_grad():
-        for batch, targets in zip(x.split(batch_size), y.split(batch_size), strict=True):
+        for batch, targets in zip(
+            x.split(batch_size), y.split(batch_size), strict=True
+        ):
             if len(batch):
                 outputs = task.read(model(batch.to(device).clone()), len(batch))
                 check_outputs(task, outputs, targets, None)
@@ -131,7 +146,12 @@ def round_to_8_bits(x: Tensor, bounds: Bounds) -> Tensor:
     return ((x - low) / width * 255).round().clamp(0, 255) / 255 * width + low
 
 
-def verify(examples: Examples, split: Split, threats: Sequence[Threat], task: Task | None = None) -> None:
+def verify(
+    examples: Examples,
+    split: Split,
+    threats: Sequence[Threat],
+    task: Task | None = None,
+) -> None:
     """Refuse a collection that was altered or belongs to other data; an empty one passes.
 
     Args:
@@ -146,13 +166,17 @@ def verify(examples: Examples, split: Split, threats: Sequence[Threat], task: Ta
     if not len(examples):
         return
     if int(examples.index.max()) >= len(split):
-        raise DataError(f"the collection has examples beyond the {len(split)} of the split: it belongs to other data")
-    batches = list(split.subset(examples.index).in_order(500))
+        raise DataError(
+            f"the collection has examples beyond the {len(split)} of the split: it belongs to other data"
+        )
+    batches = list(split.subset(examples.index).iterate(500))
     x = torch.cat([x for x, _ in batches])
     y = torch.cat([y for _, y in batches])
     targets = (task or Classification()).targets(y)
     if not (torch.equal(x, examples.original) and torch.equal(targets, examples.y)):
-        raise DataError("originals of the collection are not the examples of this data: it belongs to other data")
+        raise DataError(
+            "originals of the collection are not the examples of this data: it belongs to other data"
+        )
     for number, threat in enumerate(threats):
         _verify_set(examples[(examples.set == number).nonzero()[:, 0]], threat)
 
@@ -161,7 +185,9 @@ def _verify_set(examples: Examples, threat: Threat) -> None:
     if not len(examples):
         return
     region = threat.region(examples.original)
-    outside = region.violation(examples.delta) > TOLERANCE * (1 + norms(examples.delta.double()))
+    outside = region.violation(examples.delta) > TOLERANCE * (
+        1 + norms(examples.delta.double())
+    )
     perturbed = threat.apply(region, examples.original, examples.delta)
     altered = (perturbed != examples.adversarial).flatten(1).any(1)
     if bool(outside.any() or altered.any()):

@@ -56,8 +56,12 @@ class Verdicts:
         clean_measure = None
         robust_measure = None
         if batches and batches[0].clean_measure is not None:
-            clean_measure = _concatenate_measures([batch.clean_measure for batch in batches])
-            robust_measure = _concatenate_measures([batch.robust_measure for batch in batches])
+            clean_measure = _concatenate_measures(
+                [batch.clean_measure for batch in batches]
+            )
+            robust_measure = _concatenate_measures(
+                [batch.robust_measure for batch in batches]
+            )
         return cls(
             y=torch.cat([batch.y for batch in batches]),
             clean=torch.cat([batch.clean for batch in batches]),
@@ -117,7 +121,9 @@ class Evaluation:
     """What became of each example, in the order of the split."""
 
     @classmethod
-    def of(cls, verdicts: Verdicts, classes: int | None = None, task: Task | None = None) -> Evaluation:
+    def from_verdicts(
+        cls, verdicts: Verdicts, classes: int | None = None, task: Task | None = None
+    ) -> Evaluation:
         """Counts, shares and intervals.
 
         Args:
@@ -170,7 +176,9 @@ class Evaluation:
         return tuple(sentences)
 
 
-def _count_per_class(verdicts: Verdicts, classes: int | None) -> tuple[tuple[int, int, int], ...]:
+def _count_per_class(
+    verdicts: Verdicts, classes: int | None
+) -> tuple[tuple[int, int, int], ...]:
     """Examples, correct and robust ones of each class."""
     if classes is None:
         classes = int(verdicts.y.max()) + 1

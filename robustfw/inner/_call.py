@@ -21,7 +21,7 @@ from robustfw.inner.freezing import (
     hides_parameters,
     leave_inference,
 )
-from robustfw.inner.problem import Forward, Goal
+from robustfw.inner.problem import Criterion, Forward
 from robustfw.task import Classification, Task
 
 
@@ -38,8 +38,8 @@ class WorstCases:
     loss: Tensor
     """J at x̃, (batch,)."""
     wrong: Tensor | None
-    """Whether the goal is reached at x̃, (batch,) bool; without a goal, whether the output is wrong. None where nothing
-    says what is wrong."""
+    """Whether the criterion is met at x̃, (batch,) bool; without a criterion, whether the output is wrong. None where
+    nothing says what is wrong."""
 
 
 def find_worst_cases(
@@ -48,7 +48,7 @@ def find_worst_cases(
     y: Tensor,
     adversary: Adversary,
     *,
-    goal: Goal | Literal["wrong"] | None,
+    criterion: Criterion | Literal["wrong"] | None,
     mode: AscentMode,
     modules: Sequence[nn.Module],
     details: bool,
@@ -60,7 +60,7 @@ def find_worst_cases(
         x: examples (batch, *shape).
         y: targets, a row for each example.
         adversary: the attack with its loss and its threat; its task, where it has one, reads outputs and targets.
-        goal: what solves an example: a function, "wrong", or None for the attack's default.
+        criterion: what solves an example: a function, "wrong", or None for the attack's default.
         mode: "eval" or "train": batch norm and dropout during the attack.
         modules: nets to freeze besides those that are found in a function.
         details: whether to return δ, outputs, losses and verdicts as well.
@@ -71,22 +71,24 @@ def find_worst_cases(
     Raises:
         DataError: x, y, the outputs or the loss are not of the form that is needed.
         PluginError: the attack left its set, or returned something of another form.
-        UsageError: the goal is none, or says "wrong" where no task is known.
+        UsageError: the criterion is none, or says "wrong" where no task is known.
     """
     # 1. examples and targets in the right form, and what solves an example
     task = adversary.task
     threat = adversary.threat
     x, targets = check_inputs(model, x, y, task)
-    solved = choose_goal(goal, adversary.attack, task)
+    solved = choose_criterion(criterion, adversary.attack, task)
     nets = [*find_nets(model), *modules]
     if not nets:
         warn_of_hidden_nets(model, x)
 
     # 2. the attack
     with freeze_all(nets, mode):
-        problem = adversary.problem(model, x, targets, goal=solved)
+        problem = adversary.problem(model, x, targets, criterion=solved)
         if task is not None:
-            problem = attrs.evolve(problem, forward=check_targets_once(problem.forward, task, targets))
+            problem = attrs.evolve(
+                problem, forward=check_targets_once(problem.forward, task, targets)
+            )
         delta = adversary.maximize(problem)
         perturbed = threat.apply(problem.region, x, delta)
         if not details:
@@ -97,7 +99,13 @@ def find_worst_cases(
             outputs = problem.forward(perturbed.clone())
             judge = solved or (None if task is None else task.wrong)
             wrong = None if judge is None else judge(outputs, targets)
-            return WorstCases(perturbed, delta, outputs, adversary.attack_loss(outputs, targets), wrong)
+            return WorstCases(
+                perturbed,
+                delta,
+                outputs,
+                adversary.attack_loss(outputs, targets),
+                wrong,
+            )
 
 
 def guess_task(y: Tensor, loss: object) -> Task | None:
@@ -125,7 +133,9 @@ def guess_task(y: Tensor, loss: object) -> Task | None:
     return None
 
 
-def check_inputs(model: object, x: Tensor, y: Tensor, task: Task | None) -> tuple[Tensor, Tensor]:
+def check_inputs(
+    model: object, x: Tensor, y: Tensor, task: Task | None
+) -> tuple[Tensor, Tensor]:
     """Check examples and targets against each other and the net.
 
     Args:
@@ -169,27 +179,31 @@ def check_targets_once(forward: Forward, task: Task, y: Tensor) -> Forward:
     return forward_with_check
 
 
-def choose_goal(goal: Goal | str | None, attack: Attack, task: Task | None) -> Goal | None:
+def choose_criterion(
+    criterion: Criterion | str | None, attack: Attack, task: Task | None
+) -> Criterion | None:
     """What solves an example, as a function of outputs and targets; None: nothing does.
 
     Args:
-        goal: a function, "wrong" for a wrong output, or None.
-        attack: one that looks for the nearest perturbation needs a goal; for it "wrong" is the default.
+        criterion: a function, "wrong" for a wrong output, or None.
+        attack: one that looks for the nearest perturbation needs a criterion; for it "wrong" is the default.
         task: says which outputs are wrong.
 
     Raises:
-        UsageError: the goal is none of these, or "wrong" where no task is known.
+        UsageError: the criterion is none of these, or "wrong" where no task is known.
     """
-    if callable(goal):
-        return goal
-    if goal not in (None, "wrong"):
-        raise UsageError(f'goal is a function of outputs and y, "wrong", or None, not {goal!r}')
-    if goal is None and not attack.minimal:
+    if callable(criterion):
+        return criterion
+    if criterion not in (None, "wrong"):
+        raise UsageError(
+            f'criterion is a function of outputs and y, "wrong", or None, not {criterion!r}'
+        )
+    if criterion is None and not attack.minimal:
         return None
     if task is None:
-        if goal is None:
+        if criterion is None:
             return None
-        raise UsageError('goal="wrong" needs to know what is wrong: give a task')
+        raise UsageError('criterion="wrong" needs to know what is wrong: give a task')
     return task.wrong
 
 

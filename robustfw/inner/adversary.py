@@ -12,7 +12,7 @@ from torch import Tensor
 from robustfw import losses
 from robustfw.attack import Attack
 from robustfw.errors import PluginError, UsageError
-from robustfw.inner.problem import Forward, Goal, InnerProblem, Passes
+from robustfw.inner.problem import Criterion, Forward, InnerProblem, Passes
 from robustfw.inner.threat import Threat
 from robustfw.regions import Region, norms
 from robustfw.task import Task
@@ -32,7 +32,7 @@ class Attempt:
     outputs: Tensor
     """The net's outputs at x̃, in the form of the task."""
     wrong: Tensor
-    """Whether the goal is reached at x̃, (batch,), decided by a separate forward pass."""
+    """Whether the criterion is met at x̃, (batch,), decided by a separate forward pass."""
 
     @classmethod
     def concatenate(cls, parts: Sequence[Attempt]) -> Attempt:
@@ -46,7 +46,9 @@ class Attempt:
 
     def __getitem__(self, rows: Tensor) -> Attempt:
         """The result for some of the rows, given as a mask or as indices."""
-        return Attempt(self.delta[rows], self.perturbed[rows], self.outputs[rows], self.wrong[rows])
+        return Attempt(
+            self.delta[rows], self.perturbed[rows], self.outputs[rows], self.wrong[rows]
+        )
 
 
 @final
@@ -76,7 +78,9 @@ class Adversary:
         if self.loss is not None:
             return self.loss
         if self.task is None:
-            raise UsageError("neither a task nor a loss is given, so that there is nothing to raise")
+            raise UsageError(
+                "neither a task nor a loss is given, so that there is nothing to raise"
+            )
         return self.task.loss
 
     def read(self, net: Callable[[Tensor], Tensor]) -> Forward:
@@ -92,7 +96,7 @@ class Adversary:
         x: Tensor,
         y: Tensor,
         *,
-        goal: Goal | None = None,
+        criterion: Criterion | None = None,
         region: Region | None = None,
         start: Tensor | None = None,
         passes: Passes | None = None,
@@ -105,7 +109,7 @@ class Adversary:
             net: x (batch, *shape) to outputs; frozen by the caller (`robustfw.inner.freezing.freeze`).
             x: examples (batch, *shape).
             y: targets in the form of the task.
-            goal: (outputs, targets) ↦ mask of the rows that are solved; None: no row ever is.
+            criterion: (outputs, targets) ↦ mask of the rows that are solved; None: no row ever is.
             region: 𝒰(x) within the data range, if the caller has it already.
             start: members of the region at which an iterated attack begins.
             passes: the counter of forward and backward passes; None: a new one.
@@ -124,7 +128,7 @@ class Adversary:
             x,
             y,
             region,
-            goal=goal,
+            criterion=criterion,
             passes=counted,
             start=start,
             meta=meta or {},
@@ -173,22 +177,24 @@ class Adversary:
                 "and nothing can be measured by it; evaluate with another attack"
             )
 
-    def attempt(self, problem: InnerProblem, judge: Goal | None = None) -> Attempt:
+    def attempt(self, problem: InnerProblem, judge: Criterion | None = None) -> Attempt:
         """Attack the rows, and decide by a separate forward pass which of them are wrong.
 
         The values that the attack has computed itself are not used.
 
         Args:
             problem: the rows.
-            judge: (outputs, targets) ↦ mask of the wrong ones, (batch,); by default the problem's goal.
+            judge: (outputs, targets) ↦ mask of the wrong ones, (batch,); by default the problem's criterion.
 
         Raises:
             PluginError: the attack returned something of another shape or type, or left the set.
-            UsageError: there is neither a judge nor a goal.
+            UsageError: there is neither a judge nor a criterion.
         """
-        judge = judge or problem.goal
+        judge = judge or problem.criterion
         if judge is None:
-            raise UsageError("a problem without a goal has no verdict: say what is wrong")
+            raise UsageError(
+                "a problem without a criterion has no verdict: say what is wrong"
+            )
         delta = self.maximize(problem)
         perturbed = self.threat.apply(problem.region, problem.x, delta)
         with torch.no_grad():

@@ -52,12 +52,23 @@ def freeze(model: nn.Module, mode: AscentMode = "eval") -> Iterator[None]:
         DataError: the net was made inside ``torch.inference_mode``.
     """
     modules = list(model.modules())
-    needs_context = torch.is_inference_mode_enabled() or isinstance(model, DistributedDataParallel)
+    needs_context = torch.is_inference_mode_enabled() or isinstance(
+        model, DistributedDataParallel
+    )
     gradients = _allow_gradients(model) if needs_context else contextlib.nullcontext()
     with _lock_of(model), gradients:
-        parameters = [p for m in modules for p in m._parameters.values() if p is not None and p.requires_grad]
+        parameters = [
+            p
+            for m in modules
+            for p in m._parameters.values()
+            if p is not None and p.requires_grad
+        ]
         _check_differentiable(parameters)
-        copies = [(buffer, buffer.clone()) for buffer in model.buffers()] if mode == "train" else []
+        copies = (
+            [(buffer, buffer.clone()) for buffer in model.buffers()]
+            if mode == "train"
+            else []
+        )
         try:
             for parameter in parameters:
                 parameter.requires_grad_(False)
@@ -76,7 +87,11 @@ def freeze(model: nn.Module, mode: AscentMode = "eval") -> Iterator[None]:
 @contextlib.contextmanager
 def _allow_gradients(model: nn.Module) -> Iterator[None]:
     """Leave ``torch.inference_mode``, and let no process wait for the gradients of another one."""
-    unsynchronised = model.no_sync() if isinstance(model, DistributedDataParallel) else contextlib.nullcontext()
+    unsynchronised = (
+        model.no_sync()
+        if isinstance(model, DistributedDataParallel)
+        else contextlib.nullcontext()
+    )
     with torch.inference_mode(mode=False), unsynchronised:
         yield
 
@@ -125,9 +140,13 @@ def _parts(value: object) -> list[object]:
 
 def _function_parts(function: types.FunctionType) -> list[object]:
     """The contents of a function's closure, the globals that it names except modules, and its defaults."""
-    contents = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+    contents = [
+        cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)
+    ]
     namespace = function.__globals__
-    named = [namespace[name] for name in function.__code__.co_names if name in namespace]
+    named = [
+        namespace[name] for name in function.__code__.co_names if name in namespace
+    ]
     variables = [value for value in named if not isinstance(value, types.ModuleType)]
     defaults = function.__defaults__ or ()
     keyword_defaults = function.__kwdefaults__ or {}
@@ -184,7 +203,9 @@ def check_type(net: object, x: Tensor) -> None:
     if net_dtype != x.dtype and x.is_floating_point():
         given = str(x.dtype).removeprefix("torch.")
         wanted = str(net_dtype).removeprefix("torch.")
-        raise DataError(f"x is {given} and the net is {wanted}: give x.to(torch.{wanted}), or net.to(torch.{given})")
+        raise DataError(
+            f"x is {given} and the net is {wanted}: give x.to(torch.{wanted}), or net.to(torch.{given})"
+        )
 
 
 def leave_inference(tensor: Tensor) -> Tensor:

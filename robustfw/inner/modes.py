@@ -22,7 +22,7 @@ def restore_modes(modules: list[nn.Module]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Put all modules in evaluation mode inside the context; parameters stay differentiable.
 
     Batch norm normalises by its running statistics and updates none, so that rows are independent; dropout is off. So
@@ -41,7 +41,10 @@ def _training_flag(module: nn.Module) -> bool | None:
 
 def switch_to_evaluation(model: nn.Module, modules: list[nn.Module]) -> None:
     """``model.eval()`` for a model whose modules have been listed already."""
-    standard = all(type(module).train is nn.Module.train and type(module).eval is nn.Module.eval for module in modules)
+    standard = all(
+        type(module).train is nn.Module.train and type(module).eval is nn.Module.eval
+        for module in modules
+    )
     if standard:
         for module in modules:
             if _training_flag(module):
@@ -66,6 +69,12 @@ def full_precision(device: torch.device) -> contextlib.AbstractContextManager[ob
     return torch.autocast(device.type, enabled=False)
 
 
-def half_precision(device: torch.device, *, enabled: bool) -> contextlib.AbstractContextManager[object]:
+def half_precision(
+    device: torch.device, *, enabled: bool
+) -> contextlib.AbstractContextManager[object]:
     """A context of matrix products in bf16 if enabled; otherwise one that changes nothing."""
-    return torch.autocast(device.type, torch.bfloat16) if enabled else contextlib.nullcontext()
+    return (
+        torch.autocast(device.type, torch.bfloat16)
+        if enabled
+        else contextlib.nullcontext()
+    )

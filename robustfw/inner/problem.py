@@ -17,7 +17,7 @@ from robustfw.regions import Region
 
 Forward: TypeAlias = Callable[[Tensor], Tensor]
 """x̃ of shape (batch, *shape) ↦ outputs in the form of the task, such as logits (batch, classes)."""
-Goal: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """(outputs, targets) ↦ mask (batch,) of the rows that are solved."""
 
 
@@ -33,9 +33,9 @@ class Passes:
 class InnerProblem:
     """max_{δ ∈ region} J(forward(x + δ), y), one problem per row (eq. 10).
 
-    ``forward`` maps x̃ to outputs and ``loss`` maps outputs and y to losses, (batch,). With a ``goal`` (in evaluation:
-    the prediction is wrong) the value of a row that reaches it is ∞: nothing exceeds it, so the row is solved and an
-    attack may drop it. Gradients are always those of the finite loss.
+    ``forward`` maps x̃ to outputs and ``loss`` maps outputs and y to losses, (batch,). With a ``criterion`` (in
+    evaluation: the prediction is wrong) the value of a row that reaches it is ∞: nothing exceeds it, so the row is
+    solved and an attack may drop it. Gradients are always those of the finite loss.
     """
 
     forward: Forward
@@ -43,20 +43,24 @@ class InnerProblem:
     x: Tensor
     y: Tensor
     region: Region
-    goal: Goal | None = None
+    criterion: Criterion | None = None
     passes: Passes = attrs.field(factory=Passes)
     start: Tensor | None = None
     """Members of the region at which an iterated attack begins, such as another attack's result; None: it chooses."""
     target: Tensor | None = None
-    """Target labels (batch,) of a targeted attack: values are then −J(…, target), see `towards`."""
+    """Target labels (batch,) of a targeted attack: values are then −J(…, target), see `with_target`."""
     meta: Mapping[str, Tensor] = attrs.field(factory=dict)
     """Further data of each row, (batch, …) by name: in training ``index``, its position in the training split, and the
     split's metadata (`robustfw.data.splits.Split.metadata`), such as ``group``."""
-    _linearization: list[tuple[Tensor, Tensor]] = attrs.field(factory=list, init=False, repr=False)
-    """The result of `linearized`, cached at its first call; empty before."""
+    _linearization: list[tuple[Tensor, Tensor]] = attrs.field(
+        factory=list, init=False, repr=False
+    )
+    """The result of `linearize`, cached at its first call; empty before."""
 
     @classmethod
-    def of(cls, function: Callable[[Tensor], Tensor], x: Tensor, region: Region) -> InnerProblem:
+    def from_function(
+        cls, function: Callable[[Tensor], Tensor], x: Tensor, region: Region
+    ) -> InnerProblem:
         """The problem of a plain function, without a net.
 
         Args:
@@ -88,14 +92,14 @@ class InnerProblem:
         return part
 
     def with_loss(self, loss: losses.LossFunction) -> InnerProblem:
-        """The problem of these rows under another J, with the goal unchanged."""
+        """The problem of these rows under another J, with the criterion unchanged."""
         return attrs.evolve(self, loss=loss)
 
     def rows_left(self, value: Tensor) -> Tensor:
         """Indices of the rows whose value, (batch,), can still rise: those that are not solved."""
         return (~value.isposinf()).nonzero()[:, 0]
 
-    def over(self, region: Region) -> InnerProblem:
+    def with_region(self, region: Region) -> InnerProblem:
         """The problem of these rows over another set, without a start.
 
         Values and gradients at x that are known already are kept if both sets add δ to x.
@@ -110,17 +114,19 @@ class InnerProblem:
         """Whether y are class labels and outputs the classes' logits, which some attacks use instead of J."""
         return self.y.dim() == 1 and not self.y.is_floating_point()
 
-    def towards(self, target: Tensor) -> InnerProblem:
+    def with_target(self, target: Tensor) -> InnerProblem:
         """The targeted problem max_{δ ∈ region} −J(forward(x + δ), target), for target labels (batch,) (eq. 1).
 
-        Any attack becomes a targeted one this way. The goal still decides when a row is solved, so that an example
+        Any attack becomes a targeted one this way. The criterion still decides when a row is solved, so that an example
         which passes into a third class on the way counts as fooled.
 
         Raises:
             UsageError: y are no labels.
         """
         if not self.labelled:
-            raise UsageError("only a problem with class labels has targets: its y must be (batch,) whole numbers")
+            raise UsageError(
+                "only a problem with class labels has targets: its y must be (batch,) whole numbers"
+            )
         return attrs.evolve(self, target=target)
 
     def logits(self, delta: Tensor) -> Tensor:
@@ -130,24 +136,26 @@ class InnerProblem:
             return self.forward(self.region.apply(self.x, delta))
 
     def value(self, delta: Tensor) -> Tensor:
-        """J at x + δ, (batch,); ∞ where the goal is reached. Costs one forward pass; none for an empty batch."""
+        """J at x + δ, (batch,); ∞ where the criterion is met. Costs one forward pass; none for an empty batch."""
         if not len(self):
             return delta.new_zeros(0)
-        return self.judged(self.logits(delta))
+        return self.evaluate_outputs(self.logits(delta))
 
-    def judged(self, logits: Tensor) -> Tensor:
-        """J of the outputs of a forward pass, (batch,); ∞ where the goal is reached."""
-        return self._mark_solved(self._objective(logits), self._evaluate_goal(logits))
+    def evaluate_outputs(self, logits: Tensor) -> Tensor:
+        """J of the outputs of a forward pass, (batch,); ∞ where the criterion is met."""
+        return self._mark_solved(
+            self._objective(logits), self._evaluate_criterion(logits)
+        )
 
     def value_and_grad(self, delta: Tensor) -> tuple[Tensor, Tensor]:
-        """J at x + δ, (batch,), ∞ where the goal is reached, and its gradient in δ, with 0 for entries not finite.
+        """J at x + δ, (batch,), ∞ where the criterion is met, and its gradient in δ, with 0 for entries not finite.
 
         The losses are summed, not averaged: no row's gradient depends on the size of the batch.
         """
         values, gradient, solved = self.probe(delta)
         return self._mark_solved(values, solved), gradient
 
-    def linearized(self) -> tuple[Tensor, Tensor]:
+    def linearize(self) -> tuple[Tensor, Tensor]:
         """`value_and_grad` at δ = 0, all that the fast method needs (eq. 11); cached: a second call costs no pass."""
         if not self._linearization:
             if self.region.additive and self.region.like.shape == self.x.shape:
@@ -159,12 +167,13 @@ class InnerProblem:
         return self._linearization[0]
 
     def probe(self, delta: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """J at x + δ, finite also where the goal is reached, its gradient in δ, and the mask of solved rows.
+        """J at x + δ, finite also where the criterion is met, its gradient in δ, and the mask of solved rows.
 
         For attacks that weigh J against something else, and need it on both sides of the decision border.
 
         Returns:
-            Values (batch,), gradient of the shape of δ, and where the goal is reached, (batch,); None without a goal.
+            Values (batch,), gradient of the shape of δ, and where the criterion is met, (batch,); None without
+            one.
         """
         return self._differentiate(delta, functools.partial(self.region.apply, self.x))
 
@@ -175,7 +184,7 @@ class InnerProblem:
         if not len(self):
             # most nets take no empty batch
             no_values = variable.new_zeros(0)
-            no_mask = None if self.goal is None else no_values > 0
+            no_mask = None if self.criterion is None else no_values > 0
             return no_values, torch.zeros_like(variable), no_mask
         self.passes.forward += len(self)
         self.passes.backward += len(self)
@@ -184,9 +193,11 @@ class InnerProblem:
             logits = self.forward(perturb(variable))
             values = self._objective(logits)
             gradient = _gradient(values, variable)
-        return values.detach(), gradient, self._evaluate_goal(logits.detach())
+        return values.detach(), gradient, self._evaluate_criterion(logits.detach())
 
-    def jacobian(self, delta: Tensor, outputs: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def jacobian(
+        self, delta: Tensor, outputs: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, k functions of them, and the gradients of these in δ, by one forward pass and k backward passes.
 
         Args:
@@ -200,7 +211,9 @@ class InnerProblem:
             delta = delta.detach().requires_grad_()
             logits = self.forward(self.region.apply(self.x, delta))
             values = outputs(logits)
-            gradients = [_gradient(column, delta, keep=True) for column in values.unbind(1)]
+            gradients = [
+                _gradient(column, delta, keep=True) for column in values.unbind(1)
+            ]
         self.passes.forward += len(self)
         self.passes.backward += len(self) * len(gradients)
         return logits.detach(), values.detach(), torch.stack(gradients, 1)
@@ -211,9 +224,9 @@ class InnerProblem:
         losses.check_per_example(values, len(self), self.loss)
         return values if self.target is None else -values
 
-    def _evaluate_goal(self, logits: Tensor) -> Tensor | None:
-        """Where the goal is reached, (batch,); None without a goal."""
-        return None if self.goal is None else self.goal(logits, self.y)
+    def _evaluate_criterion(self, logits: Tensor) -> Tensor | None:
+        """Where the criterion is met, (batch,); None without one."""
+        return None if self.criterion is None else self.criterion(logits, self.y)
 
     @staticmethod
     def _mark_solved(values: Tensor, solved: Tensor | None) -> Tensor:
@@ -226,7 +239,9 @@ def _gradient(values: Tensor, delta: Tensor, *, keep: bool = False) -> Tensor:
     if not values.requires_grad:
         # the net is not differentiable, which evaluation reports: there is no direction to go
         return torch.zeros_like(delta)
-    gradients = torch.autograd.grad(values, delta, torch.ones_like(values), retain_graph=keep, allow_unused=True)
+    gradients = torch.autograd.grad(
+        values, delta, torch.ones_like(values), retain_graph=keep, allow_unused=True
+    )
     gradient: Tensor | None = gradients[0]
     if gradient is None:
         # the graph is cut between δ and the values

@@ -32,15 +32,15 @@ class Threat:
     uncertainty: UncertaintySet
     bounds: Bounds = (0.0, 1.0)
 
-    def fitted(self, train: Split) -> Threat:
-        """The threat with its set fitted to the training examples (`UncertaintySet.fitted`)."""
-        return attrs.evolve(self, uncertainty=self.uncertainty.fitted(train))
+    def fit(self, train: Split) -> Threat:
+        """The threat with its set fitted to the training examples (`UncertaintySet.fit`)."""
+        return attrs.evolve(self, uncertainty=self.uncertainty.fit(train))
 
-    def scaled(self, factor: float) -> Threat:
-        """The threat with the set scaled by a factor ≥ 0 (`UncertaintySet.scaled`), for warm-up and sweeps."""
-        return attrs.evolve(self, uncertainty=self.uncertainty.scaled(factor))
+    def scale(self, factor: float) -> Threat:
+        """The threat with the set scaled by a factor ≥ 0 (`UncertaintySet.scale`), for warm-up and sweeps."""
+        return attrs.evolve(self, uncertainty=self.uncertainty.scale(factor))
 
-    def within(self, uncertainty: UncertaintySet) -> Threat:
+    def with_uncertainty(self, uncertainty: UncertaintySet) -> Threat:
         """The threat of another set within this data range."""
         return attrs.evolve(self, uncertainty=uncertainty)
 
@@ -54,7 +54,7 @@ class Threat:
             return
         examples = x[:EXAMPLES]
         lower, upper = ends(self.bounds, examples)
-        half = self.scaled(0.5).uncertainty.at(examples)
+        half = self.scale(0.5).uncertainty.at(examples)
         share = coverage(half, examples, lower, upper)
         if bool(share.median() >= WHOLE_RANGE):
             warnings.warn(
@@ -86,7 +86,9 @@ class Threat:
         wide_x = x.to(torch.promote_types(x.dtype, torch.float32))
         lower, upper = ends(self.bounds, x)
         # x may be outside of its range by rounding, and a region contains 0 all the same
-        return region.within((lower - wide_x).clamp_(max=0), (upper - wide_x).clamp_(min=0))
+        return region.clip(
+            (lower - wide_x).clamp_(max=0), (upper - wide_x).clamp_(min=0)
+        )
 
     def apply(self, region: Region, x: Tensor, delta: Tensor) -> Tensor:
         """The perturbed examples x̃, (batch, *shape), within the data range.

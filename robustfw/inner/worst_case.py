@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robustfw.inner.adversary import Adversary
 from robustfw.inner.freezing import AscentMode, freeze
-from robustfw.inner.problem import Goal, Passes
+from robustfw.inner.problem import Criterion, Passes
 
 
 def worst_case(
@@ -19,7 +19,7 @@ def worst_case(
     adversary: Adversary,
     *,
     mode: AscentMode = "eval",
-    goal: Goal | None = None,
+    criterion: Criterion | None = None,
     start: Tensor | None = None,
     passes: Passes | None = None,
     meta: Mapping[str, Tensor] | None = None,
@@ -36,7 +36,7 @@ def worst_case(
         y: targets in the form of the adversary's task.
         adversary: the attack, its loss and the threat within which it works.
         mode: "eval", or "train" for batch norm and dropout as in training during the ascent.
-        goal: (outputs, targets) ↦ mask of the rows that are solved; None: no row ever is.
+        criterion: (outputs, targets) ↦ mask of the rows that are solved; None: no row ever is.
         start: members of the region at which an iterated attack begins.
         passes: the counter of forward and backward passes.
         meta: further data of each row, (batch, …) by name.
@@ -48,8 +48,19 @@ def worst_case(
         PluginError: the attack returned something of another shape or type, or left the set.
     """
     x = x.detach()
-    context = freeze(net, mode) if isinstance(net, nn.Module) else contextlib.nullcontext()
+    context = (
+        freeze(net, mode) if isinstance(net, nn.Module) else contextlib.nullcontext()
+    )
     with context:
-        problem = adversary.problem(net, x, y, goal=goal, start=start, passes=passes, meta=meta, checked=checked)
+        problem = adversary.problem(
+            net,
+            x,
+            y,
+            criterion=criterion,
+            start=start,
+            passes=passes,
+            meta=meta,
+            checked=checked,
+        )
         delta = adversary.maximize(problem, trusted=trusted)
         return adversary.threat.apply(problem.region, x, delta)

@@ -63,7 +63,12 @@ class Array:
             )
         self._set(values, path, digest)
 
-    def _set(self, values: np.ndarray[Any, np.dtype[np.float64]], path: Path | None, digest: str) -> None:
+    def _set(
+        self,
+        values: np.ndarray[Any, np.dtype[np.float64]],
+        path: Path | None,
+        digest: str,
+    ) -> None:
         """Set the fields, which nothing else can."""
         values.flags.writeable = False
         object.__setattr__(self, "_values", values)
@@ -96,7 +101,11 @@ class Array:
         return f"{self._path}{MARK}{self._digest[:HASH_LENGTH]}"
 
     def __eq__(self, other: object) -> bool:
-        return self._digest == other._digest if isinstance(other, Array) else NotImplemented
+        return (
+            self._digest == other._digest
+            if isinstance(other, Array)
+            else NotImplemented
+        )
 
     def __hash__(self) -> int:
         return hash(self._digest)
@@ -123,7 +132,9 @@ def _resolve(name: str) -> Path:
     try:
         return Path(name).expanduser().absolute()
     except (RuntimeError, OSError) as error:
-        raise UsageError(f"the path {name!r} can't be followed ({error}): write it in full") from error
+        raise UsageError(
+            f"the path {name!r} can't be followed ({error}): write it in full"
+        ) from error
 
 
 def _copy_as_float64(given: Any, what: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -147,7 +158,9 @@ def _copy_as_float64(given: Any, what: str) -> np.ndarray[Any, np.dtype[np.float
             f"{what} must hold numbers in rows of one length, such as [[1,2],[3,4]], or be the path of a file with them"
         ) from error
     if not values.ndim or not values.size:
-        raise UsageError(f"{what} has shape {values.shape}: there must be at least one number, in a list")
+        raise UsageError(
+            f"{what} has shape {values.shape}: there must be at least one number, in a list"
+        )
     if np.isnan(values).any():
         raise UsageError(f"{what} holds NaN, which is no number")
     return values
@@ -184,7 +197,9 @@ def _read(path: Path) -> Any:
         raise
     except Exception as error:  # a damaged file makes its reader raise anything
         first_line = str(error).partition("\n")[0]
-        raise DataError(f"{path} holds no numbers that can be read: {first_line}") from error
+        raise DataError(
+            f"{path} holds no numbers that can be read: {first_line}"
+        ) from error
 
 
 def _read_npy(path: Path) -> Any:
@@ -207,5 +222,7 @@ def _read_safetensors(path: Path) -> Any:
 
     tensors = load_file(path)
     if len(tensors) != 1:
-        raise DataError(f"{path} holds {len(tensors)} tensors ({', '.join(sorted(tensors))}): give a file with one")
+        raise DataError(
+            f"{path} holds {len(tensors)} tensors ({', '.join(sorted(tensors))}): give a file with one"
+        )
     return next(iter(tensors.values()))

@@ -49,11 +49,18 @@ class Entry:
         module, _, name = self.target.partition(":")
         try:
             cls = getattr(importlib.import_module(module), name)
-        except (Exception, SystemExit) as error:  # a stranger's import may raise anything
-            raise self._failure(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # a stranger's import may raise anything
+            raise self._failure(
+                f"{type(error).__name__}: {error}".splitlines()[0]
+            ) from error
         base = self.interfaces.get(self.kind, object)
         if not isinstance(cls, type) or not issubclass(cls, base):
-            raise self._failure(f"{self.target} is no class derived from {base.__name__}")
+            raise self._failure(
+                f"{self.target} is no class derived from {base.__name__}"
+            )
         return cls
 
     @property
@@ -133,11 +140,17 @@ class Offers:
         """
         if isinstance(target, str):
             if kind is None or not all(target.partition(":")):
-                raise TypeError(f'{name!r} must be offered as add({name!r}, "module:Class", kind="…"), not {target!r}')
+                raise TypeError(
+                    f'{name!r} must be offered as add({name!r}, "module:Class", kind="…"), not {target!r}'
+                )
         else:
-            kind_of_class = kind_of(target, self.kinds) if isinstance(target, type) else None
+            kind_of_class = (
+                kind_of(target, self.kinds) if isinstance(target, type) else None
+            )
             if kind_of_class is None or kind not in (None, kind_of_class):
-                raise TypeError(f"{name!r} must be a class derived from exactly one of robustfw's interfaces")
+                raise TypeError(
+                    f"{name!r} must be a class derived from exactly one of robustfw's interfaces"
+                )
             kind = kind_of_class
         entry = Entry(
             kind,
@@ -165,7 +178,9 @@ def kind_of(cls: type, kinds: Mapping[str, type]) -> str | None:
 def suggest_entries(name: str, entries: Sequence[Entry]) -> str:
     """Advice for a message about a name that does not exist: what to write in its place."""
     word = normalize(name)
-    nearest = [entry.name for entry in entries if word in map(normalize, entry.instead_of)]
+    nearest = [
+        entry.name for entry in entries if word in map(normalize, entry.instead_of)
+    ]
     if nearest:
         return f"what comes nearest here: {', '.join(nearest)}"
     all_names = {entry.name for entry in entries}

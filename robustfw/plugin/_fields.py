@@ -64,7 +64,9 @@ def resolve_names(cls: type, given: Mapping[str, Any], owner: str) -> dict[str, 
             raise UsageError(f"{owner}: {name} is given twice, once as {key}")
         if normalize(key) == "stepsize" and name == "step":
             explanation = help_text(known[name].type)
-            _warn_of_distance(value, key, f"{owner}: {key} is read as step, {explanation}")
+            _warn_of_distance(
+                value, key, f"{owner}: {key} is read as step, {explanation}"
+            )
         options[name] = value
     return options
 

@@ -37,9 +37,13 @@ def numbers(text: str) -> list[float | Quotient]:
                 value = read_ratio(value)
             except ValueError:
                 value = None
-        is_number = isinstance(value, int | float | Quotient) and not isinstance(value, bool)
+        is_number = isinstance(value, int | float | Quotient) and not isinstance(
+            value, bool
+        )
         if not is_number or not _is_finite(value):
-            raise UsageError(f"{cut(part.strip())} is no number: write numbers with commas between, like 0.1,4/255")
+            raise UsageError(
+                f"{cut(part.strip())} is no number: write numbers with commas between, like 0.1,4/255"
+            )
         values.append(value if isinstance(value, Quotient) else float(value))
     return values
 
@@ -71,7 +75,9 @@ def _read_number(value: Any) -> Any:
         return value
 
 
-def parse(text: str, *, first: str | None = None, known: tuple[str, ...] = ()) -> dict[str, Any]:
+def parse(
+    text: str, *, first: str | None = None, known: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """A spec as a mapping: ``"pgd:steps=10"`` as ``{"use": "pgd", "steps": 10}``.
 
     Args:
@@ -115,7 +121,9 @@ def check_text(text: str) -> None:
         UsageError: the text has either.
     """
     if "\0" in text:
-        raise UsageError(f"there is a NUL character in {cut(text)}: no name, number or path has one")
+        raise UsageError(
+            f"there is a NUL character in {cut(text)}: no name, number or path has one"
+        )
     depth = 0
     for char in text:
         if char in "([{":
@@ -123,7 +131,9 @@ def check_text(text: str) -> None:
         elif char in ")]}":
             depth -= 1
         if depth > DEEPEST:
-            raise UsageError(f"there are more than {DEEPEST} brackets within each other in {cut(text)}")
+            raise UsageError(
+                f"there are more than {DEEPEST} brackets within each other in {cut(text)}"
+            )
 
 
 def split(text: str) -> list[str]:
@@ -184,7 +194,9 @@ def read_value(text: str) -> Any:
         return [read_value(part.strip()) for part in split(text[1:-1])]
     value = float(text) if DECIMAL.fullmatch(text) else _read_toml_literal(text)
     if isinstance(value, float) and math.isinf(value) and text.strip("+-") != "inf":
-        raise UsageError(f"the number {cut(text)} is larger than any that a float holds; write inf if that is meant")
+        raise UsageError(
+            f"the number {cut(text)} is larger than any that a float holds; write inf if that is meant"
+        )
     return value
 
 
@@ -199,7 +211,9 @@ def _read_toml_literal(text: str) -> Any:
     except tomllib.TOMLDecodeError:
         return text
     except ValueError as error:  # Python's limit on the digits of an int
-        raise UsageError(f"the number {cut(text)} has {len(text)} digits, which no option takes") from error
+        raise UsageError(
+            f"the number {cut(text)} has {len(text)} digits, which no option takes"
+        ) from error
     return value if isinstance(value, int | float | str | list | dict) else text
 
 
@@ -216,9 +230,13 @@ def read_toml(text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"it is not TOML: {error}") from error
     except ValueError as error:  # Python's limit on the digits of an int
-        raise UsageError("it holds a whole number of more digits than any option takes") from error
+        raise UsageError(
+            "it holds a whole number of more digits than any option takes"
+        ) from error
     except RecursionError as error:
-        raise UsageError("it holds more brackets within each other than can be read") from error
+        raise UsageError(
+            "it holds more brackets within each other than can be read"
+        ) from error
 
 
 def expand_spec(spec: Spec) -> dict[str, Any]:

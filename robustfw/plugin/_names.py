@@ -44,7 +44,9 @@ def find(name: str, known: Iterable[str]) -> str | None:
     names = list(known)
     if name in names:
         return name
-    matches = [known_name for known_name in names if normalize(known_name) == normalize(name)]
+    matches = [
+        known_name for known_name in names if normalize(known_name) == normalize(name)
+    ]
     return matches[0] if len(matches) == 1 else None
 
 
@@ -127,7 +129,11 @@ def _count_edits(one: str, other: str) -> int:
             replacement = row_above[j - 1] + (letter != other_letter)
             edits = min(deletion, insertion, replacement)
             have_neighbours = i > 1 and j > 1
-            if have_neighbours and letter == other[j - 2] and one[i - 2] == other_letter:
+            if (
+                have_neighbours
+                and letter == other[j - 2]
+                and one[i - 2] == other_letter
+            ):
                 edits = min(edits, row_two_above[j - 2] + 1)
             row.append(edits)
     return row[-1]

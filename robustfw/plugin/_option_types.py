@@ -15,7 +15,11 @@ from robustfw.plugin._ratios import ratio_or_float
 
 def strip(annotation: Any) -> Any:
     """The type in ``Annotated[type, …]``; any other annotation as it is."""
-    return typing.get_args(annotation)[0] if typing.get_origin(annotation) is typing.Annotated else annotation
+    return (
+        typing.get_args(annotation)[0]
+        if typing.get_origin(annotation) is typing.Annotated
+        else annotation
+    )
 
 
 def leaves(annotation: Any) -> Iterator[Any]:
@@ -50,7 +54,11 @@ def plain_numbers(value: Any, annotation: Any) -> Any:
         return [plain_numbers(part, annotation) for part in value]
     if isinstance(value, float | Fraction):
         return ratio_or_float(value)
-    if isinstance(value, int) and not isinstance(value, bool) and takes_floats(annotation):
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and takes_floats(annotation)
+    ):
         return float(value)
     return value
 
@@ -67,7 +75,11 @@ def describe_type(annotation: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(str(part) for part in arguments)
     if origin is tuple:
-        parts = [describe_type(part).removeprefix("a ") for part in arguments if part is not Ellipsis]
+        parts = [
+            describe_type(part).removeprefix("a ")
+            for part in arguments
+            if part is not Ellipsis
+        ]
         more = ", …" if Ellipsis in arguments else ""
         return f"a list like [{', '.join(parts)}{more}]"
     words = {

@@ -18,7 +18,14 @@ import attrs
 
 from robustfw.errors import RobustfwError, UsageError
 from robustfw.plugin._arrays import Array
-from robustfw.plugin._fields import aliases, default_of, fields, name_of, positional, resolve_names
+from robustfw.plugin._fields import (
+    aliases,
+    default_of,
+    fields,
+    name_of,
+    positional,
+    resolve_names,
+)
 from robustfw.plugin._grammar import (
     Spec,
     check_text,
@@ -62,7 +69,6 @@ __all__ = [
     "expand_spec",
     "fields",
     "help_text",
-    "knowing",
     "learnt",
     "name_of",
     "number",
@@ -79,6 +85,7 @@ __all__ = [
     "strip",
     "suggest",
     "takes_floats",
+    "with_learnt",
 ]  # fmt: skip
 
 Ratio: TypeAlias = float | Fraction
@@ -96,7 +103,7 @@ def learnt() -> Any:
     return attrs.field(init=False, default=None, eq=False, repr=False)
 
 
-def knowing(part: Part, **values: Any) -> Part:
+def with_learnt(part: Part, **values: Any) -> Part:
     """A copy of a frozen part whose `learnt` fields have these values; ``attrs.evolve`` would lose the other ones.
 
     Raises:
@@ -106,7 +113,9 @@ def knowing(part: Part, **values: Any) -> Part:
     copied = copy.copy(part)
     for name, value in values.items():
         if name in options:
-            raise TypeError(f"{name} is an option of {type(part).__name__}: attrs.evolve gives a copy with another one")
+            raise TypeError(
+                f"{name} is an option of {type(part).__name__}: attrs.evolve gives a copy with another one"
+            )
         object.__setattr__(copied, name, value)
     return copied
 
@@ -114,7 +123,9 @@ def knowing(part: Part, **values: Any) -> Part:
 class Reader:
     """Makes objects of option classes from mappings, strictly: no value is rounded or guessed."""
 
-    def __init__(self, nested: Callable[[type, Any], Any], kinds: Container[Any] = ()) -> None:
+    def __init__(
+        self, nested: Callable[[type, Any], Any], kinds: Container[Any] = ()
+    ) -> None:
         """Prepare to read options.
 
         Args:
@@ -133,7 +144,9 @@ class Reader:
         self._converter.register_structure_hook(Array, lambda value, _: Array(value))
         self._converter.register_structure_hook_func(is_union, self._read_union)
         self._converter.register_structure_hook_func(is_tuple, self._read_tuple)
-        self._converter.register_structure_hook_func(lambda t: t in kinds, lambda value, t: nested(t, value))
+        self._converter.register_structure_hook_func(
+            lambda t: t in kinds, lambda value, t: nested(t, value)
+        )
 
     def build(self, cls: type, options: Mapping[str, Any], owner: str) -> Any:
         """Make ``cls(**options)``, with every value read by the type of its field.
@@ -173,14 +186,20 @@ class Reader:
             if Array in set(leaves(annotation)):
                 raise type(error)(f"{where}: {error}") from error
             raise
-        except Exception as error:  # cattrs raises what the type of the field happens to raise
-            raise UsageError(f"{where} must be {describe_type(annotation)}, not {cut(value)}") from error
+        except (
+            Exception
+        ) as error:  # cattrs raises what the type of the field happens to raise
+            raise UsageError(
+                f"{where} must be {describe_type(annotation)}, not {cut(value)}"
+            ) from error
 
     def _read_union(self, value: Any, annotation: Any) -> Any:
         """Read a value as the first type of a union that takes it; exact ratios are tried first."""
         if value in (None, "none") and type(None) in typing.get_args(annotation):
             return None
-        choices = [choice for choice in typing.get_args(annotation) if choice is not type(None)]
+        choices = [
+            choice for choice in typing.get_args(annotation) if choice is not type(None)
+        ]
         for choice in sorted(choices, key=lambda choice: choice is not Fraction):
             try:
                 return self._converter.structure(value, strip(choice))
@@ -243,7 +262,9 @@ def _read_path(value: Any, _: type) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise UsageError(f"there is no home directory for {cut(text)}: write the path in full") from error
+        raise UsageError(
+            f"there is no home directory for {cut(text)}: write the path in full"
+        ) from error
 
 
 @attrs.frozen

@@ -30,7 +30,9 @@ from robustfw.uncertainty import UncertaintySet
 class Registry:
     """Plugins by kind and name. `installed` reads the entry points; tests hand modules to the constructor."""
 
-    def __init__(self, plugins: Mapping[str, Any], distributions: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, plugins: Mapping[str, Any], distributions: Mapping[str, str] | None = None
+    ) -> None:
         """Load plugins.
 
         Args:
@@ -54,12 +56,19 @@ class Registry:
     def installed(cls) -> Registry:
         """All plugins that the environment's distributions declare in the group ``robustfw``."""
         registry = cls({})
-        for point in sorted(metadata.entry_points(group="robustfw"), key=lambda point: point.name):
+        for point in sorted(
+            metadata.entry_points(group="robustfw"), key=lambda point: point.name
+        ):
             if point.dist is not None:
-                registry._distributions[point.name] = f"{point.dist.name} {point.dist.version}"
+                registry._distributions[point.name] = (
+                    f"{point.dist.name} {point.dist.version}"
+                )
             try:
                 module = point.load()
-            except (Exception, SystemExit) as error:  # a stranger's import must break nothing else
+            except (
+                Exception,
+                SystemExit,
+            ) as error:  # a stranger's import must break nothing else
                 registry._report(point.name, error)
             else:
                 registry._load(point.name, module)
@@ -79,9 +88,15 @@ class Registry:
         try:
             self._manager.register(module, plugin)
             self._check_hooks(module)
-            others = [other for name, other in self._manager.list_name_plugin() if name != plugin]
+            others = [
+                other
+                for name, other in self._manager.list_name_plugin()
+                if name != plugin
+            ]
             offers = Offers(plugin, self.distribution(plugin), KINDS, self.kinds)
-            self._manager.subset_hook_caller("robustfw_register", others)(add=offers.add)
+            self._manager.subset_hook_caller("robustfw_register", others)(
+                add=offers.add
+            )
         except Exception as error:  # a stranger's hooks may raise anything
             self._manager.unregister(name=plugin)
             self._report(plugin, error)
@@ -94,13 +109,21 @@ class Registry:
         for caller in self._manager.get_hookcallers(module) or ():
             all_optional = all(hook.optionalhook for hook in caller.get_hookimpls())
             if not caller.has_spec() and not all_optional:
-                hooks = [name for name in vars(hookspecs) if name.startswith("robustfw_")]
-                raise UsageError(f"no hook is called {caller.name}; {names.suggest(caller.name, hooks)}")
+                hooks = [
+                    name for name in vars(hookspecs) if name.startswith("robustfw_")
+                ]
+                raise UsageError(
+                    f"no hook is called {caller.name}; {names.suggest(caller.name, hooks)}"
+                )
 
     def _report(self, plugin: str, error: BaseException) -> None:
         """Note that a plugin could not be loaded, and why."""
         lines = f"{type(error).__name__}: {error}".splitlines()
-        reason = "; ".join(lines) if isinstance(error, pluggy.PluginValidationError) else lines[0]
+        reason = (
+            "; ".join(lines)
+            if isinstance(error, pluggy.PluginValidationError)
+            else lines[0]
+        )
         self.broken.append(Broken(plugin, self.distribution(plugin), reason))
 
     def _enter(self, entry: Entry) -> None:
@@ -109,8 +132,13 @@ class Registry:
         Raises:
             UsageError: another plugin has a kind or a class of that name.
         """
-        interface = interface_of(entry.target) if isinstance(entry.target, type) else None
-        if interface is not None and self.kinds.setdefault(entry.kind, interface) is not interface:
+        interface = (
+            interface_of(entry.target) if isinstance(entry.target, type) else None
+        )
+        if (
+            interface is not None
+            and self.kinds.setdefault(entry.kind, interface) is not interface
+        ):
             raise UsageError(
                 f"{entry.plugin} ({entry.distribution}) brings a kind {entry.kind!r} of its own, and there is another "
                 "of that name: uninstall one of the plugins"
@@ -136,8 +164,14 @@ class Registry:
         implementations = getattr(self._manager.hook, hook).get_hookimpls()
         callers = {}
         for implementation in reversed(implementations):
-            others = [plugin for plugin in self._manager.get_plugins() if plugin is not implementation.plugin]
-            callers[implementation.plugin_name] = self._manager.subset_hook_caller(hook, others)
+            others = [
+                plugin
+                for plugin in self._manager.get_plugins()
+                if plugin is not implementation.plugin
+            ]
+            callers[implementation.plugin_name] = self._manager.subset_hook_caller(
+                hook, others
+            )
         return callers
 
     def modules(self) -> list[object]:
@@ -156,7 +190,9 @@ class Registry:
         """
         kind = names.find(word, self.kinds)
         if kind is None:
-            raise UsageError(f"there is no kind of plugin {options.cut(word)}; {names.suggest(word, self.kinds)}")
+            raise UsageError(
+                f"there is no kind of plugin {options.cut(word)}; {names.suggest(word, self.kinds)}"
+            )
         return kind
 
     def entry(self, kind: str, name: str) -> Entry:
@@ -173,30 +209,47 @@ class Registry:
             return self.entries[kind, own_name]
         # 2. by an alias, which several plugins may declare
         word = names.normalize(name)
-        matches = [entry for entry in entries if word in map(names.normalize, entry.aliases)]
+        matches = [
+            entry for entry in entries if word in map(names.normalize, entry.aliases)
+        ]
         if len(matches) == 1:
             return matches[0]
         if matches:
             listed = " and ".join(f"{entry.name} ({entry.plugin})" for entry in matches)
-            raise UsageError(f"{name!r} is another name of {listed}: write one of these")
+            raise UsageError(
+                f"{name!r} is another name of {listed}: write one of these"
+            )
         advice = suggest_entries(name, entries)
-        raise UsageError(f"no {kind} named {options.cut(name)}; {advice}{self._list_broken()}")
+        raise UsageError(
+            f"no {kind} named {options.cut(name)}; {advice}{self._list_broken()}"
+        )
 
     def _list_broken(self) -> str:
         """The plugins that failed to load, for the end of a message."""
-        reasons = [f"{broken.plugin} ({broken.distribution}): {broken.reason}" for broken in self.broken]
-        return f" (plugins that failed to load: {'; '.join(reasons)})" if reasons else ""
+        reasons = [
+            f"{broken.plugin} ({broken.distribution}): {broken.reason}"
+            for broken in self.broken
+        ]
+        return (
+            f" (plugins that failed to load: {'; '.join(reasons)})" if reasons else ""
+        )
 
     @overload
-    def make(self, kind: Literal["uncertainty"], spec: UncertaintySet | options.Spec) -> UncertaintySet: ...
+    def make(
+        self, kind: Literal["uncertainty"], spec: UncertaintySet | options.Spec
+    ) -> UncertaintySet: ...
     @overload
     def make(self, kind: Literal["attack"], spec: Attack | options.Spec) -> Attack: ...
     @overload
-    def make(self, kind: Literal["objective"], spec: Objective | options.Spec | Sequence[Any]) -> Objective: ...
+    def make(
+        self, kind: Literal["objective"], spec: Objective | options.Spec | Sequence[Any]
+    ) -> Objective: ...
     @overload
     def make(self, kind: Literal["model"], spec: Model | options.Spec) -> Model: ...
     @overload
-    def make(self, kind: Literal["dataset"], spec: Dataset | options.Spec) -> Dataset: ...
+    def make(
+        self, kind: Literal["dataset"], spec: Dataset | options.Spec
+    ) -> Dataset: ...
     @overload
     def make(self, kind: str, spec: Any) -> Any: ...
 
@@ -212,7 +265,11 @@ class Registry:
         kind = self.kind(kind)
         if isinstance(spec, self.kinds[kind]):
             return spec
-        if kind == "objective" and isinstance(spec, str) and spec.strip().startswith("["):
+        if (
+            kind == "objective"
+            and isinstance(spec, str)
+            and spec.strip().startswith("[")
+        ):
             spec = options.read_value(spec.strip())
         if kind == "objective" and isinstance(spec, list | tuple):
             return combine([self.make(kind, part) for part in spec])
@@ -229,7 +286,9 @@ class Registry:
             options.check_text(spec)
             entry = self.entry(kind, spec.partition(":")[0].strip())
             known = tuple(options.name_of(field) for field in options.fields(entry.cls))
-            values = options.parse(spec, first=options.positional(entry.cls), known=known)
+            values = options.parse(
+                spec, first=options.positional(entry.cls), known=known
+            )
             del values["use"]
             return entry, values
         values = options.expand_spec(spec)
@@ -239,7 +298,9 @@ class Registry:
     def reader(self) -> options.Reader:
         """The reader of options, for which this registry makes the plugins that options hold."""
         kind_of_base = {base: kind for kind, base in self.kinds.items()}
-        return options.Reader(lambda base, spec: self.make(kind_of_base[base], spec), kind_of_base)
+        return options.Reader(
+            lambda base, spec: self.make(kind_of_base[base], spec), kind_of_base
+        )
 
     def name_of(self, plugin: object) -> str:
         """The registered name of an object's class; ``module:class`` for one that nobody registered."""

@@ -90,7 +90,7 @@ class Region(ABC):
         """
         return step_per_row(step, delta) * self.support(direction)
 
-    def within(self, lower: Bound, upper: Bound) -> Region:
+    def clip(self, lower: Bound, upper: Bound) -> Region:
         """The region of the members with lower ≤ x̃ − x ≤ upper.
 
         The data range enters by the bounds lower − x and upper − x. Where x̃ is x + δ the result is
@@ -102,10 +102,10 @@ class Region(ABC):
         from robustfw.regions._intersection import Intersection
 
         if self.additive:
-            return Intersection((self, Box.around(self.like, lower, upper)))
+            return Intersection((self, Box.broadcast(self.like, lower, upper)))
         return Clipped(self, lower, upper)
 
-    def scaled(self, factor: Tensor | float) -> Region:
+    def scale(self, factor: Tensor | float) -> Region:
         """The region factor·𝒰, with one factor ≥ 0 for all rows or one per row, (batch,).
 
         A set in which half of a member is not a member, such as a lattice or a list, overrides this: 1 gives the set

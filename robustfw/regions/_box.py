@@ -21,7 +21,7 @@ class Box(Region):
     upper: Tensor
 
     @classmethod
-    def around(cls, like: Tensor, lower: Bound, upper: Bound) -> Box:
+    def broadcast(cls, like: Tensor, lower: Bound, upper: Bound) -> Box:
         """The box whose bounds, numbers or tensors, broadcast to ``like``.
 
         Args:
@@ -73,7 +73,10 @@ class Box(Region):
         share = uniform_like(self.lower, generator).to(self.lower.dtype)
         return self.lower + (self.upper - self.lower) * share
 
-    def within(self, lower: Bound, upper: Bound) -> Box:
+    def clip(self, lower: Bound, upper: Bound) -> Box:
         """The intersection with the box {lower ≤ δ ≤ upper}."""
-        other = Box.around(self.like, lower, upper)
-        return Box(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))
+        other = Box.broadcast(self.like, lower, upper)
+        return Box(
+            torch.maximum(self.lower, other.lower),
+            torch.minimum(self.upper, other.upper),
+        )

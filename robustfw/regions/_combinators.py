@@ -11,7 +11,15 @@ from torch import Tensor
 from robustfw.errors import UsageError
 from robustfw.regions._base import MARGIN, Bound, Region
 from robustfw.regions._derived import transformation
-from robustfw.regions._rows import exact, inner_products, norms, per_row, uniform_like, wide, with_unit_maximum
+from robustfw.regions._rows import (
+    exact,
+    inner_products,
+    norms,
+    per_row,
+    uniform_like,
+    wide,
+    with_unit_maximum,
+)
 from robustfw.regions._splitting import nearest_sum
 
 
@@ -63,8 +71,12 @@ class Sum(Region):
         normal = with_unit_maximum(point - self._project_by_splitting(point))
         farthest = self.support(normal)
         length = norms(normal)
-        distance = inner_products(normal, point - farthest) / torch.where(length > 0, length, 1)
-        rounding = MARGIN * torch.finfo(delta.dtype).eps * (norms(point) + norms(farthest))
+        distance = inner_products(normal, point - farthest) / torch.where(
+            length > 0, length, 1
+        )
+        rounding = (
+            MARGIN * torch.finfo(delta.dtype).eps * (norms(point) + norms(farthest))
+        )
         return torch.where(distance > rounding, distance, 0).to(delta.dtype)
 
     def project(self, point: Tensor) -> Tensor:
@@ -76,15 +88,25 @@ class Sum(Region):
     def _project_by_splitting(self, point: Tensor) -> Tensor:
         """The nearest sum by the iteration of `nearest_sum`, for points inside and outside."""
         wide_point = point.to(wide(point.dtype))
-        size = norms(self.support(point)).to(wide_point).clamp(min=torch.finfo(wide_point.dtype).tiny)
-        return nearest_sum(self.regions, wide_point, size, self.accuracy, self.rounds).to(point.dtype)
+        size = (
+            norms(self.support(point))
+            .to(wide_point)
+            .clamp(min=torch.finfo(wide_point.dtype).tiny)
+        )
+        return nearest_sum(
+            self.regions, wide_point, size, self.accuracy, self.rounds
+        ).to(point.dtype)
 
     def support(self, direction: Tensor) -> Tensor:
-        return torch.stack([region.support(direction) for region in self.regions]).sum(0)
+        return torch.stack([region.support(direction) for region in self.regions]).sum(
+            0
+        )
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """The sum of the summands' bounds, (batch,)."""
-        return torch.stack([region.support_bound(direction) for region in self.regions]).sum(0)
+        return torch.stack(
+            [region.support_bound(direction) for region in self.regions]
+        ).sum(0)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         return torch.stack([region.sample(generator) for region in self.regions]).sum(0)
@@ -104,7 +126,9 @@ class Union(Region):
     def _check(self, _: object, regions: tuple[Region, ...]) -> None:
         special = transformation(regions, "a union")
         if special is not None and any(region.additive for region in regions):
-            raise UsageError("a union cannot hold both sets whose x̃ is x + δ and sets whose x̃ is not")
+            raise UsageError(
+                "a union cannot hold both sets whose x̃ is x + δ and sets whose x̃ is not"
+            )
 
     @property
     def like(self) -> Tensor:
@@ -142,7 +166,9 @@ class Union(Region):
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """The largest bound of one of the sets, (batch,)."""
-        return torch.stack([region.support_bound(direction) for region in self.regions]).amax(0)
+        return torch.stack(
+            [region.support_bound(direction) for region in self.regions]
+        ).amax(0)
 
     def members(self) -> Tensor | None:
         """The members of all sets if each of them is finite; otherwise None."""
@@ -164,16 +190,18 @@ class Union(Region):
     def sample(self, generator: torch.Generator) -> Tensor:
         """A random member for each row, from one of the sets drawn at random."""
         candidates = [region.sample(generator) for region in self.regions]
-        scores = uniform_like(self.like.new_empty(len(self.regions), len(self)), generator)
+        scores = uniform_like(
+            self.like.new_empty(len(self.regions), len(self)), generator
+        )
         return _choose_best(candidates, list(scores))
 
-    def within(self, lower: Bound, upper: Bound) -> Union:
+    def clip(self, lower: Bound, upper: Bound) -> Union:
         """The union of the sets' intersections with the bounds: exact where theirs are."""
-        return Union(tuple(region.within(lower, upper) for region in self.regions))
+        return Union(tuple(region.clip(lower, upper) for region in self.regions))
 
-    def scaled(self, factor: Tensor | float) -> Union:
+    def scale(self, factor: Tensor | float) -> Union:
         """The union of the sets scaled by the factor."""
-        return Union(tuple(region.scaled(factor) for region in self.regions))
+        return Union(tuple(region.scale(factor) for region in self.regions))
 
 
 def _choose_farthest(candidates: list[Tensor], direction: Tensor) -> Tensor:

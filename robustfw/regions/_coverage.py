@@ -27,7 +27,10 @@ def coverage(region: Region, x: Tensor, lower: Bound, upper: Bound) -> Tensor:
     """
     if not len(x):
         return exact(x).new_zeros(0)
-    extent = exact(torch.as_tensor(upper, device=x.device) - torch.as_tensor(lower, device=x.device))
+    extent = exact(
+        torch.as_tensor(upper, device=x.device)
+        - torch.as_tensor(lower, device=x.device)
+    )
     total_extent = extent.expand_as(x).flatten(1).sum(1)
     safe_extent = torch.where(total_extent > 0, total_extent, 1)
     generator = torch.Generator().manual_seed(0)

@@ -28,7 +28,9 @@ def transformation(regions: Sequence[Region], combinator: str) -> Region | None:
     kinds = {type(_innermost(region)) for region in special}
     if len(kinds) > 1:
         names = " and ".join(sorted({kind.__name__ for kind in kinds}))
-        raise UsageError(f"{combinator} cannot hold both {names}: they make different examples of one δ")
+        raise UsageError(
+            f"{combinator} cannot hold both {names}: they make different examples of one δ"
+        )
     return special[0]
 
 
@@ -108,12 +110,12 @@ class Scaled(Region):
     def sample(self, generator: torch.Generator) -> Tensor:
         return self._multiply(self.region.sample(generator))
 
-    def scaled(self, factor: Tensor | float) -> Scaled:
+    def scale(self, factor: Tensor | float) -> Scaled:
         """The inner region scaled by the product of both factors, so that factors do not nest."""
         return Scaled(self.region, self.factor * per_row(factor, self.factor))
 
-    def within(self, lower: Bound, upper: Bound) -> Region:
-        """f·𝒰 ∩ [l, u] = f·(𝒰 ∩ [l/f, u/f]), as exact as the inner region's `within`; x̃ clamped if it is not x + δ."""
+    def clip(self, lower: Bound, upper: Bound) -> Region:
+        """f·𝒰 ∩ [l, u] = f·(𝒰 ∩ [l/f, u/f]), as exact as the inner region's `clip`; x̃ clamped if it is not x + δ."""
         if not self.additive:
             return Clipped(self, lower, upper)
         # in float32 at least: 1 − x rounds in half precision, and a quotient may overflow there
@@ -123,7 +125,7 @@ class Scaled(Region):
         # where the factor is 0 only 0 is a member, whatever the range
         low = torch.where(factor > 0, self._divide(low, factor), -torch.inf)
         high = torch.where(factor > 0, self._divide(high, factor), torch.inf)
-        return Scaled(self.region.within(low, high), self.factor)
+        return Scaled(self.region.clip(low, high), self.factor)
 
 
 @final
@@ -138,8 +140,12 @@ class Clipped(Region):
     @lower.validator
     @upper.validator
     def _check(self, field: attrs.Attribute[Bound], bound: Bound) -> None:
-        if isinstance(bound, Tensor) and (not bound.dim() or len(bound) != len(self.region)):
-            raise UsageError(f"{field.name} must be a number or have a row for each example, not {tuple(bound.shape)}")
+        if isinstance(bound, Tensor) and (
+            not bound.dim() or len(bound) != len(self.region)
+        ):
+            raise UsageError(
+                f"{field.name} must be a number or have a row for each example, not {tuple(bound.shape)}"
+            )
 
     @property
     def like(self) -> Tensor:
@@ -189,18 +195,20 @@ class Clipped(Region):
     def sample(self, generator: torch.Generator) -> Tensor:
         return self.region.sample(generator)
 
-    def scaled(self, factor: Tensor | float) -> Clipped:
+    def scale(self, factor: Tensor | float) -> Clipped:
         """The region with its perturbations scaled; the bounds on x̃ stay."""
-        return Clipped(self.region.scaled(factor), self.lower, self.upper)
+        return Clipped(self.region.scale(factor), self.lower, self.upper)
 
-    def within(self, lower: Bound, upper: Bound) -> Clipped:
+    def clip(self, lower: Bound, upper: Bound) -> Clipped:
         """The region with the tighter of both pairs of bounds on x̃."""
         low = _tighten(self.lower, lower, torch.maximum)
         high = _tighten(self.upper, upper, torch.minimum)
         return Clipped(self.region, low, high)
 
 
-def _tighten(one: Bound, other: Bound, choose: Callable[[Tensor, Tensor], Tensor]) -> Bound:
+def _tighten(
+    one: Bound, other: Bound, choose: Callable[[Tensor, Tensor], Tensor]
+) -> Bound:
     """The maximum or minimum of two bounds; a number where both are numbers."""
     like = next((bound for bound in (one, other) if isinstance(bound, Tensor)), None)
     if like is None:

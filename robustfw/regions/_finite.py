@@ -25,7 +25,7 @@ from robustfw.regions._rows import (
 class Finite(Region):
     """{0, δ₁, …, δₖ}: a list of perturbations for each row, and 0. Every oracle compares all of them.
 
-    Half of a member is not a member, so a smaller set is a shorter list: `scaled` by f keeps members of level ≤ f.
+    Half of a member is not a member, so a smaller set is a shorter list: `scale` by f keeps members of level ≤ f.
     """
 
     like: Tensor
@@ -37,7 +37,7 @@ class Finite(Region):
     """The factor by which the set is scaled, (batch, 1)."""
 
     @classmethod
-    def of(cls, candidates: Tensor, level: Tensor | None = None) -> Finite:
+    def from_candidates(cls, candidates: Tensor, level: Tensor | None = None) -> Finite:
         """The set of candidates (batch, k, *shape), with their levels (k,); by default all levels are 1."""
         batch, count = candidates.shape[:2]
         candidates = candidates.detach()
@@ -45,7 +45,9 @@ class Finite(Region):
         levels = ones if level is None else level.to(torch.float64)
         factor = torch.ones(batch, 1, dtype=torch.float64, device=candidates.device)
         like = torch.zeros_like(candidates.sum(1)) if count else candidates.sum(1)
-        return cls(like, candidates, levels.to(candidates.device).expand(batch, count), factor)
+        return cls(
+            like, candidates, levels.to(candidates.device).expand(batch, count), factor
+        )
 
     @property
     def convex(self) -> bool:
@@ -55,7 +57,9 @@ class Finite(Region):
         """0 and the candidates that the factor allows, (batch, 1 + k, *shape), with 0 in place of the others."""
         trailing = [1] * (self.like.dim() - 1)
         allowed = self._candidate_mask().reshape(*self.level.shape, *trailing)
-        return torch.cat([self.zero()[:, None], torch.where(allowed, self.candidates, 0)], 1)
+        return torch.cat(
+            [self.zero()[:, None], torch.where(allowed, self.candidates, 0)], 1
+        )
 
     def _candidate_mask(self) -> Tensor:
         """The mask of the candidates that the factor allows, (batch, k), with slack for a factor rounded to float32."""
@@ -100,19 +104,27 @@ class Finite(Region):
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """A member drawn at random, each one that the factor allows with equal probability."""
-        scores = uniform_like(self.level.new_empty(len(self), 1 + self.level.shape[1]), generator)
+        scores = uniform_like(
+            self.level.new_empty(len(self), 1 + self.level.shape[1]), generator
+        )
         zero_allowed = torch.ones_like(self.factor, dtype=torch.bool)
         allowed = torch.cat([zero_allowed, self._candidate_mask()], 1)
         return self._choose(scores.masked_fill(~allowed, -1))
 
-    def within(self, lower: Bound, upper: Bound) -> Finite:
+    def clip(self, lower: Bound, upper: Bound) -> Finite:
         """The set of the members clamped to the bounds: perturbed examples are cut off at the data range."""
         dtype = torch.promote_types(self.like.dtype, torch.float32)
-        low = torch.as_tensor(lower, dtype=dtype, device=self.like.device).expand_as(self.like)
-        high = torch.as_tensor(upper, dtype=dtype, device=self.like.device).expand_as(self.like)
+        low = torch.as_tensor(lower, dtype=dtype, device=self.like.device).expand_as(
+            self.like
+        )
+        high = torch.as_tensor(upper, dtype=dtype, device=self.like.device).expand_as(
+            self.like
+        )
         clamped = self.candidates.to(dtype).clamp(low[:, None], high[:, None])
-        return attrs.evolve(self, candidates=round_toward_zero(clamped, self.like.dtype))
+        return attrs.evolve(
+            self, candidates=round_toward_zero(clamped, self.like.dtype)
+        )
 
-    def scaled(self, factor: Tensor | float) -> Finite:
+    def scale(self, factor: Tensor | float) -> Finite:
         """The set of the members whose level is at most the product of both factors."""
         return attrs.evolve(self, factor=self.factor * per_row(factor, self.factor))

@@ -94,11 +94,18 @@ class _State:
         low = torch.where(has_lower, program.lower, -1).clamp(min=-1)
         high = torch.where(has_upper, program.upper, 1).clamp(max=1)
         point = torch.where(fixed, 0, (low + high) / 2)
-        has = (torch.ones_like(program.offsets), has_lower.to(point), has_upper.to(point))
-        state = cls(program, point, (point, point, point), (point, point, point), has, fixed)
+        has = (
+            torch.ones_like(program.offsets),
+            has_lower.to(point),
+            has_upper.to(point),
+        )
+        state = cls(
+            program, point, (point, point, point), (point, point, point), has, fixed
+        )
         room = state._room(point)
         state.slack = tuple(
-            torch.where(exists > 0, distance.clamp(min=0.1), 1) for exists, distance in zip(has, room, strict=True)
+            torch.where(exists > 0, distance.clamp(min=0.1), 1)
+            for exists, distance in zip(has, room, strict=True)
         )
         state.dual = tuple(0.1 * exists for exists in has)
         return state
@@ -108,7 +115,9 @@ class _State:
         slack = tuple(part[rows] for part in self.slack)
         dual = tuple(part[rows] for part in self.dual)
         has = tuple(part[rows] for part in self.has)
-        return _State(self.program[rows], self.point[rows], slack, dual, has, self.fixed[rows])
+        return _State(
+            self.program[rows], self.point[rows], slack, dual, has, self.fixed[rows]
+        )
 
     def _room(self, point: Tensor) -> Parts:
         """The distances b − Aδ, δ − lower and upper − δ; 1 where there is no side."""
@@ -123,11 +132,18 @@ class _State:
         """The residual of the Lagrangian's gradient, and that of each slack against its distance."""
         program = self.program
         y, v_lower, v_upper = self.dual
-        gradient = program.drive - program.weight * self.point - program.normals.times_transpose(y) + v_lower - v_upper
+        gradient = (
+            program.drive
+            - program.weight * self.point
+            - program.normals.times_transpose(y)
+            + v_lower
+            - v_upper
+        )
         gradient = torch.where(self.fixed, 0, gradient)
         room = self._room(self.point)
         slacks = tuple(
-            exists * (distance - slack) for exists, distance, slack in zip(self.has, room, self.slack, strict=True)
+            exists * (distance - slack)
+            for exists, distance, slack in zip(self.has, room, self.slack, strict=True)
         )
         return gradient, slacks
 
@@ -154,7 +170,9 @@ class _State:
         gradient, room = self._residuals()
         solver = self._factorize()
         # 1. the predictor aims at products slack·dual = 0
-        target = tuple(-slack * dual for slack, dual in zip(self.slack, self.dual, strict=True))
+        target = tuple(
+            -slack * dual for slack, dual in zip(self.slack, self.dual, strict=True)
+        )
         move, slacks, duals = self._direction(solver, gradient, room, target)
         slack_ahead = _advance(self.slack, slacks, _longest_step(self.slack, slacks))
         dual_ahead = _advance(self.dual, duals, _longest_step(self.dual, duals))
@@ -162,10 +180,14 @@ class _State:
         # 2. the corrector aims at products of one size; where these fall ahead of the residuals, systems become so
         # ill-conditioned that the residuals never follow
         gap = self._gap(self.slack, self.dual)
-        centre = ((ahead / gap.clamp(min=1e-300)).pow(3) * gap).clamp(min=FLOOR * PRECISION)
+        centre = ((ahead / gap.clamp(min=1e-300)).pow(3) * gap).clamp(
+            min=FLOOR * PRECISION
+        )
         target = tuple(
             exists * (centre - slack * dual) + product
-            for exists, slack, dual, product in zip(self.has, slacks, duals, target, strict=True)
+            for exists, slack, dual, product in zip(
+                self.has, slacks, duals, target, strict=True
+            )
         )
         move, slacks, duals = self._direction(solver, gradient, room, target)
         # 3. the lengths; with a quadratic term the residual of the duals depends on the point, too: one length for both
@@ -182,10 +204,17 @@ class _State:
     def _factorize(self) -> tuple[Tensor, Tensor, Tensor]:
         """Θ, W, and the Cholesky factor of Θ + AᵀWA, or of W⁻¹ + AΘ⁻¹Aᵀ where that is smaller and Θ has an inverse."""
         normals = self.program.normals
-        ratios = [exists * dual / slack for exists, dual, slack in zip(self.has, self.dual, self.slack, strict=True)]
-        theta = torch.where(self.fixed, IMMOVABLE, self.program.weight + ratios[1] + ratios[2])
+        ratios = [
+            exists * dual / slack
+            for exists, dual, slack in zip(self.has, self.dual, self.slack, strict=True)
+        ]
+        theta = torch.where(
+            self.fixed, IMMOVABLE, self.program.weight + ratios[1] + ratios[2]
+        )
         if self._uses_woodbury():
-            matrix = normals.gram(1 / theta, of_rows=True) + torch.diag_embed(1 / ratios[0])
+            matrix = normals.gram(1 / theta, of_rows=True) + torch.diag_embed(
+                1 / ratios[0]
+            )
         else:
             matrix = normals.gram(ratios[0], of_rows=False) + torch.diag_embed(theta)
         matrix.diagonal(dim1=1, dim2=2).mul_(1 + RIDGE)
@@ -218,7 +247,9 @@ class _State:
         # 1. slacks and duals eliminated: one system in the point
         pull = [
             (product - dual * residual) / slack
-            for product, dual, residual, slack in zip(target, self.dual, room, self.slack, strict=True)
+            for product, dual, residual, slack in zip(
+                target, self.dual, room, self.slack, strict=True
+            )
         ]
         right = gradient - normals.times_transpose(pull[0]) + pull[1] - pull[2]
         move, push = self._solve(solver, right, torch.zeros_like(pull[0]))
@@ -226,11 +257,17 @@ class _State:
         for _ in range(REFINEMENTS):
             point_residual = right - theta * move - normals.times_transpose(push)
             dual_residual = push / ratio - normals.times(move)
-            move_correction, push_correction = self._solve(solver, point_residual, dual_residual)
+            move_correction, push_correction = self._solve(
+                solver, point_residual, dual_residual
+            )
             move = move + move_correction
             push = push + push_correction
         # 3. the slacks and duals that belong to the move
-        slacks = (room[0] - normals.times(move), room[1] + self.has[1] * move, room[2] - self.has[2] * move)
+        slacks = (
+            room[0] - normals.times(move),
+            room[1] + self.has[1] * move,
+            room[2] - self.has[2] * move,
+        )
         # from the solution of the system, not by dividing by slacks: else the duals lose all digits near the end
         duals = (
             pull[0] + push,
@@ -239,7 +276,9 @@ class _State:
         )
         return move, slacks, duals
 
-    def _solve(self, solver: tuple[Tensor, Tensor, Tensor], right: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
+    def _solve(
+        self, solver: tuple[Tensor, Tensor, Tensor], right: Tensor, below: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """d and z with Θd + Aᵀz = right and Ad − W⁻¹z = below."""
         normals = self.program.normals
         theta, ratio, factor = solver
@@ -267,4 +306,6 @@ def _longest_step(values: Parts, moves: Parts) -> Tensor:
 
 def _advance(values: Parts, moves: Parts, length: Tensor) -> Parts:
     """values + length · moves."""
-    return tuple(value + length * move for value, move in zip(values, moves, strict=True))
+    return tuple(
+        value + length * move for value, move in zip(values, moves, strict=True)
+    )

@@ -39,7 +39,7 @@ class Intersection(Region):
         if not all(region.convex for region in regions):
             raise UsageError(
                 "an intersection needs convex regions: intersect the members of a union one by one, "
-                "or give a set that is not convex an exact `within` of its own"
+                "or give a set that is not convex an exact `clip` of its own"
             )
         transformation(regions, "an intersection")
 
@@ -70,7 +70,9 @@ class Intersection(Region):
             part = self[outside]
             size = self._size(point)[outside].to(far)
             weight = per_row((PUSH_COMMON * size / norms(far)).clamp(max=1), far)
-            projected[outside] = part._common_point(weight * far, weight, size).to(point.dtype)
+            projected[outside] = part._common_point(weight * far, weight, size).to(
+                point.dtype
+            )
         return projected
 
     def support(self, direction: Tensor) -> Tensor:
@@ -84,30 +86,40 @@ class Intersection(Region):
             size = self._size(direction)[nonzero].to(unit)
             push = per_row(PUSH_COMMON * size / norms(unit), unit)
             no_weight = torch.zeros_like(push)
-            farthest[nonzero] = part._common_point(push * unit, no_weight, size).to(direction.dtype)
+            farthest[nonzero] = part._common_point(push * unit, no_weight, size).to(
+                direction.dtype
+            )
         return farthest
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """The smallest bound of one of the sets, (batch,): a bound for one set holds for the intersection."""
-        bounds = [region.support_bound(direction) for region in self.regions if has_support_bound(region)]
+        bounds = [
+            region.support_bound(direction)
+            for region in self.regions
+            if has_support_bound(region)
+        ]
         if not bounds:
             return super().support_bound(direction)
         return torch.stack(bounds).amin(0)
 
     def _size(self, direction: Tensor) -> Tensor:
         """The smallest reach ‖support(direction)‖₂ of one of the sets, (batch,)."""
-        reach = torch.stack([norms(region.support(direction)) for region in self.regions]).amin(0)
+        reach = torch.stack(
+            [norms(region.support(direction)) for region in self.regions]
+        ).amin(0)
         return reach.clamp(min=torch.finfo(reach.dtype).tiny)
 
     def _common_point(self, drive: Tensor, weight: Tensor, size: Tensor) -> Tensor:
         """`common_point` of these sets with this accuracy."""
-        return common_point(self.regions, drive, weight, size, self.accuracy, self.rounds)
+        return common_point(
+            self.regions, drive, weight, size, self.accuracy, self.rounds
+        )
 
-    def within(self, lower: Bound, upper: Bound) -> Region:
+    def clip(self, lower: Bound, upper: Bound) -> Region:
         """The intersection with one more set, the box; a clamped x̃ where it is not x + δ."""
         if not self.additive:
             return Clipped(self, lower, upper)
-        box = Box.around(self.like, lower, upper)
+        box = Box.broadcast(self.like, lower, upper)
         return attrs.evolve(self, regions=(*self.regions, box))
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:

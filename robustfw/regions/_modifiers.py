@@ -19,7 +19,7 @@ from robustfw.regions._rows import exact, norms
 class Masked(Region):
     """{δ ∈ 𝒰 : δ = 0 where the mask is 0}: a patch, a frame, the channels that may change.
 
-    A mask is a box of no width where it is 0, so all oracles are as exact as ``region.within``.
+    A mask is a box of no width where it is 0, so all oracles are as exact as ``region.clip``.
     """
 
     region: Region = attrs.field()
@@ -47,7 +47,7 @@ class Masked(Region):
         """The region within a box that is infinite where the mask is not 0 and has no width elsewhere."""
         may_change = self.mask.expand_as(self.like) != 0
         room = torch.zeros_like(self.like).masked_fill(may_change, torch.inf)
-        return self.region.within(-room, room)
+        return self.region.clip(-room, room)
 
     def violation(self, delta: Tensor) -> Tensor:
         return self._restrict().violation(delta)
@@ -77,11 +77,11 @@ class Masked(Region):
     def sample(self, generator: torch.Generator) -> Tensor:
         return self._restrict().sample(generator)
 
-    def within(self, lower: Bound, upper: Bound) -> Region:
-        return Masked(self.region.within(lower, upper), self.mask)
+    def clip(self, lower: Bound, upper: Bound) -> Region:
+        return Masked(self.region.clip(lower, upper), self.mask)
 
-    def scaled(self, factor: Tensor | float) -> Masked:
-        return Masked(self.region.scaled(factor), self.mask)
+    def scale(self, factor: Tensor | float) -> Masked:
+        return Masked(self.region.scale(factor), self.mask)
 
 
 @final
@@ -133,9 +133,15 @@ class Transformed(Region):
     def support_bound(self, direction: Tensor) -> Tensor:
         """The region's bound at Aᵀg and a margin for the rounding of the isometry, (batch,)."""
         inner_direction = self.adjoint(direction)
-        rounding = MARGIN * torch.finfo(inner_direction.dtype).eps * exact(inner_direction).flatten(1).abs()
+        rounding = (
+            MARGIN
+            * torch.finfo(inner_direction.dtype).eps
+            * exact(inner_direction).flatten(1).abs()
+        )
         farthest = exact(self.region.support(inner_direction)).flatten(1).abs()
-        return self.region.support_bound(inner_direction) + norms(rounding) * norms(farthest)
+        return self.region.support_bound(inner_direction) + norms(rounding) * norms(
+            farthest
+        )
 
     def members(self) -> Tensor | None:
         members = self.region.members()
@@ -152,9 +158,11 @@ class Transformed(Region):
             delta: members at which the step starts.
             step: length relative to the set, one for all rows or one per row, (batch,).
         """
-        inner_step = self.region.ascent(self.adjoint(direction), self.adjoint(delta), step)
+        inner_step = self.region.ascent(
+            self.adjoint(direction), self.adjoint(delta), step
+        )
         return self.forward(inner_step)
 
-    def scaled(self, factor: Tensor | float) -> Transformed:
+    def scale(self, factor: Tensor | float) -> Transformed:
         """The image of the scaled region, since A(factor·u) = factor·Au."""
-        return attrs.evolve(self, region=self.region.scaled(factor))
+        return attrs.evolve(self, region=self.region.scale(factor))

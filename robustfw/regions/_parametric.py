@@ -18,7 +18,7 @@ class Parametric(Region):
 
     A subclass only has to define `apply`. ``parameters`` is any region: a `Box` around a tensor of the parameters'
     shape, (batch, 1) for a single one, a norm ball, an intersection. All oracles are those of ``parameters``. With a
-    data range the parameters stay as they are and x̃ is clamped to the range, which is the `within` of every set whose
+    data range the parameters stay as they are and x̃ is clamped to the range, which is the `clip` of every set whose
     x̃ is not x + δ; a subclass that knows which parameters keep the range overrides it.
     """
 
@@ -70,10 +70,10 @@ class Parametric(Region):
     def sample(self, generator: torch.Generator) -> Tensor:
         return self.parameters.sample(generator)
 
-    def within(self, lower: Bound, upper: Bound) -> Region:
+    def clip(self, lower: Bound, upper: Bound) -> Region:
         """The region with unchanged parameters and x̃ clamped to x + lower ≤ x̃ ≤ x + upper."""
         return Clipped(self, lower, upper)
 
-    def scaled(self, factor: Tensor | float) -> Region:
+    def scale(self, factor: Tensor | float) -> Region:
         """The region with its set of parameters scaled by the factor."""
-        return attrs.evolve(self, parameters=self.parameters.scaled(factor))
+        return attrs.evolve(self, parameters=self.parameters.scale(factor))

@@ -51,7 +51,9 @@ class Polyhedron(Region):
     """Upper sides of the box, (batch, n), not negative."""
 
     @classmethod
-    def of(cls, like: Tensor, normals: Tensor, offsets: Tensor) -> Polyhedron:
+    def from_inequalities(
+        cls, like: Tensor, normals: Tensor, offsets: Tensor
+    ) -> Polyhedron:
         """The set {δ : A δ ≤ b}, without a box.
 
         Args:
@@ -63,15 +65,23 @@ class Polyhedron(Region):
             UsageError: shapes do not fit, or an offset is negative, so that 0 is no member.
         """
         size = like.flatten(1).shape[1]
-        if normals.dim() != 2 or normals.shape[1] != size or offsets.shape[-1:] != normals.shape[:1]:
+        if (
+            normals.dim() != 2
+            or normals.shape[1] != size
+            or offsets.shape[-1:] != normals.shape[:1]
+        ):
             raise UsageError(
                 f"normals of shape {tuple(normals.shape)} and offsets of shape {tuple(offsets.shape)} do not fit "
                 f"perturbations of {size} coordinates: give (inequalities, {size}) and (inequalities,)"
             )
         if not len(normals):
-            raise UsageError("a polyhedron needs an inequality: take a Box for bounds alone")
+            raise UsageError(
+                "a polyhedron needs an inequality: take a Box for bounds alone"
+            )
         if bool((offsets < 0).any()) or not bool(normals.isfinite().all()):
-            raise UsageError("a polyhedron needs finite normals, and offsets that are not negative: 0 is a member")
+            raise UsageError(
+                "a polyhedron needs finite normals, and offsets that are not negative: 0 is a member"
+            )
         exact_normals = exact(normals).to(like.device)
         exact_offsets = exact(offsets).to(like.device)
         lengths = norms(exact_normals)
@@ -127,11 +137,15 @@ class Polyhedron(Region):
             UsageError: there is no box, without which the second term is not bounded.
         """
         if bool(self.lower.isinf().any()) or bool(self.upper.isinf().any()):
-            raise UsageError("a polyhedron without a box has no proven bound on its support: take one within a range")
+            raise UsageError(
+                "a polyhedron without a box has no proven bound on its support: take one within a range"
+            )
         flat = exact(direction).flatten(1)
         length = norms(flat)
         # 1. the multipliers' part, bᵀy
-        multipliers = self._maximize(direction).multipliers.clamp(min=0) * length[:, None]
+        multipliers = (
+            self._maximize(direction).multipliers.clamp(min=0) * length[:, None]
+        )
         inequality_terms = self.offsets * multipliers
         # 2. the box's part for the residual direction g − Aᵀy
         residual = flat - self.normals.times_transpose(multipliers)
@@ -139,7 +153,11 @@ class Polyhedron(Region):
         box_terms = torch.where(residual == 0, 0, corner)
         # 3. their sum and a margin for rounding
         terms = torch.cat([inequality_terms, box_terms], 1)
-        rounding = MARGIN * torch.finfo(terms.dtype).eps * (terms.abs().sum(1) + length * self._size[:, 0])
+        rounding = (
+            MARGIN
+            * torch.finfo(terms.dtype).eps
+            * (terms.abs().sum(1) + length * self._size[:, 0])
+        )
         return terms.sum(1) + rounding
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
@@ -173,7 +191,9 @@ class Polyhedron(Region):
         size = torch.where(reach.isfinite(), reach, farthest)
         return torch.where(size > 0, size, 1)
 
-    def _solve(self, drive: Tensor, weight: Tensor, precision: float = PRECISION) -> Answer:
+    def _solve(
+        self, drive: Tensor, weight: Tensor, precision: float = PRECISION
+    ) -> Answer:
         """The solution of min ½·weight·‖δ‖² − ⟨drive, δ⟩ over the set, in units of the size of the set.
 
         It warns where rows were not solved to full accuracy.
@@ -182,9 +202,13 @@ class Polyhedron(Region):
         lower = self.lower / size
         upper = self.upper / size
         # an offset beyond the reach of the box has no effect, and is cut off there
-        reach = torch.maximum(-lower, upper).clamp(max=1e6) @ self.normals.matrix.abs().mT
+        reach = (
+            torch.maximum(-lower, upper).clamp(max=1e6) @ self.normals.matrix.abs().mT
+        )
         offsets = torch.minimum(self.offsets / size, 1 + reach)
-        answer = solve(Program(self.normals, offsets, lower, upper, drive, weight), precision)
+        answer = solve(
+            Program(self.normals, offsets, lower, upper, drive, weight), precision
+        )
         if answer.unsolved.any():
             warnings.warn(
                 f"{int(answer.unsolved.sum())} programs over a polyhedron were not solved to full accuracy: "
@@ -206,15 +230,27 @@ class Polyhedron(Region):
         member = point * shares.amin(1, keepdim=True)
         return member.reshape(like.shape).to(like.dtype)
 
-    def within(self, lower: Bound, upper: Bound) -> Polyhedron:
+    def clip(self, lower: Bound, upper: Bound) -> Polyhedron:
         """The polyhedron with these inequalities and the smaller of both boxes."""
         dtype = self.lower.dtype
         device = self.lower.device
-        low = torch.as_tensor(lower, dtype=dtype, device=device).expand_as(self.like).flatten(1)
-        high = torch.as_tensor(upper, dtype=dtype, device=device).expand_as(self.like).flatten(1)
-        return attrs.evolve(self, lower=torch.maximum(self.lower, low), upper=torch.minimum(self.upper, high))
+        low = (
+            torch.as_tensor(lower, dtype=dtype, device=device)
+            .expand_as(self.like)
+            .flatten(1)
+        )
+        high = (
+            torch.as_tensor(upper, dtype=dtype, device=device)
+            .expand_as(self.like)
+            .flatten(1)
+        )
+        return attrs.evolve(
+            self,
+            lower=torch.maximum(self.lower, low),
+            upper=torch.minimum(self.upper, high),
+        )
 
-    def scaled(self, factor: Tensor | float) -> Polyhedron:
+    def scale(self, factor: Tensor | float) -> Polyhedron:
         """factor·𝒰, by the offsets and the box."""
         factors = per_row(factor, self.offsets)
         low = torch.where(factors > 0, factors * self.lower, 0)

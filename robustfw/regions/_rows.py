@@ -15,7 +15,9 @@ SMALLEST_NORM_FLOAT32 = 1e-14
 def per_row(values: Tensor | float, like: Tensor) -> Tensor:
     """One number for all rows, or one per row, as a tensor (1 or batch, 1, …, 1) that broadcasts to ``like``."""
     trailing = [1] * (like.dim() - 1)
-    return torch.as_tensor(values, dtype=like.dtype, device=like.device).reshape(-1, *trailing)
+    return torch.as_tensor(values, dtype=like.dtype, device=like.device).reshape(
+        -1, *trailing
+    )
 
 
 def step_per_row(step: Tensor | float, like: Tensor) -> Tensor | float:
@@ -48,7 +50,10 @@ def norms(delta: Tensor) -> Tensor:
         return plain
     if plain.device.type == "cpu":
         smallest, largest = (float(extreme) for extreme in plain.detach().aminmax())
-        if SMALLEST_NORM.get(delta.dtype, SMALLEST_NORM_FLOAT32) <= smallest and largest < torch.inf:
+        if (
+            SMALLEST_NORM.get(delta.dtype, SMALLEST_NORM_FLOAT32) <= smallest
+            and largest < torch.inf
+        ):
             return plain
     scale = largest_magnitudes(rows)
     return torch.linalg.vector_norm(rows / scale, dim=1) * scale[:, 0]
@@ -74,13 +79,17 @@ def inner_products(left: Tensor, right: Tensor) -> Tensor:
 
 def uniform_like(like: Tensor, generator: torch.Generator) -> Tensor:
     """U[0, 1) numbers of the shape and device of ``like``, in float32 at least, drawn on the generator's device."""
-    numbers = torch.rand(like.shape, generator=generator, device=generator.device, dtype=wide(like.dtype))
+    numbers = torch.rand(
+        like.shape, generator=generator, device=generator.device, dtype=wide(like.dtype)
+    )
     return numbers.to(like.device)
 
 
 def normal_like(like: Tensor, generator: torch.Generator) -> Tensor:
     """N(0, 1) numbers of the shape and device of ``like``, in float32 at least, drawn on the generator's device."""
-    numbers = torch.randn(like.shape, generator=generator, device=generator.device, dtype=wide(like.dtype))
+    numbers = torch.randn(
+        like.shape, generator=generator, device=generator.device, dtype=wide(like.dtype)
+    )
     return numbers.to(like.device)
 
 

@@ -43,7 +43,12 @@ class Projectable(Protocol):
 
 
 def common_point(
-    sets: Sequence[Projectable], drive: Tensor, weight: Tensor, size: Tensor, accuracy: float, rounds: int
+    sets: Sequence[Projectable],
+    drive: Tensor,
+    weight: Tensor,
+    size: Tensor,
+    accuracy: float,
+    rounds: int,
 ) -> Tensor:
     """argmin ½·weight·‖x‖² − ⟨drive, x⟩ over 𝒰₁ ∩ … ∩ 𝒰ₘ (section 7.1); a member of the last of them.
 
@@ -61,7 +66,9 @@ def common_point(
     state = _State(sets, drive, size, accuracy)
     for done in range(1, rounds + 1):
         # 1. the common point: the average of parts and duals, pulled by the drive
-        agreed = (state.drive + sum(state.parts) + sum(state.duals)) / (weight + len(sets))
+        agreed = (state.drive + sum(state.parts) + sum(state.duals)) / (
+            weight + len(sets)
+        )
         primal = torch.zeros_like(state.tolerance)
         dual = torch.zeros_like(state.tolerance)
         # 2. each set's part: the projection of the relaxed common point less its dual
@@ -76,7 +83,9 @@ def common_point(
         if done % REBALANCE == 0:
             factor = 2 ** (REBALANCE / done) ** 0.3
             falling = torch.where(dual > 2 * primal, factor, 1.0)
-            change = per_row(torch.where(primal > 2 * dual, 1 / factor, falling), weight)
+            change = per_row(
+                torch.where(primal > 2 * dual, 1 / factor, falling), weight
+            )
             weight = weight * change
             state.drive = state.drive * change
             state.duals = [values * change for values in state.duals]
@@ -89,7 +98,13 @@ def common_point(
     return state.result
 
 
-def nearest_sum(sets: Sequence[Projectable], point: Tensor, size: Tensor, accuracy: float, rounds: int) -> Tensor:
+def nearest_sum(
+    sets: Sequence[Projectable],
+    point: Tensor,
+    size: Tensor,
+    accuracy: float,
+    rounds: int,
+) -> Tensor:
     """The projection on 𝒰₁ + … + 𝒰ₘ, as a sum of members.
 
     ADMM on the dual, min ½‖p‖² − ⟨z, p⟩ + Σ hᵢ(p) with hᵢ the support functions, whose proximal maps are the
@@ -108,7 +123,9 @@ def nearest_sum(sets: Sequence[Projectable], point: Tensor, size: Tensor, accura
     penalty = per_row(PUSH_SUM * size / torch.where(length > 0, length, size), point)
     for _ in range(rounds):
         # 1. the common dual point
-        agreed = (state.drive + penalty * (sum(state.parts) + sum(state.duals))) / (1 + penalty * len(sets))
+        agreed = (state.drive + penalty * (sum(state.parts) + sum(state.duals))) / (
+            1 + penalty * len(sets)
+        )
         change = torch.zeros_like(state.tolerance)
         total = torch.zeros_like(state.drive)
         # 2. each support function's proximal map, by the projection on its set
@@ -118,7 +135,11 @@ def nearest_sum(sets: Sequence[Projectable], point: Tensor, size: Tensor, accura
             member = region.project(penalty * pulled)
             part = pulled - member / penalty
             state.duals[i] = state.duals[i] + part - relaxed
-            change = change + norms(penalty * (part - agreed)) + norms(penalty * (part - state.parts[i]))
+            change = (
+                change
+                + norms(penalty * (part - agreed))
+                + norms(penalty * (part - state.parts[i]))
+            )
             state.parts[i] = part
             total = total + member
         # 3. rows that have converged leave
@@ -132,7 +153,9 @@ def nearest_sum(sets: Sequence[Projectable], point: Tensor, size: Tensor, accura
 class _State:
     """Parts, duals and the rows that still move; a row is dropped as soon as it has converged."""
 
-    def __init__(self, sets: Sequence[Projectable], drive: Tensor, size: Tensor, accuracy: float) -> None:
+    def __init__(
+        self, sets: Sequence[Projectable], drive: Tensor, size: Tensor, accuracy: float
+    ) -> None:
         self.sets = list(sets)
         self.drive = drive
         # a set that is one point has size 0, and its tolerance must be positive all the same

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from robustfw.plugin.registry import Registry
 
 
-def write(paths: Sequence[Path], out: Path | None = None, *, known: Registry | None = None) -> Path:
+def write(
+    paths: Sequence[Path], out: Path | None = None, *, known: Registry | None = None
+) -> Path:
     """Write the report of runs, transfer collections or a reproduction, and its figures beside it.
 
     Args:

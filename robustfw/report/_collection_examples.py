@@ -40,7 +40,12 @@ class CollectionImages:
         return len(self.y)
 
     def __getitem__(self, rows: Any) -> CollectionImages:
-        return CollectionImages(*(getattr(self, field.name)[rows] for field in attrs.fields(CollectionImages)))
+        return CollectionImages(
+            *(
+                getattr(self, field.name)[rows]
+                for field in attrs.fields(CollectionImages)
+            )
+        )
 
     @property
     def delta(self) -> Floats:
@@ -70,8 +75,12 @@ def read_images(collection: ReportedCollection) -> CollectionImages | None:
     same_shape = images.original.shape == images.adversarial.shape
     if not same_length or not same_shape or images.confidence.shape != (n, 2):
         raise damage_error(file, "its tensors do not fit together")
-    if n and not 0 <= images.set.min() <= images.set.max() < len(collection.manifest.sets):
-        raise damage_error(file, "an example is of a set that its manifest does not name")
+    if n and not 0 <= images.set.min() <= images.set.max() < len(
+        collection.manifest.sets
+    ):
+        raise damage_error(
+            file, "an example is of a set that its manifest does not name"
+        )
     return images[images.label != images.y] if images.original.ndim == 4 else None
 
 

@@ -9,10 +9,20 @@ import attrs
 import numpy as np
 from matplotlib.figure import Figure
 
-from robustfw.report._collection_examples import CollectionImages, read_images, take_turns
+from robustfw.report._collection_examples import (
+    CollectionImages,
+    read_images,
+    take_turns,
+)
 from robustfw.results._kind import Drawing
 from robustfw.results._material import Material, ReportedCollection
-from robustfw.results._picture_grid import COLUMNS, Row, draw_grid, magnification, strongest_channel
+from robustfw.results._picture_grid import (
+    COLUMNS,
+    Row,
+    draw_grid,
+    magnification,
+    strongest_channel,
+)
 from robustfw.results._words import count_of, join_words, truncate
 
 BLOCKS = 3
@@ -36,10 +46,20 @@ def pixel_figures(material: Material) -> list[Drawing]:
         counts = images.pixel_changes().sum(axis=(1, 2))
         few = np.flatnonzero((counts > 0) & (counts <= FEW))
         if len(few):
-            candidates.append((int(counts[few].min()), -len(few), len(candidates), collection, images[few]))
+            candidates.append(
+                (
+                    int(counts[few].min()),
+                    -len(few),
+                    len(candidates),
+                    collection,
+                    images[few],
+                )
+            )
     if not candidates:
         return []
-    fewest, _, _, collection, images = min(candidates, key=lambda candidate: candidate[:3])
+    fewest, _, _, collection, images = min(
+        candidates, key=lambda candidate: candidate[:3]
+    )
     counts = images.pixel_changes().sum(axis=(1, 2))
     if fewest == 1:
         single = images[counts == 1]
@@ -50,7 +70,9 @@ def pixel_figures(material: Material) -> list[Drawing]:
     return [_pixel_figure(collection, source, chosen, int((counts == 1).sum()))]
 
 
-def _pixel_figure(collection: ReportedCollection, source: str, images: CollectionImages, single: int) -> Drawing:
+def _pixel_figure(
+    collection: ReportedCollection, source: str, images: CollectionImages, single: int
+) -> Drawing:
     """A figure of images with few pixels changed.
 
     Args:
@@ -79,7 +101,9 @@ def _pixel_figure(collection: ReportedCollection, source: str, images: Collectio
 
 def _draw_pixels(collection: ReportedCollection, images: CollectionImages) -> Figure:
     above, below = _image_rows(collection, images)
-    circled = [np.argwhere(changes).astype(np.float32) for changes in images.pixel_changes()]
+    circled = [
+        np.argwhere(changes).astype(np.float32) for changes in images.pixel_changes()
+    ]
     return draw_grid([above, attrs.evolve(below, circled=circled)])
 
 
@@ -93,37 +117,60 @@ def _stories(collection: ReportedCollection, images: CollectionImages) -> list[s
     """A few words on each image: what it is and what it becomes, with the net's confidences."""
     originals = _describe_originals(collection, images, " with ")
     adversarials = _describe_adversarials(collection, images, " with ")
-    return [f"{before} becomes {after}" for before, after in zip(originals, adversarials, strict=True)]
+    return [
+        f"{before} becomes {after}"
+        for before, after in zip(originals, adversarials, strict=True)
+    ]
 
 
 def _class_name(collection: ReportedCollection, label: int) -> str:
     names = collection.labels
-    return truncate(names[label], 11) if names and 0 <= label < len(names) else str(label)
+    return (
+        truncate(names[label], 11) if names and 0 <= label < len(names) else str(label)
+    )
 
 
-def _describe_originals(collection: ReportedCollection, images: CollectionImages, separator: str) -> list[str]:
+def _describe_originals(
+    collection: ReportedCollection, images: CollectionImages, separator: str
+) -> list[str]:
     """The class of each original and the net's confidence in it."""
     words = []
     for label, confidence in zip(images.y, images.confidence[:, 0], strict=True):
-        words.append(f"{_class_name(collection, int(label))}{separator}{100 * confidence:.0f} %")
+        words.append(
+            f"{_class_name(collection, int(label))}{separator}{100 * confidence:.0f} %"
+        )
     return words
 
 
-def _describe_adversarials(collection: ReportedCollection, images: CollectionImages, separator: str) -> list[str]:
+def _describe_adversarials(
+    collection: ReportedCollection, images: CollectionImages, separator: str
+) -> list[str]:
     """The class that the net takes each adversarial image for, and its confidence in it."""
     words = []
     for label, confidence in zip(images.label, images.confidence[:, 1], strict=True):
-        words.append(f"{_class_name(collection, int(label))}{separator}{100 * confidence:.0f} %")
+        words.append(
+            f"{_class_name(collection, int(label))}{separator}{100 * confidence:.0f} %"
+        )
     return words
 
 
 def _image_rows(collection: ReportedCollection, images: CollectionImages) -> list[Row]:
     """Originals and adversarials; a long name stands on a line of its own."""
-    longest = max(len(_class_name(collection, int(label))) for label in [*images.y, *images.label])
+    longest = max(
+        len(_class_name(collection, int(label))) for label in [*images.y, *images.label]
+    )
     separator = ", " if longest <= 3 else "\n"
     return [
-        Row("original", list(images.original), _describe_originals(collection, images, separator)),
-        Row("changed", list(images.adversarial), _describe_adversarials(collection, images, separator)),
+        Row(
+            "original",
+            list(images.original),
+            _describe_originals(collection, images, separator),
+        ),
+        Row(
+            "changed",
+            list(images.adversarial),
+            _describe_adversarials(collection, images, separator),
+        ),
     ]
 
 
@@ -141,7 +188,9 @@ def sample_figures(material: Material) -> list[Drawing]:
     return drawings
 
 
-def _sample_figure(collection: ReportedCollection, source: str, sample: CollectionImages, n: int) -> Drawing:
+def _sample_figure(
+    collection: ReportedCollection, source: str, sample: CollectionImages, n: int
+) -> Drawing:
     """A figure of a sample.
 
     Args:
@@ -151,12 +200,18 @@ def _sample_figure(collection: ReportedCollection, source: str, sample: Collecti
         n: images of the collection.
     """
     sets = sorted(set(sample.set.tolist()))
-    letters = "; ".join(f"{_letter(i)}: {collection.manifest.sets[i].uncertainty}" for i in sets)
+    letters = "; ".join(
+        f"{_letter(i)}: {collection.manifest.sets[i].uncertainty}" for i in sets
+    )
     alt = (
         f"{count_of(len(sample), 'example')} of {collection.name} that fool {source}, from "
         f"{count_of(len(sets), 'uncertainty set')}: {join_words(_stories(collection, sample), 5)}."
     )
-    colour = " Of colours, the one that changes most is drawn." if sample.original.shape[1] > 1 else ""
+    colour = (
+        " Of colours, the one that changes most is drawn."
+        if sample.original.shape[1] > 1
+        else ""
+    )
     caption = (
         f"{len(sample)} of {n} examples crafted against {source}, from all its sets ({letters}) and from "
         "the classes in turn. Above: original; in the middle: adversarial, each with the class and the net's "

@@ -44,8 +44,12 @@ def draw(material: Material, out: Path) -> list[Image]:
     for _, make in sorted(makers, key=lambda maker: maker[0]):
         drawings += make(material)
     names = _number_kinds(drawings)
-    files = {name: render(drawing) for name, drawing in zip(names, drawings, strict=True)}
-    written_names = folder.write({name: (file.png, file.pdf) for name, file in files.items()})
+    files = {
+        name: render(drawing) for name, drawing in zip(names, drawings, strict=True)
+    }
+    written_names = folder.write(
+        {name: (file.png, file.pdf) for name, file in files.items()}
+    )
     images = []
     for name, drawing in zip(names, drawings, strict=True):
         images.append(embed(drawing, files[name].svg, written_names[name]))

@@ -28,7 +28,9 @@ def write_page(out: Path, html: str) -> None:
             raise IsADirectoryError(0, "it is a folder")
         write_whole(out, html.encode("utf-8"))
     except OSError as error:
-        raise RunError(f"cannot write {out}: {error.strerror}; choose another --out") from error
+        raise RunError(
+            f"cannot write {out}: {error.strerror}; choose another --out"
+        ) from error
 
 
 class FigureFolder:
@@ -96,7 +98,11 @@ class FigureFolder:
         for wanted, pair in figures.items():
             number = 1
             name = wanted
-            while name in names.values() or (name != wanted and name in figures) or not self._is_free(name, pair):
+            while (
+                name in names.values()
+                or (name != wanted and name in figures)
+                or not self._is_free(name, pair)
+            ):
                 number += 1
                 name = f"{wanted}-{number}"
             names[wanted] = name
@@ -106,7 +112,9 @@ class FigureFolder:
         """Whether nothing is lost by writing: no file, one of this page, or one with the same content."""
         for ending, content in zip(("png", "pdf"), pair, strict=True):
             file = self._folder / f"{name}.{ending}"
-            if file.name in self._listed.get(self._page, ()) or not (file.exists() or file.is_symlink()):
+            if file.name in self._listed.get(self._page, ()) or not (
+                file.exists() or file.is_symlink()
+            ):
                 continue
             if file.is_symlink() or not file.is_file() or file.read_bytes() != content:
                 return False
@@ -126,10 +134,18 @@ class FigureFolder:
         listing = {}
         for page, names in value.items():
             if isinstance(names, list):
-                listing[page] = [name for name in names if isinstance(name, str) and NAME.fullmatch(name)]
+                listing[page] = [
+                    name
+                    for name in names
+                    if isinstance(name, str) and NAME.fullmatch(name)
+                ]
         return listing
 
     def _write_listing(self, names: set[str]) -> None:
         self._listed[self._page] = sorted(names)
-        pages = {page: self._listed[page] for page in sorted(self._listed) if self._listed[page]}
+        pages = {
+            page: self._listed[page]
+            for page in sorted(self._listed)
+            if self._listed[page]
+        }
         write_whole(self._folder / LISTING, json_bytes(pages))

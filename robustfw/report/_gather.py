@@ -19,7 +19,13 @@ from robustfw.report._schema import CollectionManifest, EpochRecord, Reproductio
 from robustfw.results._evaluation import EvaluationFields
 from robustfw.results._kind import ResultKind
 from robustfw.results._material import Material, ReportedCollection, ReportedRun, bases
-from robustfw.results._reading import damage_error, parse_json, plain_file, read_json, structure_file
+from robustfw.results._reading import (
+    damage_error,
+    parse_json,
+    plain_file,
+    read_json,
+    structure_file,
+)
 from robustfw.results._registered_kinds import kinds_by_name
 from robustfw.results._transfer import TransferFields
 from robustfw.results._words import abbreviate, printable, spell_value
@@ -47,7 +53,9 @@ def gather(paths: Sequence[Path], known: Registry | None = None) -> Material:
     # 1. tell the directories apart
     reproductions = [path for path in paths if (path / REPRODUCTION).exists()]
     if len(reproductions) > 1:
-        raise UsageError("a report is of one reproduction: make one report for each of them")
+        raise UsageError(
+            "a report is of one reproduction: make one report for each of them"
+        )
     others = [path for path in paths if path not in reproductions]
     collection_folders = [path for path in others if _is_collection(path)]
     run_folders = [path for path in others if path not in collection_folders]
@@ -63,12 +71,16 @@ def gather(paths: Sequence[Path], known: Registry | None = None) -> Material:
         runs += _read_members(reproductions[0], reproduction, kinds, notes)
     runs += [_read_run(path, kinds, notes) for path in run_folders]
     if not runs and not collection_folders:
-        raise RunError(f"there is no run in {paths[0]}: name directories that robustfw train, craft or reproduce made")
+        raise RunError(
+            f"there is no run in {paths[0]}: name directories that robustfw train, craft or reproduce made"
+        )
     runs = _name_distinctly(runs)
 
     # 3. collections: those that are named, those of the reproduction, and those that other runs' results name
     if reproduction:
-        collection_folders += [_path_within(reproductions[0], path) for path in reproduction.collections]
+        collection_folders += [
+            _path_within(reproductions[0], path) for path in reproduction.collections
+        ]
     for run in runs:
         if not run.net:
             collection_folders += _find_collections(run, notes)
@@ -84,7 +96,10 @@ def gather(paths: Sequence[Path], known: Registry | None = None) -> Material:
 
 
 def _read_members(
-    folder: Path, reproduction: Reproduction, kinds: Mapping[str, ResultKind], notes: list[str]
+    folder: Path,
+    reproduction: Reproduction,
+    kinds: Mapping[str, ResultKind],
+    notes: list[str],
 ) -> list[ReportedRun]:
     """The runs of a reproduction, called by net and seed, and by mode where there are several.
 
@@ -102,7 +117,12 @@ def _read_members(
         mode = member.mode if several_modes and member.mode else ""
         seed = "" if member.seed is None else f"seed {member.seed}"
         name = ", ".join(part for part in (net, mode, seed) if part)
-        run = _read_run(_path_within(folder, member.path), kinds, notes, path_in_commands=member.path)
+        run = _read_run(
+            _path_within(folder, member.path),
+            kinds,
+            notes,
+            path_in_commands=member.path,
+        )
         runs.append(attrs.evolve(run, name=name, net=net, mode=mode, seed=member.seed))
     return runs
 
@@ -111,7 +131,11 @@ def _path_within(base: Path, inner: str) -> Path:
     """A path that a reproduction gives; a `RunError` where it leads out of the reproduction."""
     parts = PurePath(inner).parts
     steps = [base.joinpath(*parts[: i + 1]) for i in range(len(parts))]
-    if PurePath(inner).is_absolute() or ".." in parts or any(step.is_symlink() for step in steps):
+    if (
+        PurePath(inner).is_absolute()
+        or ".." in parts
+        or any(step.is_symlink() for step in steps)
+    ):
         raise RunError(
             f"{printable(str(base / REPRODUCTION))} names {printable(inner)}, which leads out of it: put it inside, "
             "or name it on the command line"
@@ -124,7 +148,10 @@ def _is_collection(path: Path) -> bool:
 
 
 def _read_run(
-    path: Path, kinds: Mapping[str, ResultKind], notes: list[str], path_in_commands: str | None = None
+    path: Path,
+    kinds: Mapping[str, ResultKind],
+    notes: list[str],
+    path_in_commands: str | None = None,
 ) -> ReportedRun:
     """A run directory with all its results, under the name of the directory.
 
@@ -137,8 +164,12 @@ def _read_run(
     manifest = _read_manifest(path)
     at_the_end: EvaluationFields | None = None
     if manifest.get("result") is not None:
-        evaluation = structure_file(manifest["result"], EvaluationFields, path / "manifest.json")
-        command = _evaluation_command(path_in_commands or str(path), manifest, evaluation)
+        evaluation = structure_file(
+            manifest["result"], EvaluationFields, path / "manifest.json"
+        )
+        command = _evaluation_command(
+            path_in_commands or str(path), manifest, evaluation
+        )
         at_the_end = attrs.evolve(evaluation, command=command)
     return ReportedRun(
         path=path,
@@ -157,22 +188,39 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     """The record of a training, with all that a report needs of it."""
     file = path / "manifest.json"
     if not file.exists() and not file.is_symlink():
-        raise RunError(f"there is no run in {path}: name a directory that robustfw train, craft or reproduce made")
+        raise RunError(
+            f"there is no run in {path}: name a directory that robustfw train, craft or reproduce made"
+        )
     manifest = read_json(file)
     recipe = manifest.get("recipe")
     data = manifest.get("data")
-    if not isinstance(recipe, dict) or not isinstance(data, dict) or not isinstance(data.get("spec", {}), dict):
-        raise RunError(f"{file} is not the manifest of a run: name a directory that robustfw train made")
+    if (
+        not isinstance(recipe, dict)
+        or not isinstance(data, dict)
+        or not isinstance(data.get("spec", {}), dict)
+    ):
+        raise RunError(
+            f"{file} is not the manifest of a run: name a directory that robustfw train made"
+        )
     for part in PARTS:
         value = recipe.get(part)
         # an objective may be a list of a loss and penalties
-        entries = value if part == "objective" and isinstance(value, list) and value else [value]
-        if not all(isinstance(entry, dict) and (part == "train" or "use" in entry) for entry in entries):
+        entries = (
+            value
+            if part == "objective" and isinstance(value, list) and value
+            else [value]
+        )
+        if not all(
+            isinstance(entry, dict) and (part == "train" or "use" in entry)
+            for entry in entries
+        ):
             raise damage_error(file, f"the recipe's {part} is missing")
     return manifest
 
 
-def _evaluation_command(path: str, manifest: Mapping[str, Any], evaluation: EvaluationFields) -> str:
+def _evaluation_command(
+    path: str, manifest: Mapping[str, Any], evaluation: EvaluationFields
+) -> str:
     """The command that measures what the end of the training did, without flags at their defaults.
 
     Args:
@@ -200,14 +248,21 @@ def _read_epochs(file: Path) -> tuple[EpochRecord, ...]:
         return ()
     try:
         *finished_lines, _ = plain_file(file).read_bytes().split(b"\n")
-        return tuple(structure_file(parse_json(line), EpochRecord, file) for line in finished_lines)
+        return tuple(
+            structure_file(parse_json(line), EpochRecord, file)
+            for line in finished_lines
+        )
     except OSError as error:
-        raise RunError(f"cannot read {file}: {error.strerror}; mend that, and try again") from error
+        raise RunError(
+            f"cannot read {file}: {error.strerror}; mend that, and try again"
+        ) from error
     except ValueError as error:
         raise damage_error(file, f"a line is not JSON: {error}") from error
 
 
-def _read_results(path: Path, kinds: Mapping[str, ResultKind], notes: list[str]) -> tuple[Any, ...]:
+def _read_results(
+    path: Path, kinds: Mapping[str, ResultKind], notes: list[str]
+) -> tuple[Any, ...]:
     """What other commands wrote into the run, in the order of the files' names."""
     results: list[Any] = []
     for file in sorted((path / "results").glob("*.json")):
@@ -218,7 +273,9 @@ def _read_results(path: Path, kinds: Mapping[str, ResultKind], notes: list[str])
         if kind in kinds:
             results.append(structure_file(value, kinds[kind].fields, file))
         else:
-            notes.append(f"{printable(str(file))} is not shown: this version knows no results of the kind {kind!r}.")
+            notes.append(
+                f"{printable(str(file))} is not shown: this version knows no results of the kind {kind!r}."
+            )
     return tuple(results)
 
 
@@ -247,14 +304,19 @@ def _find_collections(run: ReportedRun, notes: list[str]) -> list[Path]:
     folders = []
     here = Path().resolve()
     for result in run.results_of(TransferFields):
-        steps_up = PurePath(result.collection).is_absolute() or ".." in PurePath(result.collection).parts
+        steps_up = (
+            PurePath(result.collection).is_absolute()
+            or ".." in PurePath(result.collection).parts
+        )
         for base in (*bases(run.path), Path()):
             folder = base / result.collection
             if not _is_collection(folder):
                 continue
             if steps_up and not folder.resolve().is_relative_to(here):
                 name = printable(result.collection)
-                notes.append(f"The examples of {name} are not shown: to have them drawn, name it on the command line.")
+                notes.append(
+                    f"The examples of {name} are not shown: to have them drawn, name it on the command line."
+                )
             else:
                 folders.append(folder)
     for file in sorted(run.path.glob("transfer/*/examples.safetensors")):
@@ -268,7 +330,9 @@ def _find_collections(run: ReportedRun, notes: list[str]) -> list[Path]:
 def _read_collection(path: Path, runs: Sequence[ReportedRun]) -> ReportedCollection:
     file = path / "manifest.json"
     if not file.exists() or not _is_collection(path):
-        raise RunError(f"there is no transfer collection in {path}: make it by robustfw craft, or leave it out")
+        raise RunError(
+            f"there is no transfer collection in {path}: make it by robustfw craft, or leave it out"
+        )
     manifest = structure_file(read_json(file), CollectionManifest, file)
     labels_of_runs = next((run.labels for run in runs if run.labels), None)
     labels = manifest.labels or labels_of_runs

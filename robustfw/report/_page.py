@@ -24,7 +24,9 @@ NUMERIC = re.compile(r"[<>+−-]? ?\d[\d.]*( %| of \d+)?|–")
 """Cells that count as numbers: with a sign, per cent, or a denominator; a dash where there is none."""
 
 
-def page(material: Material, images: Sequence[Image], paths: Sequence[Path], out: Path | None) -> str:
+def page(
+    material: Material, images: Sequence[Image], paths: Sequence[Path], out: Path | None
+) -> str:
     """The report as HTML. Every text is escaped; the only markup beside the template's is that of our own drawings.
 
     Args:
@@ -46,7 +48,9 @@ def page(material: Material, images: Sequence[Image], paths: Sequence[Path], out
     environment.filters["numeric"] = numeric_columns
     # markup that is safe: it was serialised from a tree
     svg = {image.name: Markup(image.svg) for image in images}
-    reproductions = [printable(str(path)) for path in paths if (path / REPRODUCTION).exists()]
+    reproductions = [
+        printable(str(path)) for path in paths if (path / REPRODUCTION).exists()
+    ]
     return environment.get_template("template.html").render(
         title=title(material),
         summary=summarize(material),

@@ -84,7 +84,9 @@ class GivenTable:
 
     def __attrs_post_init__(self) -> None:
         if any(len(row) != len(self.columns) for row in self.rows):
-            raise ValueError("a row of the table has not as many cells as there are columns")
+            raise ValueError(
+                "a row of the table has not as many cells as there are columns"
+            )
 
 
 @attrs.frozen

@@ -12,7 +12,13 @@ from robustfw.results._audit import AuditFields
 from robustfw.results._evaluation import EvaluationFields, strongest
 from robustfw.results._material import Material, ReportedCollection, ReportedRun
 from robustfw.results._table import Table
-from robustfw.results._words import abbreviate_attacks, count_of, join_words, percent, spell_value
+from robustfw.results._words import (
+    abbreviate_attacks,
+    count_of,
+    join_words,
+    percent,
+    spell_value,
+)
 
 
 @attrs.frozen
@@ -35,7 +41,10 @@ def summarize(material: Material) -> Summary:
     if not reproduction or not reproduction.summary:
         sentences += [_describe_run(run) for run in material.runs]
     if not material.runs:
-        sentences += [_describe_collection(material, collection) for collection in material.collections]
+        sentences += [
+            _describe_collection(material, collection)
+            for collection in material.collections
+        ]
     warnings = [warning for run in material.runs for warning in _warnings(run)]
     return Summary(sentences, [*warnings, *material.notes])
 
@@ -46,7 +55,10 @@ def _describe_reproduction(reproduction: Reproduction) -> list[str]:
     claims = [claim for claim in reproduction.claims if not claim.net]
     if claims:
         verdicts = [claim.verdict for claim in claims]
-        counts = [f"{verdicts.count(word)} {word}" for word in ("confirmed", "not confirmed", "undecided")]
+        counts = [
+            f"{verdicts.count(word)} {word}"
+            for word in ("confirmed", "not confirmed", "undecided")
+        ]
         sentences.append(f"Of {count_of(len(claims), 'claim')}: {', '.join(counts)}.")
     effort = []
     if reproduction.mode:
@@ -68,7 +80,9 @@ def _describe_collection(material: Material, collection: ReportedCollection) -> 
     sets = join_words([member.uncertainty for member in manifest.sets])
     source = material.name_of(manifest.source.run)
     examples = count_of(manifest.n, "adversarial example")
-    return f"{collection.name} holds {examples} crafted against {source}, within {sets}."
+    return (
+        f"{collection.name} holds {examples} crafted against {source}, within {sets}."
+    )
 
 
 def _describe_run(run: ReportedRun) -> str:
@@ -106,7 +120,9 @@ def _warnings(run: ReportedRun) -> list[str]:
     warnings = []
     for audit in run.results_of(AuditFields):
         if audit.verdict == "suspicious":
-            warnings.append(f"{run.name}: the audit in {audit.uncertainty} finds its robust accuracy suspicious.")
+            warnings.append(
+                f"{run.name}: the audit in {audit.uncertainty} finds its robust accuracy suspicious."
+            )
     evaluations = run.evaluations()
     for evaluation in evaluations:
         if evaluation.zero_gradients:
@@ -121,7 +137,9 @@ def _warnings(run: ReportedRun) -> list[str]:
                 "not a finite number."
             )
     for epoch in run.epochs:
-        warnings += [f"{run.name}, epoch {epoch.epoch}: {text}" for text in epoch.warnings]
+        warnings += [
+            f"{run.name}, epoch {epoch.epoch}: {text}" for text in epoch.warnings
+        ]
     return list(dict.fromkeys(warnings))
 
 
@@ -129,14 +147,20 @@ def circumstances(material: Material) -> list[Table]:
     """Versions, hardware, hashes and recipes: what all runs have in common, and in what they differ."""
     facts = {run.name: _facts(run) for run in material.runs}
     recipes = {run.name: _spell_recipe(run.manifest["recipe"]) for run in material.runs}
-    return _compare_facts("Versions, hardware and data", facts) + _compare_facts("Recipe", recipes)
+    return _compare_facts("Versions, hardware and data", facts) + _compare_facts(
+        "Recipe", recipes
+    )
 
 
 def _facts(run: ReportedRun) -> dict[str, str]:
     """Versions, hardware and data of a run, by what they are called in the report; without what is not known."""
     manifest = run.manifest
     data = manifest["data"]
-    counts = [f"{data[split]} {split}" for split in ("train", "validation", "test") if split in data]
+    counts = [
+        f"{data[split]} {split}"
+        for split in ("train", "validation", "test")
+        if split in data
+    ]
     facts = {
         "robustfw": manifest.get("robustfw"),
         "commit": manifest.get("commit"),
@@ -150,7 +174,11 @@ def _facts(run: ReportedRun) -> dict[str, str]:
     facts |= _dict_or_empty(manifest.get("hardware"))
     for kind, version in _dict_or_empty(manifest.get("plugins")).items():
         facts[f"plugin of the {kind}"] = version
-    return {name: spell_value(value) for name, value in facts.items() if value not in (None, "")}
+    return {
+        name: spell_value(value)
+        for name, value in facts.items()
+        if value not in (None, "")
+    }
 
 
 def _dict_or_empty(value: object) -> dict[str, Any]:
@@ -159,8 +187,13 @@ def _dict_or_empty(value: object) -> dict[str, Any]:
 
 def _spell_recipe(recipe: Mapping[str, Any]) -> dict[str, str]:
     """The parts of a recipe as specs, and the engine's options by their names."""
-    parts = {kind: spell_value(part) for kind, part in recipe.items() if kind != "train"}
-    train = {name.replace("_", " "): spell_value(value) for name, value in recipe["train"].items()}
+    parts = {
+        kind: spell_value(part) for kind, part in recipe.items() if kind != "train"
+    }
+    train = {
+        name.replace("_", " "): spell_value(value)
+        for name, value in recipe["train"].items()
+    }
     return parts | train
 
 
@@ -171,7 +204,9 @@ def _compare_facts(title: str, facts: Mapping[str, Mapping[str, str]]) -> list[T
         title: of the first table.
         facts: for each run by its name, its facts by theirs.
     """
-    names = list(dict.fromkeys(name for facts_of_run in facts.values() for name in facts_of_run))
+    names = list(
+        dict.fromkeys(name for facts_of_run in facts.values() for name in facts_of_run)
+    )
     same = []
     different = []
     for name in names:

@@ -126,13 +126,17 @@ def inline(svg: bytes, name: str, alt: str) -> str:
     ids: set[str | None] = {None}
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
-        attributes = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
+        attributes = {
+            key.rpartition("}")[2]: value for key, value in element.attrib.items()
+        }
         # matplotlib names pictures by what they show, so that equal ones clash
         if attributes.get("id") in ids:
             attributes.pop("id", None)
         ids.add(attributes.get("id"))
         element.attrib.clear()
-        element.attrib.update({key: _fit_attribute(key, value, name) for key, value in attributes.items()})
+        element.attrib.update(
+            {key: _fit_attribute(key, value, name) for key, value in attributes.items()}
+        )
 
     # 2. what the page has no use for
     for picture in root.iter("image"):

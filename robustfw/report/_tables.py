@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from robustfw.report._schema import ClaimRow, GivenTable, Reproduction
 from robustfw.results._material import Material, ReportedRun
 from robustfw.results._table import Table
-from robustfw.results._words import INTERVALS, abbreviate, commands, percent, spell_value, verdict
+from robustfw.results._words import (
+    INTERVALS,
+    abbreviate,
+    commands,
+    percent,
+    spell_value,
+    verdict,
+)
 
 
 def tables(material: Material) -> list[Table]:
@@ -37,7 +44,15 @@ def _claim_tables(reproduction: Reproduction) -> list[Table]:
     for mode, claims in modes.items():
         rows = []
         for claim in claims:
-            rows.append((claim.claim, claim.net or "all", verdict(claim.verdict), claim.paper, claim.ours))
+            rows.append(
+                (
+                    claim.claim,
+                    claim.net or "all",
+                    verdict(claim.verdict),
+                    claim.paper,
+                    claim.ours,
+                )
+            )
         table = Table(
             title=f"Claims, {mode}" if mode else "Claims",
             columns=("claim", "of", "verdict", "paper", "here"),
@@ -54,7 +69,14 @@ def _claim_tables(reproduction: Reproduction) -> list[Table]:
 
 def _copy_table(table: GivenTable) -> Table:
     """A table of the reproduction as the report shows it."""
-    return Table(table.title, table.columns, table.rows, table.note, commands([table.command]), folded=False)
+    return Table(
+        table.title,
+        table.columns,
+        table.rows,
+        table.note,
+        commands([table.command]),
+        folded=False,
+    )
 
 
 def _collection_table(material: Material) -> Table:
@@ -98,6 +120,9 @@ def _run_row(run: ReportedRun) -> tuple[str, ...]:
     else:
         clean = robust = "not measured yet"
     recipe = run.manifest["recipe"]
-    parts = [abbreviate(spell_value(recipe[kind]), kind) for kind in ("attack", "objective", "model", "dataset")]
+    parts = [
+        abbreviate(spell_value(recipe[kind]), kind)
+        for kind in ("attack", "objective", "model", "dataset")
+    ]
     epochs = f"{len(run.epochs)} of {recipe['train'].get('epochs', '?')}"
     return run.name, clean, robust, spell_value(recipe["uncertainty"]), *parts, epochs

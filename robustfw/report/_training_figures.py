@@ -32,15 +32,24 @@ def _run_figure(run: ReportedRun) -> Drawing:
     """The curves of one run."""
     first = run.epochs[0]
     last = run.epochs[-1]
-    best = max(run.epochs, key=lambda epoch: -1.0 if epoch.robust_accuracy is None else epoch.robust_accuracy)
+    best = max(
+        run.epochs,
+        key=lambda epoch: (
+            -1.0 if epoch.robust_accuracy is None else epoch.robust_accuracy
+        ),
+    )
     alt = (
         f"Training of {run.name}, {count_of(len(run.epochs), 'epoch')}: loss from {number(first.loss)} to "
         f"{number(last.loss)}; on validation examples clean accuracy ends at {percent(last.clean_accuracy)}, robust "
         f"accuracy at {percent(last.robust_accuracy)}, and was highest after epoch {best.epoch}, at "
         f"{percent(best.robust_accuracy)}."
     )
-    caption = "Mean training loss, and accuracies on the validation split, after each epoch."
-    return Drawing("training", f"Training of {run.name}", partial(_draw_run, run), caption, alt)
+    caption = (
+        "Mean training loss, and accuracies on the validation split, after each epoch."
+    )
+    return Drawing(
+        "training", f"Training of {run.name}", partial(_draw_run, run), caption, alt
+    )
 
 
 def _draw_run(run: ReportedRun) -> Figure:

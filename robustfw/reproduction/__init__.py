@@ -4,7 +4,16 @@ A plugin that knows what was claimed of an experiment judges it: see `Judge` and
 """
 
 from robustfw.reproduction._experiment import Experiment
-from robustfw.reproduction._judge import CONFIRMED, NOT_CONFIRMED, POINTS, UNDECIDED, Claim, Judge, Judgement, Part
+from robustfw.reproduction._judge import (
+    CONFIRMED,
+    NOT_CONFIRMED,
+    POINTS,
+    UNDECIDED,
+    Claim,
+    Judge,
+    Judgement,
+    Part,
+)
 from robustfw.reproduction._measurements import Measurements
 from robustfw.results._seed_means import Mean, paired_differences
 

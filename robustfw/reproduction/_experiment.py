@@ -120,12 +120,18 @@ class Experiment:
         except tomllib.TOMLDecodeError as error:
             raise UsageError(f"the recipe {where} is not TOML: {error}") from error
         if "nets" not in tables:
-            raise UsageError(f"the recipe {where} has no table [nets.…]: it is one for robustfw train")
+            raise UsageError(
+                f"the recipe {where} has no table [nets.…]: it is one for robustfw train"
+            )
         if tables.get("weights", "best") not in ("best", "last"):
-            raise UsageError(f"{where}: weights are best or last, not {tables['weights']!r}")
+            raise UsageError(
+                f"{where}: weights are best or last, not {tables['weights']!r}"
+            )
         processes = tables.get("processes", 1)
         if type(processes) is not int or processes < 1:
-            raise UsageError(f"{where}: processes is a whole number from 1 on, not {processes!r}")
+            raise UsageError(
+                f"{where}: processes is a whole number from 1 on, not {processes!r}"
+            )
         _check_keys(cls, tables, where)
         modes, budgets = {}, {}
         for name, table in _tables_in(tables, "modes"):
@@ -135,12 +141,20 @@ class Experiment:
         parts = {
             "modes": modes,
             "budgets": budgets,
-            "transfer": _build(TransferPlan, tables.get("transfer", {}), f"{where}: transfer"),
-            "sweeps": tuple(_build(SweepPlan, each, f"{where}: sweeps") for each in tables.get("sweeps", ())),
-            "evaluations": tuple(
-                _build(EvaluationPlan, each, f"{where}: evaluations") for each in tables.get("evaluations", ())
+            "transfer": _build(
+                TransferPlan, tables.get("transfer", {}), f"{where}: transfer"
             ),
-            "comparison": _build(ComparisonPlan, tables.get("comparison", {}), f"{where}: comparison"),
+            "sweeps": tuple(
+                _build(SweepPlan, each, f"{where}: sweeps")
+                for each in tables.get("sweeps", ())
+            ),
+            "evaluations": tuple(
+                _build(EvaluationPlan, each, f"{where}: evaluations")
+                for each in tables.get("evaluations", ())
+            ),
+            "comparison": _build(
+                ComparisonPlan, tables.get("comparison", {}), f"{where}: comparison"
+            ),
         }
         return _build(cls, tables | parts, where)
 
@@ -164,19 +178,33 @@ class Experiment:
         wanted = asked or self.budget(budget).modes
         for mode in wanted:
             if mode not in self.modes:
-                raise UsageError(f"the recipe has no mode {mode!r}; {suggest(mode, self.modes)}")
-        return tuple(name for name, mode in self.modes.items() if name in wanted or not (wanted or mode.on_demand))
+                raise UsageError(
+                    f"the recipe has no mode {mode!r}; {suggest(mode, self.modes)}"
+                )
+        return tuple(
+            name
+            for name, mode in self.modes.items()
+            if name in wanted or not (wanted or mode.on_demand)
+        )
 
     def parts(self, mode: str, net: str, budget: str) -> Parts:
         """What a net is trained by; what is said later wins: for all, budget, mode, net, net in the mode."""
         change, within = self.modes[mode], self.budget(budget)
-        layers = [self.common, within.common, change.common, self.nets.get(net, {}), change.nets.get(net, {})]
+        layers = [
+            self.common,
+            within.common,
+            change.common,
+            self.nets.get(net, {}),
+            change.nets.get(net, {}),
+        ]
         return merge_parts([*layers, {"train": within.train}])
 
     def with_model(self, spec: str) -> Experiment:
         """The same with another model, for nets that do not name one of their own."""
         budgets = {
-            name: attrs.evolve(each, common={k: v for k, v in each.common.items() if k != "model"})
+            name: attrs.evolve(
+                each, common={k: v for k, v in each.common.items() if k != "model"}
+            )
             for name, each in self.budgets.items()
         }
         return attrs.evolve(self, common=self.common | {"model": spec}, budgets=budgets)
@@ -200,14 +228,25 @@ def _build(cls: type, given: Any, where: str) -> Any:
     if not isinstance(given, dict):
         raise UsageError(f"{where} must be a table, not {given!r}")
     _check_keys(cls, given, where)
-    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+    return cls(
+        **{
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in given.items()
+        }
+    )
 
 
 def _check_keys(cls: type, given: Mapping[str, Any], where: str) -> None:
     fields = {field.name: field for field in attrs.fields(cls)}
     for key in given:
         if key not in fields:
-            raise UsageError(f"{where} has an unknown key {key!r}; {suggest(key, fields)}")
-    missing = [name for name, field in fields.items() if field.default is attrs.NOTHING and name not in given]
+            raise UsageError(
+                f"{where} has an unknown key {key!r}; {suggest(key, fields)}"
+            )
+    missing = [
+        name
+        for name, field in fields.items()
+        if field.default is attrs.NOTHING and name not in given
+    ]
     if missing:
         raise UsageError(f"{where} lacks {' and '.join(missing)}")

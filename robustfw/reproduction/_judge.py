@@ -52,10 +52,27 @@ class Claim:
 
     def rows(self, mode: str) -> list[dict[str, str]]:
         """The claim as a whole and then its parts, as the page of a reproduction keeps them."""
-        rows = [{"mode": mode, "claim": self.text, "net": "", "paper": "", "ours": "", "verdict": self.verdict}]
+        rows = [
+            {
+                "mode": mode,
+                "claim": self.text,
+                "net": "",
+                "paper": "",
+                "ours": "",
+                "verdict": self.verdict,
+            }
+        ]
         for part in self.parts:
             ours = part.ours.spell(self.unit, sign=self.unit == POINTS)
-            rows.append(rows[0] | {"net": part.of, "paper": part.reported, "ours": ours, "verdict": part.verdict})
+            rows.append(
+                rows[0]
+                | {
+                    "net": part.of,
+                    "paper": part.reported,
+                    "ours": ours,
+                    "verdict": part.verdict,
+                }
+            )
         return rows
 
 
@@ -75,7 +92,7 @@ class Judge(ABC):
     """What reported figures are called in tables: "paper"."""
 
     @abstractmethod
-    def reported(self, quantity: str) -> Mapping[str, float]:
+    def source_figures(self, quantity: str) -> Mapping[str, float]:
         """Figures of the source in per cent by net; ``quantity`` is "clean" or "transfer". Nets may be missing."""
 
     @abstractmethod

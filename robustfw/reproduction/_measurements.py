@@ -41,14 +41,21 @@ class Measurements:
         accuracies = []
         for seed in range(self.plan.seeds):
             evaluations = self._results(net, seed, "evaluation")
-            accuracies.append(100 * max(evaluations, key=lambda each: each["n"])["clean_accuracy"])
+            accuracies.append(
+                100 * max(evaluations, key=lambda each: each["n"])["clean_accuracy"]
+            )
         return accuracies
 
     def robust(self, net: str) -> list[float]:
         """Accuracy under the last of the recipe's evaluations."""
         examples = self.plan.examples(self.plan.experiment.evaluations[-1].examples)
         return [
-            100 * min(each["robust_accuracy"] for each in self._results(net, seed, "evaluation") if _is(each, examples))
+            100
+            * min(
+                each["robust_accuracy"]
+                for each in self._results(net, seed, "evaluation")
+                if _is(each, examples)
+            )
             for seed in range(self.plan.seeds)
         ]
 
@@ -65,51 +72,76 @@ class Measurements:
 
     def transfer_within_a_seed(self, net: str) -> list[float]:
         """Accuracy on the collection of each seed's baseline, of the net of the same seed."""
-        return [100 * self._transfer_result(net, seed, seed)["accuracy"] for seed in range(self.plan.seeds)]
+        return [
+            100 * self._transfer_result(net, seed, seed)["accuracy"]
+            for seed in range(self.plan.seeds)
+        ]
 
     def count_collected(self) -> list[int]:
         """How many adversarial examples each seed's collection has."""
         source = self.plan.experiment.transfer.source
-        paths = [self.plan.collection(self.mode, source, seed) for seed in range(self.plan.seeds)]
-        return [json.loads((self.folder / path / "manifest.json").read_bytes())["n"] for path in paths]
+        paths = [
+            self.plan.collection(self.mode, source, seed)
+            for seed in range(self.plan.seeds)
+        ]
+        return [
+            json.loads((self.folder / path / "manifest.json").read_bytes())["n"]
+            for path in paths
+        ]
 
     def under_new_attacks(self, net: str) -> list[float]:
         """The mean accuracy over the radii of the sweep by which the claim is decided."""
         return [
-            100 * statistics.fmean(self._deciding_sweep(net, seed)["accuracy"][1:]) for seed in range(self.plan.seeds)
+            100 * statistics.fmean(self._deciding_sweep(net, seed)["accuracy"][1:])
+            for seed in range(self.plan.seeds)
         ]
 
     def seconds(self, net: str) -> list[float]:
         """The median time of an epoch."""
         times = []
         for seed in range(self.plan.seeds):
-            lines = (self.folder / self.plan.run(self.mode, net, seed) / "metrics.jsonl").read_text().splitlines()
-            times.append(statistics.median(json.loads(line)["seconds"] for line in lines))
+            lines = (
+                (self.folder / self.plan.run(self.mode, net, seed) / "metrics.jsonl")
+                .read_text()
+                .splitlines()
+            )
+            times.append(
+                statistics.median(json.loads(line)["seconds"] for line in lines)
+            )
         return times
 
     def _deciding_sweep(self, net: str, seed: int) -> dict[str, Any]:
         sweep = next(each for each in self.plan.experiment.sweeps if each.claim)
         for each in self._results(net, seed, "sweep"):
-            if each["radii"] == list(sweep.radii) and each["independent"] == sweep.independent:
+            if (
+                each["radii"] == list(sweep.radii)
+                and each["independent"] == sweep.independent
+            ):
                 return each
         raise self._missing_error(net, seed, "sweep")
 
     def _transfer_result(self, net: str, seed: int, crafted: int) -> dict[str, Any]:
-        source = self.plan.collection(self.mode, self.plan.experiment.transfer.source, crafted)
+        source = self.plan.collection(
+            self.mode, self.plan.experiment.transfer.source, crafted
+        )
         for each in self._results(net, seed, "transfer"):
             if each["collection"] == source:
                 return each
         raise self._missing_error(net, seed, "transfer")
 
     def _results(self, net: str, seed: int, kind: str) -> list[dict[str, Any]]:
-        kept = results.kept(self.folder / self.plan.run(self.mode, net, seed), [kind])
+        kept = results.load_results(
+            self.folder / self.plan.run(self.mode, net, seed), [kind]
+        )
         if not kept:
             raise self._missing_error(net, seed, kind)
         return kept
 
     def _missing_error(self, net: str, seed: int, kind: str) -> RunError:
         run = self.folder / self.plan.run(self.mode, net, seed)
-        return RunError(f"there is no {kind} result beside {run}: run robustfw reproduce again to make it")
+        return RunError(
+            f"there is no {kind} result beside {run}: run robustfw reproduce again to make it"
+        )
 
     def table(self, judge: Judge | None = None) -> dict[str, Any]:
         """A row for each net: mean ± interval over the seeds, beside what the judge's source reports.
@@ -128,7 +160,7 @@ class Measurements:
 
         # 1. the quantities that may have been reported elsewhere
         for quantity, measure in quantities.items():
-            reported = {} if judge is None else judge.reported(quantity)
+            reported = {} if judge is None else judge.source_figures(quantity)
             if judge is not None:
                 columns.append(f"{quantity}, {judge.source}")
             columns.append(f"{quantity}, ours" if judge is not None else quantity)
@@ -139,10 +171,16 @@ class Measurements:
 
         # 2. what is measured here alone
         columns += ["transfer, same seed"] if several_seeds else []
-        columns += [f"under {', '.join(asked.attacks)}, {asked.uncertainty}", "seconds per epoch"]
+        columns += [
+            f"under {', '.join(asked.attacks)}, {asked.uncertainty}",
+            "seconds per epoch",
+        ]
         for net, row in zip(self.nets(), rows, strict=True):
             row += [_mean(self.transfer_within_a_seed(net))] if several_seeds else []
-            row += [_mean(self.robust(net), digits=1), _mean(self.seconds(net), " s", 1)]
+            row += [
+                _mean(self.robust(net), digits=1),
+                _mean(self.seconds(net), " s", 1),
+            ]
 
         title = f"{self.mode}: {experiment.modes[self.mode].about}"
         return {"title": title, "columns": columns, "rows": rows, "note": self._note()}
@@ -155,8 +193,12 @@ class Measurements:
             ("the test set", self.clean),
             (f"adversarial examples of {whose}", self.transfer),
         ):
-            accuracies = [f"{self.label(net)} {_mean(measure(net))}" for net in self.nets()]
-            sentences.append(f"{self.mode}, accuracy on {where}: {', '.join(accuracies)}.")
+            accuracies = [
+                f"{self.label(net)} {_mean(measure(net))}" for net in self.nets()
+            ]
+            sentences.append(
+                f"{self.mode}, accuracy on {where}: {', '.join(accuracies)}."
+            )
         return sentences
 
     def _note(self) -> str:

@@ -38,7 +38,10 @@ class Job:
             return is_finished(folder / self.at)
         if self.makes == "collection":
             return (folder / self.at / "manifest.json").exists()
-        return any(result["command"] == self.command for result in results.kept(folder / self.at))
+        return any(
+            result["command"] == self.command
+            for result in results.load_results(folder / self.at)
+        )
 
 
 def is_finished(run: Path) -> bool:
@@ -93,21 +96,49 @@ class Plan:
 
     def _trainings(self, mode: str, seed: int) -> Iterator[Job]:
         for net in self.experiment.nets_of(mode):
-            parts, out = self.experiment.parts(mode, net, self.budget), self.run(mode, net, seed)
-            specs = [(kind, spec) for kind in KINDS if kind in parts for spec in _as_list(parts[kind])]
+            parts, out = (
+                self.experiment.parts(mode, net, self.budget),
+                self.run(mode, net, seed),
+            )
+            specs = [
+                (kind, spec)
+                for kind in KINDS
+                if kind in parts
+                for spec in _to_list(parts[kind])
+            ]
             flags = [f for kind, spec in specs for f in (f"--{kind}", str(spec))]
             train = parts["train"] | {"seed": seed}
-            flags += [f for key, value in train.items() for f in ("--" + key.replace("_", "-"), str(value))]
+            flags += [
+                f
+                for key, value in train.items()
+                for f in ("--" + key.replace("_", "-"), str(value))
+            ]
             arguments = ["train", *flags, *self._data(), "--resume", "--out", out]
-            yield Job(tuple(arguments), "run", out, cost=3.0 * float(train.get("epochs", 20)))
+            yield Job(
+                tuple(arguments), "run", out, cost=3.0 * float(train.get("epochs", 20))
+            )
 
     def _collections(self, mode: str, seed: int) -> Iterator[Job]:
         transfer = self.experiment.transfer
         for net in self.experiment.nets_of(mode) if seed == 0 else [transfer.source]:
             source, out = self.run(mode, net, seed), self.collection(mode, net, seed)
-            sets = [flag for spec in transfer.uncertainties for flag in ("--uncertainty", spec)]
+            sets = [
+                flag
+                for spec in transfer.uncertainties
+                for flag in ("--uncertainty", spec)
+            ]
             first = [] if net == transfer.source else self._first(transfer.others)
-            arguments = ["craft", source, *sets, "--attack", transfer.attack, *first, *self._subject(), "--out", out]
+            arguments = [
+                "craft",
+                source,
+                *sets,
+                "--attack",
+                transfer.attack,
+                *first,
+                *self._subject(),
+                "--out",
+                out,
+            ]
             yield Job(tuple(arguments), "collection", out, needs=(source,))
 
     def _measurements(self, mode: str, seed: int) -> Iterator[Job]:
@@ -120,7 +151,9 @@ class Plan:
             collection = self.collection(mode, experiment.transfer.source, seed)
             yield self._transfer_job(run, collection)
             if self.seeds > 1:
-                yield self._transfer_job(self.run(mode, net, self.another(seed)), collection)
+                yield self._transfer_job(
+                    self.run(mode, net, self.another(seed)), collection
+                )
             if net != experiment.baseline and seed == 0:
                 yield self._comparison_job(baseline, run)
         if seed == 0:
@@ -130,43 +163,91 @@ class Plan:
     def _evaluations(self, run: str) -> Iterator[Job]:
         for each in self.experiment.evaluations:
             attacks = [flag for spec in each.attacks for flag in ("--attack", spec)]
-            arguments = ["evaluate", run, "--uncertainty", each.uncertainty, *attacks, *self._first(each.examples)]
-            yield Job((*arguments, *self._subject()), "result", run, needs=(run,), cost=2.0)
+            arguments = [
+                "evaluate",
+                run,
+                "--uncertainty",
+                each.uncertainty,
+                *attacks,
+                *self._first(each.examples),
+            ]
+            yield Job(
+                (*arguments, *self._subject()), "result", run, needs=(run,), cost=2.0
+            )
 
     def _sweeps(self, run: str) -> Iterator[Job]:
         for each in self.experiment.sweeps:
             radii = ",".join(f"{radius:g}" for radius in each.radii)
             flags = ["--independent"] if each.independent else []
-            arguments = ["sweep", run, "--uncertainty", each.uncertainty, "--attack", each.attack, "--radii", radii]
+            arguments = [
+                "sweep",
+                run,
+                "--uncertainty",
+                each.uncertainty,
+                "--attack",
+                each.attack,
+                "--radii",
+                radii,
+            ]
             arguments += [*flags, *self._first(each.examples), *self._subject()]
             yield Job(tuple(arguments), "result", run, needs=(run,), cost=3.0)
 
     def _comparison_job(self, baseline: str, run: str) -> Job:
         how = self.experiment.comparison
-        arguments = ("compare", baseline, run, "--attack", how.attack, *self._first(how.examples), *self._subject())
+        arguments = (
+            "compare",
+            baseline,
+            run,
+            "--attack",
+            how.attack,
+            *self._first(how.examples),
+            *self._subject(),
+        )
         return Job(arguments, "result", baseline, needs=(baseline, run), cost=2.0)
 
     def _matrix(self, mode: str) -> Iterator[Job]:
         nets = self.experiment.nets_of(mode)
         for source in nets:
             for net in nets:
-                if source != self.experiment.transfer.source:  # that column is measured for every seed
-                    yield self._transfer_job(self.run(mode, net, 0), self.collection(mode, source, 0))
+                if (
+                    source != self.experiment.transfer.source
+                ):  # that column is measured for every seed
+                    yield self._transfer_job(
+                        self.run(mode, net, 0), self.collection(mode, source, 0)
+                    )
 
     def _audits(self, mode: str) -> Iterator[Job]:
         options = self.experiment.audit
-        flags = [f for key, value in options.items() if key != "examples" for f in (f"--{key}", str(value))]
+        flags = [
+            f
+            for key, value in options.items()
+            if key != "examples"
+            for f in (f"--{key}", str(value))
+        ]
         flags += self._first(options.get("examples"))
         for net in self.experiment.nets_of(mode) if options else ():
             run = self.run(mode, net, 0)
-            yield Job(("audit", run, *flags, *self._subject()), "result", run, needs=(run,), cost=3.0)
+            yield Job(
+                ("audit", run, *flags, *self._subject()),
+                "result",
+                run,
+                needs=(run,),
+                cost=3.0,
+            )
 
     def _transfer_job(self, run: str, collection: str) -> Job:
         arguments = ("evaluate", run, "--on", collection, *self._subject())
         return Job(arguments, "result", run, needs=(run, collection))
 
     def _subject(self) -> list[str]:
-        return [*([] if self.experiment.weights == "best" else ["--weights", self.experiment.weights]), *self._data()]
+        return [
+            *(
+                []
+                if self.experiment.weights == "best"
+                else ["--weights", self.experiment.weights]
+            ),
+            *self._data(),
+        ]
 
     def _data(self) -> list[str]:
         return [] if self.data_dir is None else ["--data-dir", self.data_dir]
@@ -176,6 +257,6 @@ class Plan:
         return [] if examples is None else ["--examples", str(examples)]
 
 
-def _as_list(part: Any) -> list[Any]:
+def _to_list(part: Any) -> list[Any]:
     """The specs of a part: one, or several where they are a sum."""
     return part if isinstance(part, list) else [part]

@@ -39,10 +39,17 @@ def find_recipes(modules: Iterable[object]) -> dict[str, Shipped]:
         if not (isinstance(module, ModuleType) and hasattr(module, "__path__")):
             continue
         folder = resources.files(module) / "recipes"
-        for file in sorted(folder.iterdir(), key=lambda file: file.name) if folder.is_dir() else ():
+        for file in (
+            sorted(folder.iterdir(), key=lambda file: file.name)
+            if folder.is_dir()
+            else ()
+        ):
             name = file.name.removesuffix(".toml")
             if file.name != name:
-                recipes.setdefault(name, Shipped(name, file.read_text(encoding="utf-8"), module.__name__))
+                recipes.setdefault(
+                    name,
+                    Shipped(name, file.read_text(encoding="utf-8"), module.__name__),
+                )
     return dict(sorted(recipes.items()))
 
 

@@ -60,7 +60,9 @@ class Runner:
         yield Progress(total - sum(job.cost for job in waiting), total, ())
         if not waiting:
             return
-        for left in sorted(self.folder.glob(f"{UNDER_WAY}*.txt")):  # of processes that were killed
+        for left in sorted(
+            self.folder.glob(f"{UNDER_WAY}*.txt")
+        ):  # of processes that were killed
             _append_to_log(left)
         spawn = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(self.processes, spawn, _prepare, (self.threads,))
@@ -73,24 +75,40 @@ class Runner:
             pool.shutdown(cancel_futures=True)
 
     def _run(
-        self, waiting: list[Job], made: set[str], pool: ProcessPoolExecutor, total: float
+        self,
+        waiting: list[Job],
+        made: set[str],
+        pool: ProcessPoolExecutor,
+        total: float,
     ) -> Generator[Progress, None, None]:
         running: dict[Future[tuple[int, str]], Job] = {}
         while waiting or running:
-            for job in [job for job in waiting if made.issuperset(job.needs)][: self.processes - len(running)]:
+            for job in [job for job in waiting if made.issuperset(job.needs)][
+                : self.processes - len(running)
+            ]:
                 waiting.remove(job)
-                running[pool.submit(_work, self.main, job.arguments, str(self.folder.resolve()))] = job
+                running[
+                    pool.submit(
+                        _work, self.main, job.arguments, str(self.folder.resolve())
+                    )
+                ] = job
             left = sum(job.cost for job in [*waiting, *running.values()])
-            yield Progress(total - left, total, tuple(job.command for job in running.values()))
+            yield Progress(
+                total - left, total, tuple(job.command for job in running.values())
+            )
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 try:
                     status, error = future.result()
                 except BrokenProcessPool:
-                    raise _killed_error([job.command for job in running.values()]) from None
+                    raise _killed_error(
+                        [job.command for job in running.values()]
+                    ) from None
                 job = running.pop(future)
                 if status or not job.done(self.folder):
                     saying = f" ({error})" if error else ""
-                    raise RunError(f"a command failed{saying}: {job.command} (see the end of {self.folder / LOG})")
+                    raise RunError(
+                        f"a command failed{saying}: {job.command} (see the end of {self.folder / LOG})"
+                    )
                 made.add(job.at)
         yield Progress(total, total, ())
 
@@ -144,7 +162,9 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(main: Callable[[list[str]], object], arguments: Sequence[str], folder: str) -> tuple[int, str]:
+def _work(
+    main: Callable[[list[str]], object], arguments: Sequence[str], folder: str
+) -> tuple[int, str]:
     """One command, in a process that is kept for others. Its exit status and error.
 
     What it prints goes to a file of its own, line by line, and from there to the log, in one piece: commands that run
@@ -184,5 +204,7 @@ def _status(main: Callable[[list[str]], object], arguments: list[str]) -> int:
     try:
         main(arguments)
     except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        return (
+            ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        )
     return 0

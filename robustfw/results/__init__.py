@@ -16,7 +16,7 @@ from robustfw.results._store import (
     keep,
     keep_pictures,
     keep_worst_cases,
-    kept,
+    load_results,
     path_of,
 )
 from robustfw.results._table import Table
@@ -35,23 +35,41 @@ __all__ = [
     "keep",
     "keep_pictures",
     "keep_worst_cases",
-    "kept",
+    "load_results",
     "path_of",
 ]
 
 KINDS = {
     "audit": ("audit:AuditKind", "The masking checklist; robustfw audit keeps it."),
-    "comparison": ("comparison:ComparisonKind", "Two nets on the same examples; robustfw compare keeps it."),
+    "comparison": (
+        "comparison:ComparisonKind",
+        "Two nets on the same examples; robustfw compare keeps it.",
+    ),
     "distinguishability": (
         "distinguishability:DistinguishabilityKind",
         "How far apart classes are; robustfw analyze keeps it.",
     ),
-    "evaluation": ("evaluation:EvaluationKind", "Clean and robust accuracy on one split; robustfw evaluate keeps it."),
-    "fooling": ("fooling:FoolingKind", "Noise that a net takes for each class; robustfw analyze keeps it."),
-    "lipschitz": ("lipschitz:LipschitzKind", "Lipschitz constants of layers and net; robustfw analyze keeps it."),
+    "evaluation": (
+        "evaluation:EvaluationKind",
+        "Clean and robust accuracy on one split; robustfw evaluate keeps it.",
+    ),
+    "fooling": (
+        "fooling:FoolingKind",
+        "Noise that a net takes for each class; robustfw analyze keeps it.",
+    ),
+    "lipschitz": (
+        "lipschitz:LipschitzKind",
+        "Lipschitz constants of layers and net; robustfw analyze keeps it.",
+    ),
     "sweep": ("sweep:SweepKind", "Accuracy at growing radii; robustfw sweep keeps it."),
-    "transfer": ("transfer:TransferKind", "Accuracy on another net's examples; robustfw evaluate --on keeps it."),
-    "worst-cases": ("worst_cases:WorstCasesKind", "A few examples that fool the net; robustfw evaluate keeps them."),
+    "transfer": (
+        "transfer:TransferKind",
+        "Accuracy on another net's examples; robustfw evaluate --on keeps it.",
+    ),
+    "worst-cases": (
+        "worst_cases:WorstCasesKind",
+        "A few examples that fool the net; robustfw evaluate keeps them.",
+    ),
 }
 """The kinds that robustfw's own commands keep: the module and class of each, which is imported when it is used."""
 

@@ -52,7 +52,12 @@ class AuditKind(ResultKind):
     place = 50
 
     def example(self) -> Mapping[str, Any]:
-        failed = {"name": "more steps", "verdict": "failed", "found": "2 of 4 and 1 of 4", "advice": "take more"}
+        failed = {
+            "name": "more steps",
+            "verdict": "failed",
+            "found": "2 of 4 and 1 of 4",
+            "advice": "take more",
+        }
         return {
             "uncertainty": "linf:radius=0.1",
             "attack": "pgd:steps=40",
@@ -62,7 +67,9 @@ class AuditKind(ResultKind):
             "lines": [failed],
         }
 
-    def lines(self, result: AuditFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
+    def lines(
+        self, result: AuditFields, labels: Sequence[str] | None = None
+    ) -> Iterator[ConsoleOutput]:
         rows = []
         for line in result.lines:
             rows.append((line.name, MARKS.get(line.verdict, line.verdict), line.found))
@@ -78,15 +85,23 @@ class AuditKind(ResultKind):
         if failed:
             count = f"{len(failed)} of {len(checked)} lines checked failed"
             yield fact("verdict", f"✗ SUSPICIOUS: {count} ({', '.join(failed)})")
-            yield Caution("do not believe the robust accuracy before these are explained")
+            yield Caution(
+                "do not believe the robust accuracy before these are explained"
+            )
         else:
-            yield fact("verdict", f"✓ sound: none of {len(checked)} lines checked failed, which is no certificate")
+            yield fact(
+                "verdict",
+                f"✓ sound: none of {len(checked)} lines checked failed, which is no certificate",
+            )
 
     def tables(self, material: Material) -> list[Table]:
         """A table for each audit, folded where there are many and nothing is wrong."""
         audits = material.pairs(AuditFields)
         several = len(audits) > 2
-        return [_table(run, audit, folded=several and audit.verdict == "sound") for run, audit in audits]
+        return [
+            _table(run, audit, folded=several and audit.verdict == "sound")
+            for run, audit in audits
+        ]
 
 
 def _table(run: ReportedRun, audit: AuditFields, *, folded: bool) -> Table:

@@ -10,11 +10,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from robustfw.results._style import COLOURS, INK, WIDTH, draw_legend, line_style, mark_bars
+from robustfw.results._style import (
+    COLOURS,
+    INK,
+    WIDTH,
+    draw_legend,
+    line_style,
+    mark_bars,
+)
 from robustfw.results._words import truncate
 
 
-def draw_nets(classes: Sequence[str], nets: Mapping[str, NDArray[np.float64]]) -> Figure:
+def draw_nets(
+    classes: Sequence[str], nets: Mapping[str, NDArray[np.float64]]
+) -> Figure:
     """Bars of the robust share of each class, a colour for each net.
 
     Args:
@@ -28,7 +37,13 @@ def draw_nets(classes: Sequence[str], nets: Mapping[str, NDArray[np.float64]]) -
     thickness = 0.8 / len(nets)
     for i, (net, shares) in enumerate(nets.items()):
         offset = (i - (len(nets) - 1) / 2) * thickness
-        axes.barh(places + offset, shares, 0.9 * thickness, label=truncate(net, 44), color=line_style(i)["color"])
+        axes.barh(
+            places + offset,
+            shares,
+            0.9 * thickness,
+            label=truncate(net, 44),
+            color=line_style(i)["color"],
+        )
     _name_classes(axes, classes)
     axes.set_xlim(0, 1)
     draw_legend(axes, 3)
@@ -45,7 +60,14 @@ def draw_classes(rows: Sequence[tuple[str, tuple[int, int, int]]]) -> Figure:
     axes.barh(places - 0.2, clean, 0.36, color=COLOURS[0], alpha=0.45, label="clean")
     axes.barh(places + 0.2, robust, 0.36, color=COLOURS[0], label="robust")
     for place, share in zip(places, robust, strict=True):
-        axes.text(share + 0.01, place + 0.2, f"{100 * share:.0f} %", va="center", fontsize=9.5, color=INK)
+        axes.text(
+            share + 0.01,
+            place + 0.2,
+            f"{100 * share:.0f} %",
+            va="center",
+            fontsize=9.5,
+            color=INK,
+        )
     _name_classes(axes, [name for name, _ in rows])
     axes.set_xlim(0, 1.14)
     draw_legend(axes, 2)

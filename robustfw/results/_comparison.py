@@ -9,7 +9,13 @@ import attrs
 
 from robustfw.results._kind import ConsoleOutput, ResultKind
 from robustfw.results._table import Table
-from robustfw.results._words import Interval, abbreviate_attacks, chance, commands, points
+from robustfw.results._words import (
+    Interval,
+    abbreviate_attacks,
+    chance,
+    commands,
+    points,
+)
 
 if TYPE_CHECKING:
     from robustfw.results._material import Material
@@ -61,21 +67,41 @@ class ComparisonKind(ResultKind):
             "robust": pairs,
         }
 
-    def lines(self, result: ComparisonFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
-        heads = ("", "first", "second", "only first", "only second", "difference", "95 % interval", "p (McNemar)")
-        rows = [_console_row("clean", result.clean), _console_row("robust", result.robust)]
+    def lines(
+        self, result: ComparisonFields, labels: Sequence[str] | None = None
+    ) -> Iterator[ConsoleOutput]:
+        heads = (
+            "",
+            "first",
+            "second",
+            "only first",
+            "only second",
+            "difference",
+            "95 % interval",
+            "p (McNemar)",
+        )
+        rows = [
+            _console_row("clean", result.clean),
+            _console_row("robust", result.robust),
+        ]
         yield Table("accuracy", heads, rows)
         yield f"first: {result.runs[0]}, second: {result.runs[1]}; {result.n} examples; differences in points"
 
     def tables(self, material: Material) -> list[Table]:
         # both runs of a comparison may hold it
-        results = list(dict.fromkeys(result for _, result in material.pairs(ComparisonFields)))
+        results = list(
+            dict.fromkeys(result for _, result in material.pairs(ComparisonFields))
+        )
         rows = []
         for result in results:
             runs = [material.name_of(path) for path in result.runs]
-            under_attack = f"robust, {result.uncertainty}, {abbreviate_attacks(result.attacks)}"
+            under_attack = (
+                f"robust, {result.uncertainty}, {abbreviate_attacks(result.attacks)}"
+            )
             rows.append((*runs, "clean", *_page_cells(result.clean), str(result.n)))
-            rows.append((*runs, under_attack, *_page_cells(result.robust), str(result.n)))
+            rows.append(
+                (*runs, under_attack, *_page_cells(result.robust), str(result.n))
+            )
         counts = ("both", "only first", "only second", "neither")
         columns = ("first", "second", "accuracy", "second − first", "p", *counts, "n")
         note = "The same examples for both. p: of a difference as great or greater, if the two were equally good."

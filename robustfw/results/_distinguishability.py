@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 MOST = 10
 """Classes in a matrix, at most: its numbers can still be read on a phone."""
-MEANINGS = {"linear": "linear, bound", "quadratic": "quadratic, bound / √κ", "measured": "the net's own, measured"}
+MEANINGS = {
+    "linear": "linear, bound",
+    "quadratic": "quadratic, bound / √κ",
+    "measured": "the net's own, measured",
+}
 """The numbers of a pair, and what they are called in a table."""
 MEANING = (
     "The mean ℓ2 distance of examples to the boundary of a classifier of two classes that makes no mistake on them "
@@ -77,9 +81,15 @@ class DistinguishabilityKind(ResultKind):
 
     def example(self) -> Mapping[str, Any]:
         pair = {"first": 0, "second": 1, "linear": 0.5, "quadratic": 0.7}
-        return {"examples": 4, "split": "test", "spaces": [{"name": "data", "dimension": 64, "pairs": [pair]}]}
+        return {
+            "examples": 4,
+            "split": "test",
+            "spaces": [{"name": "data", "dimension": 64, "pairs": [pair]}],
+        }
 
-    def lines(self, result: DistinguishabilityFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
+    def lines(
+        self, result: DistinguishabilityFields, labels: Sequence[str] | None = None
+    ) -> Iterator[ConsoleOutput]:
         rows = []
         for space in result.spaces:
             for classifier in MEANINGS:
@@ -90,10 +100,22 @@ class DistinguishabilityKind(ResultKind):
                 median = f"{getattr(pairs[len(pairs) // 2], classifier):.4g}"
                 most = _console_cell(pairs[-1], classifier, labels)
                 rows.append((space.name, classifier, least, median, most))
-        yield Table("robustness of pairs", ("", "classifier", "least, classes", "median", "most, classes"), rows)
-        yield fact("examples", f"{result.examples}; mean distances to a boundary, in ℓ2")
-        yield fact("linear", "no linear classifier without mistakes has more, on these examples")
-        yield fact("quadratic", "no quadratic one, times √κ; κ is the ratio of its extreme eigenvalues")
+        yield Table(
+            "robustness of pairs",
+            ("", "classifier", "least, classes", "median", "most, classes"),
+            rows,
+        )
+        yield fact(
+            "examples", f"{result.examples}; mean distances to a boundary, in ℓ2"
+        )
+        yield fact(
+            "linear",
+            "no linear classifier without mistakes has more, on these examples",
+        )
+        yield fact(
+            "quadratic",
+            "no quadratic one, times √κ; κ is the ratio of its extreme eigenvalues",
+        )
 
     def tables(self, material: Material) -> list[Table]:
         """A table of all runs: the closest pair of each space, the median, the pair farthest apart."""
@@ -105,19 +127,32 @@ class DistinguishabilityKind(ResultKind):
             "included."
         )
         again = commands(result.command for _, result in results)
-        return [Table("Distinguishability", columns, rows, MEANING + measured, again)] if rows else []
+        return (
+            [Table("Distinguishability", columns, rows, MEANING + measured, again)]
+            if rows
+            else []
+        )
 
     def figures(self, material: Material) -> list[Drawing]:
         """A matrix of pairs for each run and space."""
         results = material.pairs(DistinguishabilityFields)
-        return [_figure(run, result, space) for run, result in results for space in result.spaces if space.pairs]
+        return [
+            _figure(run, result, space)
+            for run, result in results
+            for space in result.spaces
+            if space.pairs
+        ]
 
 
-def _console_cell(pair: ClassPair, classifier: str, labels: Sequence[str] | None) -> str:
+def _console_cell(
+    pair: ClassPair, classifier: str, labels: Sequence[str] | None
+) -> str:
     """The number of a pair and the names of its classes."""
     names = []
     for label in (pair.first, pair.second):
-        names.append(labels[label] if labels and 0 <= label < len(labels) else str(label))
+        names.append(
+            labels[label] if labels and 0 <= label < len(labels) else str(label)
+        )
     return f"{getattr(pair, classifier):.4g}  {', '.join(names)}"
 
 
@@ -127,7 +162,9 @@ def _sort_pairs(space: SpacePairs, classifier: str) -> list[ClassPair]:
     return sorted(pairs, key=lambda pair: getattr(pair, classifier))
 
 
-def _rows(run: ReportedRun, result: DistinguishabilityFields) -> Iterator[tuple[str, ...]]:
+def _rows(
+    run: ReportedRun, result: DistinguishabilityFields
+) -> Iterator[tuple[str, ...]]:
     for space in result.spaces:
         for classifier, title in MEANINGS.items():
             pairs = _sort_pairs(space, classifier)
@@ -137,17 +174,29 @@ def _rows(run: ReportedRun, result: DistinguishabilityFields) -> Iterator[tuple[
             median = number(getattr(pairs[len(pairs) // 2], classifier))
             most = f"{number(getattr(pairs[-1], classifier))} ({_class_names(run, pairs[-1])})"
             points = f"{space.name}, {count_of(space.dimension, 'dimension')}"
-            yield run.name, points, title, least, median, most, f"{result.examples} {result.split}"
+            yield (
+                run.name,
+                points,
+                title,
+                least,
+                median,
+                most,
+                f"{result.examples} {result.split}",
+            )
 
 
 def _class_names(run: ReportedRun, pair: ClassPair) -> str:
     return f"{run.label(pair.first)}, {run.label(pair.second)}"
 
 
-def _figure(run: ReportedRun, result: DistinguishabilityFields, space: SpacePairs) -> Drawing:
+def _figure(
+    run: ReportedRun, result: DistinguishabilityFields, space: SpacePairs
+) -> Drawing:
     ordered = sorted(space.pairs, key=lambda pair: pair.linear)
     # the classes that are closest to another one, where not all fit
-    classes = list(dict.fromkeys(label for pair in ordered for label in (pair.first, pair.second)))
+    classes = list(
+        dict.fromkeys(label for pair in ordered for label in (pair.first, pair.second))
+    )
     chosen = sorted(classes[:MOST])
     title = f"Distances of classes: {space.name} of {run.name}"
     low = ordered[0]
@@ -167,7 +216,14 @@ def _figure(run: ReportedRun, result: DistinguishabilityFields, space: SpacePair
         f"{result.split} examples.{part}"
     )
     names = {label: run.label(label) for label in chosen}
-    return Drawing("distinguishability", title, partial(_draw, names, space.pairs), caption, alt, result.command)
+    return Drawing(
+        "distinguishability",
+        title,
+        partial(_draw, names, space.pairs),
+        caption,
+        alt,
+        result.command,
+    )
 
 
 def _shades(values: Sequence[float]) -> list[float]:
@@ -198,7 +254,9 @@ def _draw(names: dict[int, str], pairs: Sequence[ClassPair]) -> Figure:
     in_matrix = [pair for pair in pairs if pair.first in place and pair.second in place]
     linear_shades = _shades([pair.linear for pair in in_matrix])
     quadratic_shades = _shades([pair.quadratic for pair in in_matrix])
-    for pair, linear_shade, quadratic_shade in zip(in_matrix, linear_shades, quadratic_shades, strict=True):
+    for pair, linear_shade, quadratic_shade in zip(
+        in_matrix, linear_shades, quadratic_shades, strict=True
+    ):
         first, second = sorted((place[pair.first], place[pair.second]))
         # linear bounds below the diagonal, quadratic ones above
         draw_cell(axes, first, second, linear_shade, _three(pair.linear), 9.5)

@@ -35,7 +35,11 @@ MOST_CLASSES = 20
 """Classes in a figure, at most."""
 CLASSES_NAMED = ("", "classification", "binary")
 """Tasks in which a right answer is a class, so that the share of them is called accuracy without more words."""
-RIGHT = {"regression": "within tolerance", "multilabel": "all labels right", "segmentation": "right"}
+RIGHT = {
+    "regression": "within tolerance",
+    "multilabel": "all labels right",
+    "segmentation": "right",
+}
 
 
 @attrs.frozen
@@ -76,7 +80,9 @@ class EvaluationFields:
 
     def clean_share(self) -> str:
         """The clean accuracy with interval and denominator, for a table."""
-        share = format_share(self.clean_accuracy, self.clean_interval, self.correct, self.n)
+        share = format_share(
+            self.clean_accuracy, self.clean_interval, self.correct, self.n
+        )
         return f"{share} {self.right}".rstrip()
 
     def robust_share(self) -> str:
@@ -110,10 +116,20 @@ class EvaluationKind(ResultKind):
             "command": "robustfw evaluate runs/a",
         }
 
-    def lines(self, result: EvaluationFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
+    def lines(
+        self, result: EvaluationFields, labels: Sequence[str] | None = None
+    ) -> Iterator[ConsoleOutput]:
         noun = "" if result.right else " accuracy"
-        yield share(f"clean{noun}", result.correct, result.n, result.clean_interval, result.right)
-        yield share(f"robust{noun}", result.robust, result.n, result.interval, result.right)
+        yield share(
+            f"clean{noun}",
+            result.correct,
+            result.n,
+            result.clean_interval,
+            result.right,
+        )
+        yield share(
+            f"robust{noun}", result.robust, result.n, result.interval, result.right
+        )
         for name, values in result.metrics.items():
             numbers = [f"{when} {number(value)}" for when, value in values.items()]
             yield fact(name, ", ".join(numbers))
@@ -143,13 +159,23 @@ def strongest(run: ReportedRun) -> EvaluationFields | None:
     """The evaluation with the least robust accuracy in the set of the training, or in any set if there is none."""
     evaluations = run.evaluations()
     training_set = run.at_the_end.uncertainty if run.at_the_end else None
-    in_training_set = [evaluation for evaluation in evaluations if evaluation.uncertainty == training_set]
+    in_training_set = [
+        evaluation
+        for evaluation in evaluations
+        if evaluation.uncertainty == training_set
+    ]
     candidates = in_training_set or evaluations
-    return min(candidates, key=lambda evaluation: evaluation.robust_accuracy, default=None)
+    return min(
+        candidates, key=lambda evaluation: evaluation.robust_accuracy, default=None
+    )
 
 
 def _cost(result: EvaluationFields) -> Iterator[str]:
-    if result.forward_passes is None or result.backward_passes is None or result.seconds is None:
+    if (
+        result.forward_passes is None
+        or result.backward_passes is None
+        or result.seconds is None
+    ):
         return
     n = max(result.n, 1)
     passes = f"{result.forward_passes / n:.1f} forward and {result.backward_passes / n:.1f} backward passes"
@@ -163,7 +189,11 @@ def _accuracy_table(runs: Sequence[ReportedRun]) -> list[Table]:
     rows = []
     for run in runs:
         for evaluation in run.evaluations():
-            blind = f"{evaluation.zero_gradients} of {evaluation.correct}" if evaluation.zero_gradients else "0"
+            blind = (
+                f"{evaluation.zero_gradients} of {evaluation.correct}"
+                if evaluation.zero_gradients
+                else "0"
+            )
             rows.append(
                 (
                     run.name,
@@ -175,13 +205,23 @@ def _accuracy_table(runs: Sequence[ReportedRun]) -> list[Table]:
                     blind,
                 )
             )
-    columns = ("run", "set", "attacks", "clean accuracy", "robust accuracy", "split, weights", "without gradient")
+    columns = (
+        "run",
+        "set",
+        "attacks",
+        "clean accuracy",
+        "robust accuracy",
+        "split, weights",
+        "without gradient",
+    )
     note = (
         f"{INTERVALS} Robust: each example's worst case over all the attacks. An attack finds a lower bound of the "
         "worst case, so that robust accuracy is an upper bound. Without gradient: correct examples at which a gradient "
         "attack is blind."
     )
-    again = commands(evaluation.command for run in runs for evaluation in run.evaluations())
+    again = commands(
+        evaluation.command for run in runs for evaluation in run.evaluations()
+    )
     return [Table("Evaluations", columns, rows, note, again)]
 
 
@@ -232,7 +272,9 @@ def _class_figure(run: ReportedRun, evaluation: EvaluationFields) -> Drawing:
     rows = [(names[label], counts[label]) for label in sorted(lowest)]
     title = f"Classes: {run.name}"
     alt = f"Classes of {run.name}:{extremes}"
-    return Drawing("classes", title, partial(_draw_classes, rows), caption, alt, evaluation.command)
+    return Drawing(
+        "classes", title, partial(_draw_classes, rows), caption, alt, evaluation.command
+    )
 
 
 def _net_figure(mode: str, runs: Sequence[ReportedRun]) -> list[Drawing]:
@@ -263,8 +305,12 @@ def _net_figure(mode: str, runs: Sequence[ReportedRun]) -> list[Drawing]:
     run_with_names = next((run for run in runs if run.labels), runs[0])
     worst = []
     for net, shares in robust.items():
-        worst.append(f"{net} at {percent(float(shares.min()))} of class {run_with_names.label(int(shares.argmin()))}")
-    examples = join_words([f"{int(counts[:, 0].sum())} of {net}" for net, counts in totals.items()])
+        worst.append(
+            f"{net} at {percent(float(shares.min()))} of class {run_with_names.label(int(shares.argmin()))}"
+        )
+    examples = join_words(
+        [f"{int(counts[:, 0].sum())} of {net}" for net, counts in totals.items()]
+    )
     title = f"Classes, {mode}" if mode else "Classes"
     caption = (
         "Share of each class that withstands, for each net under the evaluation that leaves least of it; the examples "
@@ -278,7 +324,11 @@ def _net_figure(mode: str, runs: Sequence[ReportedRun]) -> list[Drawing]:
 
 def _selection(chosen: int, classes: int) -> str:
     """A sentence that says that not all classes are shown; nothing where they are."""
-    return "" if chosen == classes else f" The {chosen} of {classes} classes with the lowest are shown."
+    return (
+        ""
+        if chosen == classes
+        else f" The {chosen} of {classes} classes with the lowest are shown."
+    )
 
 
 def _draw_classes(rows: Sequence[tuple[str, tuple[int, int, int]]]) -> Figure:

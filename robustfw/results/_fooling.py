@@ -11,7 +11,14 @@ import attrs
 
 from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
 from robustfw.results._table import Table
-from robustfw.results._words import commands, count_of, fact, join_words, percent, truncate
+from robustfw.results._words import (
+    commands,
+    count_of,
+    fact,
+    join_words,
+    percent,
+    truncate,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,27 +78,57 @@ class FoolingKind(ResultKind):
     place = 70
 
     def example(self) -> Mapping[str, Any]:
-        search = {"name": "gradient", "budget": 200, "reached": 2, "confidence": [0.99, 0.99], "rounds": [17, 20]}
-        facts = {"target": 0.99, "range": [0.0, 1.0], "shape": [1, 8, 8], "images": "fooling.safetensors"}
+        search = {
+            "name": "gradient",
+            "budget": 200,
+            "reached": 2,
+            "confidence": [0.99, 0.99],
+            "rounds": [17, 20],
+        }
+        facts = {
+            "target": 0.99,
+            "range": [0.0, 1.0],
+            "shape": [1, 8, 8],
+            "images": "fooling.safetensors",
+        }
         return facts | {"searches": [search], "run": "runs/a"}
 
-    def lines(self, result: FoolingFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
+    def lines(
+        self, result: FoolingFields, labels: Sequence[str] | None = None
+    ) -> Iterator[ConsoleOutput]:
         rows = []
         for label in range(len(result.searches[0].confidence)):
             name = labels[label] if labels and label < len(labels) else str(label)
-            cells = [f"{search.confidence[label]:.2%} after {search.rounds[label]}" for search in result.searches]
+            cells = [
+                f"{search.confidence[label]:.2%} after {search.rounds[label]}"
+                for search in result.searches
+            ]
             rows.append((name, *cells))
-        yield Table("fooling images", ("", *(search.name for search in result.searches)), rows)
+        yield Table(
+            "fooling images", ("", *(search.name for search in result.searches)), rows
+        )
         for search in result.searches:
             reached = f"{search.reached} of {len(search.confidence)} classes at {result.target:.0%} confidence"
             yield fact(search.name, f"{reached} within {search.budget} rounds")
-        yield fact("images", f"{result.run}/results/{result.images}" if result.run else result.images)
+        yield fact(
+            "images",
+            f"{result.run}/results/{result.images}" if result.run else result.images,
+        )
 
     def tables(self, material: Material) -> list[Table]:
         """A table of all runs: how many classes each search reached, and the least sure of its images."""
         results = material.pairs(FoolingFields)
-        columns = "run", "search", "classes that reached the target", "least confidence", "median rounds", "budget"
-        rows = [_row(run, search) for run, result in results for search in result.searches]
+        columns = (
+            "run",
+            "search",
+            "classes that reached the target",
+            "least confidence",
+            "median rounds",
+            "budget",
+        )
+        rows = [
+            _row(run, search) for run, result in results for search in result.searches
+        ]
         targets = sorted({percent(result.target, 0) for _, result in results})
         note = (
             "Images that begin as uniform noise, one for each class, changed until the net is "
@@ -104,7 +141,11 @@ class FoolingKind(ResultKind):
 
     def figures(self, material: Material) -> list[Drawing]:
         """The images of each run; examples that are no images have the table alone."""
-        return [_figure(run, result) for run, result in material.pairs(FoolingFields) if len(result.shape) == 3]
+        return [
+            _figure(run, result)
+            for run, result in material.pairs(FoolingFields)
+            if len(result.shape) == 3
+        ]
 
 
 def _row(run: ReportedRun, search: Search) -> tuple[str, ...]:
@@ -125,16 +166,27 @@ def _figure(run: ReportedRun, result: FoolingFields) -> Drawing:
     successes = []
     ways = []
     for search in result.searches:
-        successes.append(f"{search.reached} of {classes} classes by {search.name} within {search.budget} rounds")
+        successes.append(
+            f"{search.reached} of {classes} classes by {search.name} within {search.budget} rounds"
+        )
         ways.append(f"{search.name} (at most {count_of(search.budget, 'round')})")
     title = f"Fooling images of {run.name}"
     alt = f"{title}: {percent(result.target, 0)} confidence is reached for {join_words(successes)}."
-    selection = f" The first {pictured} classes are shown." if pictured < classes else ""
+    selection = (
+        f" The first {pictured} classes are shown." if pictured < classes else ""
+    )
     caption = (
         f"Noise, changed until {run.name} is {percent(result.target, 0)} sure of a class, by {join_words(ways)}. "
         f"Below each picture: the class, and the net's confidence.{selection}"
     )
-    return Drawing("fooling", title, partial(_draw, run, result, pictured), caption, alt, result.command)
+    return Drawing(
+        "fooling",
+        title,
+        partial(_draw, run, result, pictured),
+        caption,
+        alt,
+        result.command,
+    )
 
 
 def _draw(run: ReportedRun, result: FoolingFields, classes: int) -> Figure:
@@ -154,10 +206,15 @@ def _read_pictures(run: ReportedRun, result: FoolingFields) -> dict[str, Floats]
     from robustfw.results._reading import read_tensors
 
     shape = (len(result.searches[0].confidence), *result.shape)
-    tensors = read_tensors(run.path, result.images, {search.name: shape for search in result.searches})
+    tensors = read_tensors(
+        run.path, result.images, {search.name: shape for search in result.searches}
+    )
     low, high = result.range
     width = (high - low) or 1.0
-    return {name: ((tensor - low) / width).astype(np.float32) for name, tensor in tensors.items()}
+    return {
+        name: ((tensor - low) / width).astype(np.float32)
+        for name, tensor in tensors.items()
+    }
 
 
 def _picture_rows(run: ReportedRun, search: Search, pictures: Floats) -> list[Row]:
@@ -166,7 +223,10 @@ def _picture_rows(run: ReportedRun, search: Search, pictures: Floats) -> list[Ro
     names = [truncate(run.label(label), 11) for label in range(len(pictures))]
     longest = max(len(name) for name in names)
     separator = ", " if longest <= 3 else "\n"
-    words = [f"{name}{separator}{percent(search.confidence[i], 0)}" for i, name in enumerate(names)]
+    words = [
+        f"{name}{separator}{percent(search.confidence[i], 0)}"
+        for i, name in enumerate(names)
+    ]
     rows = []
     for start in range(0, len(pictures), COLUMNS):
         block = slice(start, start + COLUMNS)

@@ -70,7 +70,9 @@ class ResultKind(Interface):
         """A small made-up result as its file holds it, with which the laws try the other methods."""
 
     @abstractmethod
-    def lines(self, result: Any, labels: Sequence[str] | None = None) -> Iterable[ConsoleOutput]:
+    def lines(
+        self, result: Any, labels: Sequence[str] | None = None
+    ) -> Iterable[ConsoleOutput]:
         """What the console prints of a result.
 
         Args:

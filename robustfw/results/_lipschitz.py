@@ -61,7 +61,9 @@ class LipschitzFields:
     command: str = ""
 
     def __attrs_post_init__(self) -> None:
-        if len(self.levels) != len(self.quantiles) or not {0.25, 0.5, 0.75} <= set(self.levels):
+        if len(self.levels) != len(self.quantiles) or not {0.25, 0.5, 0.75} <= set(
+            self.levels
+        ):
             raise ValueError("the quantiles do not fit their levels")
 
     def quantile(self, level: float) -> float:
@@ -70,7 +72,9 @@ class LipschitzFields:
 
     def informative_layers(self) -> list[LayerConstant]:
         """All layers but activations and the like, which are known to have 1."""
-        return [layer for layer in self.layers if layer.how != "known" or layer.bound != 1]
+        return [
+            layer for layer in self.layers if layer.how != "known" or layer.bound != 1
+        ]
 
 
 @final
@@ -83,10 +87,17 @@ class LipschitzKind(ResultKind):
 
     def example(self) -> Mapping[str, Any]:
         layer = {"name": "0", "kind": "Linear", "bound": 3.5, "how": "exact"}
-        slopes = {"n": 4, "split": "test", "levels": [0.25, 0.5, 0.75, 1.0], "quantiles": [1.0, 2.0, 2.5, 3.0]}
+        slopes = {
+            "n": 4,
+            "split": "test",
+            "levels": [0.25, 0.5, 0.75, 1.0],
+            "quantiles": [1.0, 2.0, 2.5, 3.0],
+        }
         return {"layers": [layer], "unbounded": [], "upper": 3.5} | slopes
 
-    def lines(self, result: LipschitzFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
+    def lines(
+        self, result: LipschitzFields, labels: Sequence[str] | None = None
+    ) -> Iterator[ConsoleOutput]:
         rows = []
         for layer in result.informative_layers():
             bound = "none known" if layer.bound is None else f"{layer.bound:.4g}"
@@ -94,10 +105,16 @@ class LipschitzKind(ResultKind):
         yield Table("layer", ("", "", "Lipschitz constant", ""), rows)
         if result.upper is None:
             unbounded = ", ".join(result.unbounded)
-            yield fact("upper bound", f"none: the product of the layers is no bound, because of {unbounded}")
+            yield fact(
+                "upper bound",
+                f"none: the product of the layers is no bound, because of {unbounded}",
+            )
         else:
             yield fact("upper bound", f"{result.upper:.4g}, the product of the layers")
-        yield fact("lower bound", f"{result.quantiles[-1]:.4g}, the steepest slope at {result.n} examples")
+        yield fact(
+            "lower bound",
+            f"{result.quantiles[-1]:.4g}, the steepest slope at {result.n} examples",
+        )
         yield fact("median slope", f"{result.quantile(0.5):.4g}")
 
     def tables(self, material: Material) -> list[Table]:
@@ -110,37 +127,70 @@ class LipschitzKind(ResultKind):
 
 
 def _table(run: ReportedRun, result: LipschitzFields) -> Table:
-    rows = [(layer.name, layer.kind, number(layer.bound), layer.how) for layer in result.informative_layers()]
+    rows = [
+        (layer.name, layer.kind, number(layer.bound), layer.how)
+        for layer in result.informative_layers()
+    ]
     upper = "product of the layers"
     if result.upper is None:
         upper = f"not by a product: {join_words(result.unbounded)}"
     examples = f"{result.n} {result.split} examples"
     rows += [
         ("the net, at most", "", number(result.upper), upper),
-        ("the net, at least", "", number(result.quantiles[-1]), f"steepest slope ‖J‖₂ at {examples}"),
+        (
+            "the net, at least",
+            "",
+            number(result.quantiles[-1]),
+            f"steepest slope ‖J‖₂ at {examples}",
+        ),
         ("slope, median", "", number(result.quantile(0.5)), f"at {examples}"),
     ]
     columns = "layer", "kind", "Lipschitz constant", "how"
-    return Table(f"Lipschitz constants of {run.name}", columns, rows, MEANING, commands([result.command]))
+    return Table(
+        f"Lipschitz constants of {run.name}",
+        columns,
+        rows,
+        MEANING,
+        commands([result.command]),
+    )
 
 
 def _figure(run: ReportedRun, result: LipschitzFields) -> Drawing:
     title = f"Lipschitz constants of {run.name}"
     layers = [layer for layer in result.informative_layers() if layer.bound is not None]
     steepest = max(layers, key=lambda layer: layer.bound or 0.0, default=None)
-    above = "nothing bounds it from above" if result.upper is None else f"at most {number(result.upper)}"
-    most = f" The largest of a layer is {number(steepest.bound)}, of {steepest.name}." if steepest else ""
+    above = (
+        "nothing bounds it from above"
+        if result.upper is None
+        else f"at most {number(result.upper)}"
+    )
+    most = (
+        f" The largest of a layer is {number(steepest.bound)}, of {steepest.name}."
+        if steepest
+        else ""
+    )
     alt = (
         f"{title}: the net's is at least {number(result.quantiles[-1])}, the steepest slope at {result.n} examples, "
         f"and {above}; the median slope is {number(result.quantile(0.5))}.{most}"
     )
-    selection = f" The first {MOST} of {len(layers)} layers are shown." if len(layers) > MOST else ""
+    selection = (
+        f" The first {MOST} of {len(layers)} layers are shown."
+        if len(layers) > MOST
+        else ""
+    )
     caption = (
         "The spectral norm of each layer; for the net, their product where it bounds its constant, and below it the "
         f"slopes ‖J‖₂ at {result.n} {result.split} examples: a line over all, a bar over the middle half, a mark at "
         f"the median. The largest slope bounds the constant from below.{selection}"
     )
-    return Drawing("lipschitz", title, partial(_draw, result, layers[:MOST]), caption, alt, result.command)
+    return Drawing(
+        "lipschitz",
+        title,
+        partial(_draw, result, layers[:MOST]),
+        caption,
+        alt,
+        result.command,
+    )
 
 
 def _draw(result: LipschitzFields, layers: Sequence[LayerConstant]) -> Figure:
@@ -148,7 +198,10 @@ def _draw(result: LipschitzFields, layers: Sequence[LayerConstant]) -> Figure:
 
     from robustfw.results._style import COLOURS, INK, WIDTH, mark_bars
 
-    bars = [(f"{layer.name}  {layer.kind}", layer.bound or 0.0, COLOURS[0]) for layer in layers]
+    bars = [
+        (f"{layer.name}  {layer.kind}", layer.bound or 0.0, COLOURS[0])
+        for layer in layers
+    ]
     if result.upper is not None:
         bars.append(("the net, product", result.upper, COLOURS[1]))
     figure = Figure(figsize=(WIDTH, 1.0 + 0.3 * (len(bars) + 1)), layout="constrained")
@@ -166,11 +219,18 @@ def _draw(result: LipschitzFields, layers: Sequence[LayerConstant]) -> Figure:
     high = result.quantiles[-1]
     middle_half = [result.quantile(0.25), result.quantile(0.75)]
     axes.plot([low, high], [last, last], color=COLOURS[2], linewidth=1.4)
-    axes.plot(middle_half, [last, last], color=COLOURS[2], linewidth=7, solid_capstyle="butt")
-    axes.plot(result.quantile(0.5), last, "|", color=INK, markersize=12, markeredgewidth=2)
+    axes.plot(
+        middle_half, [last, last], color=COLOURS[2], linewidth=7, solid_capstyle="butt"
+    )
+    axes.plot(
+        result.quantile(0.5), last, "|", color=INK, markersize=12, markeredgewidth=2
+    )
     axes.text(high, last, f" {number(high)}", va="center", fontsize=9.5, color=INK)
 
-    axes.set_yticks(range(last + 1), [*(truncate(name, 24) for name, _, _ in bars), "the net, slopes"])
+    axes.set_yticks(
+        range(last + 1),
+        [*(truncate(name, 24) for name, _, _ in bars), "the net, slopes"],
+    )
     axes.invert_yaxis()
     axes.set_xlabel("Lipschitz constant, ℓ2")
     mark_bars(axes)

@@ -53,11 +53,17 @@ class ReportedRun:
     def labels(self) -> tuple[str, ...] | None:
         """Names of the classes; None where the data has none."""
         labels = self.manifest.get("data", {}).get("spec", {}).get("labels")
-        return tuple(str(label) for label in labels) if isinstance(labels, list) else None
+        return (
+            tuple(str(label) for label in labels) if isinstance(labels, list) else None
+        )
 
     def label(self, number: int) -> str:
         """The name of a class; its number where it has no name."""
-        return self.labels[number] if self.labels and 0 <= number < len(self.labels) else str(number)
+        return (
+            self.labels[number]
+            if self.labels and 0 <= number < len(self.labels)
+            else str(number)
+        )
 
     def results_of(self, fields: type[Fields]) -> list[Fields]:
         """The results of the run that are objects of a class."""

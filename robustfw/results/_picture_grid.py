@@ -50,7 +50,9 @@ class Row:
 def magnification(delta: Floats) -> int:
     """The greatest of some round factors by which a perturbation still fits between −1 and 1."""
     largest = float(np.abs(delta).max())
-    return max(factor for factor in FACTORS if factor == 1 or factor * largest <= 1.0 + 1e-6)
+    return max(
+        factor for factor in FACTORS if factor == 1 or factor * largest <= 1.0 + 1e-6
+    )
 
 
 def strongest_channel(delta: Floats) -> Floats:
@@ -67,10 +69,20 @@ def draw_grid(rows: Sequence[Row]) -> Figure:
     for row, height in zip(rows, heights, strict=True):
         bottom = top - SIZE
         middle = (bottom + SIZE / 2) / total
-        figure.text(0.14 / WIDTH, middle, row.name, rotation=90, ha="center", va="center", size=10)
+        figure.text(
+            0.14 / WIDTH,
+            middle,
+            row.name,
+            rotation=90,
+            ha="center",
+            va="center",
+            size=10,
+        )
         for i, picture in enumerate(row.pictures):
             left = LEFT + i * (SIZE + GAP)
-            axes = figure.add_axes((left / WIDTH, bottom / total, SIZE / WIDTH, SIZE / total))
+            axes = figure.add_axes(
+                (left / WIDTH, bottom / total, SIZE / WIDTH, SIZE / total)
+            )
             _draw_picture(axes, picture, diverging=row.diverging)
             if row.circled:
                 _draw_circles(axes, row.circled[i])
@@ -92,9 +104,17 @@ def _draw_picture(axes: Axes, picture: Floats, *, diverging: bool) -> None:
         axes.imshow(np.moveaxis(picture, 0, -1).clip(0, 1), interpolation="none")
     elif diverging:
         # ends of the map are left out: they are so dark that red and blue look alike
-        axes.imshow(picture.mean(axis=0), cmap="RdBu_r", vmin=-1.4, vmax=1.4, interpolation="none")
+        axes.imshow(
+            picture.mean(axis=0),
+            cmap="RdBu_r",
+            vmin=-1.4,
+            vmax=1.4,
+            interpolation="none",
+        )
     else:
-        axes.imshow(picture.mean(axis=0), cmap="gray", vmin=0, vmax=1, interpolation="none")
+        axes.imshow(
+            picture.mean(axis=0), cmap="gray", vmin=0, vmax=1, interpolation="none"
+        )
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)
@@ -108,6 +128,8 @@ def _draw_circles(axes: Axes, pixels: Floats) -> None:
     radius = max(1.0, 0.07 * (right - left))
     for row, column in pixels:
         for colour, thickness in (("#fefefe", 3.2), ("#d1360a", 1.6)):
-            ring = Circle((column, row), radius, fill=False, edgecolor=colour, linewidth=thickness)
+            ring = Circle(
+                (column, row), radius, fill=False, edgecolor=colour, linewidth=thickness
+            )
             ring.set_clip_on(False)
             axes.add_patch(ring)

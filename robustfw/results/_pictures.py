@@ -62,8 +62,12 @@ class PicturesKind(ResultKind):
             "rows": [{"name": "a", "words": [""]}],
         }
 
-    def lines(self, result: PicturesFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
-        counts = [f"{count_of(len(row.words), 'picture')} ({row.name})" for row in result.rows]
+    def lines(
+        self, result: PicturesFields, labels: Sequence[str] | None = None
+    ) -> Iterator[ConsoleOutput]:
+        counts = [
+            f"{count_of(len(row.words), 'picture')} ({row.name})" for row in result.rows
+        ]
         yield fact("pictures", f"{result.title}: {join_words(counts)}")
         yield fact("images", result.images)
 
@@ -78,17 +82,28 @@ class PicturesKind(ResultKind):
 
 def _figure(run: ReportedRun, result: PicturesFields) -> Drawing:
     title = f"{result.title} of {run.name}"
-    return Drawing("pictures", title, partial(_draw, run, result), result.caption, result.alt, result.command)
+    return Drawing(
+        "pictures",
+        title,
+        partial(_draw, run, result),
+        result.caption,
+        result.alt,
+        result.command,
+    )
 
 
 def _draw(run: ReportedRun, result: PicturesFields) -> Figure:
     from robustfw.results._picture_grid import COLUMNS, Row, draw_grid
     from robustfw.results._reading import read_tensors
 
-    shapes = {str(i): (len(row.words), *result.shape) for i, row in enumerate(result.rows)}
+    shapes = {
+        str(i): (len(row.words), *result.shape) for i, row in enumerate(result.rows)
+    }
     tensors = read_tensors(run.path, result.images, shapes)
     rows = []
     for i, row in enumerate(result.rows):
         words = [truncate(word, 16) for word in row.words[:COLUMNS]]
-        rows.append(Row(row.name, list(tensors[str(i)][:COLUMNS]), words, row.diverging))
+        rows.append(
+            Row(row.name, list(tensors[str(i)][:COLUMNS]), words, row.diverging)
+        )
     return draw_grid(rows)

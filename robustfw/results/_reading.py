@@ -66,7 +66,9 @@ def parse_json(text: bytes) -> Any:
         ValueError: it is not JSON, in one short sentence.
     """
     try:
-        return _make_printable(json.loads(text, parse_constant=_refuse_constant, parse_int=_parse_integer))
+        return _make_printable(
+            json.loads(text, parse_constant=_refuse_constant, parse_int=_parse_integer)
+        )
     except RecursionError as error:
         raise ValueError("its lists and objects are nested too deeply") from error
 
@@ -80,7 +82,9 @@ def read_json(file: Path) -> dict[str, Any]:
     try:
         value = parse_json(plain_file(file).read_bytes())
     except OSError as error:
-        raise RunError(f"cannot read {printable(str(file))}: {error.strerror}; mend that, and try again") from error
+        raise RunError(
+            f"cannot read {printable(str(file))}: {error.strerror}; mend that, and try again"
+        ) from error
     except ValueError as error:
         raise damage_error(file, f"it is not JSON: {error}") from error
     if not isinstance(value, dict):
@@ -108,13 +112,17 @@ def plain_file(file: Path) -> Path:
     place = printable(str(file))
     in_results = file.parent.name == "results"
     if file.is_symlink() or (in_results and file.parent.is_symlink()):
-        raise RunError(f"{place} leads out of its run by a link: put the file itself there, or take the link away")
+        raise RunError(
+            f"{place} leads out of its run by a link: put the file itself there, or take the link away"
+        )
     if not stat.S_ISREG(file.stat().st_mode):
         raise RunError(f"{place} is no plain file: move it away")
     return file
 
 
-def read_tensors(run: Path, name: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
+def read_tensors(
+    run: Path, name: str, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, NDArray[np.float32]]:
     """Tensors from a safetensors file in the results of a run.
 
     Args:

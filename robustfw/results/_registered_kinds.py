@@ -28,5 +28,7 @@ def kinds_by_name(known: Registry | None = None) -> dict[str, ResultKind]:
             kinds[entry.name] = entry.cls()
         except Exception as error:
             # a stranger's class may raise anything
-            raise PluginError(f"the kind of result {entry.name!r} of {entry.distribution} fails: {error}") from error
+            raise PluginError(
+                f"the kind of result {entry.name!r} of {entry.distribution} fails: {error}"
+            ) from error
     return dict(sorted(kinds.items(), key=lambda item: (item[1].place, item[0])))

@@ -47,7 +47,11 @@ class Pictures:
 
 
 def keep(
-    run: Path, kind: str, circumstances: Mapping[str, Any], measured: Mapping[str, Any], command: str
+    run: Path,
+    kind: str,
+    circumstances: Mapping[str, Any],
+    measured: Mapping[str, Any],
+    command: str,
 ) -> Path | None:
     """Write a result; the same measurement, taken again, takes the place of the earlier one.
 
@@ -64,8 +68,12 @@ def keep(
     Returns:
         The file; None where it could not be written.
     """
-    facts = {"kind": kind, "command": command, "robustfw": __version__} | dict(circumstances)
-    return _write(run, path_of(run, kind, circumstances), json_bytes(facts | dict(measured)))
+    facts = {"kind": kind, "command": command, "robustfw": __version__} | dict(
+        circumstances
+    )
+    return _write(
+        run, path_of(run, kind, circumstances), json_bytes(facts | dict(measured))
+    )
 
 
 def _write(run: Path, path: Path, content: bytes) -> Path | None:
@@ -87,7 +95,11 @@ def _write(run: Path, path: Path, content: bytes) -> Path | None:
 
 
 def keep_pictures(
-    run: Path, circumstances: Mapping[str, Any], said: Mapping[str, str], rows: Sequence[Pictures], command: str
+    run: Path,
+    circumstances: Mapping[str, Any],
+    said: Mapping[str, str],
+    rows: Sequence[Pictures],
+    command: str,
 ) -> Path | None:
     """Leave rows of pictures, which `robustfw report` draws as a figure, one picture in each of five columns.
 
@@ -114,7 +126,10 @@ def keep_pictures(
         **said,
         "shape": list(rows[0].pictures.shape[1:]),
         "images": images.name,
-        "rows": [{"name": row.name, "words": list(row.words), "diverging": row.diverging} for row in rows],
+        "rows": [
+            {"name": row.name, "words": list(row.words), "diverging": row.diverging}
+            for row in rows
+        ],
     }
     return keep(run, "pictures", circumstances, facts, command)
 
@@ -149,13 +164,19 @@ def keep_worst_cases(
     Raises:
         ValueError: the arguments are not of the same examples.
     """
-    if not originals.shape == adversarials.shape or not len(originals) == len(before) == len(after):
-        raise ValueError("originals, adversarials and the words about them are not of the same examples")
+    if not originals.shape == adversarials.shape or not len(originals) == len(
+        before
+    ) == len(after):
+        raise ValueError(
+            "originals, adversarials and the words about them are not of the same examples"
+        )
     if not len(originals):
         return None
     x = originals[:WORST_CASES].detach().double().cpu()
     perturbed = adversarials[:WORST_CASES].detach().double().cpu()
-    images = _keep_tensors(run, "worst-cases", circumstances, {"original": x, "adversarial": perturbed})
+    images = _keep_tensors(
+        run, "worst-cases", circumstances, {"original": x, "adversarial": perturbed}
+    )
     if images is None:
         return None
     examples = []
@@ -173,16 +194,28 @@ def keep_worst_cases(
         high = max(x.max().item(), perturbed.max().item())
     else:
         low, high = bounds
-    facts = {"shape": list(x.shape[1:]), "range": [low, high], "images": images.name, "examples": examples}
+    facts = {
+        "shape": list(x.shape[1:]),
+        "range": [low, high],
+        "images": images.name,
+        "examples": examples,
+    }
     return keep(run, "worst-cases", circumstances, facts, command)
 
 
-def _keep_tensors(run: Path, kind: str, circumstances: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Path | None:
+def _keep_tensors(
+    run: Path,
+    kind: str,
+    circumstances: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+) -> Path | None:
     """Tensors in float32, in a safetensors file beside the result of the same kind and circumstances, if it can be."""
     from safetensors.torch import save
 
     path = path_of(run, kind, circumstances).with_suffix(".safetensors")
-    content = save({name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()})
+    content = save(
+        {name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}
+    )
     return _write(run, path, content)
 
 
@@ -199,7 +232,7 @@ def path_of(run: Path, kind: str, circumstances: Mapping[str, Any]) -> Path:
     return run / FOLDER / f"{kind}-{digest}.json"
 
 
-def kept(run: Path, kinds: Sequence[str] = ()) -> list[dict[str, Any]]:
+def load_results(run: Path, kinds: Sequence[str] = ()) -> list[dict[str, Any]]:
     """The results beside a run, by file name; of these kinds only, if any are given.
 
     Raises:
@@ -211,7 +244,9 @@ def kept(run: Path, kinds: Sequence[str] = ()) -> list[dict[str, Any]]:
             result = read_json(path)
             kind = result["kind"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise RunError(f"{path} is no result of robustfw ({type(error).__name__}): move it away") from error
+            raise RunError(
+                f"{path} is no result of robustfw ({type(error).__name__}): move it away"
+            ) from error
         if not kinds or kind in kinds:
             results.append(result)
     return results

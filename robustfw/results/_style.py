@@ -19,7 +19,13 @@ FAINT = "#8b8c8d"
 """Colour of grids and frames."""
 COLOURS = ("#0068a8", "#c45500", "#00805a", "#a8447f", "#7a6a00", "#3d3d9e")
 """Okabe and Ito's colours (2008), darkened to a contrast of 4.5 on white; dashes and marks tell lines apart too."""
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 1.6)),
+    (0, (1.2, 1.2)),
+    (0, (6, 1.5, 1.5, 1.5)),
+    (0, (3, 1, 1, 1, 1, 1)),
+)
 """Dashes of the lines of a figure, in their order."""
 MARKS = "osD^vP"
 """Marks of the lines of a figure, in their order."""
@@ -37,7 +43,13 @@ def line_style(i: int) -> dict[str, Any]:
 def draw_legend(axes: Axes, entries: int) -> None:
     """A legend above the panel, where it hides nothing; with more than two entries, a line for each."""
     columns = 2 if entries <= 2 else 1
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderaxespad=0.2, handlelength=3)
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        ncols=columns,
+        borderaxespad=0.2,
+        handlelength=3,
+    )
 
 
 class _Percents(PercentFormatter):
@@ -47,7 +59,10 @@ class _Percents(PercentFormatter):
         super().set_locs(list(locs))
         self.decimals = None
         for decimals in range(4):
-            if all(math.isclose(round(share, decimals + 2), share, abs_tol=1e-9) for share in locs):
+            if all(
+                math.isclose(round(share, decimals + 2), share, abs_tol=1e-9)
+                for share in locs
+            ):
                 self.decimals = decimals
                 return
 
@@ -58,7 +73,9 @@ def show_percent(axes: Axes, label: str) -> None:
     axes.set_ylabel(label)
 
 
-def draw_cell(axes: Axes, column: int, row: int, shade: float, text: str, size: float = 10) -> None:
+def draw_cell(
+    axes: Axes, column: int, row: int, shade: float, text: str, size: float = 10
+) -> None:
     """A square of a matrix with its number, in cividis, which reads the same for all kinds of colour vision.
 
     Args:
@@ -72,7 +89,15 @@ def draw_cell(axes: Axes, column: int, row: int, shade: float, text: str, size: 
     red, green, blue, _ = colormaps["cividis"](shade)
     luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     ink = "#fefefe" if luminance < 0.45 else "#010101"
-    axes.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=(red, green, blue), edgecolor=FAINT))
+    axes.add_patch(
+        Rectangle(
+            (column - 0.48, row - 0.48),
+            0.96,
+            0.96,
+            facecolor=(red, green, blue),
+            edgecolor=FAINT,
+        )
+    )
     axes.text(column, row, text, ha="center", va="center", fontsize=size, color=ink)
 
 

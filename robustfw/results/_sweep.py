@@ -68,9 +68,16 @@ class SweepFields:
     command: str = ""
 
     def __attrs_post_init__(self) -> None:
-        lengths = {len(self.radii), len(self.correct), len(self.accuracy), len(self.intervals)}
+        lengths = {
+            len(self.radii),
+            len(self.correct),
+            len(self.accuracy),
+            len(self.intervals),
+        }
         if len(lengths) != 1:
-            raise ValueError("radii, correct, accuracy and intervals are not of one length")
+            raise ValueError(
+                "radii, correct, accuracy and intervals are not of one length"
+            )
         if not self.radii:
             raise ValueError("there is no radius")
 
@@ -95,25 +102,35 @@ class SweepKind(ResultKind):
             "minimal_radius": {"median": 0.06, "quartiles": [0.03, None], "beyond": 1},
         }
 
-    def lines(self, result: SweepFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
+    def lines(
+        self, result: SweepFields, labels: Sequence[str] | None = None
+    ) -> Iterator[ConsoleOutput]:
         rows = []
         for i, radius in enumerate(result.radii):
             low, high = result.intervals[i]
             accuracy = f"{result.accuracy[i]:.2%}"
             count = f"{result.correct[i]} of {result.n}"
-            rows.append((words.radius(radius), accuracy, count, f"{low:.2%} to {high:.2%}"))
+            rows.append(
+                (words.radius(radius), accuracy, count, f"{low:.2%} to {high:.2%}")
+            )
         yield Table("radius", ("", "accuracy", "", "95 % interval"), rows)
         minimal = result.minimal_radius
         if minimal is not None:
-            first, third = (number(quartile, "beyond") for quartile in minimal.quartiles)
+            first, third = (
+                number(quartile, "beyond") for quartile in minimal.quartiles
+            )
             quartiles = f"median {number(minimal.median, 'beyond')}, quartiles {first} and {third}"
-            yield fact("smallest radius", f"{quartiles}; {minimal.beyond} of {result.n} beyond")
+            yield fact(
+                "smallest radius", f"{quartiles}; {minimal.beyond} of {result.n} beyond"
+            )
         yield fact("uncertainty", result.uncertainty)
         yield fact("attack", result.attack)
 
     def tables(self, material: Material) -> list[Table]:
         """A table for each set, attack and list of radii."""
-        groups: dict[tuple[str, str, tuple[float, ...]], list[tuple[ReportedRun, SweepFields]]] = {}
+        groups: dict[
+            tuple[str, str, tuple[float, ...]], list[tuple[ReportedRun, SweepFields]]
+        ] = {}
         for run, sweep in material.pairs(SweepFields):
             key = (drop_radius(sweep.uncertainty), sweep.attack, sweep.radii)
             groups.setdefault(key, []).append((run, sweep))
@@ -132,13 +149,21 @@ def _table(group: Sequence[tuple[ReportedRun, SweepFields]]) -> Table:
     first = group[0][1]
     uncertainty = drop_radius(first.uncertainty)
     attack = abbreviate(first.attack)
-    names = [*map(words.radius, first.radii), "median minimal radius", "quartiles", "beyond", "n"]
+    names = [
+        *map(words.radius, first.radii),
+        "median minimal radius",
+        "quartiles",
+        "beyond",
+        "n",
+    ]
     runs = [run.name for run, _ in group]
     # beside others there is no room for intervals, which the figure shows
     with_intervals = len(group) == 1
     numbers = []
     for _, sweep in group:
-        numbers.append([*_accuracies(sweep, with_intervals), *_minimal_radius(sweep), str(sweep.n)])
+        numbers.append(
+            [*_accuracies(sweep, with_intervals), *_minimal_radius(sweep), str(sweep.n)]
+        )
     folded: bool | None
     if len(runs) <= len(names):
         heads = ["radius", *runs]
@@ -155,14 +180,23 @@ def _table(group: Sequence[tuple[ReportedRun, SweepFields]]) -> Table:
         "example falls, over all n; beyond: examples that withstand the largest radius."
     )
     title = f"Accuracy against radius: {uncertainty}, {attack}"
-    return Table(title, heads, rows, note, commands(sweep.command for _, sweep in group), folded=folded)
+    return Table(
+        title,
+        heads,
+        rows,
+        note,
+        commands(sweep.command for _, sweep in group),
+        folded=folded,
+    )
 
 
 def _accuracies(sweep: SweepFields, with_intervals: bool) -> list[str]:
     shares = [percent(share) for share in sweep.accuracy]
     if not with_intervals:
         return shares
-    ranges = [f" ({100 * low:.1f} to {100 * high:.1f})" for low, high in sweep.intervals]
+    ranges = [
+        f" ({100 * low:.1f} to {100 * high:.1f})" for low, high in sweep.intervals
+    ]
     return [share + interval for share, interval in zip(shares, ranges, strict=True)]
 
 
@@ -199,20 +233,36 @@ class SweepLine:
             return low, high
         if len(values) == 2:
             return values.min(axis=0), values.max(axis=0)
-        half = student_quantile(len(values) - 1) * values.std(axis=0, ddof=1) / math.sqrt(len(values))
+        half = (
+            student_quantile(len(values) - 1)
+            * values.std(axis=0, ddof=1)
+            / math.sqrt(len(values))
+        )
         return np.clip(self.mean() - half, 0, 1), np.clip(self.mean() + half, 0, 1)
 
 
 def _figures(mode: str, runs: Sequence[ReportedRun]) -> list[Drawing]:
     """A figure for each set and attack of the sweeps of a mode, with a line for each net and list of radii."""
-    panels: dict[tuple[str, str], dict[tuple[str, tuple[float, ...]], list[SweepFields]]] = {}
+    panels: dict[
+        tuple[str, str], dict[tuple[str, tuple[float, ...]], list[SweepFields]]
+    ] = {}
     for run in runs:
         for sweep in run.results_of(SweepFields):
-            lines = panels.setdefault((drop_radius(sweep.uncertainty), sweep.attack), {})
+            lines = panels.setdefault(
+                (drop_radius(sweep.uncertainty), sweep.attack), {}
+            )
             lines.setdefault((run.line, sweep.radii), []).append(sweep)
     figures = []
     for key, lines_of_panel in panels.items():
-        figures.append((key, [SweepLine(name, tuple(sweeps)) for (name, _), sweeps in lines_of_panel.items()]))
+        figures.append(
+            (
+                key,
+                [
+                    SweepLine(name, tuple(sweeps))
+                    for (name, _), sweeps in lines_of_panel.items()
+                ],
+            )
+        )
     # curves whose radii were attacked independently first, as in the paper's Figure 3
     figures.sort(key=lambda figure: (not _has_independent(figure[1]), figure[0]))
     return [_figure(mode, key, lines) for key, lines in figures]
@@ -241,7 +291,9 @@ def _figure(mode: str, key: tuple[str, str], lines: list[SweepLine]) -> Drawing:
     again = {sweep.command for line in lines for sweep in line.sweeps}
     command = again.pop() if len(again) == 1 else ""
     title = f"Accuracy against radius: {uncertainty}, {abbreviate(attack)}{of_mode}"
-    return Drawing("radius", title, partial(_draw, lines), caption + shape, alt, command)
+    return Drawing(
+        "radius", title, partial(_draw, lines), caption + shape, alt, command
+    )
 
 
 def _band_words(lines: list[SweepLine]) -> str:
@@ -265,7 +317,9 @@ def _draw(lines: list[SweepLine]) -> Figure:
     for i, line in enumerate(lines):
         radii = line.sweeps[0].radii
         style = line_style(i)
-        axes.fill_between(radii, *line.band(), color=style["color"], alpha=0.2, linewidth=0)
+        axes.fill_between(
+            radii, *line.band(), color=style["color"], alpha=0.2, linewidth=0
+        )
         axes.plot(radii, line.mean(), label=truncate(line.name, 44), **style)
     show_percent(axes, "accuracy")
     axes.set_ylim(-0.02, 1.02)

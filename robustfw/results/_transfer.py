@@ -10,7 +10,16 @@ import attrs
 
 from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
 from robustfw.results._table import Table
-from robustfw.results._words import INTERVALS, Interval, commands, fact, format_share, percent, share, wrap_text
+from robustfw.results._words import (
+    INTERVALS,
+    Interval,
+    commands,
+    fact,
+    format_share,
+    percent,
+    share,
+    wrap_text,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,29 +68,58 @@ class TransferKind(ResultKind):
     def example(self) -> Mapping[str, Any]:
         numbers = {"n": 4, "correct": 3, "accuracy": 0.75, "interval": [0.3, 0.95]}
         sets = [numbers | {"uncertainty": "linf:radius=0.1"}]
-        return numbers | {"accuracy_8bit": 0.75, "collection": "transfer/a", "source": "runs/a", "sets": sets}
+        return numbers | {
+            "accuracy_8bit": 0.75,
+            "collection": "transfer/a",
+            "source": "runs/a",
+            "sets": sets,
+        }
 
-    def lines(self, result: TransferFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
+    def lines(
+        self, result: TransferFields, labels: Sequence[str] | None = None
+    ) -> Iterator[ConsoleOutput]:
         yield share("accuracy", result.correct, result.n, result.interval)
         for of_set in result.sets:
-            yield share(f"  {of_set.uncertainty}", of_set.correct, of_set.n, of_set.interval)
+            yield share(
+                f"  {of_set.uncertainty}", of_set.correct, of_set.n, of_set.interval
+            )
         if result.accuracy_8bit is not None:
-            yield fact("8 bits", f"{result.accuracy_8bit:7.2%}   the same examples, rounded as image files are")
-        yield fact("collection", f"{result.collection}, crafted against {result.source}")
+            yield fact(
+                "8 bits",
+                f"{result.accuracy_8bit:7.2%}   the same examples, rounded as image files are",
+            )
+        yield fact(
+            "collection", f"{result.collection}, crafted against {result.source}"
+        )
 
     def tables(self, material: Material) -> list[Table]:
         """A table of all runs, with a row for each set where a collection has several."""
         rows = []
         for run, result in material.pairs(TransferFields):
-            head = run.name, material.name_of(result.source), material.name_of(result.collection)
-            accuracy = format_share(result.accuracy, result.interval, result.correct, result.n)
+            head = (
+                run.name,
+                material.name_of(result.source),
+                material.name_of(result.collection),
+            )
+            accuracy = format_share(
+                result.accuracy, result.interval, result.correct, result.n
+            )
             rows.append((*head, "all", accuracy, percent(result.accuracy_8bit, 2)))
             if len(result.sets) == 1:
                 continue
             for of_set in result.sets:
-                accuracy = format_share(of_set.accuracy, of_set.interval, of_set.correct, of_set.n)
+                accuracy = format_share(
+                    of_set.accuracy, of_set.interval, of_set.correct, of_set.n
+                )
                 rows.append((*head, of_set.uncertainty, accuracy, "–"))
-        columns = ("run", "crafted against", "collection", "set", "accuracy", "rounded to 8 bits")
+        columns = (
+            "run",
+            "crafted against",
+            "collection",
+            "set",
+            "accuracy",
+            "rounded to 8 bits",
+        )
         again = commands(result.command for _, result in material.pairs(TransferFields))
         return [Table("Transfer", columns, rows, INTERVALS, again)] if rows else []
 
@@ -95,7 +133,9 @@ class TransferKind(ResultKind):
         return drawings
 
 
-def accuracy_matrix(material: Material, runs: Sequence[ReportedRun]) -> dict[tuple[str, str], list[float]]:
+def accuracy_matrix(
+    material: Material, runs: Sequence[ReportedRun]
+) -> dict[tuple[str, str], list[float]]:
     """Accuracies by source and net: the row and the column of a matrix, with the accuracies of all seeds.
 
     A source of another seed than the net stands in a row of its own.
@@ -144,14 +184,23 @@ def _draw(means: dict[tuple[str, str], float]) -> Figure:
     rows += [name for name in sources if name not in columns]
     tilt = 35 if max(map(len, columns)) > 3 else 0
     size = max(0.34, min(0.7, (WIDTH - 1.5) / len(columns)))
-    figure = Figure(figsize=(WIDTH, (1.4 if tilt else 0.7) + size * len(rows)), layout="constrained")
+    figure = Figure(
+        figsize=(WIDTH, (1.4 if tilt else 0.7) + size * len(rows)), layout="constrained"
+    )
     axes = figure.subplots()
     for (row, column), value in means.items():
-        draw_cell(axes, columns.index(column), rows.index(row), value, f"{100 * value:.1f}")
+        draw_cell(
+            axes, columns.index(column), rows.index(row), value, f"{100 * value:.1f}"
+        )
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     alignment = "right" if tilt else "center"
-    axes.set_xticks(range(len(columns)), [wrap_text(name, 18, 3) for name in columns], rotation=tilt, ha=alignment)
+    axes.set_xticks(
+        range(len(columns)),
+        [wrap_text(name, 18, 3) for name in columns],
+        rotation=tilt,
+        ha=alignment,
+    )
     axes.set_yticks(range(len(rows)), [wrap_text(name, 18, 3) for name in rows])
     axes.set_aspect("equal", anchor="W")
     axes.set_xlabel("evaluated on")

@@ -32,7 +32,10 @@ def printable(text: str) -> str:
 
     Neither HTML nor SVG can hold control characters; ESC commands a terminal; U+202E and its like turn text around.
     """
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        for c in text
+    )
 
 
 def verdict(word: str) -> str:
@@ -58,7 +61,9 @@ def share(name: str, count: int, n: int, interval: Interval, what: str = "") -> 
     low, high = interval
     per_cent = f"{count / n:7.2%}" if n else "      -"
     denominator = f"{count} of {n} {what}".rstrip()
-    return fact(name, f"{per_cent}   {denominator}, 95 % interval {low:.2%} to {high:.2%}")
+    return fact(
+        name, f"{per_cent}   {denominator}, 95 % interval {low:.2%} to {high:.2%}"
+    )
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -169,7 +174,9 @@ def wrap_text(text: str, width: int, most: int) -> str:
         width: characters in a line, at most.
         most: lines, at most; what does not fit is cut off.
     """
-    return "\n".join(textwrap.wrap(text, width, max_lines=most, placeholder=" …")) or text
+    return (
+        "\n".join(textwrap.wrap(text, width, max_lines=most, placeholder=" …")) or text
+    )
 
 
 def count_of(count: int, one: str, many: str = "") -> str:

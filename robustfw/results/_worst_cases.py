@@ -10,7 +10,15 @@ import attrs
 
 from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
 from robustfw.results._table import Table
-from robustfw.results._words import abbreviate_attacks, commands, count_of, fact, join_words, number, truncate
+from robustfw.results._words import (
+    abbreviate_attacks,
+    commands,
+    count_of,
+    fact,
+    join_words,
+    number,
+    truncate,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,8 +79,13 @@ class WorstCasesKind(ResultKind):
             "examples": [case],
         }
 
-    def lines(self, result: WorstCasesFields, labels: Sequence[str] | None = None) -> Iterator[ConsoleOutput]:
-        yield fact("worst cases", f"{join_words(_stories(result), TOLD)}; robustfw report shows them")
+    def lines(
+        self, result: WorstCasesFields, labels: Sequence[str] | None = None
+    ) -> Iterator[ConsoleOutput]:
+        yield fact(
+            "worst cases",
+            f"{join_words(_stories(result), TOLD)}; robustfw report shows them",
+        )
 
     def tables(self, material: Material) -> list[Table]:
         """A table of all runs whose examples are no images; images are drawn."""
@@ -84,15 +97,23 @@ class WorstCasesKind(ResultKind):
             again.append(result.command)
             for case in result.examples:
                 size = (number(case.largest), str(case.changed))
-                rows.append((run.name, result.uncertainty, case.before, case.after, *size))
+                rows.append(
+                    (run.name, result.uncertainty, case.before, case.after, *size)
+                )
         columns = ("run", "set", "before", "after", "largest change", "entries changed")
         note = "Examples that the attack fools the net with: what it says of them before and after."
-        return [Table("Worst cases", columns, rows, note, commands(again))] if rows else []
+        return (
+            [Table("Worst cases", columns, rows, note, commands(again))] if rows else []
+        )
 
     def figures(self, material: Material) -> list[Drawing]:
         """A figure for each result with images."""
         results = material.pairs(WorstCasesFields)
-        return [_figure(run, result) for run, result in results if result.examples and _are_images(result)]
+        return [
+            _figure(run, result)
+            for run, result in results
+            if result.examples and _are_images(result)
+        ]
 
 
 def _are_images(result: WorstCasesFields) -> bool:
@@ -111,23 +132,37 @@ def _figure(run: ReportedRun, result: WorstCasesFields) -> Drawing:
         f"{examples} that {attacks} fools {run.name} with, within {result.uncertainty}: "
         f"{join_words(_stories(result), TOLD)}."
     )
-    colour = " Of colours, the one that changes most is drawn." if result.shape[0] > 1 else ""
+    colour = (
+        " Of colours, the one that changes most is drawn."
+        if result.shape[0] > 1
+        else ""
+    )
     caption = (
         f"{result.split.capitalize()} examples that {attacks} fools {run.name} with, within {result.uncertainty}. "
         "Above: original; in the middle: the perturbation, times the factor beneath it, red where it adds and blue "
         f"where it takes away; below: adversarial, with what the net takes it for.{colour}"
     )
-    return Drawing("worst-cases", title, partial(_draw, run, result), caption, alt, result.command)
+    return Drawing(
+        "worst-cases", title, partial(_draw, run, result), caption, alt, result.command
+    )
 
 
 def _draw(run: ReportedRun, result: WorstCasesFields) -> Figure:
     import numpy as np
 
-    from robustfw.results._picture_grid import COLUMNS, Row, draw_grid, magnification, strongest_channel
+    from robustfw.results._picture_grid import (
+        COLUMNS,
+        Row,
+        draw_grid,
+        magnification,
+        strongest_channel,
+    )
     from robustfw.results._reading import read_tensors
 
     shape = (len(result.examples), *result.shape)
-    tensors = read_tensors(run.path, result.images, {"original": shape, "adversarial": shape})
+    tensors = read_tensors(
+        run.path, result.images, {"original": shape, "adversarial": shape}
+    )
     low, high = result.range
     width = (high - low) or 1.0
     original = ((tensors["original"] - low) / width).astype(np.float32)
@@ -143,8 +178,17 @@ def _draw(run: ReportedRun, result: WorstCasesFields) -> Figure:
             magnified.append(strongest_channel(delta) * factor)
             factors.append(f"×{factor}")
         rows += [
-            Row("original", list(original[block]), [truncate(case.before, 16) for case in cases]),
+            Row(
+                "original",
+                list(original[block]),
+                [truncate(case.before, 16) for case in cases],
+            ),
             Row("change", magnified, factors, diverging=True),
-            Row("adversarial", list(adversarial[block]), [truncate(case.after, 16) for case in cases], apart=True),
+            Row(
+                "adversarial",
+                list(adversarial[block]),
+                [truncate(case.after, 16) for case in cases],
+                apart=True,
+            ),
         ]
     return draw_grid(rows)

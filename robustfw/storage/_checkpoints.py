@@ -15,7 +15,14 @@ from torch import Tensor
 from robustfw.errors import RunError, UsageError
 from robustfw.storage.files import parse_json
 
-DAMAGED = (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError)
+DAMAGED = (
+    SafetensorError,
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    RecursionError,
+)
 """Errors, besides an OSError, that reading a damaged checkpoint or another program's file may raise."""
 
 LARGEST_NUMBER = float(1 << 62)
@@ -34,7 +41,9 @@ def check_storable(named: Mapping[str, Any]) -> None:
     for name, value in named.items():
         reason = _find_obstacle(value)
         if reason is not None:
-            raise UsageError(f"the model cannot be saved: {name!r} in its state_dict is {reason}")
+            raise UsageError(
+                f"the model cannot be saved: {name!r} in its state_dict is {reason}"
+            )
 
 
 def _find_obstacle(value: object) -> str | None:
@@ -59,7 +68,9 @@ def _describe_type(value: object) -> str:
     """The type of a value in words, with the types of those parts of it that JSON does not give back."""
     if isinstance(value, dict | list | tuple):
         parts = value.values() if isinstance(value, dict) else value
-        part_types = sorted({type(part).__name__ for part in parts if not _survives_json(part)})
+        part_types = sorted(
+            {type(part).__name__ for part in parts if not _survives_json(part)}
+        )
         with_parts = f" with {' and '.join(part_types)}" if part_types else ""
         return f"a {type(value).__name__}{with_parts}"
     return f"of the type {type(value).__name__}"
@@ -68,7 +79,9 @@ def _describe_type(value: object) -> str:
 def _survives_json(value: object) -> bool:
     """Whether JSON gives a value back as it was: it has no tuples, and no keys but texts."""
     if isinstance(value, dict):
-        return all(type(key) is str and _survives_json(part) for key, part in value.items())
+        return all(
+            type(key) is str and _survives_json(part) for key, part in value.items()
+        )
     if isinstance(value, list):
         return all(_survives_json(part) for part in value)
     return value is None or type(value) in (bool, int, float, str)
@@ -85,7 +98,9 @@ def encode(named: Mapping[str, Any], facts: Mapping[str, Any]) -> bytes:
         UsageError: a value cannot be stored.
     """
     check_storable(named)
-    tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
+    tensors = {
+        name: value for name, value in named.items() if isinstance(value, Tensor)
+    }
     values = {name: value for name, value in named.items() if name not in tensors}
     complex_names = [name for name, value in tensors.items() if value.is_complex()]
     header = {"facts": json.dumps(facts)}
@@ -179,7 +194,11 @@ def misfit_error(path: Path, reason: str) -> RunError:
 def tensors_below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors whose names begin with ``prefix.``, by the rest of their names."""
     start = prefix + "."
-    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+    return {
+        name.removeprefix(start): value
+        for name, value in tensors.items()
+        if name.startswith(start)
+    }
 
 
 def weights_to_evaluate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

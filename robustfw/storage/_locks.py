@@ -51,7 +51,9 @@ class DirectoryLock:
         self._process = os.getpid()
 
     @classmethod
-    def take(cls, place: Path | NewDirectory, patience: float | None = None) -> DirectoryLock:
+    def take(
+        cls, place: Path | NewDirectory, patience: float | None = None
+    ) -> DirectoryLock:
         """Lock a directory; one that does not exist is made.
 
         Args:
@@ -81,7 +83,9 @@ class DirectoryLock:
         made = _make(place.parent)
         number = 1
         while True:
-            path = place.parent / (place.name if number == 1 else f"{place.name}-{number}")
+            path = place.parent / (
+                place.name if number == 1 else f"{place.name}-{number}"
+            )
             # mkdir succeeds for one process only, whoever else tries at the same time
             with contextlib.suppress(FileExistsError):
                 path.mkdir()
@@ -187,7 +191,9 @@ def _unlock(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_UN)
 
 
-def claim(place: Path | NewDirectory, what: str, patience: float | None = None) -> DirectoryLock:
+def claim(
+    place: Path | NewDirectory, what: str, patience: float | None = None
+) -> DirectoryLock:
     """Lock a directory for writing, for one owner at a time, before anything in it is read.
 
     Args:
@@ -201,8 +207,16 @@ def claim(place: Path | NewDirectory, what: str, patience: float | None = None) 
     try:
         return DirectoryLock.take(place, patience)
     except BlockingIOError:
-        owner = "another process or by records that were not closed" if what == "trained" else "another process"
-        raise RunError(f"{place} is being {what} already, by {owner}: end that, or choose another --out") from None
+        owner = (
+            "another process or by records that were not closed"
+            if what == "trained"
+            else "another process"
+        )
+        raise RunError(
+            f"{place} is being {what} already, by {owner}: end that, or choose another --out"
+        ) from None
     except OSError as error:
         kind = "run directory" if what == "trained" else "directory"
-        raise RunError(f"cannot make the {kind} {place}: {error.strerror}; choose another --out") from error
+        raise RunError(
+            f"cannot make the {kind} {place}: {error.strerror}; choose another --out"
+        ) from error

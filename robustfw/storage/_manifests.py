@@ -23,15 +23,23 @@ def read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = read_json(path)
     except FileNotFoundError:
-        raise RunError(f"there is no run in {folder}: name a directory that robustfw train made") from None
+        raise RunError(
+            f"there is no run in {folder}: name a directory that robustfw train made"
+        ) from None
     except NotADirectoryError:
-        raise RunError(f"{folder} is a file: name a directory that robustfw train made") from None
+        raise RunError(
+            f"{folder} is a file: name a directory that robustfw train made"
+        ) from None
     except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror}; mend that, and try again") from error
+        raise RunError(
+            f"cannot read {path}: {error.strerror}; mend that, and try again"
+        ) from error
     except ValueError as error:
         raise RunError(f"{path} is not JSON ({error}); {advice}") from error
     if not is_manifest(manifest):
-        raise RunError(f"{path} is not the manifest of a run: its recipe or its data are missing; {advice}")
+        raise RunError(
+            f"{path} is not the manifest of a run: its recipe or its data are missing; {advice}"
+        )
     return dict(manifest)
 
 
@@ -75,10 +83,14 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror}; mend that, and try again") from error
+        raise RunError(
+            f"cannot read {path}: {error.strerror}; mend that, and try again"
+        ) from error
     except ValueError:
         lines = [None]
     for line in lines:
         if not isinstance(line, dict) or type(line.get("epoch")) is not int:
-            raise RunError(f"{path} is damaged: move it away to go on without the record of past epochs")
+            raise RunError(
+                f"{path} is damaged: move it away to go on without the record of past epochs"
+            )
     return lines

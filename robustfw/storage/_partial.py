@@ -87,7 +87,9 @@ class Partial:
         if self.verdicts is None:
             return
         tensors, facts = _encode_verdicts(self.verdicts)
-        content = save(tensors, {"facts": json.dumps(facts | {"batches": self.batches})})
+        content = save(
+            tensors, {"facts": json.dumps(facts | {"batches": self.batches})}
+        )
         try:
             self.path.parent.mkdir(exist_ok=True)
             write_whole(self.path, content)
@@ -104,12 +106,18 @@ NUMBERS = ("zero_gradients", "ties", "not_numbers", "seconds")
 def _encode_verdicts(verdicts: Verdicts) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Verdicts as tensors by name, and as what JSON holds."""
     values = {name: getattr(verdicts, name) for name in TENSORS}
-    tensors = {name: value.contiguous() for name, value in values.items() if value is not None}
+    tensors = {
+        name: value.contiguous() for name, value in values.items() if value is not None
+    }
     facts = {name: getattr(verdicts, name) for name in NUMBERS}
-    return tensors, facts | {"passes": [verdicts.passes.forward, verdicts.passes.backward]}
+    return tensors, facts | {
+        "passes": [verdicts.passes.forward, verdicts.passes.backward]
+    }
 
 
-def _decode_verdicts(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Verdicts:
+def _decode_verdicts(
+    tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+) -> Verdicts:
     """The verdicts that `_encode_verdicts` was given."""
     forward, backward = facts["passes"]
     numbers = {name: facts[name] for name in NUMBERS}

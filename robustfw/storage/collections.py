@@ -21,7 +21,13 @@ from robustfw.evaluation._crafting import Examples
 from robustfw.inner.threat import Threat
 from robustfw.plugin.registry import Registry
 from robustfw.storage._locks import NewDirectory, claim
-from robustfw.storage.files import advice, json_bytes, read_bytes, read_json, write_whole
+from robustfw.storage.files import (
+    advice,
+    json_bytes,
+    read_bytes,
+    read_json,
+    write_whole,
+)
 
 MANIFEST = "manifest.json"
 """The file that says where the examples of a collection come from."""
@@ -48,7 +54,9 @@ class Collection:
     examples: Examples
 
     @classmethod
-    def create(cls, place: Path | NewDirectory, examples: Examples, facts: Mapping[str, Any]) -> Collection:
+    def create(
+        cls, place: Path | NewDirectory, examples: Examples, facts: Mapping[str, Any]
+    ) -> Collection:
         """Write a new collection; a directory that holds one already is left alone.
 
         Args:
@@ -59,13 +67,20 @@ class Collection:
         Raises:
             RunError: the directory holds a collection, somebody else is writing there, or it cannot be written.
         """
-        content = save({name: tensor.contiguous() for name, tensor in examples.tensors().items()})
-        manifest = dict(facts) | {"n": len(examples), "sha256": hashlib.sha256(content).hexdigest()}
+        content = save(
+            {name: tensor.contiguous() for name, tensor in examples.tensors().items()}
+        )
+        manifest = dict(facts) | {
+            "n": len(examples),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
         lock = claim(place, "written")
         path = lock.path
         try:
             if (path / MANIFEST).exists():
-                raise RunError(f"{path} holds a collection already: choose another --out")
+                raise RunError(
+                    f"{path} holds a collection already: choose another --out"
+                )
             write_whole(path / EXAMPLES, content, within=path)
             write_whole(path / MANIFEST, json_bytes(manifest), within=path)
         except OSError as error:
@@ -93,16 +108,24 @@ class Collection:
             DataError: the examples belong to other data, or keep another range than the data's.
         """
         if self.manifest["data"].get("hash") != splits.fingerprint():
-            raise DataError(f"the examples in {self.path} belong to other data (another hash): craft them on this data")
+            raise DataError(
+                f"the examples in {self.path} belong to other data (another hash): craft them on this data"
+            )
         bounds = splits.spec.bounds
         if self.bounds != bounds:
             raise DataError(
                 f"the examples in {self.path} keep the range {self.bounds}, and the data {bounds}: {ALTERED}"
             )
-        by_name = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+        by_name = {
+            "train": splits.train,
+            "validation": splits.validation,
+            "test": splits.test,
+        }
         split = by_name[self.split]
         if isinstance(split, StreamedSplit):
-            raise DataError(f"the examples in {self.path} are from a stream, of which none can be found again")
+            raise DataError(
+                f"the examples in {self.path} are from a stream, of which none can be found again"
+            )
         return split
 
     @property
@@ -121,9 +144,12 @@ class Collection:
             known: makes the sets from the specs in the manifest.
             splits: the data that the examples belong to; sets that learn from data see its training examples.
         """
-        sets = [known.make("uncertainty", part["uncertainty"]) for part in self.manifest["sets"]]
+        sets = [
+            known.make("uncertainty", part["uncertainty"])
+            for part in self.manifest["sets"]
+        ]
         train = splits.learning_split()
-        return [Threat(uncertainty, self.bounds).fitted(train) for uncertainty in sets]
+        return [Threat(uncertainty, self.bounds).fit(train) for uncertainty in sets]
 
     @classmethod
     def open(cls, path: Path) -> Collection:
@@ -142,25 +168,40 @@ class Collection:
         except (FileNotFoundError, NotADirectoryError):
             if file.name == EXAMPLES:
                 raise RunError(f"{file} is missing: {ALTERED}") from None
-            raise RunError(f"there is no collection in {path}: name a directory that robustfw craft made") from None
+            raise RunError(
+                f"there is no collection in {path}: name a directory that robustfw craft made"
+            ) from None
         except OSError as error:
-            raise RunError(f"cannot read {file}: {error.strerror}; mend that, and try again") from error
+            raise RunError(
+                f"cannot read {file}: {error.strerror}; mend that, and try again"
+            ) from error
         except ValueError as error:
             raise RunError(f"{file} is not JSON ({error}); {ALTERED}") from error
         # 2. check the manifest against the hash and for its fields
-        if not isinstance(manifest, dict) or manifest.get("sha256") != hashlib.sha256(content).hexdigest():
-            raise DataError(f"{path / EXAMPLES} is not what {path / MANIFEST} describes (another hash); {ALTERED}")
+        if (
+            not isinstance(manifest, dict)
+            or manifest.get("sha256") != hashlib.sha256(content).hexdigest()
+        ):
+            raise DataError(
+                f"{path / EXAMPLES} is not what {path / MANIFEST} describes (another hash); {ALTERED}"
+            )
         reason = _find_fault(manifest)
         if reason is not None:
-            raise DataError(f"{path / MANIFEST} is not the manifest of a collection ({reason}); {ALTERED}")
+            raise DataError(
+                f"{path / MANIFEST} is not the manifest of a collection ({reason}); {ALTERED}"
+            )
         # 3. check the tensors
         try:
             examples = Examples(**load(content))
             reason = _find_mismatch(examples, len(manifest["sets"]))
-        except Exception as error:  # safetensors and torch raise whatever the bytes lead them to
+        except (
+            Exception
+        ) as error:  # safetensors and torch raise whatever the bytes lead them to
             reason = (str(error).splitlines() or [type(error).__name__])[0]
         if reason is not None:
-            raise DataError(f"{path / EXAMPLES} does not hold the tensors of a collection ({reason}); {ALTERED}")
+            raise DataError(
+                f"{path / EXAMPLES} does not hold the tensors of a collection ({reason}); {ALTERED}"
+            )
         return cls(path, manifest, examples)
 
 
@@ -177,13 +218,19 @@ def _find_fault(manifest: dict[str, Any]) -> str | None:
     bounds = manifest.get("bounds")
     if not isinstance(data, dict) or data.get("split") not in SPLITS:
         return f"data.split is none of {', '.join(SPLITS)}"
-    if source is not None and not (isinstance(source, dict) and isinstance(source.get("run"), str)):
+    if source is not None and not (
+        isinstance(source, dict) and isinstance(source.get("run"), str)
+    ):
         return "source.run is no text"
     parts = sets if isinstance(sets, list) else []
-    specs = [part.get("uncertainty") if isinstance(part, dict) else None for part in parts]
+    specs = [
+        part.get("uncertainty") if isinstance(part, dict) else None for part in parts
+    ]
     if not specs or not all(isinstance(spec, str | dict) for spec in specs):
         return "sets is no list of uncertainty sets"
-    is_pair = isinstance(bounds, list) and len(bounds) == 2 and all(map(_is_finite, bounds))
+    is_pair = (
+        isinstance(bounds, list) and len(bounds) == 2 and all(map(_is_finite, bounds))
+    )
     if "bounds" not in manifest or not (bounds is None or is_pair):
         return "bounds are no pair of numbers"
     return None
@@ -191,14 +238,20 @@ def _find_fault(manifest: dict[str, Any]) -> str | None:
 
 def _is_finite(value: object) -> bool:
     """Whether a value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    )
 
 
 def _find_mismatch(examples: Examples, sets: int) -> str | None:
     """Why tensors are not those of a collection with so many sets, in words; None if they may be."""
     tensors = examples.tensors()
     n = len(examples.y)
-    short = [name for name, tensor in tensors.items() if not tensor.ndim or len(tensor) != n]
+    short = [
+        name for name, tensor in tensors.items() if not tensor.ndim or len(tensor) != n
+    ]
     if short:
         return f"{short[0]} has not {n} rows"
     if examples.original.shape != examples.adversarial.shape:
@@ -224,7 +277,11 @@ def hash_weights(weights: Mapping[str, Any]) -> str:
     for name in sorted(weights):
         value = weights[name]
         if not isinstance(value, Tensor):
-            digest.update(f"{name} {json.dumps(value, sort_keys=True)}".encode(errors="backslashreplace"))
+            digest.update(
+                f"{name} {json.dumps(value, sort_keys=True)}".encode(
+                    errors="backslashreplace"
+                )
+            )
             continue
         tensor = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

@@ -44,14 +44,18 @@ def write_whole(path: Path, content: bytes, *, within: Path | None = None) -> No
     temporary = path.with_name(f".{path.name}.{unique}.tmp")
     try:
         # O_EXCL: a link that somebody has put there is an error, and not followed
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK | BINARY, 0o666)
+        handle = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK | BINARY, 0o666
+        )
         with open(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
-        with contextlib.suppress(OSError):  # the folder may be gone, or read-only by now
+        with contextlib.suppress(
+            OSError
+        ):  # the folder may be gone, or read-only by now
             temporary.unlink(missing_ok=True)
 
 
@@ -69,7 +73,9 @@ def append_line(path: Path, line: bytes, *, within: Path | None = None) -> None:
     if within is not None:
         refuse_links(path, within)
     content = line + b"\n"
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_LINK | BINARY, 0o666)
+    handle = os.open(
+        path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_LINK | BINARY, 0o666
+    )
     with open(handle, "ab", buffering=0) as file:
         size_before = os.fstat(handle).st_size
         try:
@@ -83,10 +89,10 @@ def append_line(path: Path, line: bytes, *, within: Path | None = None) -> None:
 
 
 def refuse_links(path: Path, within: Path) -> None:
-    """Make sure that neither ``path`` nor a folder between it and ``within`` is a symbolic link.
+    """Make sure that neither ``path`` nor a folder between it and ``clip`` is a symbolic link.
 
     Raises:
-        OSError: one is a link, or ``path`` is not below ``within``.
+        OSError: one is a link, or ``path`` is not below ``clip``.
     """
     below = path.relative_to(within).parts
     if ".." in below:
@@ -94,7 +100,9 @@ def refuse_links(path: Path, within: Path) -> None:
     for count in range(1, len(below) + 1):
         part = within.joinpath(*below[:count])
         if part.is_symlink():
-            raise OSError(errno.ELOOP, f"{part} is a link, and none is followed there", str(part))
+            raise OSError(
+                errno.ELOOP, f"{part} is a link, and none is followed there", str(part)
+            )
 
 
 def safe_child(root: Path, name: object) -> Path:
@@ -126,7 +134,9 @@ def remove_leftovers(folder: Path, name: str = "*", *, older: float = STALE) -> 
     """
     now = time.time()
     for leftover in folder.glob(f".{name}.*.tmp"):
-        with contextlib.suppress(OSError):  # another process may remove it at the same time
+        with contextlib.suppress(
+            OSError
+        ):  # another process may remove it at the same time
             if now - leftover.lstat().st_mtime >= older:
                 leftover.unlink()
 
@@ -157,7 +167,9 @@ def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
     if status.st_size > largest:
-        raise ValueError(f"it has {status.st_size} bytes, more than the {largest} that are read")
+        raise ValueError(
+            f"it has {status.st_size} bytes, more than the {largest} that are read"
+        )
     return path.read_bytes()
 
 
@@ -183,7 +195,12 @@ def parse_json(text: bytes | str, *, nan: bool = False) -> Any:
     """
     try:
         parse_constant = float if nan else _refuse_constant
-        value = json.loads(text, parse_int=_read_int, parse_float=_read_float, parse_constant=parse_constant)
+        value = json.loads(
+            text,
+            parse_int=_read_int,
+            parse_float=_read_float,
+            parse_constant=parse_constant,
+        )
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     _check_depth(value)
@@ -219,19 +236,26 @@ def _check_depth(value: Any) -> None:
             return
         level = []
         for container in containers:
-            level.extend(container.values() if isinstance(container, dict) else container)
+            level.extend(
+                container.values() if isinstance(container, dict) else container
+            )
     raise ValueError("it is nested too deeply")
 
 
 def json_bytes(value: dict[str, Any]) -> bytes:
     """JSON in lines, which people can read too; a name that is not UTF-8 comes back as it was."""
-    text = json.dumps(json_value(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = (
+        json.dumps(json_value(value), indent=2, ensure_ascii=False, allow_nan=False)
+        + "\n"
+    )
     return text.encode(errors="backslashreplace")
 
 
 def json_line(value: dict[str, Any]) -> bytes:
     """JSON in one line, without a line break."""
-    return json.dumps(json_value(value), ensure_ascii=False, allow_nan=False).encode(errors="backslashreplace")
+    return json.dumps(json_value(value), ensure_ascii=False, allow_nan=False).encode(
+        errors="backslashreplace"
+    )
 
 
 def json_value(value: Any) -> Any:
@@ -245,4 +269,7 @@ def json_value(value: Any) -> Any:
 
 def printable(text: str) -> str:
     """Text whose control characters, direction marks and halves of characters are replaced: they may mislead."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        for char in text
+    )

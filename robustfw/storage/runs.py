@@ -16,10 +16,24 @@ from torch import Tensor
 
 from robustfw.errors import RobustfwWarning, RunError, UsageError
 from robustfw.records import Epoch, Record
-from robustfw.storage._checkpoints import DAMAGED, decode, encode, misfit, misfit_error, weights_to_evaluate
+from robustfw.storage._checkpoints import (
+    DAMAGED,
+    decode,
+    encode,
+    misfit,
+    misfit_error,
+    weights_to_evaluate,
+)
 from robustfw.storage._locks import DirectoryLock, claim
 from robustfw.storage._manifests import read_manifest, read_metrics
-from robustfw.storage.files import advice, append_line, json_bytes, json_line, remove_leftovers, write_whole
+from robustfw.storage.files import (
+    advice,
+    append_line,
+    json_bytes,
+    json_line,
+    remove_leftovers,
+    write_whole,
+)
 
 if TYPE_CHECKING:
     from robustfw.training._state import State
@@ -38,7 +52,9 @@ class Run:
     """The lock on the directory, if this object may train the run."""
 
     @classmethod
-    def create(cls, path: Path, manifest: dict[str, Any], lock: DirectoryLock | None = None) -> Run:
+    def create(
+        cls, path: Path, manifest: dict[str, Any], lock: DirectoryLock | None = None
+    ) -> Run:
         """Make a run in a new directory, or in one that holds nothing of a run.
 
         Args:
@@ -53,12 +69,16 @@ class Run:
         try:
             existing = [file for file in run._files() if file.exists()]
             if run.manifest_path in existing:
-                raise RunError(f"{path} holds a run already: go on with it by --resume, or choose another --out")
+                raise RunError(
+                    f"{path} holds a run already: go on with it by --resume, or choose another --out"
+                )
             if existing:
                 raise run._manifest_error()
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"cannot make the run directory {path}: {error.strerror}; choose another --out") from error
+            raise RunError(
+                f"cannot make the run directory {path}: {error.strerror}; choose another --out"
+            ) from error
         run._write(run.manifest_path, json_bytes(manifest), new=True)
         return run
 
@@ -90,7 +110,12 @@ class Run:
 
     def _files(self) -> tuple[Path, ...]:
         """All files that a run may have."""
-        return self.manifest_path, self.metrics_path, self.checkpoint_path("last"), self.checkpoint_path("best")
+        return (
+            self.manifest_path,
+            self.metrics_path,
+            self.checkpoint_path("last"),
+            self.checkpoint_path("best"),
+        )
 
     def checkpoint_path(self, name: str) -> Path:
         """The file of ``last``, a whole `State`, or of ``best``, the weights of highest robust validation accuracy."""
@@ -106,7 +131,9 @@ class Run:
         Raises:
             RunError: it is missing, cannot be read, or is none.
         """
-        if not self.manifest_path.exists() and any(file.exists() for file in self._files()):
+        if not self.manifest_path.exists() and any(
+            file.exists() for file in self._files()
+        ):
             raise self._manifest_error()
         return read_manifest(self.manifest_path)
 
@@ -125,7 +152,9 @@ class Run:
         """Read the finished epochs; a last line that was cut off by a kill or a full disk is left out."""
         return read_metrics(self.metrics_path)
 
-    def keep(self, records: Iterator[Record], state: State) -> Generator[Record, None, None]:
+    def keep(
+        self, records: Iterator[Record], state: State
+    ) -> Generator[Record, None, None]:
         """Yield records, and save what they say: a line per epoch, the best weights, the state to resume from.
 
         The state is saved before the first record, after each epoch, once in a while within one, and when the caller
@@ -147,7 +176,9 @@ class Run:
         finally:
             lock.release()
 
-    def _save_records(self, records: Iterator[Record], state: State) -> Generator[Record, None, None]:
+    def _save_records(
+        self, records: Iterator[Record], state: State
+    ) -> Generator[Record, None, None]:
         """Yield records and save what they say, in a directory that is locked."""
         last_save = time.monotonic()
         try:
@@ -155,8 +186,13 @@ class Run:
                 if isinstance(record, Epoch):
                     self._append(record)
                     if record.best:
-                        self._save_tensors("best", state.weights(), {"epoch": record.epoch})
-                if isinstance(record, Epoch) or time.monotonic() - last_save > SAVE_EVERY:
+                        self._save_tensors(
+                            "best", state.weights(), {"epoch": record.epoch}
+                        )
+                if (
+                    isinstance(record, Epoch)
+                    or time.monotonic() - last_save > SAVE_EVERY
+                ):
                     self.save(state)
                     last_save = time.monotonic()
                 yield record
@@ -203,11 +239,15 @@ class Run:
         try:
             if reason is None:
                 state.restore(tensors, facts)
-        except Exception as error:  # whatever torch raises at what it was not given by itself
+        except (
+            Exception
+        ) as error:  # whatever torch raises at what it was not given by itself
             reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
             raise misfit_error(path, reason) from error
         counts = (state.epoch, state.batch)
-        if reason is None and not all(type(count) is int and count >= 0 for count in counts):
+        if reason is None and not all(
+            type(count) is int and count >= 0 for count in counts
+        ):
             reason = f"it stands at epoch {state.epoch}, batch {state.batch}"
         if reason is not None:
             raise misfit_error(path, reason)
@@ -222,7 +262,9 @@ class Run:
         """
         named, _ = self._load_tensors(name)
         weights = weights_to_evaluate(named) if name == "last" else named
-        tensors = {key: value for key, value in weights.items() if isinstance(value, Tensor)}
+        tensors = {
+            key: value for key, value in weights.items() if isinstance(value, Tensor)
+        }
         with_nan = [key for key, value in tensors.items() if bool(value.isnan().any())]
         if with_nan:
             warnings.warn(
@@ -235,7 +277,9 @@ class Run:
 
     def _append(self, record: Epoch) -> None:
         """Add an epoch's line to the metrics."""
-        values = attrs.asdict(record, filter=attrs.filters.exclude("model", "best_weights"))
+        values = attrs.asdict(
+            record, filter=attrs.filters.exclude("model", "best_weights")
+        )
         self._check_place()
         try:
             append_line(self.metrics_path, json_line(values), within=self.path)
@@ -244,10 +288,14 @@ class Run:
 
     def _keep_metrics_until(self, epoch: int) -> None:
         """Drop the metrics of later epochs, which a resumed training will go through again."""
-        lines = [json_line(line) + b"\n" for line in self.metrics() if line["epoch"] <= epoch]
+        lines = [
+            json_line(line) + b"\n" for line in self.metrics() if line["epoch"] <= epoch
+        ]
         self._write(self.metrics_path, b"".join(lines))
 
-    def _save_tensors(self, name: str, tensors: dict[str, Any], facts: dict[str, Any]) -> None:
+    def _save_tensors(
+        self, name: str, tensors: dict[str, Any], facts: dict[str, Any]
+    ) -> None:
         """Write the checkpoint of that name."""
         self._write(self.checkpoint_path(name), encode(tensors, facts))
 
@@ -255,18 +303,26 @@ class Run:
         """Read a checkpoint; an error says whether the other one may help."""
         path = self.checkpoint_path(name)
         other = "last" if name == "best" else "best"
-        command = shlex.join(["robustfw", "evaluate", str(self.path), "--weights", other])
+        command = shlex.join(
+            ["robustfw", "evaluate", str(self.path), "--weights", other]
+        )
         instead = "put the folder checkpoints back, or train again with another --out"
         if self.checkpoint_path(other).exists():
             instead = f"the {other} weights may be there: {command}"
         try:
             return decode(path)
         except FileNotFoundError:
-            raise RunError(f"{self.path} has no {name} checkpoint ({path} is missing); {instead}") from None
+            raise RunError(
+                f"{self.path} has no {name} checkpoint ({path} is missing); {instead}"
+            ) from None
         except OSError as error:
-            raise RunError(f"cannot read {path}: {error.strerror}; mend that, or {instead}") from error
+            raise RunError(
+                f"cannot read {path}: {error.strerror}; mend that, or {instead}"
+            ) from error
         except DAMAGED as error:
-            raise RunError(f"the checkpoint {path} is damaged, or none of robustfw ({error}); {instead}") from error
+            raise RunError(
+                f"the checkpoint {path} is damaged, or none of robustfw ({error}); {instead}"
+            ) from error
 
     def _write(self, path: Path, content: bytes, *, new: bool = False) -> None:
         """Write a file; ``new`` says that the run is new, so that nothing has been saved yet."""

@@ -12,7 +12,15 @@ from robustfw.task._labelled import Binary, Classification, Labelled
 if TYPE_CHECKING:
     from robustfw.hookspecs import Add
 
-__all__ = ["Binary", "Classification", "Labelled", "Multilabel", "Regression", "Segmentation", "Task"]
+__all__ = [
+    "Binary",
+    "Classification",
+    "Labelled",
+    "Multilabel",
+    "Regression",
+    "Segmentation",
+    "Task",
+]
 
 
 @hookimpl

@@ -24,9 +24,13 @@ def check_tensor(outputs: object, n: int) -> None:
             f"the net gives a {type(outputs).__name__}, not a tensor: wrap it in a module that gives its logits alone"
         )
     if not outputs.is_floating_point():
-        raise DataError(f"the net's outputs are {dtype_name(outputs)}: give the logits, not the predicted classes")
+        raise DataError(
+            f"the net's outputs are {dtype_name(outputs)}: give the logits, not the predicted classes"
+        )
     if not outputs.dim() or len(outputs) != n:
-        raise DataError(f"the net's outputs have shape {tuple(outputs.shape)} for {n} examples: give a row for each")
+        raise DataError(
+            f"the net's outputs have shape {tuple(outputs.shape)} for {n} examples: give a row for each"
+        )
 
 
 def labels(y: Tensor) -> Tensor:
@@ -41,9 +45,13 @@ def labels(y: Tensor) -> Tensor:
         binary = bool(((y == 0) | (y == 1)).all())
         if binary and bool((y.sum(1) == 1).all()):
             return y.float().argmax(1)
-        raise DataError("targets are several numbers per example: classification takes one label each (y.argmax(1))")
+        raise DataError(
+            "targets are several numbers per example: classification takes one label each (y.argmax(1))"
+        )
     if y.dim() != 1:
-        raise DataError(f"labels have shape {tuple(y.shape)}, and should have one number per example")
+        raise DataError(
+            f"labels have shape {tuple(y.shape)}, and should have one number per example"
+        )
     if y.is_floating_point() or y.is_complex():
         raise DataError(f"labels are {dtype_name(y)}: give int64 (y.long())")
     return y.long()
@@ -56,4 +64,6 @@ def check_labels(y: Tensor, classes: int) -> None:
     lowest = int(y.min())
     highest = int(y.max())
     if lowest < -1 or highest >= classes:
-        raise DataError(f"labels run from {lowest} to {highest}, outside 0 … {classes - 1}")
+        raise DataError(
+            f"labels run from {lowest} to {highest}, outside 0 … {classes - 1}"
+        )

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 class Multilabel(Task):
     """K labels, each present or not: K logits, and 0 or 1 for each; wrong if more than ``tolerated`` labels are."""
 
-    tolerated: Annotated[int, "labels of an example that may be wrong"] = attrs.field(default=0, validator=ge(0))
+    tolerated: Annotated[int, "labels of an example that may be wrong"] = attrs.field(
+        default=0, validator=ge(0)
+    )
 
     graded: ClassVar[bool] = True
     right: ClassVar[str] = "all labels right"
@@ -41,7 +43,9 @@ class Multilabel(Task):
     def targets(self, y: Tensor) -> Tensor:
         """0 or 1 for each label, (n, K), floating point."""
         if y.dim() != 2:
-            raise DataError(f"targets have shape {tuple(y.shape)}, and the task multilabel needs (examples, labels)")
+            raise DataError(
+                f"targets have shape {tuple(y.shape)}, and the task multilabel needs (examples, labels)"
+            )
         return y if y.is_floating_point() else y.float()
 
     def read(self, outputs: Tensor, n: int) -> Tensor:
@@ -56,7 +60,9 @@ class Multilabel(Task):
     def check(self, y: Tensor, classes: int) -> None:
         """Raise a `DataError` unless there are K labels, each 0 or 1."""
         if y.shape[1] != classes:
-            raise DataError(f"there are {y.shape[1]} labels per example where {classes} are declared")
+            raise DataError(
+                f"there are {y.shape[1]} labels per example where {classes} are declared"
+            )
         if not bool(((y == 0) | (y == 1)).all()):
             raise DataError("labels of the task multilabel are 0 or 1")
 
@@ -87,16 +93,21 @@ class Regression(Task):
     Targets that a data set has scaled keep their own unit in all that is reported: errors are ``unit`` · |o − t|.
     """
 
-    tolerance: Annotated[float, "largest error that counts as right, in the target's own unit"] = attrs.field(
-        default=1.0, validator=gt(0)
-    )
-    unit: Annotated[float, "how many of the target's own unit one of the numbers y is, where data is scaled"] = (
-        attrs.field(default=1.0, validator=gt(0))
-    )
+    tolerance: Annotated[
+        float, "largest error that counts as right, in the target's own unit"
+    ] = attrs.field(default=1.0, validator=gt(0))
+    unit: Annotated[
+        float,
+        "how many of the target's own unit one of the numbers y is, where data is scaled",
+    ] = attrs.field(default=1.0, validator=gt(0))
 
     graded: ClassVar[bool] = True
     right: ClassVar[str] = "within tolerance"
-    quantiles: ClassVar[Mapping[str, float]] = {"median error": 0.5, "90 % quantile": 0.9, "95 % quantile": 0.95}
+    quantiles: ClassVar[Mapping[str, float]] = {
+        "median error": 0.5,
+        "90 % quantile": 0.9,
+        "95 % quantile": 0.95,
+    }
 
     @property
     def loss(self) -> Loss:
@@ -110,7 +121,9 @@ class Regression(Task):
     def targets(self, y: Tensor) -> Tensor:
         """Targets (n, d), floating point, from (n,) where d is 1."""
         if not y.is_floating_point():
-            raise DataError(f"targets are {dtype_name(y)}: a regression needs floating point (y.float())")
+            raise DataError(
+                f"targets are {dtype_name(y)}: a regression needs floating point (y.float())"
+            )
         return y.reshape(len(y), 1) if y.dim() == 1 else y.flatten(1)
 
     def read(self, outputs: Tensor, n: int) -> Tensor:
@@ -121,7 +134,9 @@ class Regression(Task):
     def check(self, y: Tensor, classes: int) -> None:
         """Raise a `DataError` unless targets are d finite numbers each."""
         if y.shape[1] != classes:
-            raise DataError(f"there are {y.shape[1]} targets per example where {classes} are declared")
+            raise DataError(
+                f"there are {y.shape[1]} targets per example where {classes} are declared"
+            )
         if not bool(y.isfinite().all()):
             raise DataError("there are targets that are not finite numbers")
 
@@ -134,7 +149,9 @@ class Regression(Task):
         from robustfw import losses
 
         if outputs.shape != y.shape:
-            raise DataError(f"the net gives {outputs.shape[1]} numbers per example, and there are {y.shape[1]} targets")
+            raise DataError(
+                f"the net gives {outputs.shape[1]} numbers per example, and there are {y.shape[1]} targets"
+            )
         values = losses.upcast(outputs)
         differences = values - y.to(values.dtype)
         return self.unit * differences.abs().amax(1)
@@ -158,9 +175,10 @@ class Regression(Task):
 class Segmentation(Task):
     """A class for each pixel: logits (n, K, height, width); wrong from a share of wrong pixels on."""
 
-    share: Annotated[float, "share of an image's pixels from which on, if they are wrong, the image is"] = attrs.field(
-        default=0.1, validator=[gt(0), lt(1)]
-    )
+    share: Annotated[
+        float,
+        "share of an image's pixels from which on, if they are wrong, the image is",
+    ] = attrs.field(default=0.1, validator=[gt(0), lt(1)])
 
     graded: ClassVar[bool] = True
     right: ClassVar[str] = "enough pixels right"

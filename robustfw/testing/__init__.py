@@ -73,7 +73,9 @@ def laws_for(plugin: Any) -> tuple[Law, ...]:
             return LAWS.get(kind, ())
     if isinstance(plugin, Interface):
         return plugin.laws()
-    raise UsageError(f"{plugin!r} is an instance of none of robustfw's interfaces: give an object, not a class")
+    raise UsageError(
+        f"{plugin!r} is an instance of none of robustfw's interfaces: give an object, not a class"
+    )
 
 
 def expectations(plugin: Any, more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -91,11 +93,15 @@ def expectations(plugin: Any, more: Mapping[str, str] | None = None) -> dict[str
         if name not in laws:
             raise UsageError(f"there is no law {name}; there are {', '.join(laws)}")
         if not isinstance(reason, str) or not reason.strip():
-            raise UsageError(f"the law {name} is expected not to hold, without a reason: give one")
+            raise UsageError(
+                f"the law {name} is expected not to hold, without a reason: give one"
+            )
     return expected
 
 
-def findings(plugin: Any, *, seed: int = 0, expected_failures: Mapping[str, str] | None = None) -> Iterator[Finding]:
+def findings(
+    plugin: Any, *, seed: int = 0, expected_failures: Mapping[str, str] | None = None
+) -> Iterator[Finding]:
     """Check a plugin against each of its laws, and yield the findings one by one.
 
     Args:
@@ -109,7 +115,9 @@ def findings(plugin: Any, *, seed: int = 0, expected_failures: Mapping[str, str]
     return run(laws_for(plugin), plugin, seed, expectations(plugin, expected_failures))
 
 
-def check(plugin: Any, *, seed: int = 0, expected_failures: Mapping[str, str] | None = None) -> None:
+def check(
+    plugin: Any, *, seed: int = 0, expected_failures: Mapping[str, str] | None = None
+) -> None:
     """Check a plugin against its laws.
 
     Args:
@@ -137,11 +145,15 @@ def parametrize_with_checks(
     names = {law.name for plugin in plugins for law in laws_for(plugin)}
     unknown = set(reasons) - names
     if unknown:
-        raise UsageError(f"there is no law {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}")
+        raise UsageError(
+            f"there is no law {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}"
+        )
     cases = []
     for plugin in plugins:
         laws = laws_for(plugin)
-        own_reasons = {law.name: reasons[law.name] for law in laws if law.name in reasons}
+        own_reasons = {
+            law.name: reasons[law.name] for law in laws if law.name in reasons
+        }
         expected = expectations(plugin, own_reasons)
         for law in laws:
             check_law = functools.partial(_check_law, law, expected)

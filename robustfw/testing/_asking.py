@@ -19,7 +19,9 @@ def small_net(seed: int, rows: int = 8) -> tuple[nn.Module, Tensor, Tensor]:
     """A net of one hidden layer for examples (3, 2, 2) of three classes, and a batch x, y of so many rows."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3))
+        model = nn.Sequential(
+            nn.Flatten(), nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3)
+        )
         return model, torch.rand(rows, 3, 2, 2), torch.arange(rows) % 3
 
 
@@ -51,7 +53,7 @@ def fit_copy(objective: Objective) -> Objective:
     """The objective fitted to `training_split`; a copy, where it has a state that earlier laws may have changed."""
     if any(True for _ in stateful_parts(objective)):
         objective = copy.deepcopy(objective)
-    return objective.fitted(training_split())
+    return objective.fit(training_split())
 
 
 def training_split() -> TensorSplit:
@@ -72,7 +74,9 @@ class SeededLosses:
     """Whether it drew from torch's global generator, of which each process has its own."""
 
 
-def ask_from_seed(objective: Objective, model: nn.Module, x: Tensor, y: Tensor, seed: int) -> SeededLosses:
+def ask_from_seed(
+    objective: Objective, model: nn.Module, x: Tensor, y: Tensor, seed: int
+) -> SeededLosses:
     """Losses of an objective that has seen no batch before, with every generator in a state that the seed decides.
 
     Args:

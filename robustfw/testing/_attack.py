@@ -51,7 +51,12 @@ def _generator(seed: int) -> torch.Generator:
 
 
 def _problems(
-    attack: Attack, seed: int, function: Function, dtype: torch.dtype = torch.float64, *, few: bool = False
+    attack: Attack,
+    seed: int,
+    function: Function,
+    dtype: torch.dtype = torch.float64,
+    *,
+    few: bool = False,
 ) -> Iterator[tuple[str, InnerProblem]]:
     """Names and problems of one function over the kit's sets, without sets that are not convex if the attack refuses.
 
@@ -61,12 +66,14 @@ def _problems(
     for name, region in regions_at(x):
         if few and name not in FEW:
             continue
-        problem = InnerProblem.of(function, x, region)
+        problem = InnerProblem.from_function(function, x, region)
         if region.convex or not _refuses(attack, problem[:1]):
             yield name, problem
 
 
-def _linear_problems(attack: Attack, seed: int, *, few: bool = False) -> Iterator[tuple[str, InnerProblem]]:
+def _linear_problems(
+    attack: Attack, seed: int, *, few: bool = False
+) -> Iterator[tuple[str, InnerProblem]]:
     """Names and problems of a linear function over the kit's sets, see `_problems`."""
     return _problems(attack, seed, linear_function(attack.example_shape, seed), few=few)
 
@@ -82,7 +89,7 @@ def _refuses(attack: Attack, problem: InnerProblem) -> bool:
 
 def _cube_in_range(x: Tensor) -> Region:
     """The cube around x within [0, 1]."""
-    return Cube().at(x).within(0 - x, 1 - x)
+    return Cube().at(x).clip(0 - x, 1 - x)
 
 
 def check_feasible(attack: Attack, seed: int) -> None:
@@ -90,18 +97,35 @@ def check_feasible(attack: Attack, seed: int) -> None:
     for name, linear in _linear_problems(attack, seed):
         for function in (linear.forward, parabola, constant, constant_without_graph):
             problem = attrs.evolve(linear, forward=function)
-            _require_member(attack, problem, attack.maximize(problem, _generator(seed)), f" ({name})")
+            _require_member(
+                attack,
+                problem,
+                attack.maximize(problem, _generator(seed)),
+                f" ({name})",
+            )
 
 
-def _require_member(attack: Attack, problem: InnerProblem, delta: Tensor, when: str, slack: float = 1e-9) -> None:
+def _require_member(
+    attack: Attack, problem: InnerProblem, delta: Tensor, when: str, slack: float = 1e-9
+) -> None:
     """Require the region's shape and type, and finite numbers; and membership, if the attack says that it stays inside.
 
     ``when`` is the end of the message, ``slack`` the largest violation.
     """
     like = problem.region.like
-    require(delta.shape == like.shape, f"δ has shape {tuple(delta.shape)} instead of {tuple(like.shape)}{when}")
-    require(delta.dtype == like.dtype, f"δ has type {delta.dtype} instead of {like.dtype}{when}")
-    require(delta.isfinite().flatten(1).all(1), f"δ has entries that are no finite numbers{when}", delta=delta)
+    require(
+        delta.shape == like.shape,
+        f"δ has shape {tuple(delta.shape)} instead of {tuple(like.shape)}{when}",
+    )
+    require(
+        delta.dtype == like.dtype,
+        f"δ has type {delta.dtype} instead of {like.dtype}{when}",
+    )
+    require(
+        delta.isfinite().flatten(1).all(1),
+        f"δ has entries that are no finite numbers{when}",
+        delta=delta,
+    )
     if attack.stays_inside:
         outside = problem.region.violation(delta)
         require(outside <= slack, f"outside by {{}}{when}", outside, delta=delta)
@@ -134,7 +158,10 @@ def check_generator(attack: Attack, seed: int) -> None:
             first = copy.deepcopy(attack).maximize(problem, _generator(seed))
             torch.manual_seed(seed + 1)
             second = copy.deepcopy(attack).maximize(problem, _generator(seed))
-        require(bool(torch.equal(first, second)), f"the same generator gives another δ ({name})")
+        require(
+            bool(torch.equal(first, second)),
+            f"the same generator gives another δ ({name})",
+        )
 
 
 def check_rows(attack: Attack, seed: int) -> None:
@@ -149,38 +176,56 @@ def check_rows(attack: Attack, seed: int) -> None:
         for i in (0, ROWS // 2, ROWS - 1):
             alone = attack.maximize(problem[i : i + 1], _generator(seed))
             apart = (alone - delta[i : i + 1]).abs().max()
-            require(bool(apart <= 1e-9), f"row {i} depends on the rest of the batch, by {apart:.3g} ({name})")
+            require(
+                bool(apart <= 1e-9),
+                f"row {i} depends on the rest of the batch, by {apart:.3g} ({name})",
+            )
 
 
 def check_no_rows(attack: Attack, seed: int) -> None:
     """A batch without rows gives a δ without rows, of the region's shape and type, and the net is not asked."""
 
     def refuse(x: Tensor) -> Tensor:
-        require(len(x) > 0, "the net was asked for the outputs of no examples: most nets cannot say")
+        require(
+            len(x) > 0,
+            "the net was asked for the outputs of no examples: most nets cannot say",
+        )
         return parabola(x)
 
     for name, problem in _problems(attack, seed, parabola):
         empty = attrs.evolve(problem, forward=refuse)[:0]
-        _require_member(attack, empty, attack.maximize(empty, _generator(seed)), f" for a batch without rows ({name})")
+        _require_member(
+            attack,
+            empty,
+            attack.maximize(empty, _generator(seed)),
+            f" for a batch without rows ({name})",
+        )
     classifier = classifier_problem(attack.example_shape, seed, _cube_in_range)
 
     def classify(x: Tensor) -> Tensor:
         refuse(x)
         return classifier.forward(x)
 
-    for goal in (None, losses.misclassified):
-        empty = attrs.evolve(classifier, forward=classify, goal=goal)[:0]
-        _require_member(attack, empty, attack.maximize(empty, _generator(seed)), " for no labelled rows")
+    for criterion in (None, losses.misclassified):
+        empty = attrs.evolve(classifier, forward=classify, criterion=criterion)[:0]
+        _require_member(
+            attack,
+            empty,
+            attack.maximize(empty, _generator(seed)),
+            " for no labelled rows",
+        )
 
 
 def check_solved(attack: Attack, seed: int) -> None:
-    """Rows that reach the goal may be dropped, and the rest still comes back in its place, feasible."""
+    """Rows that meet the criterion may be dropped, and the rest still comes back in its place, feasible."""
     number = torch.arange(ROWS, dtype=torch.float64)
     for name, linear in _linear_problems(attack, seed, few=True):
-        some_solved = attrs.evolve(linear, y=number, goal=lambda values, y: y % 3 == 0)
+        some_solved = attrs.evolve(
+            linear, y=number, criterion=lambda values, y: y % 3 == 0
+        )
         delta = attack.maximize(some_solved, _generator(seed))
         _require_member(attack, linear, delta, f" when some rows are solved ({name})")
-        all_solved = attrs.evolve(linear, y=number, goal=lambda values, y: y >= 0)
+        all_solved = attrs.evolve(linear, y=number, criterion=lambda values, y: y >= 0)
         delta = attack.maximize(all_solved, _generator(seed))
         _require_member(attack, linear, delta, f" when all rows are solved ({name})")
 
@@ -209,15 +254,26 @@ def check_masked_classes(attack: Attack, seed: int) -> None:
     """A class whose logit is −∞ changes δ no more than one whose logit is −10,000."""
     problem = classifier_problem(attack.example_shape, seed, _cube_in_range)
     problem = attrs.evolve(problem, y=problem.y + 1)
-    for goal in (None, losses.misclassified):
+    for criterion in (None, losses.misclassified):
         deltas = []
         for value in (-torch.inf, MASKED):
-            masked = attrs.evolve(problem, forward=_mask_classes(problem.forward, value), goal=goal)
+            masked = attrs.evolve(
+                problem,
+                forward=_mask_classes(problem.forward, value),
+                criterion=criterion,
+            )
             delta = copy.deepcopy(attack).maximize(masked, _generator(seed))
-            _require_member(attack, masked, delta, f" where a class has the logit {value:g}")
+            _require_member(
+                attack, masked, delta, f" where a class has the logit {value:g}"
+            )
             deltas.append(delta)
         apart = norms(deltas[0] - deltas[1])
-        require(apart <= 1e-6, "δ is {} away from that with −10,000 instead of −∞", apart, delta=deltas[0])
+        require(
+            apart <= 1e-6,
+            "δ is {} away from that with −10,000 instead of −∞",
+            apart,
+            delta=deltas[0],
+        )
 
 
 def _mask_classes(forward: Function, value: float) -> Function:
@@ -230,7 +286,9 @@ def check_half_precision(attack: Attack, seed: int) -> None:
     for dtype in (torch.float16, torch.bfloat16, torch.float32):
         for name, problem in _problems(attack, seed, parabola, dtype, few=True):
             delta = attack.maximize(problem, _generator(seed))
-            _require_member(attack, problem, delta, f" ({name}, {dtype})", HALF_PRECISION_SLACK)
+            _require_member(
+                attack, problem, delta, f" ({name}, {dtype})", HALF_PRECISION_SLACK
+            )
 
 
 def check_targets(attack: Attack, seed: int) -> None:
@@ -239,11 +297,13 @@ def check_targets(attack: Attack, seed: int) -> None:
         return
     plain = classifier_problem(attack.example_shape, seed, _cube_in_range)
     for k in range(1, 5):
-        problem = plain.towards((plain.y + k) % 5)
+        problem = plain.with_target((plain.y + k) % 5)
         delta = attack.maximize(problem, _generator(seed))
         _require_member(attack, problem, delta, " with a target")
         gain = problem.value(delta) - problem.value(problem.region.zero())
-        require(gain > 0, "lowers the target's loss by {}", gain, x=problem.x, delta=delta)
+        require(
+            gain > 0, "lowers the target's loss by {}", gain, x=problem.x, delta=delta
+        )
 
 
 def check_model_untouched(attack: Attack, seed: int) -> None:
@@ -258,13 +318,22 @@ def check_model_untouched(attack: Attack, seed: int) -> None:
         modes: tuple[AscentMode, ...] = ("eval", "train")
         for mode in modes:
             before = copy.deepcopy(_full_state(model))
-            batch = Batch.of(model, x, y, uncertainty=Cube(), attack=attack, seed=seed)
+            batch = Batch.create(
+                model, x, y, uncertainty=Cube(), attack=attack, seed=seed
+            )
             perturbed = batch.worst_case(mode=mode)
             after = _full_state(model)
-            changed = [name for name, value in before.items() if not _equal(value, after[name])]
-            require(not changed, f"the attack changed {', '.join(changed)} ({mode} mode)")
+            changed = [
+                name for name, value in before.items() if not _equal(value, after[name])
+            ]
+            require(
+                not changed, f"the attack changed {', '.join(changed)} ({mode} mode)"
+            )
             require(not perturbed.requires_grad, "x̃ keeps a graph")
-            require(bool((norms(perturbed - x) > 0).any()) or attack.linear_share == 0, "no example was moved")
+            require(
+                bool((norms(perturbed - x) > 0).any()) or attack.linear_share == 0,
+                "no example was moved",
+            )
 
 
 def _full_state(model: nn.Module) -> dict[str, object]:

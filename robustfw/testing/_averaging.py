@@ -20,7 +20,9 @@ def _net(seed: int) -> nn.Module:
     """A net of two layers with batch norm, with random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2))
+        return nn.Sequential(
+            nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2)
+        )
 
 
 def _parameters(net: nn.Module) -> Tensor:
@@ -33,7 +35,10 @@ def check_start(averaging: Averaging, seed: int) -> None:
     net = _net(seed)
     average = averaging.build(net)
     for name, value in net.state_dict().items():
-        require(bool(torch.equal(average.module.state_dict()[name], value)), f"{name} begins as another one")
+        require(
+            bool(torch.equal(average.module.state_dict()[name], value)),
+            f"{name} begins as another one",
+        )
     addresses = {p.data_ptr() for p in average.module.parameters()}
     net_addresses = {p.data_ptr() for p in net.parameters()}
     require(not addresses & net_addresses, "the average shares parameters with the net")
@@ -49,19 +54,27 @@ def check_mean(averaging: Averaging, seed: int) -> None:
         averaging.update(average, net, progress)
         error = float((_parameters(average.module) - weights[0]).abs().max())
         require(
-            error <= ROUNDING, f"the average of equal weights is off by {error:.3g} at {progress:g} of the training"
+            error <= ROUNDING,
+            f"the average of equal weights is off by {error:.3g} at {progress:g} of the training",
         )
     # 2. of weights that are drawn anew before each update
     for number, progress in enumerate(PROGRESS):
         with torch.no_grad():
-            for parameter, other in zip(net.parameters(), _net(seed + 1 + number).parameters(), strict=True):
+            for parameter, other in zip(
+                net.parameters(), _net(seed + 1 + number).parameters(), strict=True
+            ):
                 parameter.copy_(other)
         weights.append(_parameters(net))
         averaging.update(average, net, progress)
         mean = _parameters(average.module)
         points = torch.stack(weights)
-        inside = (mean >= points.amin(0) - ROUNDING) & (mean <= points.amax(0) + ROUNDING)
-        require(bool(inside.all()), f"the average leaves the range of the weights at {progress:g} of the training")
+        inside = (mean >= points.amin(0) - ROUNDING) & (
+            mean <= points.amax(0) + ROUNDING
+        )
+        require(
+            bool(inside.all()),
+            f"the average leaves the range of the weights at {progress:g} of the training",
+        )
 
 
 def check_net_untouched(averaging: Averaging, seed: int) -> None:
@@ -74,12 +87,23 @@ def check_net_untouched(averaging: Averaging, seed: int) -> None:
     mean = _parameters(average.module)
     generator = torch.Generator().manual_seed(seed)
     averaging.finish(average, (torch.rand(6, 4, generator=generator) for _ in range(3)))
-    require(bool(torch.equal(_parameters(average.module), mean)), "finishing changes parameters of the average")
-    changed = [name for name, value in net.state_dict().items() if not torch.equal(value, before[name])]
+    require(
+        bool(torch.equal(_parameters(average.module), mean)),
+        "finishing changes parameters of the average",
+    )
+    changed = [
+        name
+        for name, value in net.state_dict().items()
+        if not torch.equal(value, before[name])
+    ]
     require(not changed, f"averaging changed {', '.join(changed)} of the net")
     with torch.no_grad():
         outputs = average.module.eval()(torch.rand(3, 4, generator=generator))
     require(bool(outputs.isfinite().all()), "outputs of the average are not finite")
 
 
-LAWS = (Law("start", check_start), Law("mean", check_mean), Law("net untouched", check_net_untouched))
+LAWS = (
+    Law("start", check_start),
+    Law("mean", check_mean),
+    Law("net untouched", check_net_untouched),
+)

@@ -49,7 +49,13 @@ class Case:
         scale = torch.ones(len(self.points), dtype=self.points.dtype)
         return self.tolerance * (scale + sum(size.abs() for size in sizes))
 
-    def require(self, holds: Tensor | bool, text: str, value: Tensor | None = None, **shown: Tensor) -> None:
+    def require(
+        self,
+        holds: Tensor | bool,
+        text: str,
+        value: Tensor | None = None,
+        **shown: Tensor,
+    ) -> None:
         """Raise `LawBroken` unless a mask over rows is all true, with the name of the case in the message.
 
         Args:
@@ -61,7 +67,9 @@ class Case:
         require(holds, f"{text} ({self.name})", value, **shown)
 
 
-def cases(uncertainty: UncertaintySet, seed: int, dtype: torch.dtype = torch.float64) -> Iterator[Case]:
+def cases(
+    uncertainty: UncertaintySet, seed: int, dtype: torch.dtype = torch.float64
+) -> Iterator[Case]:
     """The cases of a set: at random and at border points of [0, 1], bare and within that range, small shapes first.
 
     Args:
@@ -80,15 +88,19 @@ def cases(uncertainty: UncertaintySet, seed: int, dtype: torch.dtype = torch.flo
         yield Case(f"bare, shape {shape}", bare, points, tolerance, seed, x)
         region = restrict_to_unit_range(bare, x)
         points = sample_points(region, generator)
-        yield Case(f"in [0, 1], shape {shape}", region, points, tolerance, seed, x, bare)
+        yield Case(
+            f"in [0, 1], shape {shape}", region, points, tolerance, seed, x, bare
+        )
 
 
 def restrict_to_unit_range(region: Region, x: Tensor) -> Region:
     """The members that keep x̃ in [0, 1]."""
-    return region.within(0 - x, 1 - x)
+    return region.clip(0 - x, 1 - x)
 
 
-def fit_to_random(uncertainty: UncertaintySet, shape: tuple[int, ...], seed: int) -> UncertaintySet:
+def fit_to_random(
+    uncertainty: UncertaintySet, shape: tuple[int, ...], seed: int
+) -> UncertaintySet:
     """The set fitted to 64 random examples, which changes nothing for a set that does not learn from data.
 
     Args:
@@ -97,7 +109,7 @@ def fit_to_random(uncertainty: UncertaintySet, shape: tuple[int, ...], seed: int
         seed: decides the examples.
     """
     x = torch.rand(64, *shape, generator=torch.Generator().manual_seed(seed + 1))
-    return uncertainty.fitted(TensorSplit(x, torch.arange(64) % 2))
+    return uncertainty.fit(TensorSplit(x, torch.arange(64) % 2))
 
 
 def sample_points(region: Region, generator: torch.Generator) -> Tensor:
@@ -105,9 +117,16 @@ def sample_points(region: Region, generator: torch.Generator) -> Tensor:
     # 1. dense random points, a third of to thirty times as long as the region reaches
     like = region.like.to(torch.float64)
     noise = torch.randn(like.shape, generator=generator, dtype=torch.float64)
-    size = float(norms(region.support(noise.to(region.like.dtype))).double().median().clamp(min=1e-3))
+    size = float(
+        norms(region.support(noise.to(region.like.dtype)))
+        .double()
+        .median()
+        .clamp(min=1e-3)
+    )
     dimension = math.prod(like.shape[1:])
-    scales = torch.tensor([0.3, 1.0, 3.0, 30.0], dtype=torch.float64)[torch.arange(len(noise)) % 4]
+    scales = torch.tensor([0.3, 1.0, 3.0, 30.0], dtype=torch.float64)[
+        torch.arange(len(noise)) % 4
+    ]
     points = noise * per_row(scales * size / math.sqrt(dimension), noise)
     # 2. special points in the first rows
     points[0] = 0
@@ -119,7 +138,9 @@ def sample_points(region: Region, generator: torch.Generator) -> Tensor:
     points[5] = 1e-9 * noise[5]
     points[6] = 1e4 * size * noise[6]
     points[7:12] = (points[7:12] / size).round() * size  # many ties and zeros
-    points[12:16] *= torch.rand(points[12:16].shape, generator=generator, dtype=torch.float64) < 0.3
+    points[12:16] *= (
+        torch.rand(points[12:16].shape, generator=generator, dtype=torch.float64) < 0.3
+    )
     return points.to(region.like.dtype)
 
 

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from robustfw.data.bounds import check_range
-from robustfw.data.splits import Batch, Split, Splits, StreamedBatch, StreamedSplit, TensorSplit
+from robustfw.data.splits import (
+    Batch,
+    Split,
+    Splits,
+    StreamedBatch,
+    StreamedSplit,
+    TensorSplit,
+)
 from robustfw.dataset import Dataset, data_root
 from robustfw.errors import DataError
 from robustfw.testing.laws import Law, LawBroken, require
@@ -39,8 +46,15 @@ def check_spec(dataset: Dataset, seed: int) -> None:
         split = getattr(splits, name)
         if not len(split):
             continue
-        x, y = split.first_examples(8) if isinstance(split, StreamedSplit) else next(split.in_order(8))
-        require(x.is_floating_point() and tuple(x.shape[1:]) == splits.spec.shape, f"{name}: x is {tuple(x.shape)}")
+        x, y = (
+            split.first_examples(8)
+            if isinstance(split, StreamedSplit)
+            else next(split.iterate(8))
+        )
+        require(
+            x.is_floating_point() and tuple(x.shape[1:]) == splits.spec.shape,
+            f"{name}: x is {tuple(x.shape)}",
+        )
         try:
             check_range(x, splits.spec.bounds)
             splits.spec.task.check(splits.spec.task.targets(y), splits.spec.classes)
@@ -50,7 +64,10 @@ def check_spec(dataset: Dataset, seed: int) -> None:
 
 def check_repeatable(dataset: Dataset, seed: int) -> None:
     """Loading twice gives the same bytes in the same order."""
-    require(_load(dataset).fingerprint() == _load(dataset).fingerprint(), "loading twice gives other examples")
+    require(
+        _load(dataset).fingerprint() == _load(dataset).fingerprint(),
+        "loading twice gives other examples",
+    )
 
 
 def check_batches(dataset: Dataset, seed: int) -> None:
@@ -62,11 +79,22 @@ def check_batches(dataset: Dataset, seed: int) -> None:
             indices.append(torch.tensor(places).clamp(max=last))
         first = list(split.batches(indices))
         second = list(split.batches(iter(indices)))
-        require(len(first) == len(indices), f"{name}: {len(first)} batches for {len(indices)} tensors of indices")
-        for rows, (x, y), (second_x, second_y) in zip(indices, first, second, strict=True):
-            require(len(x) == len(y) == len(rows), f"{name}: {len(x)} examples and {len(y)} targets for {len(rows)}")
+        require(
+            len(first) == len(indices),
+            f"{name}: {len(first)} batches for {len(indices)} tensors of indices",
+        )
+        for rows, (x, y), (second_x, second_y) in zip(
+            indices, first, second, strict=True
+        ):
+            require(
+                len(x) == len(y) == len(rows),
+                f"{name}: {len(x)} examples and {len(y)} targets for {len(rows)}",
+            )
             same = torch.equal(x, second_x) and torch.equal(y, second_y)
-            require(same, f"{name}: examples {rows.tolist()} are others when they are asked for again")
+            require(
+                same,
+                f"{name}: examples {rows.tolist()} are others when they are asked for again",
+            )
             for i, row in enumerate(rows.tolist()):
                 alone_x, alone_y = next(split.batches([torch.tensor([row])]))
                 same = torch.equal(x[i], alone_x[0]) and torch.equal(y[i], alone_y[0])
@@ -74,18 +102,28 @@ def check_batches(dataset: Dataset, seed: int) -> None:
 
 
 def check_parts(dataset: Dataset, seed: int) -> None:
-    """`subset` and `first` keep the order that is asked for, `in_order` goes through all, and metadata goes along."""
+    """`subset` and `first` keep the order that is asked for, `iterate` goes through all, and metadata goes along."""
     for name, split in _splits_by_index(_load(dataset)):
         rows = torch.tensor([min(4, len(split) - 1), 0])
         part = split.subset(rows)
         require(len(part) == 2, f"{name}: a subset of 2 examples has {len(part)}")
         _require_same(f"{name}: a subset", _all(part), next(split.batches([rows])))
         count = min(5, len(split))
-        _require_same(f"{name}: its first examples", _all(split.first(count)), _all(split.subset(torch.arange(count))))
-        require(len(split.first(None)) == len(split), f"{name}: first(None) is not all of it")
-        lengths = [len(x) for x, _ in itertools.islice(split.in_order(3), 4)]
+        _require_same(
+            f"{name}: its first examples",
+            _all(split.first(count)),
+            _all(split.subset(torch.arange(count))),
+        )
+        require(
+            len(split.first(None)) == len(split),
+            f"{name}: first(None) is not all of it",
+        )
+        lengths = [len(x) for x, _ in itertools.islice(split.iterate(3), 4)]
         expected = [len(rows) for rows in torch.arange(len(split)).split(3)][:4]
-        require(lengths == expected, f"{name}: in_order(3) gives batches of {lengths}, not {expected}")
+        require(
+            lengths == expected,
+            f"{name}: iterate(3) gives batches of {lengths}, not {expected}",
+        )
         _check_metadata(name, split, part, rows)
 
 
@@ -94,15 +132,24 @@ def _check_metadata(name: str, split: Split, part: Split, rows: Tensor) -> None:
     metadata = split.metadata(rows)
     part_metadata = part.metadata(torch.arange(len(rows)))
     same = metadata.keys() == part_metadata.keys()
-    require(same, f"{name}: a subset has metadata {sorted(part_metadata)}, not {sorted(metadata)}")
+    require(
+        same,
+        f"{name}: a subset has metadata {sorted(part_metadata)}, not {sorted(metadata)}",
+    )
     for key, values in metadata.items():
-        require(len(values) == len(rows), f"{name}: metadata {key} has {len(values)} rows for {len(rows)} indices")
-        require(bool(torch.equal(values, part_metadata[key])), f"{name}: metadata {key} of a subset is another")
+        require(
+            len(values) == len(rows),
+            f"{name}: metadata {key} has {len(values)} rows for {len(rows)} indices",
+        )
+        require(
+            bool(torch.equal(values, part_metadata[key])),
+            f"{name}: metadata {key} of a subset is another",
+        )
 
 
 def _all(split: Split) -> Batch:
     """All examples and targets of a split, in order."""
-    batches = list(split.in_order(2))
+    batches = list(split.iterate(2))
     return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
 
 
@@ -126,8 +173,13 @@ def check_stream(dataset: Dataset, seed: int) -> None:
     batches = list(stream.epoch(1, seed, size, 0, (0, 1)))
     count = sum(len(batch[0]) for batch in batches)
     full_batches = len(stream) // size
-    require(count >= full_batches * size, f"an epoch has {count} examples, and the length is {len(stream)}")
-    _require_batches("the same seed and epoch", list(stream.epoch(1, seed, size, 0, (0, 1))), batches)
+    require(
+        count >= full_batches * size,
+        f"an epoch has {count} examples, and the length is {len(stream)}",
+    )
+    _require_batches(
+        "the same seed and epoch", list(stream.epoch(1, seed, size, 0, (0, 1))), batches
+    )
     # 2. skipped batches
     for skip in (1, 2):
         skipped = list(stream.epoch(1, seed, size, skip, (0, 1)))
@@ -139,8 +191,14 @@ def check_stream(dataset: Dataset, seed: int) -> None:
         for part in parts:
             _require_rows(number, part)
         lengths = [len(part[0]) for part in parts]
-        require(abs(lengths[0] - lengths[1]) <= 1, f"the shares of batch {number} have {lengths} examples")
-        require(_rows(parts) == _rows([batch]), f"the shares of batch {number} together are not the batch")
+        require(
+            abs(lengths[0] - lengths[1]) <= 1,
+            f"the shares of batch {number} have {lengths} examples",
+        )
+        require(
+            _rows(parts) == _rows([batch]),
+            f"the shares of batch {number} together are not the batch",
+        )
 
 
 def _tensors(batch: StreamedBatch) -> list[Tensor]:
@@ -153,7 +211,10 @@ def _tensors(batch: StreamedBatch) -> list[Tensor]:
 def _require_rows(number: int, batch: StreamedBatch) -> None:
     """Require that x, y and the metadata of a batch have as many rows."""
     lengths = [len(tensor) for tensor in _tensors(batch)]
-    require(len(set(lengths)) == 1, f"x, y and the metadata of batch {number} have {lengths} rows")
+    require(
+        len(set(lengths)) == 1,
+        f"x, y and the metadata of batch {number} have {lengths} rows",
+    )
 
 
 def _rows(batches: list[StreamedBatch]) -> list[bytes]:
@@ -161,16 +222,26 @@ def _rows(batches: list[StreamedBatch]) -> list[bytes]:
     rows = []
     for batch in batches:
         for example in zip(*_tensors(batch), strict=True):
-            rows.append(b"".join(bytes(part.cpu().numpy().tobytes()) for part in example))
+            rows.append(
+                b"".join(bytes(part.cpu().numpy().tobytes()) for part in example)
+            )
     return sorted(rows)
 
 
-def _require_batches(when: str, batches: list[StreamedBatch], expected: list[StreamedBatch]) -> None:
+def _require_batches(
+    when: str, batches: list[StreamedBatch], expected: list[StreamedBatch]
+) -> None:
     """Require that two lists of batches are equal."""
-    require(len(batches) == len(expected), f"{when} there are {len(batches)} batches, not {len(expected)}")
+    require(
+        len(batches) == len(expected),
+        f"{when} there are {len(batches)} batches, not {len(expected)}",
+    )
     for number, (batch, other) in enumerate(zip(batches, expected, strict=True)):
         pairs = zip(_tensors(batch), _tensors(other), strict=True)
-        require(all(torch.equal(one, two) for one, two in pairs), f"{when} batch {number} is another")
+        require(
+            all(torch.equal(one, two) for one, two in pairs),
+            f"{when} batch {number} is another",
+        )
 
 
 def check_apart(dataset: Dataset, seed: int) -> None:
@@ -179,10 +250,17 @@ def check_apart(dataset: Dataset, seed: int) -> None:
     parts = [splits.train, splits.validation, splits.test]
     if not all(isinstance(part, TensorSplit) for part in parts):
         return
-    rows = [{bytes(x.numpy().tobytes()) for x in part.x[:2000]} for part in parts if isinstance(part, TensorSplit)]
+    rows = [
+        {bytes(x.numpy().tobytes()) for x in part.x[:2000]}
+        for part in parts
+        if isinstance(part, TensorSplit)
+    ]
     for other, name in ((rows[1], "validation"), (rows[2], "test")):
         shared = len(rows[0] & other)
-        require(shared <= 0.02 * max(len(other), 1), f"{shared} {name} examples are training examples too")
+        require(
+            shared <= 0.02 * max(len(other), 1),
+            f"{shared} {name} examples are training examples too",
+        )
 
 
 def check_augmentation(dataset: Dataset, seed: int) -> None:
@@ -191,16 +269,25 @@ def check_augmentation(dataset: Dataset, seed: int) -> None:
     if splits.augment is None:
         return
     train = splits.train
-    x, _ = train.first_examples(8) if isinstance(train, StreamedSplit) else next(train.in_order(8))
+    x, _ = (
+        train.first_examples(8)
+        if isinstance(train, StreamedSplit)
+        else next(train.iterate(8))
+    )
     for epoch in range(2):
         first = splits.augment(x, torch.Generator().manual_seed(seed), epoch)
         second = splits.augment(x, torch.Generator().manual_seed(seed), epoch)
-        require(first.shape == x.shape and first.dtype == x.dtype, f"augmented x is {tuple(first.shape)} {first.dtype}")
+        require(
+            first.shape == x.shape and first.dtype == x.dtype,
+            f"augmented x is {tuple(first.shape)} {first.dtype}",
+        )
         try:
             check_range(first, splits.spec.bounds)
         except DataError as error:
             raise LawBroken(f"augmented {error}") from error
-        require(bool(torch.equal(first, second)), "the same generator augments differently")
+        require(
+            bool(torch.equal(first, second)), "the same generator augments differently"
+        )
 
 
 LAWS = (

@@ -29,7 +29,11 @@ def _forms(seed: int) -> Iterator[tuple[str, Tensor, Tensor]]:
     yield "numbers", normal(3), normal(3)
     yield "several labels", normal(3), (normal(3) > 0).float()
     yield "probabilities", normal(3), normal(3).softmax(1)
-    yield "a class for each pixel", normal(3, 2, 2), torch.arange(4 * ROWS).reshape(ROWS, 2, 2) % 3
+    yield (
+        "a class for each pixel",
+        normal(3, 2, 2),
+        torch.arange(4 * ROWS).reshape(ROWS, 2, 2) % 3,
+    )
 
 
 def _find_forms(loss: Loss, seed: int) -> list[tuple[str, Tensor, Tensor]]:
@@ -42,7 +46,9 @@ def _find_forms(loss: Loss, seed: int) -> list[tuple[str, Tensor, Tensor]]:
             continue
         forms.append((name, outputs, y))
     if not forms:
-        raise LawBroken("it refuses outputs and targets of every form that the kit tries")
+        raise LawBroken(
+            "it refuses outputs and targets of every form that the kit tries"
+        )
     return forms
 
 
@@ -51,8 +57,14 @@ def check_form(loss: Loss, seed: int) -> None:
     for name, outputs, y in _find_forms(loss, seed):
         for rows in (ROWS, 1, 0):
             values = loss(outputs[:rows], y[:rows])
-            require(values.shape == (rows,), f"{name}: values have shape {tuple(values.shape)} for {rows} rows")
-            require(bool(values.isfinite().all()), f"{name}: values are not finite: {values.tolist()}")
+            require(
+                values.shape == (rows,),
+                f"{name}: values have shape {tuple(values.shape)} for {rows} rows",
+            )
+            require(
+                bool(values.isfinite().all()),
+                f"{name}: values are not finite: {values.tolist()}",
+            )
 
 
 def check_rows(loss: Loss, seed: int) -> None:
@@ -70,8 +82,14 @@ def check_gradient(loss: Loss, seed: int) -> None:
         for scale in (1.0, 1e4):
             scaled = (scale * outputs).requires_grad_()
             (gradient,) = torch.autograd.grad(loss(scaled, y).sum(), scaled)
-            require(bool(gradient.isfinite().all()), f"{name}: the gradient is not finite at outputs of size {scale:g}")
-            require(scale > 1 or bool((gradient != 0).any()), f"{name}: the gradient is zero")
+            require(
+                bool(gradient.isfinite().all()),
+                f"{name}: the gradient is not finite at outputs of size {scale:g}",
+            )
+            require(
+                scale > 1 or bool((gradient != 0).any()),
+                f"{name}: the gradient is zero",
+            )
 
 
 def check_unlabelled(loss: Loss, seed: int) -> None:
@@ -84,9 +102,17 @@ def check_unlabelled(loss: Loss, seed: int) -> None:
         some_labels = y.clone()
         some_labels[unlabelled] = UNLABELLED
         values = loss(outputs, some_labels)
-        require((values == 0) | ~unlabelled, f"{name}: the value without a label is {{}}, not 0", values)
+        require(
+            (values == 0) | ~unlabelled,
+            f"{name}: the value without a label is {{}}, not 0",
+            values,
+        )
         same = (values == before) | unlabelled
-        require(same, f"{name}: a label that another row lacks changes the value", was=before)
+        require(
+            same,
+            f"{name}: a label that another row lacks changes the value",
+            was=before,
+        )
 
 
 def check_manners(loss: Loss, seed: int) -> None:
@@ -98,7 +124,10 @@ def check_manners(loss: Loss, seed: int) -> None:
         second = loss(outputs, y)
         same = torch.equal(outputs, outputs_before) and torch.equal(y, y_before)
         require(same, f"{name}: it changed its arguments")
-        require(bool(torch.equal(first, second)), f"{name}: asked twice, it gives other values")
+        require(
+            bool(torch.equal(first, second)),
+            f"{name}: asked twice, it gives other values",
+        )
 
 
 LAWS = (

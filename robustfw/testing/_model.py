@@ -49,7 +49,9 @@ def _build(model: Model, seed: int) -> tuple[nn.Module, DataSpec]:
             except UsageError:
                 continue
     tried = ", ".join(str(spec.shape) for spec in _specs(model))
-    raise LawBroken(f"it accepts no data spec that the kit tries ({tried}): declare its own as `shapes`")
+    raise LawBroken(
+        f"it accepts no data spec that the kit tries ({tried}): declare its own as `shapes`"
+    )
 
 
 def _batch(spec: DataSpec, seed: int, rows: int = 4) -> Tensor:
@@ -62,7 +64,9 @@ def check_logits(model: Model, seed: int) -> None:
     net, spec = _build(model, seed)
     for mode in (True, False):
         logits = net.train(mode)(_batch(spec, seed))
-        require(logits.shape == (4, spec.outputs), f"output has shape {tuple(logits.shape)}")
+        require(
+            logits.shape == (4, spec.outputs), f"output has shape {tuple(logits.shape)}"
+        )
         require(bool(logits.isfinite().all()), "output is not finite")
         summed = logits.sum(1)
         probable = bool((logits >= 0).all()) and bool(((summed - 1).abs() < 1e-4).all())
@@ -93,7 +97,10 @@ def check_tasks(model: Model, seed: int) -> None:
                 continue
             raise LawBroken(f"{name}: {error}") from error
         width = raw_outputs.shape[1] if raw_outputs.dim() > 1 else 1
-        require(width == spec.outputs, f"{name}: {width} outputs where the spec says {spec.outputs}")
+        require(
+            width == spec.outputs,
+            f"{name}: {width} outputs where the spec says {spec.outputs}",
+        )
         require(bool(outputs.isfinite().all()), f"{name}: outputs are not finite")
 
 
@@ -106,7 +113,9 @@ def check_rows(model: Model, seed: int) -> None:
         limit = 1e-4 * (1 + logits.abs().max())
         for i in range(len(x)):
             apart = (net(x[i : i + 1]) - logits[i : i + 1]).abs().max()
-            require(bool(apart <= limit), f"row {i} depends on the rest, by {apart:.3g}")
+            require(
+                bool(apart <= limit), f"row {i} depends on the rest, by {apart:.3g}"
+            )
 
 
 def check_input_gradient(model: Model, seed: int) -> None:
@@ -115,7 +124,10 @@ def check_input_gradient(model: Model, seed: int) -> None:
     x = _batch(spec, seed).requires_grad_()
     (gradient,) = torch.autograd.grad(net.eval()(x).square().sum(), x)
     require(bool(gradient.isfinite().all()), "the input gradient is not finite")
-    require(bool((gradient.flatten(1) != 0).any(1).all()), "the input gradient is zero: an attack would be blind")
+    require(
+        bool((gradient.flatten(1) != 0).any(1).all()),
+        "the input gradient is zero: an attack would be blind",
+    )
 
 
 def check_weights(model: Model, seed: int) -> None:
@@ -124,12 +136,17 @@ def check_weights(model: Model, seed: int) -> None:
     second, _ = _build(model, seed)
     other, _ = _build(model, seed + 1)
     state = {name: value.contiguous() for name, value in first.state_dict().items()}
-    same = all(torch.equal(value, second.state_dict()[name]) for name, value in state.items())
+    same = all(
+        torch.equal(value, second.state_dict()[name]) for name, value in state.items()
+    )
     require(same, "the same seed of torch's global generator gives other weights")
     other.load_state_dict(load(save(state)))
     x = _batch(spec, seed)
     with torch.no_grad():
-        require(bool(torch.equal(first.eval()(x), other.eval()(x))), "weights read back give other logits")
+        require(
+            bool(torch.equal(first.eval()(x), other.eval()(x))),
+            "weights read back give other logits",
+        )
 
 
 LAWS = (

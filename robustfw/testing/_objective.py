@@ -9,7 +9,14 @@ from robustfw import losses
 from robustfw.data.splits import Split
 from robustfw.objective import Objective, Penalty
 from robustfw.stateful import stateful_parts
-from robustfw.testing._asking import ask, ask_from_seed, fit_and_ask, fit_copy, losses_of, small_net
+from robustfw.testing._asking import (
+    ask,
+    ask_from_seed,
+    fit_and_ask,
+    fit_copy,
+    losses_of,
+    small_net,
+)
 from robustfw.testing.batches import batch_of, pass_through_checkpoint
 from robustfw.testing.laws import Law, require
 from robustfw.training.batch import Batch, Wrapper
@@ -25,8 +32,13 @@ def check_form(objective: Objective, seed: int) -> None:
     for rows in (8, 1):
         model, x, y = small_net(seed, rows)
         values = losses_of(objective, model, x, y)
-        require(values.shape == (rows,), f"losses have shape {tuple(values.shape)} for a batch of {rows}")
-        require(bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}")
+        require(
+            values.shape == (rows,),
+            f"losses have shape {tuple(values.shape)} for a batch of {rows}",
+        )
+        require(
+            bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}"
+        )
 
 
 def check_gradient(objective: Objective, seed: int) -> None:
@@ -34,12 +46,22 @@ def check_gradient(objective: Objective, seed: int) -> None:
     model, x, y = small_net(seed)
     before = x.clone()
     values = losses_of(objective, model, x, y)
-    require(all(p.grad is None for p in model.parameters()), "the objective filled in parameters' .grad by itself")
+    require(
+        all(p.grad is None for p in model.parameters()),
+        "the objective filled in parameters' .grad by itself",
+    )
     require(bool(torch.equal(x, before)), "the objective changed x")
-    optional_gradients = torch.autograd.grad(values.mean(), list(model.parameters()), allow_unused=True)
+    optional_gradients = torch.autograd.grad(
+        values.mean(), list(model.parameters()), allow_unused=True
+    )
     gradients = [gradient for gradient in optional_gradients if gradient is not None]
-    require(all(bool(g.isfinite().all()) for g in gradients), "the gradient is not finite")
-    require(any(bool((g != 0).any()) for g in gradients), "the gradient is zero: nothing would be learnt")
+    require(
+        all(bool(g.isfinite().all()) for g in gradients), "the gradient is not finite"
+    )
+    require(
+        any(bool((g != 0).any()) for g in gradients),
+        "the gradient is zero: nothing would be learnt",
+    )
 
 
 def check_certain(objective: Objective, seed: int) -> None:
@@ -51,9 +73,16 @@ def check_certain(objective: Objective, seed: int) -> None:
             parameter.mul_(1e4)
     for labels in (y, model(x).argmax(1)):
         values = losses_of(objective, model, x, labels)
-        require(bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}")
-        gradients = torch.autograd.grad(values.mean(), list(model.parameters()), allow_unused=True)
-        require(all(g is None or bool(g.isfinite().all()) for g in gradients), "the gradient is not finite")
+        require(
+            bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}"
+        )
+        gradients = torch.autograd.grad(
+            values.mean(), list(model.parameters()), allow_unused=True
+        )
+        require(
+            all(g is None or bool(g.isfinite().all()) for g in gradients),
+            "the gradient is not finite",
+        )
 
 
 def check_passes(objective: Objective, seed: int) -> None:
@@ -72,7 +101,10 @@ def check_passes(objective: Objective, seed: int) -> None:
         message = "no pass for a worst case is counted: count your own by batch.count, or let `attacks` be False"
         require(passes > 0, message)
     else:
-        require(passes == 0, f"worst cases are asked for ({passes} passes), although `attacks` is False")
+        require(
+            passes == 0,
+            f"worst cases are asked for ({passes} passes), although `attacks` is False",
+        )
 
 
 def check_rows(objective: Objective, seed: int) -> None:
@@ -112,14 +144,22 @@ def check_halves(objective: Objective, seed: int) -> None:
     (``batch.normal_like``) are the same numbers for the same rows.
     """
     model, x, y = small_net(seed)
-    if objective.couples_rows or ask_from_seed(objective, model, x, y, seed).draws_from_global:
+    if (
+        objective.couples_rows
+        or ask_from_seed(objective, model, x, y, seed).draws_from_global
+    ):
         return
     expected = _gradient(objective, batch_of(model, x, y))
-    parts = [batch_of(model, x[rank::2], y[rank::2], share=(rank, 2)) for rank in range(2)]
+    parts = [
+        batch_of(model, x[rank::2], y[rank::2], share=(rank, 2)) for rank in range(2)
+    ]
     halves = [_gradient(objective, part) for part in parts]
     apart = float(((halves[0] + halves[1]) / 2 - expected).abs().max())
     limit = 1e-4 * (1 + float(expected.abs().max()))
-    require(apart <= limit, f"the gradients of two halves have another mean than the whole's, by {apart:.3g}")
+    require(
+        apart <= limit,
+        f"the gradients of two halves have another mean than the whole's, by {apart:.3g}",
+    )
 
 
 def _gradient(objective: Objective, batch: Batch) -> Tensor:
@@ -129,7 +169,9 @@ def _gradient(objective: Objective, batch: Batch) -> Tensor:
     gradients = torch.autograd.grad(values.mean(), parameters, allow_unused=True)
     rows = []
     for gradient, parameter in zip(gradients, parameters, strict=True):
-        rows.append((torch.zeros_like(parameter) if gradient is None else gradient).flatten())
+        rows.append(
+            (torch.zeros_like(parameter) if gradient is None else gradient).flatten()
+        )
     return torch.cat(rows)
 
 
@@ -158,7 +200,10 @@ def check_batches(objective: Objective, seed: int) -> None:
         torch.manual_seed(seed)
         for rows in (8, 5):
             values = ask(original, batch_of(model, x[:rows], y[:rows]))
-            require(values.shape == (rows,), f"after another batch, one of {rows} has {tuple(values.shape)} losses")
+            require(
+                values.shape == (rows,),
+                f"after another batch, one of {rows} has {tuple(values.shape)} losses",
+            )
             values.mean().backward()
             model.zero_grad()
     # 2. a third one, by the objective and by another one with its state
@@ -170,14 +215,20 @@ def check_batches(objective: Objective, seed: int) -> None:
             torch.manual_seed(seed + 1)
             next_losses.append(ask(one, batch_of(model, x[2:], y[2:])).detach())
     same = bool(torch.equal(*next_losses))
-    require(same, "with its state given back it has other losses: a resumed training would differ")
+    require(
+        same,
+        "with its state given back it has other losses: a resumed training would differ",
+    )
 
 
 def _copy_state(source: Objective, target: Objective) -> None:
     """Give the state of each part of an objective to the same part of another, by way of a checkpoint."""
     receivers = dict(stateful_parts(target))
     for way, part in stateful_parts(source):
-        state = {name: pass_through_checkpoint(value) for name, value in part.state_dict().items()}
+        state = {
+            name: pass_through_checkpoint(value)
+            for name, value in part.state_dict().items()
+        }
         receivers[way].load_state_dict(state)
 
 
@@ -186,12 +237,22 @@ def check_unlabelled(objective: Objective, seed: int) -> None:
     model, x, y = small_net(seed)
     before = ask_from_seed(objective, model, x, y, seed).values
     unlabelled = torch.arange(len(y)) % 2 == 0
-    values = ask_from_seed(objective, model, x, y.masked_fill(unlabelled, losses.UNLABELLED), seed).values
+    values = ask_from_seed(
+        objective, model, x, y.masked_fill(unlabelled, losses.UNLABELLED), seed
+    ).values
     require(bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}")
     if objective.couples_rows:
         return
-    require(_close(values, before) | unlabelled, "a label that another example lacks changes the loss", was=before)
-    require((values < before) | ~unlabelled, "the loss without a label is as with one", was=before)
+    require(
+        _close(values, before) | unlabelled,
+        "a label that another example lacks changes the loss",
+        was=before,
+    )
+    require(
+        (values < before) | ~unlabelled,
+        "the loss without a label is as with one",
+        was=before,
+    )
 
 
 class _Gate(Wrapper):
@@ -213,8 +274,15 @@ def check_wrapped(objective: Objective, seed: int) -> None:
     wrapper = _Gate(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        values = fit_and_ask(objective, batch_of(wrapper, x, y, noise=torch.Generator().manual_seed(seed)))
-    require(_close(values.detach(), plain), "the losses of a wrapped net are others", was=plain)
+        values = fit_and_ask(
+            objective,
+            batch_of(wrapper, x, y, noise=torch.Generator().manual_seed(seed)),
+        )
+    require(
+        _close(values.detach(), plain),
+        "the losses of a wrapped net are others",
+        was=plain,
+    )
     (gradient,) = torch.autograd.grad(values.sum(), [wrapper.factor], allow_unused=True)
     require(
         gradient is not None,
@@ -228,7 +296,9 @@ def check_left_alone(objective: Objective, seed: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = nn.Sequential(
-            nn.BatchNorm2d(3).eval(),  # a layer in another mode than the net, which it must keep
+            nn.BatchNorm2d(
+                3
+            ).eval(),  # a layer in another mode than the net, which it must keep
             nn.Conv2d(3, 4, 1),
             nn.BatchNorm2d(4),
             nn.ReLU(),
@@ -245,11 +315,21 @@ def check_left_alone(objective: Objective, seed: int) -> None:
     before = {name: value.detach().clone() for name, value in tensors.items()}
     flags = [module.training for module in model.modules()]
     losses_of(objective, model, x, y)
-    changed = [name for name, value in tensors.items() if not torch.equal(value, before[name])]
+    changed = [
+        name for name, value in tensors.items() if not torch.equal(value, before[name])
+    ]
     require(not changed, f"it changed {', '.join(changed)} of the net")
-    require([module.training for module in model.modules()] == flags, "it left another training mode behind")
-    require(all(p.requires_grad for p in model.parameters()), "it left parameters frozen")
-    require(not any(_count_hooks(module) for module in model.modules()), "it left a hook behind")
+    require(
+        [module.training for module in model.modules()] == flags,
+        "it left another training mode behind",
+    )
+    require(
+        all(p.requires_grad for p in model.parameters()), "it left parameters frozen"
+    )
+    require(
+        not any(_count_hooks(module) for module in model.modules()),
+        "it left a hook behind",
+    )
 
 
 class _PenaltyAlone(Objective):
@@ -258,9 +338,9 @@ class _PenaltyAlone(Objective):
     def __init__(self, penalty: Penalty) -> None:
         self._penalty = penalty
 
-    def fitted(self, train: Split) -> _PenaltyAlone:
+    def fit(self, train: Split) -> _PenaltyAlone:
         """The objective with its penalty fitted."""
-        return _PenaltyAlone(self._penalty.fitted(train))
+        return _PenaltyAlone(self._penalty.fit(train))
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         """The penalty of each example, (batch,)."""
@@ -269,7 +349,12 @@ class _PenaltyAlone(Objective):
 
 def _count_hooks(module: nn.Module) -> int:
     """The number of a module's hooks."""
-    kinds = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+    kinds = (
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    )
     return sum(len(hooks) for hooks in kinds)
 
 

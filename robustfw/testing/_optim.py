@@ -15,7 +15,9 @@ UPDATES = 40
 
 def check_descends(optimizer: Optimizer, seed: int) -> None:
     """It lowers ‖θ‖² from a random start; its step is given the loss as a closure, as the engine gives it."""
-    theta = torch.nn.Parameter(torch.randn(5, generator=torch.Generator().manual_seed(seed)))
+    theta = torch.nn.Parameter(
+        torch.randn(5, generator=torch.Generator().manual_seed(seed))
+    )
     start = float(theta.detach().square().sum())
     torch_optimizer = optimizer.build([theta], 0.05)
 
@@ -37,10 +39,17 @@ def check_rates(schedule: Schedule, seed: int) -> None:
     scheduler = schedule.build(optimizer, UPDATES)
     for _ in range(UPDATES):
         rate = scheduler.get_last_lr()[0]
-        require(0 <= rate <= 0.1 + 1e-12, f"the rate is {rate} where the learning rate is 0.1")
+        require(
+            0 <= rate <= 0.1 + 1e-12,
+            f"the rate is {rate} where the learning rate is 0.1",
+        )
         optimizer.step()
         scheduler.step()
-    state = {k: v for k, v in scheduler.state_dict().items() if isinstance(v, int | float | str | list)}
+    state = {
+        k: v
+        for k, v in scheduler.state_dict().items()
+        if isinstance(v, int | float | str | list)
+    }
     require(json.loads(json.dumps(state)) == state, "its state does not survive JSON")
 
 

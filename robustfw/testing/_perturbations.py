@@ -8,8 +8,21 @@ import torch
 from torch import Tensor
 
 from robustfw.errors import UsageError
-from robustfw.regions import Region, exact, inner_products, norms, per_row, with_unit_maximum
-from robustfw.testing._cases import Case, cases, fit_to_random, restrict_to_unit_range, shapes_of
+from robustfw.regions import (
+    Region,
+    exact,
+    inner_products,
+    norms,
+    per_row,
+    with_unit_maximum,
+)
+from robustfw.testing._cases import (
+    Case,
+    cases,
+    fit_to_random,
+    restrict_to_unit_range,
+    shapes_of,
+)
 from robustfw.testing.laws import require
 from robustfw.uncertainty import UncertaintySet
 
@@ -24,41 +37,75 @@ def check_apply(case: Case) -> None:
     x = case.region.like if case.x is None else case.x
     unperturbed = case.region.apply(x, case.region.zero())
     _require_form(case, unperturbed, x)
-    case.require(norms(unperturbed - x) <= case.slack(norms(x)), "apply(x, 0) is not x", x=x, got=unperturbed)
-    for delta in (case.region.sample(case.generator()), case.region.support(case.points)):
+    case.require(
+        norms(unperturbed - x) <= case.slack(norms(x)),
+        "apply(x, 0) is not x",
+        x=x,
+        got=unperturbed,
+    )
+    for delta in (
+        case.region.sample(case.generator()),
+        case.region.support(case.points),
+    ):
         perturbed = case.region.apply(x, delta)
         _require_form(case, perturbed, x)
-        case.require(perturbed.flatten(1).isfinite().all(1), "x̃ is not finite", x=x, delta=delta)
+        case.require(
+            perturbed.flatten(1).isfinite().all(1), "x̃ is not finite", x=x, delta=delta
+        )
         rows = torch.tensor([40, 5])
         apart = norms(case.region[rows].apply(x[rows], delta[rows]) - perturbed[rows])
-        case.require(apart <= case.tolerance * 10, "x̃ of a row depends on the rest of the batch, by {}", apart)
+        case.require(
+            apart <= case.tolerance * 10,
+            "x̃ of a row depends on the rest of the batch, by {}",
+            apart,
+        )
         if case.bare is not None:
             _require_range(case, x, delta, perturbed, case.bare)
 
 
 def _require_form(case: Case, perturbed: Tensor, x: Tensor) -> None:
     """Require that x̃ has the shape, type and device of x."""
-    same = perturbed.shape == x.shape and perturbed.dtype == x.dtype and perturbed.device == x.device
+    same = (
+        perturbed.shape == x.shape
+        and perturbed.dtype == x.dtype
+        and perturbed.device == x.device
+    )
     form = f"{tuple(perturbed.shape)} {perturbed.dtype}"
     case.require(same, f"apply returns {form} for x of {tuple(x.shape)} {x.dtype}")
 
 
-def _require_range(case: Case, x: Tensor, delta: Tensor, perturbed: Tensor, bare: Region) -> None:
+def _require_range(
+    case: Case, x: Tensor, delta: Tensor, perturbed: Tensor, bare: Region
+) -> None:
     """Require that x̃ keeps [0, 1], and that the range changes no x̃ of the bare set that keeps it."""
     outside = torch.maximum(-perturbed, perturbed - 1).flatten(1).amax(1)
-    case.require(outside <= case.slack(), "x̃ leaves the range [0, 1] by {}", outside, x=x, delta=delta)
+    case.require(
+        outside <= case.slack(),
+        "x̃ leaves the range [0, 1] by {}",
+        outside,
+        x=x,
+        delta=delta,
+    )
     expected = bare.apply(x, delta)
     in_range = ((expected >= 0) & (expected <= 1)).flatten(1).all(1)
     unchanged = in_range & (bare.violation(delta) <= 0)
     apart = norms(expected - perturbed)
     text = "x̃ of a member that keeps the range is changed by the range, by {}"
-    case.require(~unchanged | (apart <= case.slack(norms(expected))), text, apart, x=x, delta=delta)
+    case.require(
+        ~unchanged | (apart <= case.slack(norms(expected))),
+        text,
+        apart,
+        x=x,
+        delta=delta,
+    )
 
 
 def check_ascent(case: Case) -> None:
     """⟨g, ascent(g, δ, t)⟩ ≥ 0, finite: a move of ascent does not descend; t is one for all rows or one per row."""
     start = case.region.sample(case.generator())
-    moves = {step: case.region.ascent(case.points, start, step) for step in (0.1, 0.3, 1.0)}
+    moves = {
+        step: case.region.ascent(case.points, start, step) for step in (0.1, 0.3, 1.0)
+    }
     for move in moves.values():
         gain = inner_products(case.points, move)
         holds = (gain >= -case.slack(norms(case.points))) & gain.isfinite()
@@ -67,10 +114,19 @@ def check_ascent(case: Case) -> None:
     steps = torch.where(long, 1.0, 0.3).to(start.dtype)
     expected = torch.where(per_row(long, start) > 0, moves[1.0], moves[0.3])
     move = case.region.ascent(case.points, start, steps)
-    case.require(move.shape == start.shape, f"with a step per row the move has shape {tuple(move.shape)}")
+    case.require(
+        move.shape == start.shape,
+        f"with a step per row the move has shape {tuple(move.shape)}",
+    )
     apart = norms(move - expected)
     holds = apart <= 10 * case.slack(norms(expected))
-    case.require(holds, "with a step per row the move is another one, by {}", apart, g=case.points, move=move)
+    case.require(
+        holds,
+        "with a step per row the move is another one, by {}",
+        apart,
+        g=case.points,
+        move=move,
+    )
 
 
 def check_scaled(case: Case) -> None:
@@ -81,47 +137,99 @@ def check_scaled(case: Case) -> None:
     if region.convex:
         for factor in (0.5, torch.linspace(0.1, 2, len(z), dtype=z.dtype)):
             scale = per_row(factor, z)
-            scaled = region.scaled(factor)
-            gain = inner_products(scaled.support(z) - scale * region.support(z), z).abs()
-            case.require(gain <= 10 * case.slack(norms(z)), "support of the scaled set is off by {}", gain, g=z)
+            scaled = region.scale(factor)
+            gain = inner_products(
+                scaled.support(z) - scale * region.support(z), z
+            ).abs()
+            case.require(
+                gain <= 10 * case.slack(norms(z)),
+                "support of the scaled set is off by {}",
+                gain,
+                g=z,
+            )
             apart = norms(scaled.project(scale * z) - scale * region.project(z))
-            case.require(apart <= 10 * case.slack(norms(z)), "project of the scaled set is off by {}", apart, z=z)
+            case.require(
+                apart <= 10 * case.slack(norms(z)),
+                "project of the scaled set is off by {}",
+                apart,
+                z=z,
+            )
     # 2. the factors 1 and 1/2 in turn, and 0, on any set
     first = torch.arange(len(z)) % 2 == 0
-    mixed = region.scaled(torch.where(first, 1.0, 0.5).to(z.dtype)).support(z)
-    expected = torch.where(per_row(first, z) > 0, region.support(z), region.scaled(0.5).support(z))
+    mixed = region.scale(torch.where(first, 1.0, 0.5).to(z.dtype)).support(z)
+    expected = torch.where(
+        per_row(first, z) > 0, region.support(z), region.scale(0.5).support(z)
+    )
     gain = inner_products(mixed - expected, z).abs()
-    case.require(gain <= 10 * case.slack(norms(z)), "with a factor per row, support is off by {}", gain, g=z)
-    nothing = norms(region.scaled(0.0).project(z))
-    case.require(nothing <= case.slack(), "scaled by 0 the set has members of length {}", nothing, z=z)
+    case.require(
+        gain <= 10 * case.slack(norms(z)),
+        "with a factor per row, support is off by {}",
+        gain,
+        g=z,
+    )
+    nothing = norms(region.scale(0.0).project(z))
+    case.require(
+        nothing <= case.slack(),
+        "scaled by 0 the set has members of length {}",
+        nothing,
+        z=z,
+    )
 
 
 def check_smaller_sets(uncertainty: UncertaintySet, seed: int) -> None:
-    """scaled(1) is the set, scaled(0) is {0}, and a < b ⇒ scaled(a) ⊆ scaled(b), whatever a set takes for a share."""
+    """scale(1) is the set, scale(0) is {0}, and a < b ⇒ scale(a) ⊆ scale(b), whatever a set takes for a share."""
     for case in cases(uncertainty, seed):
         regions = [_smaller(uncertainty, factor, case) for factor in FACTORS]
-        for (a, small), (b, large) in itertools.pairwise(zip(FACTORS, regions, strict=True)):
-            _require_inside(case, small, large, f"a member of scaled({a}) is outside of scaled({b})")
-        _require_inside(case, regions[-1], case.region, "a member of scaled(1) is outside of the set")
-        _require_inside(case, case.region, regions[-1], "a member of the set is outside of scaled(1)")
+        for (a, small), (b, large) in itertools.pairwise(
+            zip(FACTORS, regions, strict=True)
+        ):
+            _require_inside(
+                case, small, large, f"a member of scale({a}) is outside of scale({b})"
+            )
+        _require_inside(
+            case, regions[-1], case.region, "a member of scale(1) is outside of the set"
+        )
+        _require_inside(
+            case, case.region, regions[-1], "a member of the set is outside of scale(1)"
+        )
         nothing = _smaller(uncertainty, 0.0, case)
-        for member in (nothing.project(case.points), nothing.support(case.points), nothing.sample(case.generator())):
+        for member in (
+            nothing.project(case.points),
+            nothing.support(case.points),
+            nothing.sample(case.generator()),
+        ):
             length = norms(member)
-            case.require(length <= case.slack(), "scaled(0) has a member of length {}", length, member=member)
+            case.require(
+                length <= case.slack(),
+                "scale(0) has a member of length {}",
+                length,
+                member=member,
+            )
 
 
 def _smaller(uncertainty: UncertaintySet, factor: float, case: Case) -> Region:
     """The region of the smaller set at the examples of a case, within [0, 1] if the case's region is."""
     x = case.region.like if case.x is None else case.x
-    region = fit_to_random(uncertainty, tuple(x.shape[1:]), case.seed).scaled(factor).at(x)
+    region = (
+        fit_to_random(uncertainty, tuple(x.shape[1:]), case.seed).scale(factor).at(x)
+    )
     return region if case.bare is None else restrict_to_unit_range(region, x)
 
 
 def _require_inside(case: Case, inner: Region, outer: Region, text: str) -> None:
     """Require that members of one region are members of another."""
-    for member in (inner.sample(case.generator()), inner.support(case.points), inner.project(case.points)):
+    for member in (
+        inner.sample(case.generator()),
+        inner.support(case.points),
+        inner.project(case.points),
+    ):
         outside = outer.violation(member)
-        case.require(outside <= 10 * case.slack(norms(member)), f"{text} by {{}}", outside, member=member)
+        case.require(
+            outside <= 10 * case.slack(norms(member)),
+            f"{text} by {{}}",
+            outside,
+            member=member,
+        )
 
 
 def check_scale_free(uncertainty: UncertaintySet, seed: int) -> None:
@@ -136,10 +244,18 @@ def check_scale_free(uncertainty: UncertaintySet, seed: int) -> None:
             }
             for length in FACTORS_OF_LENGTH:
                 scaled = length * direction
-                results = {"support": case.region.support(scaled), "ascent": case.region.ascent(scaled, start, 0.3)}
+                results = {
+                    "support": case.region.support(scaled),
+                    "ascent": case.region.ascent(scaled, start, 0.3),
+                }
                 for name, result in results.items():
-                    gain = (inner_products(direction, result) - inner_products(direction, expected[name])).abs()
-                    holds = gain <= 10 * case.slack(norms(expected[name]), norms(direction))
+                    gain = (
+                        inner_products(direction, result)
+                        - inner_products(direction, expected[name])
+                    ).abs()
+                    holds = gain <= 10 * case.slack(
+                        norms(expected[name]), norms(direction)
+                    )
                     text = f"in {dtype} {name}({length:.1e}·g) differs from {name}(g) by {{}}"
                     case.require(holds, text, gain, g=direction, got=result)
 
@@ -151,15 +267,24 @@ def check_support_bound(case: Case) -> None:
         bound = case.region.support_bound(g)
     except UsageError:  # a set that has no proof
         return
-    case.require(bound.shape == (len(g),), f"support_bound has shape {tuple(bound.shape)}, not ({len(g)},)")
+    case.require(
+        bound.shape == (len(g),),
+        f"support_bound has shape {tuple(bound.shape)}, not ({len(g)},)",
+    )
     direction = exact(g)
     length = norms(direction)
-    for member in (case.region.support(g), case.region.sample(case.generator()), case.region.project(1e3 * g)):
+    for member in (
+        case.region.support(g),
+        case.region.sample(case.generator()),
+        case.region.project(1e3 * g),
+    ):
         excess = inner_products(direction, exact(member)) - bound
         # a member that rounding put outside of the set may exceed the bound by as much
         outside = exact(case.region.violation(member))
         holds = excess <= 1e-9 * (1 + length * norms(exact(member))) + length * outside
-        case.require(holds, "a member exceeds the bound by {}", excess, g=g, member=member)
+        case.require(
+            holds, "a member exceeds the bound by {}", excess, g=g, member=member
+        )
 
 
 def check_members(case: Case) -> None:
@@ -169,22 +294,41 @@ def check_members(case: Case) -> None:
         return
     shape = members.shape
     like = case.region.like
-    case.require(shape[0] == len(like) and shape[2:] == like.shape[1:], f"members() has shape {tuple(shape)}")
+    case.require(
+        shape[0] == len(like) and shape[2:] == like.shape[1:],
+        f"members() has shape {tuple(shape)}",
+    )
     # 1. they are members, and 0 is one of them
     for member in members.unbind(1):
         outside = case.region.violation(member)
-        case.require(outside <= case.slack(norms(member)), "a member is outside by {}", outside, member=member)
+        case.require(
+            outside <= case.slack(norms(member)),
+            "a member is outside by {}",
+            outside,
+            member=member,
+        )
     apart = torch.stack([norms(member) for member in members.unbind(1)]).amin(0)
     case.require(apart <= case.slack(), "0 is not among the members")
     # 2. support finds the best of them
-    best = torch.stack([inner_products(case.points, member) for member in members.unbind(1)]).amax(0)
+    best = torch.stack(
+        [inner_products(case.points, member) for member in members.unbind(1)]
+    ).amax(0)
     value = inner_products(case.points, case.region.support(case.points))
     difference = (best - value).abs()
-    case.require(difference <= case.slack(best), "support is not the best member, by {}", difference, g=case.points)
+    case.require(
+        difference <= case.slack(best),
+        "support is not the best member, by {}",
+        difference,
+        g=case.points,
+    )
     # 3. samples are among them
     sample = case.region.sample(case.generator())
-    apart = torch.stack([norms(sample - member) for member in members.unbind(1)]).amin(0)
-    case.require(apart <= case.slack(), "a sample is {} from all members", apart, sample=sample)
+    apart = torch.stack([norms(sample - member) for member in members.unbind(1)]).amin(
+        0
+    )
+    case.require(
+        apart <= case.slack(), "a sample is {} from all members", apart, sample=sample
+    )
 
 
 def check_empty(uncertainty: UncertaintySet, seed: int) -> None:
@@ -209,9 +353,12 @@ def _require_empty(region: Region, x: Tensor, name: str) -> None:
         "support": region.support(zero),
         "sample": region.sample(generator),
         "ascent": region.ascent(zero, zero, 0.5),
-        "scaled": region.scaled(0.5).project(zero),
+        "scaled": region.scale(0.5).project(zero),
         "apply": region.apply(x, zero),
     }
     for oracle, result in results.items():
         shape = {"violation": (0,), "apply": x.shape}.get(oracle, zero.shape)
-        require(result.shape == shape, f"{oracle} of {name} has shape {tuple(result.shape)}, not {tuple(shape)}")
+        require(
+            result.shape == shape,
+            f"{oracle} of {name} has shape {tuple(result.shape)}, not {tuple(shape)}",
+        )

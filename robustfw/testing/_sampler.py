@@ -16,7 +16,9 @@ def _split() -> TensorSplit:
     """A split of three classes and two groups of unlike sizes."""
     numbers = torch.arange(EXAMPLES)
     label = (numbers % 6 == 0).long() + (numbers % 6 == 1).long() * 2
-    return TensorSplit(numbers[:, None] / EXAMPLES, label, {"group": (numbers % 10 == 0).long()})
+    return TensorSplit(
+        numbers[:, None] / EXAMPLES, label, {"group": (numbers % 10 == 0).long()}
+    )
 
 
 def check_indices(sampler: Sampler, seed: int) -> None:
@@ -24,9 +26,15 @@ def check_indices(sampler: Sampler, seed: int) -> None:
     for epoch in range(3):
         order = sampler.order(_split(), torch.Generator().manual_seed(seed), epoch)
         require(order.dtype == torch.int64, f"indices are {order.dtype}, not int64")
-        require(order.shape == (EXAMPLES,), f"there are {tuple(order.shape)} indices for {EXAMPLES} examples")
+        require(
+            order.shape == (EXAMPLES,),
+            f"there are {tuple(order.shape)} indices for {EXAMPLES} examples",
+        )
         inside = (order >= 0) & (order < EXAMPLES)
-        require(bool(inside.all()), f"indices run from {int(order.min())} to {int(order.max())} of {EXAMPLES}")
+        require(
+            bool(inside.all()),
+            f"indices run from {int(order.min())} to {int(order.max())} of {EXAMPLES}",
+        )
 
 
 def check_generator(sampler: Sampler, seed: int) -> None:
@@ -37,7 +45,10 @@ def check_generator(sampler: Sampler, seed: int) -> None:
             first = sampler.order(split, torch.Generator().manual_seed(seed), epoch)
             torch.manual_seed(seed + 1)
             second = sampler.order(split, torch.Generator().manual_seed(seed), epoch)
-        require(bool(torch.equal(first, second)), f"the same generator gives another order in epoch {epoch}")
+        require(
+            bool(torch.equal(first, second)),
+            f"the same generator gives another order in epoch {epoch}",
+        )
 
 
 LAWS = (Law("indices", check_indices), Law("generator decides", check_generator))

@@ -41,9 +41,15 @@ def _candidates(task: Task, seed: int) -> Iterator[_Case]:
         outputs = torch.randn(ROWS, width, generator=generator)
         pixels = torch.randn(ROWS, width, 4, 4, generator=generator)
         yield _Case(classes, outputs, torch.arange(ROWS) % classes)
-        yield _Case(classes, outputs, (torch.rand(ROWS, width, generator=generator) > 0.5).float())
+        yield _Case(
+            classes,
+            outputs,
+            (torch.rand(ROWS, width, generator=generator) > 0.5).float(),
+        )
         yield _Case(classes, outputs, torch.randn(ROWS, width, generator=generator))
-        yield _Case(classes, pixels, torch.randint(classes, (ROWS, 4, 4), generator=generator))
+        yield _Case(
+            classes, pixels, torch.randint(classes, (ROWS, 4, 4), generator=generator)
+        )
 
 
 def _case(task: Task, seed: int) -> _Case:
@@ -64,10 +70,16 @@ def check_targets(task: Task, seed: int) -> None:
     case = _case(task, seed)
     targets = task.targets(case.y)
     require(len(targets) == ROWS, f"{len(targets)} targets for {ROWS} examples")
-    require(bool(torch.equal(task.targets(targets), targets)), "targets that are read twice are others")
+    require(
+        bool(torch.equal(task.targets(targets), targets)),
+        "targets that are read twice are others",
+    )
     for i in range(ROWS):
         alone = task.targets(case.y[i : i + 1])
-        require(bool(torch.equal(alone, targets[i : i + 1])), f"the target of row {i} depends on other rows")
+        require(
+            bool(torch.equal(alone, targets[i : i + 1])),
+            f"the target of row {i} depends on other rows",
+        )
 
 
 def check_wrong(task: Task, seed: int) -> None:
@@ -75,7 +87,10 @@ def check_wrong(task: Task, seed: int) -> None:
     case = _case(task, seed)
     targets = task.targets(case.y)
     wrong = task.wrong(task.read(case.outputs, ROWS), targets)
-    require(wrong.dtype == torch.bool and wrong.shape == (ROWS,), f"wrong is {wrong.dtype} {tuple(wrong.shape)}")
+    require(
+        wrong.dtype == torch.bool and wrong.shape == (ROWS,),
+        f"wrong is {wrong.dtype} {tuple(wrong.shape)}",
+    )
     single_rows = [slice(i, i + 1) for i in range(ROWS)]
     no_rows = slice(0, 0)
     for rows in [*single_rows, no_rows]:
@@ -83,7 +98,10 @@ def check_wrong(task: Task, seed: int) -> None:
         same = bool(torch.equal(task.wrong(outputs, targets[rows]), wrong[rows]))
         require(same, "whether a row is wrong depends on other rows")
     not_numbers = task.read(torch.full_like(case.outputs, torch.nan), ROWS)
-    require(bool(task.wrong(not_numbers, targets).all()), "outputs that are not numbers count as right")
+    require(
+        bool(task.wrong(not_numbers, targets).all()),
+        "outputs that are not numbers count as right",
+    )
 
 
 def check_loss(task: Task, seed: int) -> None:
@@ -94,26 +112,41 @@ def check_loss(task: Task, seed: int) -> None:
     optimizer = torch.optim.Adam([outputs], 0.1)
     for _ in range(UPDATES):
         values = task.loss(task.read(outputs, ROWS), targets)
-        require(values.shape == (ROWS,), f"the loss has values of shape {tuple(values.shape)} for {ROWS} examples")
+        require(
+            values.shape == (ROWS,),
+            f"the loss has values of shape {tuple(values.shape)} for {ROWS} examples",
+        )
         optimizer.zero_grad()
         values.sum().backward()
         optimizer.step()
     wrong = task.wrong(task.read(outputs.detach(), ROWS), targets)
-    require(not bool(wrong.any()), f"where its loss is lowest, {int(wrong.sum())} of {ROWS} outputs are wrong")
+    require(
+        not bool(wrong.any()),
+        f"where its loss is lowest, {int(wrong.sum())} of {ROWS} outputs are wrong",
+    )
 
 
 def check_measure(task: Task, seed: int) -> None:
     """A graded task measures each row, (batch, m), finite, and has figures; any other measures nothing."""
     case = _case(task, seed)
     measures = task.measure(task.read(case.outputs, ROWS), task.targets(case.y))
-    require(task.graded == (measures is not None), f"graded is {task.graded}, and measure gives {type(measures)}")
+    require(
+        task.graded == (measures is not None),
+        f"graded is {task.graded}, and measure gives {type(measures)}",
+    )
     if measures is None:
         return
-    require(measures.dim() == 2 and len(measures) == ROWS, f"what is measured has shape {tuple(measures.shape)}")
+    require(
+        measures.dim() == 2 and len(measures) == ROWS,
+        f"what is measured has shape {tuple(measures.shape)}",
+    )
     require(bool(measures.isfinite().all()), "what is measured is not finite")
     figures = task.metrics(measures)
     require(bool(figures), "there is no figure, although the task is graded")
-    require(all(math.isfinite(figure) for figure in figures.values()), f"figures are not finite: {figures}")
+    require(
+        all(math.isfinite(figure) for figure in figures.values()),
+        f"figures are not finite: {figures}",
+    )
 
 
 def check_refusals(task: Task, seed: int) -> None:
@@ -134,7 +167,9 @@ def check_refusals(task: Task, seed: int) -> None:
             continue
         low = float(misfit.min())
         high = float(misfit.max())
-        raise LawBroken(f"it takes targets from {low:g} to {high:g} for {classes} classes")
+        raise LawBroken(
+            f"it takes targets from {low:g} to {high:g} for {classes} classes"
+        )
 
 
 LAWS = (

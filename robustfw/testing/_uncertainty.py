@@ -43,7 +43,15 @@ from robustfw.testing._perturbations import (
 from robustfw.testing.laws import Law, LawBroken, require
 from robustfw.uncertainty import UncertaintySet
 
-__all__ = ["CHECKS", "LAWS", "SHAPES", "Case", "cases", "fit_to_random", "sample_points"]
+__all__ = [
+    "CHECKS",
+    "LAWS",
+    "SHAPES",
+    "Case",
+    "cases",
+    "fit_to_random",
+    "sample_points",
+]
 
 LENGTHS = (1.0, 10.0, 1e3, 1e5)
 """The t of the points P(t·g), whose value is within R²/2t of the support's."""
@@ -57,7 +65,9 @@ def check_zero(case: Case) -> None:
     projected = case.region.project(zero)
     case.require(norms(projected) <= case.slack(), "project(0) is not 0", got=projected)
     farthest = case.region.support(zero)
-    case.require(farthest.flatten(1).isfinite().all(1), "support(0) is not finite", got=farthest)
+    case.require(
+        farthest.flatten(1).isfinite().all(1), "support(0) is not finite", got=farthest
+    )
 
 
 def check_feasible(case: Case) -> None:
@@ -93,10 +103,14 @@ def check_nearest(case: Case) -> None:
     residual = z - projected
     gap = inner_products(residual, case.region.support(residual) - projected)
     # rounding in z alone changes the left side by eps·‖z‖·‖s‖
-    holds = gap <= case.slack(norms(residual)) * (1 + norms(projected)) + case.tolerance * norms(z)
+    holds = gap <= case.slack(norms(residual)) * (
+        1 + norms(projected)
+    ) + case.tolerance * norms(z)
     if not holds.all():
         distance = _distances_to_projection(case, projected)
-        case.require(holds, "P(z) is {} from the true projection", distance, z=z, Pz=projected)
+        case.require(
+            holds, "P(z) is {} from the true projection", distance, z=z, Pz=projected
+        )
 
 
 def _check_none_nearer(case: Case) -> None:
@@ -111,7 +125,9 @@ def _check_none_nearer(case: Case) -> None:
             candidates.append(member[order])
         for other in candidates:
             nearer = norms(z - projected) - norms(z - other)
-            holds = (case.region.violation(other) > 0) | (nearer <= case.slack(norms(z)))
+            holds = (case.region.violation(other) > 0) | (
+                nearer <= case.slack(norms(z))
+            )
             case.require(holds, "a member is nearer by {}", nearer, z=z, member=other)
 
 
@@ -127,7 +143,9 @@ def _distances_to_projection(case: Case, projected: Tensor) -> Tensor:
     nearest = torch.where(inside, projected, 0)
     for _ in range(2000):
         step = region.support(z - nearest) - nearest
-        share = inner_products(z - nearest, step) / inner_products(step, step).clamp(min=1e-300)
+        share = inner_products(z - nearest, step) / inner_products(step, step).clamp(
+            min=1e-300
+        )
         nearest = nearest + per_row(share.clamp(0, 1), step) * step
     return norms(nearest - projected)
 
@@ -142,7 +160,9 @@ def check_non_expansive(case: Case) -> None:
         before = norms(z - w)
         after = norms(case.region.project(z) - case.region.project(w))
         holds = after <= before + case.slack(before, norms(z))
-        case.require(holds, "projecting moves z and w apart by {}", after - before, z=z, w=w)
+        case.require(
+            holds, "projecting moves z and w apart by {}", after - before, z=z, w=w
+        )
 
 
 def check_support_feasible(case: Case) -> None:
@@ -151,7 +171,9 @@ def check_support_feasible(case: Case) -> None:
         farthest = case.region.support(direction)
         outside = case.region.violation(farthest)
         holds = (outside <= case.slack(norms(farthest))) & outside.isfinite()
-        case.require(holds, "support(g) is outside by {}", outside, g=direction, support=farthest)
+        case.require(
+            holds, "support(g) is outside by {}", outside, g=direction, support=farthest
+        )
 
 
 def check_support_maximal(case: Case) -> None:
@@ -161,7 +183,11 @@ def check_support_maximal(case: Case) -> None:
     length = norms(g)
     unit = g / per_row(length.clamp(min=1e-300), g)
     rivals = [case.region.project(t * unit) for t in LENGTHS]
-    rivals += [case.region.sample(case.generator()), stretch_to_border(case), case.region.zero()]
+    rivals += [
+        case.region.sample(case.generator()),
+        stretch_to_border(case),
+        case.region.zero(),
+    ]
     for rival in rivals:
         better = inner_products(g, rival) - value
         outside = case.region.violation(rival) > case.slack(norms(rival))
@@ -178,18 +204,33 @@ def check_rows_independent(case: Case) -> None:
         for rows in (slice(3, 4), slice(20, 21), torch.tensor([40, 5])):
             expected = batch_result[rows]
             difference = (getattr(region[rows], name)(z[rows]) - expected).abs()
-            apart = difference.flatten(1).amax(1) if difference.dim() > 1 else difference
+            apart = (
+                difference.flatten(1).amax(1) if difference.dim() > 1 else difference
+            )
             holds = apart <= case.tolerance * (1 + expected.abs().max())
-            case.require(holds, f"{name} of a row depends on the rest of the batch, by {{}}", apart, z=z[rows])
+            case.require(
+                holds,
+                f"{name} of a row depends on the rest of the batch, by {{}}",
+                apart,
+                z=z[rows],
+            )
 
 
 def check_samples(case: Case) -> None:
     """Samples are members, and the generator alone decides them."""
     first = case.region.sample(case.generator())
     second = case.region.sample(case.generator())
-    case.require(bool(torch.equal(first, second)), "the same generator gives two different samples")
+    case.require(
+        bool(torch.equal(first, second)),
+        "the same generator gives two different samples",
+    )
     outside = case.region.violation(first)
-    case.require(outside <= case.slack(norms(first)), "a sample is outside by {}", outside, sample=first)
+    case.require(
+        outside <= case.slack(norms(first)),
+        "a sample is outside by {}",
+        outside,
+        sample=first,
+    )
 
 
 def check_manners(case: Case) -> None:
@@ -203,17 +244,32 @@ def check_manners(case: Case) -> None:
         "sample": region.sample(case.generator()),
     }
     for name, result in results.items():
-        same = result.shape == z.shape and result.dtype == z.dtype and result.device == z.device
-        case.require(same, f"{name} returns {tuple(result.shape)} {result.dtype} for {tuple(z.shape)} {z.dtype}")
+        same = (
+            result.shape == z.shape
+            and result.dtype == z.dtype
+            and result.device == z.device
+        )
+        case.require(
+            same,
+            f"{name} returns {tuple(result.shape)} {result.dtype} for {tuple(z.shape)} {z.dtype}",
+        )
         case.require(not result.requires_grad, f"{name} keeps a graph")
     case.require(bool(torch.equal(z, before)), "an oracle changed its argument")
     violation = region.violation(z)
-    case.require(violation.shape == (len(z),), f"violation has shape {tuple(violation.shape)}, not ({len(z)},)")
+    case.require(
+        violation.shape == (len(z),),
+        f"violation has shape {tuple(violation.shape)}, not ({len(z)},)",
+    )
     case.require(violation >= 0, "violation is {}", violation, z=z)
-    case.require(len(region) == len(z), f"the region has {len(region)} rows for a batch of {len(z)}")
+    case.require(
+        len(region) == len(z),
+        f"the region has {len(region)} rows for a batch of {len(z)}",
+    )
 
 
-def check_each_case(check: Callable[[Case], None]) -> Callable[[UncertaintySet, int], None]:
+def check_each_case(
+    check: Callable[[Case], None],
+) -> Callable[[UncertaintySet, int], None]:
     """The law of a set that a law of regions holds in all of the set's cases."""
 
     def check_cases(uncertainty: UncertaintySet, seed: int) -> None:
@@ -232,13 +288,23 @@ def check_precisions(uncertainty: UncertaintySet, seed: int) -> None:
             for name in ("project", "support"):
                 member = getattr(case.region, name)(points)
                 outside = case.region.violation(member).to(torch.float64)
-                holds = (outside <= case.tolerance * (1 + norms(member).double())) & outside.isfinite()
-                case.require(holds, f"in {dtype} {name} is outside by {{}}", outside, z=points, got=member)
+                holds = (
+                    outside <= case.tolerance * (1 + norms(member).double())
+                ) & outside.isfinite()
+                case.require(
+                    holds,
+                    f"in {dtype} {name} is outside by {{}}",
+                    outside,
+                    z=points,
+                    got=member,
+                )
 
 
 def check_plain(uncertainty: UncertaintySet, seed: int) -> None:
     """The options are picklable, compare equal, repr spells them in Python, and fitting the set changes none."""
-    require(pickle.loads(pickle.dumps(uncertainty)) == uncertainty, "pickling changes it")
+    require(
+        pickle.loads(pickle.dumps(uncertainty)) == uncertainty, "pickling changes it"
+    )
     namespace: dict[str, Any] = {cls.__name__: cls for cls in _classes_in(uncertainty)}
     namespace |= {"Fraction": Fraction, "Array": Array, "inf": math.inf}
     try:
@@ -248,9 +314,15 @@ def check_plain(uncertainty: UncertaintySet, seed: int) -> None:
     require(rebuilt == uncertainty, f"repr spells something else: {uncertainty!r}")
     shape = shapes_of(uncertainty)[0]
     fitted = fit_to_random(uncertainty, shape, seed)
-    require(fitted == uncertainty and repr(fitted) == repr(uncertainty), "fitting it to data changes its options")
+    require(
+        fitted == uncertainty and repr(fitted) == repr(uncertainty),
+        "fitting it to data changes its options",
+    )
     region = fitted.at(torch.rand(2, *shape).requires_grad_())
-    require(not region.support(torch.ones_like(region.like)).requires_grad, "at(x) keeps the graph of x")
+    require(
+        not region.support(torch.ones_like(region.like)).requires_grad,
+        "at(x) keeps the graph of x",
+    )
 
 
 def _classes_in(value: Any) -> set[type]:

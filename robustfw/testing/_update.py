@@ -40,7 +40,9 @@ ROWS = 24
 class _Momentum(Optimizer):
     """Gradient descent with momentum 1/2."""
 
-    def build(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+    def build(
+        self, parameters: Iterable[nn.Parameter], learning_rate: float
+    ) -> torch.optim.Optimizer:
         """Torch's optimizer."""
         return torch.optim.SGD(parameters, learning_rate, momentum=0.5)
 
@@ -50,7 +52,9 @@ class _Momentum(Optimizer):
 class _Constant(Schedule):
     """A constant learning rate."""
 
-    def build(self, optimizer: torch.optim.Optimizer, updates: int) -> torch.optim.lr_scheduler.LRScheduler:
+    def build(
+        self, optimizer: torch.optim.Optimizer, updates: int
+    ) -> torch.optim.lr_scheduler.LRScheduler:
         """Torch's schedule."""
         return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
 
@@ -82,7 +86,14 @@ class _Training:
             schedule=_Constant(),
             update=update,
         )
-        self.recipe = Recipe(GivenDataset(splits), GivenModel(net), Cube(RADIUS), Corner(), _AtWorstCases(), options)
+        self.recipe = Recipe(
+            GivenDataset(splits),
+            GivenModel(net),
+            Cube(RADIUS),
+            Corner(),
+            _AtWorstCases(),
+            options,
+        )
         self.state = State.fresh(lambda: net, options, torch.device("cpu"), UPDATES)
         self.number = 0
 
@@ -107,7 +118,15 @@ class _Training:
         adversary = Adversary(Threat(Cube(RADIUS)), Corner(), generator, task)
         meta = {"index": torch.arange(rows)}
         progress = (self.number + 1) / UPDATES
-        batch = Batch(self.net, self.x[:rows], self.y[:rows], adversary, task, progress=progress, meta=meta)
+        batch = Batch(
+            self.net,
+            self.x[:rows],
+            self.y[:rows],
+            adversary,
+            task,
+            progress=progress,
+            meta=meta,
+        )
         self.number += 1
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.number)
@@ -120,11 +139,19 @@ def check_loss(update: Update, seed: int) -> None:
         training = _Training(copy.deepcopy(update), seed)
         before = training.parameters()
         loss: Any = training.step(rows)
-        require(isinstance(loss, Tensor), f"it gives a {type(loss).__name__}, not a tensor")
+        require(
+            isinstance(loss, Tensor), f"it gives a {type(loss).__name__}, not a tensor"
+        )
         require(loss.shape == (), f"the loss has shape {tuple(loss.shape)}")
         require(bool(loss.isfinite()), f"the loss is {float(loss)}")
-        require(bool(training.parameters().isfinite().all()), "parameters are not finite afterwards")
-        require(not torch.equal(training.parameters(), before), f"a batch of {rows} changes no parameter")
+        require(
+            bool(training.parameters().isfinite().all()),
+            "parameters are not finite afterwards",
+        )
+        require(
+            not torch.equal(training.parameters(), before),
+            f"a batch of {rows} changes no parameter",
+        )
 
 
 def check_descends(update: Update, seed: int) -> None:
@@ -134,7 +161,10 @@ def check_descends(update: Update, seed: int) -> None:
     for _ in range(UPDATES):
         training.step()
     end = training.loss()
-    require(end < 0.9 * start, f"the loss went from {start:.3g} to {end:.3g} in {UPDATES} updates")
+    require(
+        end < 0.9 * start,
+        f"the loss went from {start:.3g} to {end:.3g} in {UPDATES} updates",
+    )
 
 
 def check_examples(update: Update, seed: int) -> None:
@@ -144,7 +174,10 @@ def check_examples(update: Update, seed: int) -> None:
     y = training.y.clone()
     for _ in range(3):
         training.step()
-    require(bool(torch.equal(training.x, x) and torch.equal(training.y, y)), "it changed the examples")
+    require(
+        bool(torch.equal(training.x, x) and torch.equal(training.y, y)),
+        "it changed the examples",
+    )
 
 
 def check_resumed(update: Update, seed: int) -> None:
@@ -158,11 +191,16 @@ def check_resumed(update: Update, seed: int) -> None:
         original.step(rows)
     # 2. another training with the state of the first
     resumed = _Training(copy.deepcopy(update), seed)
-    tensors = {name: value.detach().clone() for name, value in original.state.tensors().items()}
+    tensors = {
+        name: value.detach().clone() for name, value in original.state.tensors().items()
+    }
     resumed.state.restore(tensors, original.state.facts())
     receivers = dict(stateful_parts(resumed.recipe.train.update))
     for way, part in stateful_parts(original.recipe.train.update):
-        state = {name: pass_through_checkpoint(value) for name, value in part.state_dict().items()}
+        state = {
+            name: pass_through_checkpoint(value)
+            for name, value in part.state_dict().items()
+        }
         receivers[way].load_state_dict(state)
     resumed.number = original.number
     # 3. two more updates of each

@@ -25,7 +25,7 @@ class Corner(Attack):
 
     def maximize(self, problem: InnerProblem, generator: torch.Generator) -> Tensor:
         """support(∇J) at δ = 0, (batch, *shape): one forward and one backward pass."""
-        _, gradient = problem.linearized()
+        _, gradient = problem.linearize()
         return problem.region.support(gradient)
 
 
@@ -39,7 +39,7 @@ def batch_of(net: nn.Module, x: Tensor, y: Tensor, **more: Any) -> Batch:
         more: other fields of the batch; its metadata have ``index`` as in a training.
     """
     fields = {"meta": {"index": torch.arange(len(x))}} | more
-    return Batch.of(net, x, y, uncertainty=Cube(RADIUS), attack=Corner(), **fields)
+    return Batch.create(net, x, y, uncertainty=Cube(RADIUS), attack=Corner(), **fields)
 
 
 @attrs.frozen(eq=False)
@@ -60,7 +60,9 @@ class GivenBatch(Batch):
         return self.moved
 
 
-def given_batch(net: nn.Module, x: Tensor, y: Tensor, moved: Tensor | None = None, **more: Any) -> GivenBatch:
+def given_batch(
+    net: nn.Module, x: Tensor, y: Tensor, moved: Tensor | None = None, **more: Any
+) -> GivenBatch:
     """A batch outside a training, whose worst case is given.
 
     Args:
@@ -68,9 +70,11 @@ def given_batch(net: nn.Module, x: Tensor, y: Tensor, moved: Tensor | None = Non
         x: examples (batch, *shape).
         y: targets.
         moved: the worst case x̃, (batch, *shape); None: asking for it is an error.
-        more: other fields of the batch, or arguments of `Batch.of`.
+        more: other fields of the batch, or arguments of `Batch.create`.
     """
-    return GivenBatch.of(net, x, y, uncertainty=Cube(RADIUS), attack=Corner(), moved=moved, **more)
+    return GivenBatch.create(
+        net, x, y, uncertainty=Cube(RADIUS), attack=Corner(), moved=moved, **more
+    )
 
 
 def pass_through_checkpoint(value: Any) -> Any:

@@ -61,7 +61,9 @@ class Finding:
         return self.reason or self.statement
 
 
-def run(laws: Iterable[Law], plugin: Any, seed: int, expected_failures: Mapping[str, str]) -> Iterator[Finding]:
+def run(
+    laws: Iterable[Law], plugin: Any, seed: int, expected_failures: Mapping[str, str]
+) -> Iterator[Finding]:
     """Check a plugin against laws, and yield the findings one by one.
 
     Args:
@@ -81,7 +83,9 @@ def run(laws: Iterable[Law], plugin: Any, seed: int, expected_failures: Mapping[
         yield Finding(law.name, law.statement, failure, expected_failures.get(law.name))
 
 
-def require(holds: Tensor | bool, text: str, value: Tensor | None = None, **shown: Tensor) -> None:
+def require(
+    holds: Tensor | bool, text: str, value: Tensor | None = None, **shown: Tensor
+) -> None:
     """Raise `LawBroken` where a mask over rows is not all true.
 
     The message is about the row that fails with the smallest numbers.

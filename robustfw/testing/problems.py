@@ -43,7 +43,7 @@ class Cube(UncertaintySet):
 
     def at(self, x: Tensor) -> Region:
         """One cube for all rows of x, (batch, *shape)."""
-        return Box.around(x.detach(), -self.radius, self.radius)
+        return Box.broadcast(x.detach(), -self.radius, self.radius)
 
 
 @final
@@ -58,7 +58,10 @@ class Ball(Region):
     @classmethod
     def at(cls, x: Tensor, radius: float) -> Ball:
         """The ball at each row of x, (batch, *shape), with one radius for all rows."""
-        return cls(x.detach(), torch.full((len(x),), radius, dtype=wide(x.dtype), device=x.device))
+        return cls(
+            x.detach(),
+            torch.full((len(x),), radius, dtype=wide(x.dtype), device=x.device),
+        )
 
     def violation(self, delta: Tensor) -> Tensor:
         """‖δ‖₂ − r where positive, else 0, (batch,)."""
@@ -72,13 +75,17 @@ class Ball(Region):
 
     def support(self, direction: Tensor) -> Tensor:
         """r·g/‖g‖₂, for g of any size; 0 where it vanishes."""
-        return round_toward_zero(self._sphere(direction.to(self.radius)), direction.dtype)
+        return round_toward_zero(
+            self._sphere(direction.to(self.radius)), direction.dtype
+        )
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Random members, uniform on a sphere of random radius."""
         length = uniform_like(self.radius, generator).to(self.radius)
         direction = normal_like(self.like, generator).to(self.radius)
-        return round_toward_zero(per_row(length, direction) * self._sphere(direction), self.like.dtype)
+        return round_toward_zero(
+            per_row(length, direction) * self._sphere(direction), self.like.dtype
+        )
 
     def _sphere(self, direction: Tensor) -> Tensor:
         """The direction at the length of the radius; scaled first, so that no square underflows or overflows."""
@@ -97,7 +104,9 @@ class Blend(Region):
     @classmethod
     def at(cls, x: Tensor) -> Blend:
         """The set at each row of x, (batch, *shape)."""
-        high = torch.tensor([0.5, 0.2], dtype=x.dtype, device=x.device).expand(len(x), 2)
+        high = torch.tensor([0.5, 0.2], dtype=x.dtype, device=x.device).expand(
+            len(x), 2
+        )
         return cls(Box(-high, high))
 
     @property
@@ -111,7 +120,7 @@ class Blend(Region):
         mirror = x.flatten(1).flip(1).reshape(x.shape)
         return (1 - share) * x + share * mirror + shift
 
-    def within(self, lower: Tensor | float, upper: Tensor | float) -> Blend:
+    def clip(self, lower: Tensor | float, upper: Tensor | float) -> Blend:
         """The set itself: a data range does not bound it."""
         return self
 
@@ -132,7 +141,9 @@ class Blend(Region):
         return self.box.sample(generator)
 
 
-def example_batch(shape: tuple[int, ...], seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
+def example_batch(
+    shape: tuple[int, ...], seed: int, dtype: torch.dtype = torch.float64
+) -> Tensor:
     """x in [0, 1], (12, *shape); every entry of the first four is at an end of the range.
 
     Args:
@@ -155,9 +166,11 @@ def regions_at(x: Tensor) -> Iterator[tuple[str, Region]]:
     ball = Ball.at(x, 0.4)
     factors = torch.linspace(0.25, 2, len(x), dtype=wide(x.dtype)).to(x)
     yield "a cube", cube
-    yield "a cube within [0, 1]", cube.within(0 - x, 1 - x)
+    yield "a cube within [0, 1]", cube.clip(0 - x, 1 - x)
     yield "a ball", ball
-    if x.dtype == wide(x.dtype):  # a factor times a member, rounded to half precision, may be outside
+    if x.dtype == wide(
+        x.dtype
+    ):  # a factor times a member, rounded to half precision, may be outside
         yield "scaled balls", Scaled(ball, per_row(factors, x))
     yield "two numbers", Blend.at(x)
     yield "a cube or a ball", Union((Cube(0.1).at(x), ball))
@@ -200,7 +213,9 @@ def linear_gain(problem: InnerProblem) -> Tensor:
     return inner_products(gradient, problem.region.support(gradient))
 
 
-def classifier_problem(shape: tuple[int, ...], seed: int, region: Callable[[Tensor], Region]) -> InnerProblem:
+def classifier_problem(
+    shape: tuple[int, ...], seed: int, region: Callable[[Tensor], Region]
+) -> InnerProblem:
     """Cross-entropy of a linear net of five classes, each row with the label that the net gives it.
 
     Args:
@@ -210,12 +225,16 @@ def classifier_problem(shape: tuple[int, ...], seed: int, region: Callable[[Tens
     """
     generator = torch.Generator().manual_seed(seed + 2)
     x = torch.rand(ROWS, *shape, generator=generator, dtype=torch.float64)
-    w = 0.3 * torch.randn(math.prod(shape), CLASSES, generator=generator, dtype=torch.float64)
+    w = 0.3 * torch.randn(
+        math.prod(shape), CLASSES, generator=generator, dtype=torch.float64
+    )
 
     def classifier(moved: Tensor) -> Tensor:
         return (moved - 0.5).reshape(len(moved), -1) @ w.to(moved)
 
-    return InnerProblem(classifier, losses.cross_entropy, x, classifier(x).argmax(1), region(x))
+    return InnerProblem(
+        classifier, losses.cross_entropy, x, classifier(x).argmax(1), region(x)
+    )
 
 
 class Delicate(nn.Module):

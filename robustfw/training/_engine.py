@@ -36,7 +36,9 @@ def updates_per_epoch(examples: int, batch_size: int) -> int:
     return max(1, examples // batch_size)
 
 
-def train(recipe: Recipe, splits: Splits, state: State) -> Generator[Record, None, None]:
+def train(
+    recipe: Recipe, splits: Splits, state: State
+) -> Generator[Record, None, None]:
     """min_θ Σ max_{δ ∈ 𝒰(x)} J(θ, x + δ, y): from wherever ``state`` stands to the last epoch.
 
     The test split is out of reach: only ``splits.train`` and ``splits.validation`` are read.
@@ -62,7 +64,9 @@ def train(recipe: Recipe, splits: Splits, state: State) -> Generator[Record, Non
             yield finish_epoch(recipe, splits, state, start)
 
 
-def _train_epoch(recipe: Recipe, splits: Splits, state: State, net: nn.Module) -> Iterator[Step]:
+def _train_epoch(
+    recipe: Recipe, splits: Splits, state: State, net: nn.Module
+) -> Iterator[Step]:
     """Make the updates that are left of the epoch under way."""
     options = recipe.train
     device = state.total_loss.device
@@ -72,7 +76,9 @@ def _train_epoch(recipe: Recipe, splits: Splits, state: State, net: nn.Module) -
         if state.batch == batches:
             break
         batch = _assemble_batch(recipe, splits, state, net, x, y, meta)
-        with global_randomness(device, derive_seed(options.seed, "layers", *_position(state))):
+        with global_randomness(
+            device, derive_seed(options.seed, "layers", *_position(state))
+        ):
             loss = update(recipe, state, batch)
         state.batch += 1
         state.total_loss += parallel.mean(loss)
@@ -139,7 +145,7 @@ def grow_threat(recipe: Recipe, threat: Threat, epochs: float) -> Threat:
         epochs: epochs trained so far, a fraction within an epoch.
     """
     warmup = recipe.train.radius_warmup
-    return threat.scaled(epochs / warmup) if epochs < warmup else threat
+    return threat.scale(epochs / warmup) if epochs < warmup else threat
 
 
 def may_read_values(device: torch.device, batch: int) -> bool:
@@ -166,7 +172,9 @@ def _assemble_batch(
     device = state.total_loss.device
     task = splits.spec.task
     if splits.augment is not None:
-        x = splits.augment(x, generator_for(options.seed, "augment", *_position(state)), state.epoch)
+        x = splits.augment(
+            x, generator_for(options.seed, "augment", *_position(state)), state.epoch
+        )
 
     # how far the training is, which decides the size of the set
     batches = updates_per_epoch(len(splits.train), options.batch_size)
@@ -187,7 +195,9 @@ def _assemble_batch(
         meta=meta,
         passes=state.passes,
         mode=options.ascent_mode,
-        noise=_noise_generator(device, derive_seed(options.seed, "noise", state.epoch, state.batch)),
+        noise=_noise_generator(
+            device, derive_seed(options.seed, "noise", state.epoch, state.batch)
+        ),
         share=(parallel.rank(), parallel.world()),
         checked=unchanged or not may_read_values(device, state.batch),
         trusted=state.batch > 0,

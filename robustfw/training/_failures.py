@@ -21,7 +21,13 @@ NO_MEMORY = (
     "too large to convert to C",
 )
 """Messages of torch and Python where something is larger than memory, or than numbers of 64 bits can count."""
-LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Socket closed", "recv, got 0 bytes")
+LOST = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "Socket closed",
+    "recv, got 0 bytes",
+)
 """Messages of gloo and of torch's store where another process has ended."""
 GONE = "the working directory is gone: change to one that is there"
 """The sentence for a working directory that was removed."""
@@ -33,7 +39,11 @@ def sentence(error: BaseException) -> str | None:
     """What to do about an error, in a sentence; None for an error that is not known here."""
     text = str(error)
     name = type(error).__name__
-    if isinstance(error, MemoryError) or name == "OutOfMemoryError" or _has_message(error, NO_MEMORY):
+    if (
+        isinstance(error, MemoryError)
+        or name == "OutOfMemoryError"
+        or _has_message(error, NO_MEMORY)
+    ):
         request = re.search(r"(?:allocate|sizes?=) *(\[[-\d, ]+\]|[\d.]+ ?\w+)", text)
         amount = f" (it would take {request[1]})" if request else ""
         return f"there is not enough memory for this{amount}: take a smaller batch, model or data set"
@@ -51,7 +61,9 @@ def sentence(error: BaseException) -> str | None:
 def _has_message(error: BaseException, messages: tuple[str, ...]) -> bool:
     """Whether an error of the kinds that torch and Python raise contains one of the messages."""
     kinds = RuntimeError | OverflowError | ValueError | TypeError
-    return isinstance(error, kinds) and any(message in str(error) for message in messages)
+    return isinstance(error, kinds) and any(
+        message in str(error) for message in messages
+    )
 
 
 def has_directory() -> bool:
@@ -70,7 +82,9 @@ def explain() -> Iterator[None]:
         yield
     except RobustfwError:
         raise
-    except Exception as error:  # all are looked at, and those that nothing is known of go on
+    except (
+        Exception
+    ) as error:  # all are looked at, and those that nothing is known of go on
         explanation = sentence(error)
         if explanation is None:
             raise

@@ -40,14 +40,22 @@ def read_batches(
         yield from _stream_batches(splits.train, options, state, device)
         return
     split: Split = splits.train
-    order = options.sampler.order(split, generator_for(options.seed, "order", state.epoch), state.epoch)
+    order = options.sampler.order(
+        split, generator_for(options.seed, "order", state.epoch), state.epoch
+    )
     indices_left = order.split(options.batch_size)[state.batch : batches]
     own_indices = [parallel.share(indices) for indices in indices_left]
-    for rows, (x, y) in zip(own_indices, split.batches(iter(own_indices), device), strict=False):
+    for rows, (x, y) in zip(
+        own_indices, split.batches(iter(own_indices), device), strict=False
+    ):
         if len(x) != len(rows) or len(y) != len(rows):
-            raise DataError(f"the training split gave {len(x)} examples and {len(y)} targets for {len(rows)} indices")
+            raise DataError(
+                f"the training split gave {len(x)} examples and {len(y)} targets for {len(rows)} indices"
+            )
         meta = {"index": rows, **split.metadata(rows)}
-        meta_on_device = {name: values.to(device, non_blocking=True) for name, values in meta.items()}
+        meta_on_device = {
+            name: values.to(device, non_blocking=True) for name, values in meta.items()
+        }
         yield x, y, meta_on_device
 
 
@@ -56,7 +64,9 @@ def _stream_batches(
 ) -> Iterator[tuple[Tensor, Tensor, Mapping[str, Tensor]]]:
     """The batches of a stream from where the training stands; a stream decides its own order."""
     share = (parallel.rank(), parallel.world())
-    for x, y, *metadata in split.epoch(state.epoch, options.seed, options.batch_size, state.batch, share):
+    for x, y, *metadata in split.epoch(
+        state.epoch, options.seed, options.batch_size, state.batch, share
+    ):
         # a stream gives metadata or leaves it out
         meta = dict(metadata[0]) if metadata else {}
         meta_on_device = {name: values.to(device) for name, values in meta.items()}
@@ -64,7 +74,9 @@ def _stream_batches(
 
 
 @contextlib.contextmanager
-def copy_inputs(model: nn.Module, splits: Splits, device: torch.device) -> Iterator[None]:
+def copy_inputs(
+    model: nn.Module, splits: Splits, device: torch.device
+) -> Iterator[None]:
     """Inside, hand the net copies of its inputs if it changes them in place, since batches are used again.
 
     Args:
@@ -75,7 +87,9 @@ def copy_inputs(model: nn.Module, splits: Splits, device: torch.device) -> Itera
     if not changes_inputs(model, splits, device):
         yield
         return
-    hook = model.register_forward_pre_hook(lambda _, inputs: tuple(_clone_tensor(value) for value in inputs))
+    hook = model.register_forward_pre_hook(
+        lambda _, inputs: tuple(_clone_tensor(value) for value in inputs)
+    )
     try:
         yield
     finally:
@@ -95,10 +109,10 @@ def changes_inputs(model: nn.Module, splits: Splits, device: torch.device) -> bo
         splits: the data, of which two examples go through the net.
         device: where the net is.
     """
-    from robustfw.inner.modes import evaluating
+    from robustfw.inner.modes import evaluation_mode
 
     x = splits.first_examples(2)[0].to(device)
     version_before = x._version
-    with evaluating(model), torch.no_grad():
+    with evaluation_mode(model), torch.no_grad():
         model(x)
     return x._version != version_before

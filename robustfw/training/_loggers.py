@@ -23,7 +23,9 @@ class Loggers:
     again with the next record.
     """
 
-    def __init__(self, registry: Registry, run: Path | None, *, first_process: bool = True) -> None:
+    def __init__(
+        self, registry: Registry, run: Path | None, *, first_process: bool = True
+    ) -> None:
         """Find the loggers.
 
         Args:
@@ -34,7 +36,9 @@ class Loggers:
         self._registry = registry
         self._run = run
         hooks = ("robustfw_start", "robustfw_record", "robustfw_end")
-        self._callers = {hook: registry.callers(hook) if first_process else {} for hook in hooks}
+        self._callers = {
+            hook: registry.callers(hook) if first_process else {} for hook in hooks
+        }
         self._failed: set[tuple[str, str]] = set()
 
     @contextlib.contextmanager

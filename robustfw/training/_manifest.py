@@ -18,7 +18,9 @@ from robustfw.training.recipe import Recipe
 from robustfw.version import __version__
 
 
-def compose_manifest(recipe: Recipe, registry: Registry, splits: Splits, device: torch.device) -> dict[str, Any]:
+def compose_manifest(
+    recipe: Recipe, registry: Registry, splits: Splits, device: torch.device
+) -> dict[str, Any]:
     """A run's manifest: the training's recipe, plugins, data, code and machine, as JSON takes it.
 
     Args:
@@ -28,7 +30,9 @@ def compose_manifest(recipe: Recipe, registry: Registry, splits: Splits, device:
         device: where the training runs.
     """
     record = describe(registry.record(recipe), registry)
-    spec = attrs.asdict(splits.spec, recurse=False) | {"task": registry.record(splits.spec.task)}
+    spec = attrs.asdict(splits.spec, recurse=False) | {
+        "task": registry.record(splits.spec.task)
+    }
     return {
         "robustfw": __version__,
         "commit": read_commit(),
@@ -55,15 +59,25 @@ def describe(value: Any, registry: Registry) -> Any:
         return {key: describe(part, registry) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [describe(part, registry) for part in value]
-    return value if isinstance(value, str | int | float | None) else {"use": registry.name_of(value)}
+    return (
+        value
+        if isinstance(value, str | int | float | None)
+        else {"use": registry.name_of(value)}
+    )
 
 
 def find_origins(record: Mapping[str, Any], registry: Registry) -> dict[str, str]:
     """The distribution behind each part of the recipe."""
-    distributions = {(entry.kind, entry.name): entry.distribution for entry in registry.entries.values()}
+    distributions = {
+        (entry.kind, entry.name): entry.distribution
+        for entry in registry.entries.values()
+    }
     origins: dict[str, str] = {}
     for kind, part in record.items():
-        of_part = [distributions.get((kind, name), "given as an object") for name in plugin_names(part)]
+        of_part = [
+            distributions.get((kind, name), "given as an object")
+            for name in plugin_names(part)
+        ]
         if of_part:
             origins[kind] = ", ".join(dict.fromkeys(of_part))
     return origins
@@ -72,7 +86,11 @@ def find_origins(record: Mapping[str, Any], registry: Registry) -> dict[str, str
 def plugin_names(part: Any) -> list[str]:
     """The names of the plugins that a part of a recorded recipe is made of: one, or several where they are a sum."""
     summands = part if isinstance(part, list) else [part]
-    return [str(spec["use"]) for spec in summands if isinstance(spec, Mapping) and "use" in spec]
+    return [
+        str(spec["use"])
+        for spec in summands
+        if isinstance(spec, Mapping) and "use" in spec
+    ]
 
 
 def read_commit() -> str | None:

@@ -24,7 +24,9 @@ class Symptoms:
     """Mean cosine between ∇ₓJ at x and at a random member of 𝒰(x); it breaks down when the net overfits."""
 
 
-def examine(model: nn.Module, x: Tensor, y: Tensor, adversary: Adversary, task: Task) -> Symptoms:
+def examine(
+    model: nn.Module, x: Tensor, y: Tensor, adversary: Adversary, task: Task
+) -> Symptoms:
     """Measure the symptoms of overfitting on one batch.
 
     Args:
@@ -73,7 +75,12 @@ class Diagnosis:
 
 
 def diagnose(
-    symptoms: Symptoms, clean_accuracy: float, robust_accuracy: float, *, smallest_gap: float, limit: float
+    symptoms: Symptoms,
+    clean_accuracy: float,
+    robust_accuracy: float,
+    *,
+    smallest_gap: float,
+    limit: float,
 ) -> Diagnosis:
     """Decide whether a net has overfitted: its lead under the training attack grew by more than ``limit``.
 

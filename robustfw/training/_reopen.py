@@ -38,7 +38,10 @@ def read_part(recipe: Mapping[str, Any], kind: str, run: str) -> Any:
         RunError: the part was given as an object, which has no name.
     """
     if any(":" in name for name in plugin_names(recipe[kind])):
-        by = {"model": "robustfw.load(run, model=net)", "uncertainty": "--uncertainty"}.get(kind, "its program")
+        by = {
+            "model": "robustfw.load(run, model=net)",
+            "uncertainty": "--uncertainty",
+        }.get(kind, "its program")
         raise RunError(
             f"the {kind} of the run in {run} was given as an object, which only the program that made the run has: use "
             f"{by}"
@@ -46,7 +49,13 @@ def read_part(recipe: Mapping[str, Any], kind: str, run: str) -> Any:
     return recipe[kind]
 
 
-def rebuild(run: Run, registry: Registry, model: nn.Module | None = None, *, weights: str = "best") -> nn.Module:
+def rebuild(
+    run: Run,
+    registry: Registry,
+    model: nn.Module | None = None,
+    *,
+    weights: str = "best",
+) -> nn.Module:
     """The trained net of a run, in evaluation mode; needs no data.
 
     Args:
@@ -84,7 +93,9 @@ def read_spec(run: Run, registry: Registry) -> DataSpec:
     try:
         return DataSpec(**values)
     except (TypeError, ValueError) as error:
-        raise RunError(f"the manifest of {run.path} does not describe its data ({error}); train again") from error
+        raise RunError(
+            f"the manifest of {run.path} does not describe its data ({error}); train again"
+        ) from error
 
 
 def _build_untrained(run: Run, registry: Registry) -> nn.Module:

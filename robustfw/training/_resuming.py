@@ -29,7 +29,9 @@ def check_same_training(before: dict[str, Any], now: dict[str, Any], out: Path) 
     Raises:
         RunError: the recipe, the number of processes or the data are others.
     """
-    changed = "; ".join(find_differences(_read_deciding_recipe(before), _read_deciding_recipe(now)))
+    changed = "; ".join(
+        find_differences(_read_deciding_recipe(before), _read_deciding_recipe(now))
+    )
     if changed:
         raise RunError(
             f"the run in {out} has another recipe ({changed}): leave that option out to go on with it, or choose "
@@ -52,11 +54,15 @@ def _read_deciding_recipe(manifest: Mapping[str, Any]) -> dict[str, Any]:
     recipe = dict(manifest["recipe"])
     # a run of an older version does not name every option: it was trained with the default
     options = installed().record(TrainOptions()) | dict(recipe["train"])
-    recipe["train"] = {name: value for name, value in options.items() if name not in MACHINE}
+    recipe["train"] = {
+        name: value for name, value in options.items() if name not in MACHINE
+    }
     return recipe
 
 
-def find_differences(before: Mapping[str, Any], now: Mapping[str, Any], owner: str = "") -> Iterator[str]:
+def find_differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], owner: str = ""
+) -> Iterator[str]:
     """What differs between two recorded recipes, in words; of another plugin, its name only.
 
     Args:

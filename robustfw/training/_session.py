@@ -17,7 +17,7 @@ from robustfw.errors import DataError, UsageError
 from robustfw.evaluation import check_width
 from robustfw.inner.adversary import Adversary
 from robustfw.inner.freezing import check_type
-from robustfw.inner.modes import evaluating
+from robustfw.inner.modes import evaluation_mode
 from robustfw.inner.threat import Threat
 from robustfw.model import Model
 from robustfw.plugin.registry import Registry
@@ -62,7 +62,11 @@ class Session:
         path = None if self.run is None else self.run.path
         loggers = Loggers(self.registry, path, first_process=parallel.rank() == 0)
         recipe_record = describe(self.registry.record(self.recipe), self.registry)
-        with failures.explain(), contextlib.closing(records), loggers.training(recipe_record):
+        with (
+            failures.explain(),
+            contextlib.closing(records),
+            loggers.training(recipe_record),
+        ):
             for record in records:
                 loggers.record(record)
                 yield record
@@ -97,7 +101,9 @@ def begin(
     device = parallel.usable_device(options.device)
     parallel.start(device)
     if options.batch_size % parallel.world():
-        raise UsageError(f"a batch of {options.batch_size} cannot be shared by {parallel.world()} processes alike")
+        raise UsageError(
+            f"a batch of {options.batch_size} cannot be shared by {parallel.world()} processes alike"
+        )
     with failures.explain(), _claim_directory(out) as lock:
         place = out if lock is None else lock.path
         return _set_up(recipe, registry, data_dir, device, place, lock, resume=resume)
@@ -131,7 +137,9 @@ def _set_up(
 
     # 1. the run that is resumed: the first process says whether there is one
     earlier = None
-    has_run = parallel.broadcast(resume and path is not None and (path / "manifest.json").exists())
+    has_run = parallel.broadcast(
+        resume and path is not None and (path / "manifest.json").exists()
+    )
     if has_run and path is not None:
         earlier = Run.open(path)
     manifest_before = None if earlier is None else earlier.manifest()
@@ -141,18 +149,29 @@ def _set_up(
     splits = recipe.dataset.load(root)
     splits.check()
     if not len(splits.train):
-        raise DataError("there is not one training example: take a smaller share for validation, or other data")
+        raise DataError(
+            "there is not one training example: take a smaller share for validation, or other data"
+        )
     _check_measuring(recipe)
 
     # 3. the net, and all that changes in a training
     has_weights = earlier is not None and earlier.checkpoint_path("last").exists()
-    updates = options.epochs * engine.updates_per_epoch(len(splits.train), options.batch_size)
-    state = State.fresh(lambda: _build_net(recipe.model, splits, has_weights=has_weights), options, device, updates)
+    updates = options.epochs * engine.updates_per_epoch(
+        len(splits.train), options.batch_size
+    )
+    state = State.fresh(
+        lambda: _build_net(recipe.model, splits, has_weights=has_weights),
+        options,
+        device,
+        updates,
+    )
     check_net(state.model, splits, device)
 
     # 4. what learns from the data, and what is chosen by measuring
     fitted = _fit_to_data(recipe, splits)
-    Threat(fitted.uncertainty, splits.spec.bounds).warn_of_unit(splits.first_examples(8)[0])
+    Threat(fitted.uncertainty, splits.spec.bounds).warn_of_unit(
+        splits.first_examples(8)[0]
+    )
     chosen = _read_tuning(manifest_before) or tuning.choose(fitted, splits, state)
     tuned = tuning.apply(chosen, fitted, state.model)
     state.parts = dict(stateful_parts(tuned))
@@ -160,13 +179,17 @@ def _set_up(
     # 5. the run directory
     run = None
     if path is not None:
-        manifest = compose_manifest(recipe, registry, splits, device) | {"tuning": attrs.asdict(chosen)}
+        manifest = compose_manifest(recipe, registry, splits, device) | {
+            "tuning": attrs.asdict(chosen)
+        }
         if data_dir is not None:
             manifest["data"]["folder"] = str(root.resolve())
         run = _open_run(path, lock, manifest, state, resume=earlier is not None)
         if earlier is not None and state.epoch + state.batch:
             warn_of_lost_state(tuned)
-    return Session(tuned, splits, state, run if parallel.rank() == 0 else None, registry)
+    return Session(
+        tuned, splits, state, run if parallel.rank() == 0 else None, registry
+    )
 
 
 def _read_tuning(manifest: Mapping[str, Any] | None) -> tuning.Tuning | None:
@@ -180,11 +203,17 @@ def _build_net(model: Model, splits: Splits, *, has_weights: bool) -> nn.Module:
 
     ``has_weights`` says that a checkpoint has its weights, so that none need be downloaded or learnt from data.
     """
-    fitted = model.fitted(splits.learning_split())
-    net = fitted.build_untrained(splits.spec) if has_weights else fitted.build(splits.spec)
-    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in net.parameters()):
+    fitted = model.fit(splits.learning_split())
+    net = (
+        fitted.build_untrained(splits.spec)
+        if has_weights
+        else fitted.build(splits.spec)
+    )
+    if any(
+        isinstance(p, nn.parameter.UninitializedParameter) for p in net.parameters()
+    ):
         x, _ = splits.first_examples(2)
-        with evaluating(net), torch.no_grad():
+        with evaluation_mode(net), torch.no_grad():
             net(x)
     check_storable(net.state_dict())
     return net
@@ -205,11 +234,13 @@ def check_net(model: nn.Module, splits: Splits, device: torch.device) -> None:
     x = x.to(device)
     check_type(model, x)
     try:
-        with evaluating(model), torch.no_grad():
+        with evaluation_mode(model), torch.no_grad():
             outputs = model(x.clone())
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"the net does not take examples of shape {tuple(x.shape[1:])}: {reason}") from error
+        raise DataError(
+            f"the net does not take examples of shape {tuple(x.shape[1:])}: {reason}"
+        ) from error
     check_width(splits.spec.task.read(outputs, len(x)), splits.spec.classes)
 
 
@@ -223,12 +254,19 @@ def _check_measuring(recipe: Recipe) -> None:
 def _fit_to_data(recipe: Recipe, splits: Splits) -> Recipe:
     """Let the set and the objective learn from the training examples, and from no others."""
     train = splits.learning_split()
-    uncertainty = recipe.uncertainty.fitted(train)
-    objective = recipe.objective.fitted(train)
+    uncertainty = recipe.uncertainty.fit(train)
+    objective = recipe.objective.fit(train)
     return attrs.evolve(recipe, uncertainty=uncertainty, objective=objective)
 
 
-def _open_run(out: Path, lock: DirectoryLock | None, manifest: dict[str, Any], state: State, *, resume: bool) -> Run:
+def _open_run(
+    out: Path,
+    lock: DirectoryLock | None,
+    manifest: dict[str, Any],
+    state: State,
+    *,
+    resume: bool,
+) -> Run:
     """Make the run directory; or, to resume, open it and restore its state into ``state``."""
     if resume:
         run = Run.open(out, lock)

@@ -55,7 +55,13 @@ class State:
     """Parts of the recipe that remember, by their paths in it; what they know is a part of this state."""
 
     @classmethod
-    def fresh(cls, build: Callable[[], nn.Module], options: TrainOptions, device: torch.device, updates: int) -> State:
+    def fresh(
+        cls,
+        build: Callable[[], nn.Module],
+        options: TrainOptions,
+        device: torch.device,
+        updates: int,
+    ) -> State:
         """The state before the first update.
 
         Args:
@@ -66,7 +72,9 @@ class State:
         """
         with global_randomness(device, derive_seed(options.seed, "weights")):
             model = build().to(device)
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        parameters = [
+            parameter for parameter in model.parameters() if parameter.requires_grad
+        ]
         optimizer = options.optimizer.build(parameters, options.learning_rate)
         average = None if options.averages is None else options.averages.build(model)
         total_loss = torch.zeros((), dtype=torch.float64, device=device)
@@ -89,9 +97,14 @@ class State:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is a tensor, by name."""
-        named = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        named = {
+            f"model.{name}": value for name, value in self.model.state_dict().items()
+        }
         if self.average is not None:
-            named |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+            named |= {
+                f"average.{name}": value
+                for name, value in self.average.state_dict().items()
+            }
         for index, values in self.optimizer.state_dict()["state"].items():
             for name, value in values.items():
                 if isinstance(value, Tensor):
@@ -119,14 +132,23 @@ class State:
             "smallest_gap": self.smallest_gap,
             "passes": attrs.asdict(self.passes),
             "groups": self.optimizer.state_dict()["param_groups"],
-            "schedule": {name: value for name, value in schedule.items() if _survives_json(value)},
-            "parts": {path: self._facts_of_part(part, path) for path, part in self.parts.items()},
+            "schedule": {
+                name: value for name, value in schedule.items() if _survives_json(value)
+            },
+            "parts": {
+                path: self._facts_of_part(part, path)
+                for path, part in self.parts.items()
+            },
         }
 
     @staticmethod
     def _facts_of_part(part: Stateful, path: str) -> dict[str, Any]:
         """What a part of the recipe remembers besides tensors."""
-        facts = {name: value for name, value in part.state_dict().items() if not isinstance(value, Tensor)}
+        facts = {
+            name: value
+            for name, value in part.state_dict().items()
+            if not isinstance(value, Tensor)
+        }
         for name, value in facts.items():
             if not _survives_json(value):
                 raise PluginError(
@@ -152,14 +174,22 @@ class State:
         for name in ("epoch", "batch", "best_accuracy", "smallest_gap"):
             setattr(self, name, facts[name])
         self.best_clean = facts.get("best_clean", self.best_accuracy)
-        self.best_loss = math.inf if facts.get("best_loss") is None else facts["best_loss"]
+        self.best_loss = (
+            math.inf if facts.get("best_loss") is None else facts["best_loss"]
+        )
         self._restore_parts(tensors, facts.get("parts", {}))
 
-    def _restore_parts(self, tensors: dict[str, Tensor], facts: dict[str, dict[str, Any]]) -> None:
+    def _restore_parts(
+        self, tensors: dict[str, Tensor], facts: dict[str, dict[str, Any]]
+    ) -> None:
         """Give each part that remembers its saved state; warn of one that has none, which begins afresh."""
         for path, part in self.parts.items():
             start = f"part.{path}/"
-            own_tensors = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+            own_tensors = {
+                name.removeprefix(start): value
+                for name, value in tensors.items()
+                if name.startswith(start)
+            }
             if path not in facts:
                 warnings.warn(
                     f"the checkpoint has no state of {type(part).__name__} ({path}): it begins afresh, and the resumed "
@@ -170,7 +200,9 @@ class State:
                 continue
             part.load_state_dict(own_tensors | facts[path])
 
-    def _restore_optimizer(self, tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> None:
+    def _restore_optimizer(
+        self, tensors: dict[str, Tensor], groups: list[dict[str, Any]]
+    ) -> None:
         """Give the optimizer its tensors, named ``index.name``, and its parameter groups."""
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
@@ -207,7 +239,11 @@ class State:
         """
         if math.isnan(robust):
             return True
-        return (robust, clean, -loss) > (self.best_accuracy, self.best_clean, -self.best_loss)
+        return (robust, clean, -loss) > (
+            self.best_accuracy,
+            self.best_clean,
+            -self.best_loss,
+        )
 
     def keep_good(self) -> None:
         """Remember the weights as those to roll back to."""
@@ -226,7 +262,11 @@ def _copy_state(state: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a state dict that shares no memory with it; a module's extra state may be no tensor."""
     copies = {}
     for name, value in state.items():
-        copies[name] = value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+        copies[name] = (
+            value.detach().clone()
+            if isinstance(value, Tensor)
+            else copy.deepcopy(value)
+        )
     return copies
 
 

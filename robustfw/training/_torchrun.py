@@ -32,12 +32,15 @@ def launch() -> Launch | None:
         return None
     missing = [name for name in NEEDED if not os.environ.get(name)]
     advice = (
-        "start all processes by torchrun --nproc-per-node N -m robustfw train …, or unset WORLD_SIZE to train alone"
+        "start all processes by torchrun --nproc-per-node N -m robustfw train …, "
+        "or unset WORLD_SIZE to train alone"
     )
     if missing:
         are = "is" if len(missing) == 1 else "are"
         world_size = os.environ["WORLD_SIZE"]
-        raise UsageError(f"WORLD_SIZE is {world_size}, but {' and '.join(missing)} {are} not set: {advice}")
+        raise UsageError(
+            f"WORLD_SIZE is {world_size}, but {' and '.join(missing)} {are} not set: {advice}"
+        )
     values = {name: os.environ[name] for name in ("RANK", "WORLD_SIZE", "MASTER_PORT")}
     if not all(value.strip().isdecimal() for value in values.values()):
         settings = ", ".join(f"{name}={value}" for name, value in values.items())
@@ -45,7 +48,9 @@ def launch() -> Launch | None:
     rank = int(values["RANK"])
     world = int(values["WORLD_SIZE"])
     if not rank < world:
-        raise UsageError(f"RANK is {rank}, and WORLD_SIZE {world}, which must be greater: {advice}")
+        raise UsageError(
+            f"RANK is {rank}, and WORLD_SIZE {world}, which must be greater: {advice}"
+        )
     return Launch(rank, world)
 
 

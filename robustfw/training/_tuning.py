@@ -91,7 +91,11 @@ def apply(tuning: Tuning, recipe: Recipe, model: nn.Module) -> Recipe:
         The recipe with a precision and a decision about compilation.
     """
     lay_out(model, tuning.layout)
-    train = attrs.evolve(recipe.train, precision=tuning.precision, compile="on" if tuning.compiled else "off")
+    train = attrs.evolve(
+        recipe.train,
+        precision=tuning.precision,
+        compile="on" if tuning.compiled else "off",
+    )
     return attrs.evolve(recipe, train=train)
 
 
@@ -111,7 +115,9 @@ def _bf16_may_pay(state: State) -> bool:
     return parallel.broadcast(not on_cpu or hardware.bf16_units() is not False)
 
 
-def _warn_of_slow_bf16(recipe: Recipe, splits: Splits, state: State, tuning: Tuning) -> Tuning:
+def _warn_of_slow_bf16(
+    recipe: Recipe, splits: Splits, state: State, tuning: Tuning
+) -> Tuning:
     """Time bf16, which was asked for, and warn if it is slower than fp32 here; the tuning with its times."""
     fp32 = attrs.evolve(tuning, precision="fp32", compiled=False)
     bf16 = attrs.evolve(tuning, compiled=False)
@@ -128,39 +134,61 @@ def _warn_of_slow_bf16(recipe: Recipe, splits: Splits, state: State, tuning: Tun
     return attrs.evolve(tuning, seconds=seconds)
 
 
-def _choose_precision_and_layout(recipe: Recipe, splits: Splits, state: State, *, bf16: bool) -> Tuning:
+def _choose_precision_and_layout(
+    recipe: Recipe, splits: Splits, state: State, *, bf16: bool
+) -> Tuning:
     """The fastest precision, and memory layout of convolutions, by measurement; bf16 if it may pay."""
     # 1. time each precision in each layout
     precisions: tuple[Precision, ...] = ("fp32", "bf16") if bf16 else ("fp32",)
     layouts: list[Layout | None] = [None]
     if any(isinstance(module, nn.Conv2d) for module in state.model.modules()):
         layouts = ["channels_last", "contiguous"]
-    candidates = [Tuning(precision, layout, compiled=False) for precision in precisions for layout in layouts]
+    candidates = [
+        Tuning(precision, layout, compiled=False)
+        for precision in precisions
+        for layout in layouts
+    ]
     names = [_name(candidate) for candidate in candidates]
-    seconds = dict(zip(names, _time_updates(recipe, splits, state, candidates), strict=True))
+    seconds = dict(
+        zip(names, _time_updates(recipe, splits, state, candidates), strict=True)
+    )
 
     # 2. take the better layout for each precision
     fastest: dict[Precision, Tuning] = {}
     for precision in precisions:
-        of_precision = [candidate for candidate in candidates if candidate.precision == precision]
-        fastest[precision] = min(of_precision, key=lambda candidate: seconds[_name(candidate)])
+        of_precision = [
+            candidate for candidate in candidates if candidate.precision == precision
+        ]
+        fastest[precision] = min(
+            of_precision, key=lambda candidate: seconds[_name(candidate)]
+        )
     if not bf16:
-        return attrs.evolve(fastest["fp32"], seconds=seconds, why="this processor has no instructions for bf16")
+        return attrs.evolve(
+            fastest["fp32"],
+            seconds=seconds,
+            why="this processor has no instructions for bf16",
+        )
 
     # 3. take bf16 only where it saves time
     share = seconds[_name(fastest["bf16"])] / seconds[_name(fastest["fp32"])]
     chosen = fastest["bf16"] if share < GAIN else fastest["fp32"]
-    why = f"an update in bf16 takes {share:.2f} of one in fp32, each in its better layout"
+    why = (
+        f"an update in bf16 takes {share:.2f} of one in fp32, each in its better layout"
+    )
     return attrs.evolve(chosen, seconds=seconds, why=why)
 
 
-def _choose_compilation(recipe: Recipe, splits: Splits, state: State, tuning: Tuning) -> Tuning:
+def _choose_compilation(
+    recipe: Recipe, splits: Splits, state: State, tuning: Tuning
+) -> Tuning:
     """Compile the net if that saves more time than it takes, over the whole training."""
     # 1. a short training is not worth the attempt
     eager = tuning.seconds.get(_name(tuning))
     if not eager:
         (eager,) = _time_updates(recipe, splits, state, [tuning])
-    updates = recipe.train.epochs * engine.updates_per_epoch(len(splits.train), recipe.train.batch_size)
+    updates = recipe.train.epochs * engine.updates_per_epoch(
+        len(splits.train), recipe.train.batch_size
+    )
     duration = updates * eager
     if duration < WORTH_COMPILING:
         why = f"the training takes about {duration:.0f} s, too little for compiling to pay"
@@ -168,11 +196,19 @@ def _choose_compilation(recipe: Recipe, splits: Splits, state: State, tuning: Tu
     # 2. compile, and time the updates
     start = time.perf_counter()
     try:
-        (compiled,) = _time_updates(recipe, splits, state, [attrs.evolve(tuning, compiled=True)])
-    except (RuntimeError, ImportError, OSError) as error:  # a net that torch cannot compile, or no compiler
+        (compiled,) = _time_updates(
+            recipe, splits, state, [attrs.evolve(tuning, compiled=True)]
+        )
+    except (
+        RuntimeError,
+        ImportError,
+        OSError,
+    ) as error:  # a net that torch cannot compile, or no compiler
         message = str(error).strip()
         reason = message.splitlines()[0] if message else type(error).__name__
-        return attrs.evolve(tuning, why=f"{tuning.why}; it cannot be compiled here ({reason})")
+        return attrs.evolve(
+            tuning, why=f"{tuning.why}; it cannot be compiled here ({reason})"
+        )
     cost = time.perf_counter() - start
     # 3. compare what it saves with what it takes
     saving = updates * (eager - compiled)
@@ -183,12 +219,20 @@ def _choose_compilation(recipe: Recipe, splits: Splits, state: State, tuning: Tu
 
 def _name(tuning: Tuning) -> str:
     """The name of a candidate, by its precision and its layout."""
-    return tuning.precision if tuning.layout is None else f"{tuning.precision} {tuning.layout}"
+    return (
+        tuning.precision
+        if tuning.layout is None
+        else f"{tuning.precision} {tuning.layout}"
+    )
 
 
-def _time_updates(recipe: Recipe, splits: Splits, state: State, candidates: Sequence[Tuning]) -> list[float]:
+def _time_updates(
+    recipe: Recipe, splits: Splits, state: State, candidates: Sequence[Tuning]
+) -> list[float]:
     """Median seconds of an update for each candidate, in turns, so that all meet the machine in the same states."""
-    updates = [_run_updates(recipe, splits, state, candidate) for candidate in candidates]
+    updates = [
+        _run_updates(recipe, splits, state, candidate) for candidate in candidates
+    ]
     # the first update of each warms up, and is not counted
     for update in updates:
         next(update)
@@ -197,14 +241,18 @@ def _time_updates(recipe: Recipe, splits: Splits, state: State, candidates: Sequ
         for update, times in zip(updates, seconds, strict=True):
             if sum(times) < SECONDS:
                 times.append(next(update))
-    medians = torch.tensor([statistics.median(times) for times in seconds], dtype=torch.float64)
+    medians = torch.tensor(
+        [statistics.median(times) for times in seconds], dtype=torch.float64
+    )
     # float32, since some devices have no float64
     on_device = medians.to(torch.float32).to(state.total_loss.device)
     means = parallel.sum_over_processes(on_device) / parallel.world()
     return [float(mean) for mean in means]
 
 
-def _run_updates(recipe: Recipe, splits: Splits, state: State, candidate: Tuning) -> Iterator[float]:
+def _run_updates(
+    recipe: Recipe, splits: Splits, state: State, candidate: Tuning
+) -> Iterator[float]:
     """Make updates of a copy of the net, one for each ``next``, and yield the seconds that a full batch takes."""
     # 1. a copy of the net, and a recipe whose parts that remember will remember nothing of this
     device = state.total_loss.device
@@ -247,7 +295,9 @@ def _run_updates(recipe: Recipe, splits: Splits, state: State, candidate: Tuning
         yield (time.perf_counter() - start) * batch_size / size
 
 
-def _first_batch(splits: Splits, size: int, device: torch.device) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+def _first_batch(
+    splits: Splits, size: int, device: torch.device
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """The first training examples, their targets in the form of the task, and their metadata by name."""
     split = splits.train
     task = splits.spec.task
@@ -280,8 +330,14 @@ def read(facts: Mapping[str, Any]) -> Tuning:
     compiled = facts.get("compiled")
     seconds = facts.get("seconds", {})
     why = facts.get("why", "")
-    is_choice = precision in ("fp32", "bf16") and layout in (None, *FORMATS) and isinstance(compiled, bool)
+    is_choice = (
+        precision in ("fp32", "bf16")
+        and layout in (None, *FORMATS)
+        and isinstance(compiled, bool)
+    )
     is_reason = isinstance(seconds, dict) and isinstance(why, str)
     if not (is_choice and is_reason):
-        raise RunError("the manifest's table 'tuning' is damaged: train again with another --out")
+        raise RunError(
+            "the manifest's table 'tuning' is damaged: train again with another --out"
+        )
     return Tuning(precision, layout, compiled, seconds, why)  # type: ignore[arg-type]  # just looked at

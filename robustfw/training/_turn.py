@@ -38,7 +38,9 @@ class EngineTurn:
         """
         batch = self.batch if batch is None else batch
         objective = self.recipe.objective
-        with half_precision(batch.x.device, enabled=self.recipe.train.precision == "bf16"):
+        with half_precision(
+            batch.x.device, enabled=self.recipe.train.precision == "bf16"
+        ):
             values = objective(batch.net, batch.x, batch.y, batch)  # type: ignore[arg-type]  # a module here
             if values.shape != (len(batch),):
                 raise PluginError(
@@ -67,7 +69,9 @@ class EngineTurn:
             self._clip_gradients()
             return loss
 
-        step: Any = self.state.optimizer.step  # torch says that a closure gives a float, and takes a tensor
+        step: Any = (
+            self.state.optimizer.step
+        )  # torch says that a closure gives a float, and takes a tensor
         loss: Tensor | None = step(compute_and_clip)
         return loss
 
@@ -85,5 +89,9 @@ class EngineTurn:
             rows = slice(int(piece[0]), int(piece[-1]) + 1)
             part = self.batch[rows]
             is_last = number == len(pieces) - 1
-            with contextlib.nullcontext() if is_last else skip_synchronisation(self.batch.net):
+            with (
+                contextlib.nullcontext()
+                if is_last
+                else skip_synchronisation(self.batch.net)
+            ):
                 yield part, len(piece) / len(self.batch)

@@ -104,7 +104,9 @@ def finish_epoch(recipe: Recipe, splits: Splits, state: State, start: float) -> 
 
 def _count_passes(passes: Passes, device: torch.device) -> float:
     """Forward and backward passes of examples through the net, summed over all processes."""
-    count = torch.tensor([passes.forward + passes.backward], dtype=torch.float64, device=device)
+    count = torch.tensor(
+        [passes.forward + passes.backward], dtype=torch.float64, device=device
+    )
     return float(parallel.sum_over_processes(count))
 
 
@@ -121,7 +123,7 @@ def _finish_average(recipe: Recipe, splits: Splits, state: State) -> None:
         stream = split.epoch(state.epoch, recipe.train.seed, batch_size, 0, (0, 1))
         examples = (x.to(device) for x, *_ in stream)
     else:
-        examples = (x for x, _ in split.in_order(batch_size, device))
+        examples = (x for x, _ in split.iterate(batch_size, device))
     averages.finish(state.average, examples)
 
 
@@ -164,26 +166,44 @@ def validate(recipe: Recipe, splits: Splits, state: State) -> Validation:
     # 3. how the net fares under the training attack, if it is trained under one
     symptoms = no_symptoms
     if recipe.objective.attacks:
-        x, y = next(split.in_order(EXAMINED, device))
+        x, y = next(split.iterate(EXAMINED, device))
         generator = generator_for(options.seed, "symptoms")
         adversary = Adversary(threat, recipe.attack, generator, spec.task, options.loss)
-        symptoms = examine(state.net_to_evaluate, x, spec.task.targets(y), adversary, spec.task)
+        symptoms = examine(
+            state.net_to_evaluate, x, spec.task.targets(y), adversary, spec.task
+        )
 
     # 4. sums over the processes: counts of examples, and means of what was measured by each
     local = torch.tensor(
-        [len(rows), evaluation.correct, evaluation.robust, symptoms.attack_accuracy, symptoms.gradient_alignment],
+        [
+            len(rows),
+            evaluation.correct,
+            evaluation.robust,
+            symptoms.attack_accuracy,
+            symptoms.gradient_alignment,
+        ],
         dtype=torch.float64,
         device=device,
     )
-    n, correct, robust, attack_accuracies, alignments = parallel.sum_over_processes(local).tolist()
-    symptoms = Symptoms(attack_accuracies / parallel.world(), alignments / parallel.world())
+    n, correct, robust, attack_accuracies, alignments = parallel.sum_over_processes(
+        local
+    ).tolist()
+    symptoms = Symptoms(
+        attack_accuracies / parallel.world(), alignments / parallel.world()
+    )
     diagnosis = diagnose(
-        symptoms, correct / n, robust / n, smallest_gap=state.smallest_gap, limit=options.overfitting_gap
+        symptoms,
+        correct / n,
+        robust / n,
+        smallest_gap=state.smallest_gap,
+        limit=options.overfitting_gap,
     )
     return Validation(int(n), correct / n, robust / n, symptoms, diagnosis)
 
 
-def _react(recipe: Recipe, state: State, diagnosis: Diagnosis, *, best: bool) -> tuple[str, ...]:
+def _react(
+    recipe: Recipe, state: State, diagnosis: Diagnosis, *, best: bool
+) -> tuple[str, ...]:
     """Carry out ``on_overfitting``, and return what was done, in words.
 
     Raises:
@@ -195,7 +215,9 @@ def _react(recipe: Recipe, state: State, diagnosis: Diagnosis, *, best: bool) ->
     if not diagnosis.overfitted or action == "warn":
         return ()
     if action == "stop":
-        raise TrainingError(f"{diagnosis.warnings[0]} (stopped, as on_overfitting=stop says)")
+        raise TrainingError(
+            f"{diagnosis.warnings[0]} (stopped, as on_overfitting=stop says)"
+        )
     if not state.good:
         return ("there is nothing to roll back to yet",)
     state.roll_back()

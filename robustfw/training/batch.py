@@ -14,7 +14,7 @@ from robustfw.attack import Attack
 from robustfw.data.bounds import Bounds
 from robustfw.inner.adversary import Adversary
 from robustfw.inner.freezing import AscentMode
-from robustfw.inner.problem import Goal, Passes
+from robustfw.inner.problem import Criterion, Passes
 from robustfw.inner.threat import Threat
 from robustfw.inner.worst_case import worst_case
 from robustfw.losses import LossFunction, check_per_example
@@ -55,7 +55,9 @@ class Batch:
     """Mode of batch norm and dropout during the ascent: "eval" or "train"."""
     checked: bool = True
     """Whether x is known to be finite and in the data range."""
-    noise: torch.Generator = attrs.field(factory=lambda: torch.Generator().manual_seed(0))
+    noise: torch.Generator = attrs.field(
+        factory=lambda: torch.Generator().manual_seed(0)
+    )
     """Generator of an objective's own draws (`normal_like`, `uniform_like`)."""
     share: tuple[int, int] = (0, 1)
     """(rank, processes): the batch holds every ``processes``-th row of the full batch, from row ``rank`` on."""
@@ -63,7 +65,7 @@ class Batch:
     """Whether to skip the check that δ is in its set, which the engine makes now and then."""
 
     @classmethod
-    def of(
+    def create(
         cls,
         net: nn.Module,
         x: Tensor,
@@ -93,7 +95,9 @@ class Batch:
         """
         task = task or Classification()
         generator = torch.Generator().manual_seed(seed)
-        adversary = Adversary(Threat(uncertainty, bounds), attack, generator, task, loss)
+        adversary = Adversary(
+            Threat(uncertainty, bounds), attack, generator, task, loss
+        )
         return cls(net, x, task.targets(y), adversary, task, checked=False, **more)
 
     def __len__(self) -> int:
@@ -132,7 +136,7 @@ class Batch:
         attack: Attack | None = None,
         loss: LossFunction | None = None,
         start: Tensor | None = None,
-        goal: Goal | None = None,
+        criterion: Criterion | None = None,
         mode: AscentMode | None = None,
         net: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
@@ -145,21 +149,31 @@ class Batch:
             attack: another attack.
             loss: another J than the training's: outputs in the form of the task and y to values (rows,).
             start: members δ that an iterated attack begins at.
-            goal: what solves a row: outputs and y to a mask (rows,); None: nothing does.
+            criterion: what solves a row: outputs and y to a mask (rows,); None: nothing does.
             mode: "eval" or "train": batch norm and dropout during the ascent.
             net: another net, such as an average of this one.
         """
         adversary = self.adversary
         if attack is not None or loss is not None or uncertainty is not None:
-            threat = self.threat if uncertainty is None else self.threat.within(uncertainty)
-            adversary = Adversary(threat, attack or adversary.attack, self.generator, self.task, loss or adversary.loss)
+            threat = (
+                self.threat
+                if uncertainty is None
+                else self.threat.with_uncertainty(uncertainty)
+            )
+            adversary = Adversary(
+                threat,
+                attack or adversary.attack,
+                self.generator,
+                self.task,
+                loss or adversary.loss,
+            )
         return worst_case(
             self.net if net is None else net,
             self.x if x is None else x,
             self.y if y is None else y,
             adversary,
             mode=mode or self.mode,
-            goal=goal,
+            criterion=criterion,
             start=start,
             passes=self.passes,
             meta=self.meta if x is None else {},
@@ -167,12 +181,22 @@ class Batch:
             trusted=self.trusted and attack is None,
         )
 
-    def region(self, x: Tensor | None = None, uncertainty: UncertaintySet | None = None) -> Region:
+    def region(
+        self, x: Tensor | None = None, uncertainty: UncertaintySet | None = None
+    ) -> Region:
         """𝒰(x) within the data range, at the batch's x or another one."""
-        threat = self.threat if uncertainty is None else self.threat.within(uncertainty)
-        return threat.region(self.x if x is None else x, checked=self.checked and x is None)
+        threat = (
+            self.threat
+            if uncertainty is None
+            else self.threat.with_uncertainty(uncertainty)
+        )
+        return threat.region(
+            self.x if x is None else x, checked=self.checked and x is None
+        )
 
-    def random_member(self, x: Tensor | None = None, uncertainty: UncertaintySet | None = None) -> Tensor:
+    def random_member(
+        self, x: Tensor | None = None, uncertainty: UncertaintySet | None = None
+    ) -> Tensor:
         """x̃ = x + δ with δ a random member of 𝒰(x) for each row, at the batch's x or another one."""
         examples = self.x if x is None else x
         region = self.region(x, uncertainty)
@@ -183,7 +207,11 @@ class Batch:
 
         Several processes together draw what one alone would: each has the numbers of its own rows.
         """
-        draws = torch.randn(self._shape_of_all_rows(like), generator=self.noise, device=self.noise.device)
+        draws = torch.randn(
+            self._shape_of_all_rows(like),
+            generator=self.noise,
+            device=self.noise.device,
+        )
         return self._take_share(draws).to(like)
 
     def uniform_like(self, like: Tensor) -> Tensor:
@@ -191,7 +219,11 @@ class Batch:
 
         Several processes together draw what one alone would: each has the numbers of its own rows.
         """
-        draws = torch.rand(self._shape_of_all_rows(like), generator=self.noise, device=self.noise.device)
+        draws = torch.rand(
+            self._shape_of_all_rows(like),
+            generator=self.noise,
+            device=self.noise.device,
+        )
         return self._take_share(draws).to(like)
 
     def _shape_of_all_rows(self, like: Tensor) -> tuple[int, ...]:
@@ -238,7 +270,9 @@ def unwrap(net: Any) -> Any:
     """The module inside all wrappers: DistributedDataParallel, torch.compile, `Wrapper`."""
     while True:
         inner = getattr(net, "_orig_mod", None)  # where torch.compile keeps it
-        if inner is None and isinstance(net, Wrapper | nn.parallel.DistributedDataParallel):
+        if inner is None and isinstance(
+            net, Wrapper | nn.parallel.DistributedDataParallel
+        ):
             inner = net.module
         if inner is None:
             return net

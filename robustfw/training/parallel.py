@@ -147,7 +147,9 @@ def broadcast(value: Value) -> Value:
     if world() == 1:
         return value
     message = [value]
-    distributed.broadcast_object_list(message, src=0, group=_Sums.group, device=_Sums.device)
+    distributed.broadcast_object_list(
+        message, src=0, group=_Sums.group, device=_Sums.device
+    )
     return message[0]
 
 
@@ -198,15 +200,23 @@ def check_equal(model: nn.Module) -> None:
     Raises:
         TrainingError: they differ, on all processes alike.
     """
-    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.numel()]
+    named = [
+        (name, parameter)
+        for name, parameter in model.named_parameters()
+        if parameter.numel()
+    ]
     if world() == 1 or not named:
         return
-    checksums = torch.stack([_checksum(parameter) for _, parameter in named]).to(_Sums.device)
+    checksums = torch.stack([_checksum(parameter) for _, parameter in named]).to(
+        _Sums.device
+    )
     checksums_of_all = [torch.empty_like(checksums) for _ in range(world())]
     distributed.all_gather(checksums_of_all, checksums, group=_Sums.group)
     differs = (torch.stack(checksums_of_all) != checksums).any(0).tolist()
     # a process that agrees with none of the others sees all of them differ, so the first one's view decides
-    names = broadcast([name for (name, _), different in zip(named, differs, strict=True) if different])
+    names = broadcast(
+        [name for (name, _), different in zip(named, differs, strict=True) if different]
+    )
     if names:
         raise TrainingError(
             f"the processes have come to different parameters ({len(names)} of {len(named)}, the first is {names[0]}): "
@@ -233,7 +243,12 @@ def usable_device(name: str) -> torch.device:
     try:
         place = device(name)
         torch.zeros(1, device=place).item()
-    except (RuntimeError, AssertionError) as error:  # an AssertionError is how torch says that it has no CUDA
+    except (
+        RuntimeError,
+        AssertionError,
+    ) as error:  # an AssertionError is how torch says that it has no CUDA
         reason = str(error).splitlines()[0]
-        raise UsageError(f"the device {name!r} cannot be used here ({reason}): give cpu, or auto") from error
+        raise UsageError(
+            f"the device {name!r} cannot be used here ({reason}): give cpu, or auto"
+        ) from error
     return place

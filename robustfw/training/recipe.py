@@ -46,51 +46,72 @@ def _make_by_name(kind: str, name: str) -> Any:
 class TrainOptions:
     """How θ is found: the engine's own options, the table [train] of a recipe."""
 
-    epochs: Annotated[int, "passes over the training examples"] = attrs.field(default=20, validator=ge(1))
-    batch_size: Annotated[int, "examples per update, over all processes"] = attrs.field(default=128, validator=ge(1))
-    learning_rate: Annotated[float, "the optimizer's; a schedule's highest"] = attrs.field(default=0.1, validator=gt(0))
-    loss: Annotated[Loss | None, "spec of J, which training lowers and the attack raises; the task's if none"] = None
+    epochs: Annotated[int, "passes over the training examples"] = attrs.field(
+        default=20, validator=ge(1)
+    )
+    batch_size: Annotated[int, "examples per update, over all processes"] = attrs.field(
+        default=128, validator=ge(1)
+    )
+    learning_rate: Annotated[float, "the optimizer's; a schedule's highest"] = (
+        attrs.field(default=0.1, validator=gt(0))
+    )
+    loss: Annotated[
+        Loss | None,
+        "spec of J, which training lowers and the attack raises; the task's if none",
+    ] = None
     optimizer: Annotated[Optimizer, "spec of an optimizer"] = attrs.field(
         factory=functools.partial(_make_by_name, "optimizer", "sgd")
     )
     schedule: Annotated[Schedule, "spec of a schedule"] = attrs.field(
         factory=functools.partial(_make_by_name, "schedule", "one-cycle")
     )
-    update: Annotated[Update, "spec: how a batch changes the parameters"] = attrs.field(factory=Once)
-    sampler: Annotated[Sampler, "spec: the order of an epoch's examples"] = attrs.field(factory=Shuffled)
-    radius_warmup: Annotated[float, "epochs over which the set grows to its full size"] = attrs.field(
-        default=0.0, validator=ge(0)
+    update: Annotated[Update, "spec: how a batch changes the parameters"] = attrs.field(
+        factory=Once
     )
-    clip: Annotated[float | None, "largest norm of the parameters' gradient"] = attrs.field(
-        default=None, validator=optional(gt(0))
+    sampler: Annotated[Sampler, "spec: the order of an epoch's examples"] = attrs.field(
+        factory=Shuffled
     )
-    ema: Annotated[float, "short for --averaging ema:decay=…, such as 0.999; 0: off"] = attrs.field(
-        default=0.0, validator=[ge(0), lt(1)]
+    radius_warmup: Annotated[
+        float, "epochs over which the set grows to its full size"
+    ] = attrs.field(default=0.0, validator=ge(0))
+    clip: Annotated[float | None, "largest norm of the parameters' gradient"] = (
+        attrs.field(default=None, validator=optional(gt(0)))
     )
-    averaging: Annotated[Averaging | None, "spec: averaged weights, which are then evaluated"] = None
-    ascent_mode: Annotated[Literal["eval", "train"], "batch norm and dropout during the ascent"] = attrs.field(
-        default="eval", validator=in_(("eval", "train"))
+    ema: Annotated[
+        float, "short for --averaging ema:decay=…, such as 0.999; 0: off"
+    ] = attrs.field(default=0.0, validator=[ge(0), lt(1)])
+    averaging: Annotated[
+        Averaging | None, "spec: averaged weights, which are then evaluated"
+    ] = None
+    ascent_mode: Annotated[
+        Literal["eval", "train"], "batch norm and dropout during the ascent"
+    ] = attrs.field(default="eval", validator=in_(("eval", "train")))
+    validation_attack: Annotated[Attack | None, "spec; the training attack if none"] = (
+        None
     )
-    validation_attack: Annotated[Attack | None, "spec; the training attack if none"] = None
-    validation_examples: Annotated[int, "how many are attacked after each epoch"] = attrs.field(
-        default=1000, validator=ge(1)
+    validation_examples: Annotated[int, "how many are attacked after each epoch"] = (
+        attrs.field(default=1000, validator=ge(1))
     )
     on_overfitting: Annotated[
-        Literal["warn", "roll-back", "stop", "ignore"], "when the net has learnt to fool its attack (C1)"
-    ] = attrs.field(default="warn", validator=in_(("warn", "roll-back", "stop", "ignore")))
-    overfitting_gap: Annotated[float, "how far the many-step accuracy may fall behind before that"] = attrs.field(
-        default=0.2, validator=gt(0)
+        Literal["warn", "roll-back", "stop", "ignore"],
+        "when the net has learnt to fool its attack (C1)",
+    ] = attrs.field(
+        default="warn", validator=in_(("warn", "roll-back", "stop", "ignore"))
     )
+    overfitting_gap: Annotated[
+        float, "how far the many-step accuracy may fall behind before that"
+    ] = attrs.field(default=0.2, validator=gt(0))
     precision: Annotated[
         Literal["auto", "fp32", "bf16"],
         "of the training's matrix products; auto: measured at the start, with the memory layout; evaluation is fp32",
     ] = attrs.field(default="fp32", validator=in_(("auto", "fp32", "bf16")))
     compile: Annotated[
-        Literal["auto", "on", "off"], "torch.compile; auto: if it saves more than it takes, measured at the start"
+        Literal["auto", "on", "off"],
+        "torch.compile; auto: if it saves more than it takes, measured at the start",
     ] = attrs.field(default="off", validator=in_(("auto", "on", "off")))
     device: Annotated[str, "auto, cpu, cuda, cuda:1, mps …"] = "auto"
-    threads: Annotated[int | None, "torch's threads; its own choice if none"] = attrs.field(
-        default=None, validator=optional(ge(1))
+    threads: Annotated[int | None, "torch's threads; its own choice if none"] = (
+        attrs.field(default=None, validator=optional(ge(1)))
     )
     seed: Annotated[int, "of initial weights, order, augmentation and attacks"] = 0
 
@@ -136,7 +157,9 @@ class Recipe:
                 from robustfw.plugin.options import suggest
 
                 raise UsageError(f"a recipe has no part {key!r}; {suggest(key, known)}")
-        specs = DEFAULTS | {key: value for key, value in given.items() if value is not None}
+        specs = DEFAULTS | {
+            key: value for key, value in given.items() if value is not None
+        }
         parts = {kind: registry.make(kind, specs[kind]) for kind in known - {"train"}}
         train = dict(DEFAULTS["train"])
         for name, value in dict(given.get("train") or {}).items():

@@ -143,8 +143,8 @@ def test_mutations_are_those_of_deb_and_goyal():
 
 def test_the_space_of_data():
     split = TensorSplit(torch.tensor([[-3.0, 1.0], [0.5, 7.0]]), torch.tensor([0, 1]))
-    assert SearchSpace.of(DataSpec((2,), 2), split) == SearchSpace(2, (2,), 0, 1)
-    assert SearchSpace.of(DataSpec((2,), 2, bounds=None), split) == SearchSpace(2, (2,), -3, 7)
+    assert SearchSpace.from_data(DataSpec((2,), 2), split) == SearchSpace(2, (2,), 0, 1)
+    assert SearchSpace.from_data(DataSpec((2,), 2, bounds=None), split) == SearchSpace(2, (2,), -3, 7)
     noise = SearchSpace(2, (500,), -3.0, 7.0).noise(
         torch.zeros(1, dtype=torch.float64), torch.Generator().manual_seed(0)
     )

@@ -121,7 +121,7 @@ def test_slopes_lie_below_the_product(seed, widths, scale):
     model = nn.Sequential(*parts)
     x = scale * torch.randn(20, 4)
     upper = whole(model, x[:1]).upper
-    found = Slopes.of(slopes(model, [x[:15], x[15:]]))
+    found = Slopes.from_batches(slopes(model, [x[:15], x[15:]]))
     assert found.n == 20
     assert list(found.quantiles) == sorted(found.quantiles)
     assert found.quantiles[-1] <= upper * (1 + 1e-5)

@@ -19,7 +19,7 @@ from robustfw_manifold import Basis
 @pytest.fixture
 def problem():
     splits = robustfw.make("dataset", "digits").load(None)
-    basis = robustfw.make("basis", "knn-pca:dim=2").fitted(splits.train)
+    basis = robustfw.make("basis", "knn-pca:dim=2").fit(splits.train)
     return few_labels.Problem(splits, basis, "mlp:hidden=[8]", updates=2, tested=50, radius=0.1)
 
 

@@ -39,7 +39,7 @@ def problem(request: pytest.FixtureRequest) -> Problem:
     logits = x.flatten(1) @ weight.T
     middle = (logits[:, 1] - logits[:, 0]).median()
     bias = torch.stack([middle / 2, -middle / 2])
-    return inner_maximum.Problem.of(weight, bias, x, (logits + bias).argmax(1))
+    return inner_maximum.Problem.from_function(weight, bias, x, (logits + bias).argmax(1))
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -54,7 +54,7 @@ def test_the_benchmarks_projection_is_the_nearest_member_and_so_is_ours(kind, bo
     rest = case.z.double() - exact
     x = torch.zeros_like(exact) if case.x is None else case.x.double()
     ball = robustfw.make("uncertainty", f"l1:radius={RADIUS}").at(x)
-    region = ball if case.x is None else ball.within(0 - x, 1 - x)
+    region = ball if case.x is None else ball.clip(0 - x, 1 - x)
     assert float((rest * (region.support(rest) - exact)).sum(1).max()) < 1e-9, "the variational inequality"
     assert float((projection_speed._ours(case)().double() - exact).abs().max()) < 1e-6 * RADIUS
     assert case.outside(exact * 1.5) > 1e-3
@@ -148,7 +148,7 @@ def test_what_is_around_an_update_is_the_time_outside_of_it(monkeypatch):
 def test_an_update_of_each_step_updates():
     net = step_cost.Net("mlp", "digits", 50, 1.0, 2.0, (0.1, 0.5, 1.0), 1, 1)
     splits = robustfw.make("dataset", "digits").load(None)
-    x, y = next(splits.train.in_order(50))
+    x, y = next(splits.train.iterate(50))
     for name, parts in step_cost.steps(net).items():
         step = step_cost.update(step_cost.read(net, parts, "fp32"), splits, x, y)
         first, second = float(step()), [float(step()) for _ in range(12)][-1]

@@ -35,7 +35,7 @@ def test_as_json(robustfw, run):
     found = json.loads(answer.out)
     assert list(found) == KINDS
     for kind in KINDS:
-        (kept,) = results.kept(run, [kind])
+        (kept,) = results.load_results(run, [kind])
         assert kept == {"command": ANY, "robustfw": ANY} | found[kind]
         assert found[kind]["run"] == str(run)
         assert found[kind]["examples"] == 60
@@ -65,14 +65,14 @@ def test_images_lie_beside_the_result_and_fool_the_net(robustfw, run):
 def test_some_of_them(robustfw, run):
     answer = robustfw("analyze", run, *FEW, "--only", "lipschitz", "--only", "distinguishability", "--json")
     assert list(json.loads(answer.out)) == ["distinguishability", "lipschitz"]
-    kinds = {result["kind"] for result in results.kept(run)}
+    kinds = {result["kind"] for result in results.load_results(run)}
     assert kinds - {"worst-cases"} == {"distinguishability", "lipschitz"}, "a training leaves its worst cases"
 
 
 def test_the_same_again_takes_the_place_of_the_first(robustfw, run):
     for _ in range(2):
         assert robustfw("analyze", run, *FEW).status == 0
-    analyses = [result for result in results.kept(run) if result["kind"] != "worst-cases"]
+    analyses = [result for result in results.load_results(run) if result["kind"] != "worst-cases"]
     assert len(analyses) == 3
     assert len(list((run / "results").glob("fooling*.safetensors"))) == 1
 

@@ -63,7 +63,7 @@ def test_as_json(robustfw, run):
     result = json.loads(answer.out)
     known = registry.installed()
     assert result.pop("verdict") in ("sound", "suspicious")  # an epoch of training does not decide it
-    assert results.kept(run, ["audit"]) == [{"command": ANY, "robustfw": ANY, "verdict": ANY} | result]
+    assert results.load_results(run, ["audit"]) == [{"command": ANY, "robustfw": ANY, "verdict": ANY} | result]
     assert {key: value for key, value in result.items() if key != "lines"} == {
         "kind": "audit",
         "run": str(run),

@@ -19,7 +19,7 @@ class Declared(robustfw.UncertaintySet):
     expected_failures: ClassVar[dict[str, str]] = {REASONS}
 
     def at(self, x):
-        return Box.around(x.detach(), -self.radius, self.radius)
+        return Box.broadcast(x.detach(), -self.radius, self.radius)
 
 @robustfw.hookimpl
 def robustfw_register(add):

@@ -9,7 +9,7 @@ import pytest
 import robustfw as package
 from robustfw_manifold import neighbours
 
-SPEC = "tangent:radius=0.5,basis=(knn-pca:neighbors=5,dim=3)"
+SPEC = "tangent:radius=0.5,basis=(knn-pca:neighbors=5,n_components=3)"
 
 
 @pytest.fixture

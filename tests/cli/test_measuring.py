@@ -47,7 +47,7 @@ def test_results_name_the_command_that_gives_them_again(robustfw, run, collectio
     ]
     for command in commands:
         assert robustfw(*command).status == 0
-    kept = {result["command"]: result for result in results.kept(run) if result["kind"] != "worst-cases"}
+    kept = {result["command"]: result for result in results.load_results(run) if result["kind"] != "worst-cases"}
     assert set(kept) == {" ".join(["robustfw", *command]) for command in commands}
     for command in commands:
         whole = kept[" ".join(["robustfw", *command])]
@@ -55,7 +55,7 @@ def test_results_name_the_command_that_gives_them_again(robustfw, run, collectio
         for timed in ("seconds", "command", "robustfw"):
             whole.pop(timed, None), again.pop(timed, None)
         assert again == whole
-    assert len([result for result in results.kept(run) if result["kind"] != "worst-cases"]) == len(commands)
+    assert len([result for result in results.load_results(run) if result["kind"] != "worst-cases"]) == len(commands)
 
 
 def test_a_sweep_falls(robustfw, run):
@@ -151,4 +151,4 @@ def test_a_result_that_is_none(robustfw, run):
     (run / "results").mkdir(exist_ok=True)
     (run / "results" / "evaluation-x.json").write_text("[]")
     with pytest.raises(RunError, match="is no result of robustfw"):
-        results.kept(run)
+        results.load_results(run)

@@ -97,7 +97,7 @@ class Lie(torch.autograd.Function):
 
 
 def crafted(net, split, radius=0.1):
-    x, y = next(split.in_order(len(split)))
+    x, y = next(split.iterate(len(split)))
     seeded = {"generator": torch.Generator().manual_seed(0)}
     moved = robustfw.worst_case(net, x, y, uncertainty=f"linf:radius={radius}", attack="pgd:steps=20", **seeded)
     return TransferExamples(torch.arange(len(split)), moved)
@@ -288,19 +288,19 @@ class Brightness(Region):
     def sample(self, generator):
         return self.amount.sample(generator)
 
-    def within(self, lower, upper):
+    def clip(self, lower, upper):
         return self
 
     def apply(self, x, delta):
         return (x + delta).clamp(0, 1)
 
-    def scaled(self, factor):
+    def scale(self, factor):
         return Brightness(Box(factor * self.amount.lower, factor * self.amount.upper))
 
 
 class Brighter(UncertaintySet):
     def at(self, x):
-        return Brightness(Box.around(x[:, :1], -0.05, 0.05))
+        return Brightness(Box.broadcast(x[:, :1], -0.05, 0.05))
 
 
 @attrs.frozen

@@ -13,11 +13,11 @@ from robustfw.evaluation._comparison import difference_interval, mcnemar
 def test_counts_by_hand():
     first = torch.tensor([1, 1, 1, 0, 0, 0, 0, 1]).bool()
     second = torch.tensor([1, 0, 1, 1, 1, 1, 0, 1]).bool()
-    found = Comparison.of(first, second)
+    found = Comparison.from_masks(first, second)
     assert (found.both, found.only_first, found.only_second, found.neither) == (3, 1, 3, 1)
     assert found.difference == 0.25
     assert found.interval == difference_interval(1, 3, 8)
-    swapped = Comparison.of(second, first)
+    swapped = Comparison.from_masks(second, first)
     assert swapped.difference == -0.25
     assert swapped.interval == pytest.approx((-found.interval[1], -found.interval[0]))
     assert swapped.p == found.p

@@ -88,7 +88,7 @@ def test_accuracy_never_rises():
     values = torch.rand(60, generator=generator).tolist()
     fooled = swept(net, values, "pgd:steps=3", spec="linf:radius=0.3", factors=[0.1, 0.2, 0.4, 0.8, 1.6])
     assert (fooled.at[:, 1:] >= fooled.at[:, :-1]).all()
-    result = Sweep.of(fooled, [0.1, 0.2, 0.4, 0.8, 1.6])
+    result = Sweep.from_fooled(fooled, [0.1, 0.2, 0.4, 0.8, 1.6])
     assert list(result.accuracy) == sorted(result.accuracy, reverse=True)
 
 
@@ -106,7 +106,7 @@ def test_the_sweep_is_as_strong_as_its_attack():
 
 def test_counts_shares_and_quartiles():
     at = torch.tensor([[True, True], [False, True], [False, False], [False, False]])
-    result = Sweep.of(Fooled(at, torch.tensor([0.0, 1.5, math.inf, math.inf])), [1.0, 2.0])
+    result = Sweep.from_fooled(Fooled(at, torch.tensor([0.0, 1.5, math.inf, math.inf])), [1.0, 2.0])
     assert (result.n, result.correct, result.accuracy, result.beyond) == (4, (3, 2), (0.75, 0.5), 2)
     assert result.intervals == (wilson(3, 4), wilson(2, 4))
     assert result.quartiles == (1.5, math.inf, math.inf)

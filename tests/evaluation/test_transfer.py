@@ -110,14 +110,14 @@ def test_the_net_comes_back_as_it_was(net, split):
 
 def test_transfer_by_hand(net, split):
     examples = crafted(net, split)
-    own = Transfer.of(net, examples, ["a", "b"], BOUNDS)
+    own = Transfer.measure(net, examples, ["a", "b"], BOUNDS)
     assert (own.correct, own.accuracy, own.n) == (0, 0, len(examples))
     assert [(part.uncertainty, part.n) for part in own.sets] == [
         ("a", int((examples.set == 0).sum())),
         ("b", int((examples.set == 1).sum())),
     ]
     other = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
-    found = Transfer.of(other, examples, ["a", "b"], BOUNDS)
+    found = Transfer.measure(other, examples, ["a", "b"], BOUNDS)
     assert found.correct == int((other(examples.adversarial).argmax(1) == examples.y).sum())
     assert found.correct == sum(part.correct for part in found.sets)
 
@@ -126,7 +126,7 @@ def test_nothing_to_transfer(net, split):
     empty = crafted(net, split)[torch.zeros(0).long()]
     verify(empty, split, THREATS)
     with pytest.raises(DataError, match="the collection is empty"):
-        Transfer.of(net, empty, ["a", "b"], BOUNDS)
+        Transfer.measure(net, empty, ["a", "b"], BOUNDS)
 
 
 def test_eight_bits():

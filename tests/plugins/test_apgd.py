@@ -17,7 +17,7 @@ def run(attack, problem, seed=0):
 
 
 def problem(function, x, spec="linf:radius=0.2"):
-    return InnerProblem.of(function, x, robustfw.make("uncertainty", spec).at(x))
+    return InnerProblem.from_function(function, x, robustfw.make("uncertainty", spec).at(x))
 
 
 X = torch.full((4, 3), 0.5, dtype=torch.float64)
@@ -81,9 +81,9 @@ def test_it_is_as_strong_as_pgd_of_the_same_cost_on_digits():
     """Per example over three seeds, at a radius where about half of the images stand."""
     for record in robustfw.train(dataset="digits", model="mlp:hidden=[64]", epochs=6, uncertainty="linf:radius=0.05"):
         net = record.model.eval()
-    x, y = next(iter(robustfw.make("dataset", "digits").load("").test.in_order(200)))[:2]
+    x, y = next(iter(robustfw.make("dataset", "digits").load("").test.iterate(200)))[:2]
     for spec in ("linf:radius=0.1", "l2:radius=0.5"):
-        region = robustfw.make("uncertainty", spec).at(x).within(0 - x, 1 - x)
+        region = robustfw.make("uncertainty", spec).at(x).clip(0 - x, 1 - x)
         with freeze(net):
             p = InnerProblem(net, losses.cross_entropy, x, y, region, losses.misclassified)
             left = {

@@ -50,8 +50,8 @@ def images(rows=48, features=6, dtype=torch.float32):
     return torch.rand(rows, features, generator=torch.Generator().manual_seed(1), dtype=dtype)
 
 
-def problem(forward, x, y, spec="l2:radius=0.3", goal=losses.misclassified, loss=losses.cross_entropy):
-    return InnerProblem(forward, loss, x, y, robustfw.make("uncertainty", spec).at(x), goal)
+def problem(forward, x, y, spec="l2:radius=0.3", criterion=losses.misclassified, loss=losses.cross_entropy):
+    return InnerProblem(forward, loss, x, y, robustfw.make("uncertainty", spec).at(x), criterion)
 
 
 def solved(attack, p):
@@ -83,7 +83,7 @@ def test_gradients_that_are_barely_numbers_are_followed(attack):
     w = torch.tensor([3.0, -2.0, 1.0, 0.0])
     x = torch.full((2, 4), 0.5)
     region = robustfw.make("uncertainty", "l2:radius=0.3").at(x)
-    p = InnerProblem.of(lambda moved: ((moved - 0.5) @ w) * 1e-40, x, region)
+    p = InnerProblem.from_function(lambda moved: ((moved - 0.5) @ w) * 1e-40, x, region)
     best = 0.3 * w / w.norm()
     assert ((run(attack, p) @ best) / 0.09 > 0.7).all()
 
@@ -103,7 +103,7 @@ def test_an_ascent_goes_on_where_the_loss_is_too_flat_for_its_numbers(attack):
     """−log softmax of e^-50 is 0 in float32 at each iterate: the last one is as good as the first, and farther on."""
     net, x = linear_net(2, scale=40.0), images()
     y = net(x).argmax(1)
-    p = problem(net, x, y, "l2:radius=0.01", goal=None)
+    p = problem(net, x, y, "l2:radius=0.01", criterion=None)
     value, gradient = p.value_and_grad(p.region.zero())
     flat = (value == 0) & (gradient != 0).any(1)
     assert flat.sum() > 10
@@ -185,8 +185,8 @@ def test_the_label_is_never_its_own_target(which):
 def test_half_precision_gives_finite_members(attack, dtype, spec):
     net, x = linear_net(5), images(16, dtype=dtype)
     p = problem(lambda moved: net(moved.float()).to(dtype), x, net(x.float()).argmax(1), spec)
-    for goal in (losses.misclassified, None):
-        delta = run(attack, attrs.evolve(p, goal=goal))
+    for criterion in (losses.misclassified, None):
+        delta = run(attack, attrs.evolve(p, criterion=criterion))
         assert delta.dtype == dtype
         assert delta.isfinite().all()
         assert (p.region.violation(delta) <= 1e-7).all()
@@ -206,7 +206,7 @@ def test_deepfool_takes_any_number_of_steps(dtype):
 def test_a_value_beyond_half_precision_is_not_taken_for_a_solved_row():
     x = torch.ones(2, 3, dtype=torch.float16)
     region = robustfw.make("uncertainty", "linf:radius=0.5").at(x)
-    p = InnerProblem.of(lambda moved: 3e4 * moved.float().sum(1), x, region)
+    p = InnerProblem.from_function(lambda moved: 3e4 * moved.float().sum(1), x, region)
     assert (run("restarts:n=2,attack=(single-step)", p) == 0.5).all()
     assert (run("pgd:random_start=false", p) == 0.5).all()
 
@@ -225,7 +225,7 @@ def test_regression_reaches_its_closed_form(attack, spec):
     net, x = linear_net(1, dtype=torch.float64), images(dtype=torch.float64)
     y = net(x) - 20 * torch.tensor([1.0, -1.0]).repeat(24)[:, None]
     reach = 0.1 * net.weight.abs().sum() if spec.startswith("linf") else 0.3 * net.weight.norm()
-    p = problem(net, x, y, spec, goal=None, loss=squared)
+    p = problem(net, x, y, spec, criterion=None, loss=squared)
     zero = p.value(p.region.zero())
     exact = (zero.sqrt() + reach).square()
     promised = robustfw.make("attack", attack).linear_share
@@ -240,7 +240,7 @@ def test_regression_with_a_tolerance_is_solved_where_the_closed_form_says(attack
     def beyond_tolerance(outputs, y):
         return (outputs - y).abs()[:, 0] > 1
 
-    p = problem(net, x, net(x) - residual, "l2:radius=0.3", goal=beyond_tolerance, loss=squared)
+    p = problem(net, x, net(x) - residual, "l2:radius=0.3", criterion=beyond_tolerance, loss=squared)
     reach = 0.3 * net.weight.norm()
     found = solved(attack, p)
     assert not found[residual[:, 0] + reach <= 1].any()
@@ -287,11 +287,11 @@ def test_every_attack_raises_the_loss_of_every_task(attack, task):
         y = y.float()
     if task == "one logit":
         y = y[:, 0]
-    p = problem(forward, x, y, "l2:radius=0.4", goal=None, loss=loss)
+    p = problem(forward, x, y, "l2:radius=0.4", criterion=None, loss=loss)
     delta = run(attack, p)
     assert (p.region.violation(delta) <= 1e-6).all()
     assert (p.value(delta) > p.value(p.region.zero())).double().mean() > 0.9
-    judged = attrs.evolve(p, goal=wrong)
+    judged = attrs.evolve(p, criterion=wrong)
     found, strongest = solved(attack, judged), solved("pgd:steps=40", judged)
     assert strongest.any()
     assert found[strongest].double().mean() > (0.3 if attack == "random" else 0.8)
@@ -317,7 +317,7 @@ def test_a_set_of_two_numbers_is_searched_like_any_other(attack):
 
 
 @pytest.mark.parametrize("attack", ["lbfgs", "cw", "deepfool"])
-def test_with_a_goal_the_result_is_near_and_without_one_it_is_bad(attack):
+def test_with_a_criterion_the_result_is_near_and_without_one_it_is_bad(attack):
     """l2:radius=20 around digits-like points: the border is some tenths away, the worst case as far as the set is."""
     net, x = linear_net(3), images()
     y = net(x).argmax(1)
@@ -325,7 +325,7 @@ def test_with_a_goal_the_result_is_near_and_without_one_it_is_bad(attack):
     near = run(attack, p)
     assert p.value(near).isposinf().all()
     assert norms(near).median() < 1
-    anywhere = attrs.evolve(p, goal=None)
+    anywhere = attrs.evolve(p, criterion=None)
     far = run(attack, anywhere)
     if attack == "deepfool":  # ends just beyond the border
         assert norms(far).median() < 1

@@ -12,7 +12,7 @@ from robustfw.inner.problem import InnerProblem
 
 def problem(function, x, spec="linf:radius=0.2", box=True):
     region = robustfw.make("uncertainty", spec).at(x)
-    return InnerProblem.of(function, x, region.within(0 - x, 1 - x) if box else region)
+    return InnerProblem.from_function(function, x, region.clip(0 - x, 1 - x) if box else region)
 
 
 def run(attack, problem, seed=0):

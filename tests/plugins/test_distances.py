@@ -37,10 +37,10 @@ def images(n=24, features=6, seed=1, dtype=torch.float64):
     return torch.rand(n, features, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def problem(model, x, y=None, spec=f"l2:radius={EVERYWHERE}", *, box=False, goal=losses.misclassified):
+def problem(model, x, y=None, spec=f"l2:radius={EVERYWHERE}", *, box=False, criterion=losses.misclassified):
     region = robustfw.make("uncertainty", spec).at(x)
     y = model(x).argmax(1) if y is None else y
-    return InnerProblem(model, losses.cross_entropy, x, y, region.within(0 - x, 1 - x) if box else region, goal)
+    return InnerProblem(model, losses.cross_entropy, x, y, region.clip(0 - x, 1 - x) if box else region, criterion)
 
 
 def run(attack, problem, seed=0):
@@ -140,9 +140,9 @@ def test_members_only_and_what_is_called_solved_is_misclassified(attack, seed, c
 @pytest.mark.parametrize("attack", ["lbfgs", "cw", "pgd", "targeted:attack=lbfgs"])
 @given(seed=st.integers(0, 10_000), spec=st.sampled_from(["linf:radius=0.1", "l2:radius=0.5", "l0:radius=2"]))
 @settings(max_examples=8)
-def test_without_a_goal_the_value_never_falls(attack, seed, spec):
+def test_without_a_criterion_the_value_never_falls(attack, seed, spec):
     model, x = net(3, hidden=8, seed=seed), images(6, seed=seed)
-    p = problem(model, x, torch.arange(6) % 3, spec, box=True, goal=None)
+    p = problem(model, x, torch.arange(6) % 3, spec, box=True, criterion=None)
     assert (p.value(run(attack, p)) >= p.value(p.region.zero()) - 1e-12).all() or attack == "pgd"
 
 
@@ -202,7 +202,7 @@ def test_deepfool_goes_to_the_nearer_of_two_borders_and_with_a_target_to_its_own
     x = torch.tensor([[-0.2, -0.5]], dtype=torch.float64)
     p = problem(model, x)
     torch.testing.assert_close(run("deepfool", p), torch.tensor([[0.2, 0.0]], dtype=torch.float64), atol=1e-5, rtol=0)
-    other = run("deepfool", p.towards(torch.tensor([2])))
+    other = run("deepfool", p.with_target(torch.tensor([2])))
     torch.testing.assert_close(other, torch.tensor([[0.0, 0.5]], dtype=torch.float64), atol=1e-5, rtol=0)
 
 
@@ -229,7 +229,7 @@ def test_the_best_target_is_as_near_as_any():
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_lbfgs_without_a_goal_finds_what_scipy_finds(seed):
+def test_lbfgs_without_a_criterion_finds_what_scipy_finds(seed):
     """max −½⟨δ − p, A(δ − p)⟩ over a box is a convex question: there is one answer."""
     optimize = pytest.importorskip("scipy.optimize")
     generator = torch.Generator().manual_seed(seed)
@@ -241,7 +241,9 @@ def test_lbfgs_without_a_goal_finds_what_scipy_finds(seed):
         return -0.5 * (away @ bend * away).sum(1)
 
     x = torch.full((1, 10), 0.5, dtype=torch.float64)
-    found = run("lbfgs:steps=200", InnerProblem.of(hill, x, robustfw.make("uncertainty", "linf:radius=0.3").at(x)))
+    found = run(
+        "lbfgs:steps=200", InnerProblem.from_function(hill, x, robustfw.make("uncertainty", "linf:radius=0.3").at(x))
+    )
     exact = optimize.minimize(
         lambda flat: 0.5 * (flat - top.numpy()) @ bend.numpy() @ (flat - top.numpy()),
         torch.zeros(10).numpy(),
@@ -266,4 +268,4 @@ def test_wrong_options_are_refused(spec):
 
 def test_a_target_needs_labels():
     with pytest.raises(UsageError, match="only a problem with class labels has targets"):
-        problem(net(3), images(), torch.zeros(24)).towards(torch.zeros(24, dtype=torch.long))
+        problem(net(3), images(), torch.zeros(24)).with_target(torch.zeros(24, dtype=torch.long))

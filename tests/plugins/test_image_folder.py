@@ -38,7 +38,7 @@ def load(root, size=8, **options):
 
 def test_images(root, **options):
     splits = load(root, **options)
-    return next(splits.test.in_order(len(splits.test)))[0]
+    return next(splits.test.iterate(len(splits.test)))[0]
 
 
 test_images.__test__ = False
@@ -93,13 +93,13 @@ def test_floating_point_pixels_outside_the_range_are_refused_by_name(tmp_path, v
     values[3, 4] = value
     splits = load(folder_of(tmp_path, [values] * 2, "map.tif"), workers=workers)
     with pytest.raises(DataError, match=rf"^\S*000-map.tif has .*{message}"):
-        list(splits.test.in_order(2))
+        list(splits.test.iterate(2))
 
 
 def test_32_bit_whole_numbers_have_no_range(tmp_path):
     splits = load(folder_of(tmp_path, [np.full((8, 8), 7, np.int32)] * 2, "map.tif"))
     with pytest.raises(DataError, match=r"000-map.tif has 32-bit whole numbers"):
-        list(splits.test.in_order(2))
+        list(splits.test.iterate(2))
 
 
 def test_grey_images_have_one_channel_and_colours_three(tmp_path):
@@ -128,7 +128,7 @@ def test_a_colour_image_among_many_grey_ones_is_told_by_name(tmp_path):
     splits = load(root)
     assert splits.spec.shape[0] == 1
     with pytest.raises(DataError, match=r"zz.png has colours, and the files that were looked at first are grey"):
-        list(splits.test.in_order(50))
+        list(splits.test.iterate(50))
     assert test_images(root, channels=1).shape[0] == 201
 
 
@@ -181,7 +181,7 @@ def test_images_are_read_as_they_were(tmp_path):
     image = RNG.integers(0, 256, (20, 27, 3), np.uint8)
     splits = load(folder_of(tmp_path, [image] * 2))
     usual = transforms.Compose([transforms.Resize(8), transforms.CenterCrop(8), transforms.ToTensor()])
-    assert torch.equal(next(splits.test.in_order(1))[0][0], usual(Image.fromarray(image)))
+    assert torch.equal(next(splits.test.iterate(1))[0][0], usual(Image.fromarray(image)))
     files = [tmp_path / "images" / "test" / "ab"[i] / f"{i:03}-image.png" for i in range(2)]
     lines = ["8", *(f"{file.name} {file.stat().st_size} {i}" for i, file in enumerate(files))]
     assert splits.test.identity == "\n".join(lines)
@@ -199,7 +199,7 @@ def test_truncated_images_are_told_by_name_from_any_process(tmp_path, name, work
     file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
     splits = load(root, workers=workers)
     with pytest.raises(DataError) as caught:
-        list(splits.test.in_order(2))
+        list(splits.test.iterate(2))
     message = str(caught.value)
     assert message.startswith(f"{file} cannot be read as an image (")
     assert "\n" not in message
@@ -211,7 +211,7 @@ def test_files_that_are_no_images(tmp_path, content):
     root = folder_of(tmp_path, [np.zeros((8, 8), np.uint8)] * 2)
     (root / "images" / "test" / "a" / "000-image.png").write_bytes(content)
     with pytest.raises(DataError, match=r"000-image.png cannot be read as an image \("):
-        list(load(root).test.in_order(2))
+        list(load(root).test.iterate(2))
 
 
 def bomb(pixels_across):
@@ -233,13 +233,13 @@ def test_files_made_to_fill_the_memory_are_refused(tmp_path, across, workers):
     root = folder_of(tmp_path, [np.zeros((8, 8), np.uint8)] * 2)
     (root / "images" / "test" / "a" / "000-image.png").write_bytes(bomb(across))
     with pytest.raises(DataError, match=r"000-image.png has more than [\d,]+ pixels"):
-        list(load(root, workers=workers).test.in_order(2))
+        list(load(root, workers=workers).test.iterate(2))
 
 
 def test_a_long_thin_image_is_not_blown_up(tmp_path):
     root = folder_of(tmp_path, [np.zeros((1, 60_000), np.uint8)] * 2)
     with pytest.raises(DataError, match=r"000-image.png is 60000x1, too long to be resized to 64 pixels"):
-        list(load(root, size=64).test.in_order(2))
+        list(load(root, size=64).test.iterate(2))
 
 
 def test_pipes_are_no_files(tmp_path):
@@ -330,7 +330,7 @@ def test_images_smaller_than_a_crops_shift(tmp_path):
     with pytest.raises(UsageError, match=r"images of 4 pixels cannot be moved by up to 4, .* a shift of 3 at most"):
         load(root, size=4, augment="crop")
     splits = load(root, size=4, augment="crop", shift=3)
-    x = next(splits.train.in_order(2))[0]
+    x = next(splits.train.iterate(2))[0]
     assert splits.augment(x, torch.Generator(), 0).shape == x.shape
     from robustfw_vision.augment import Crop
 
@@ -363,7 +363,7 @@ class Failing(torch.utils.data.Dataset):
 def test_errors_of_reading_are_sentences_from_any_process(workers):
 
     def read(error):
-        return list(LoadedSplit(Failing(error), "failing", workers).in_order(2))
+        return list(LoadedSplit(Failing(error), "failing", workers).iterate(2))
 
     with pytest.raises(DataError, match=r"^example 2 is broken: mend it$"):
         read(DataError("example 2 is broken: mend it"))
@@ -373,7 +373,7 @@ def test_errors_of_reading_are_sentences_from_any_process(workers):
 
 def test_errors_that_say_nothing_of_data_are_left_as_they_are():
     with pytest.raises(RuntimeError, match="something else"):
-        list(LoadedSplit(Failing(RuntimeError("something else")), "failing", 0).in_order(2))
+        list(LoadedSplit(Failing(RuntimeError("something else")), "failing", 0).iterate(2))
 
 
 class Killed(torch.utils.data.Dataset):
@@ -394,7 +394,7 @@ class Killed(torch.utils.data.Dataset):
 @pytest.mark.parametrize("how", ["exit", "kill"])
 def test_a_reading_process_that_is_ended_is_told(how):
     with pytest.raises(DataError, match="a process that reads examples was ended"):
-        list(LoadedSplit(Killed(how), "killed", 1).in_order(2))
+        list(LoadedSplit(Killed(how), "killed", 1).iterate(2))
 
 
 @pytest.mark.parametrize("model", ["linear", "mlp", "resnet18-cifar:width=4", "torchvision:builder=squeezenet1_1"])
@@ -403,7 +403,7 @@ def test_nets_take_grey_and_coloured_folders(tmp_path, model, channels):
     root = folder_of(tmp_path, [RNG.integers(0, 256, (40, 40), np.uint8)] * 2)
     splits = load(root, size=40, channels=channels)
     net = robustfw.make("model", model).build(splits.spec)
-    assert net.eval()(next(splits.test.in_order(2))[0]).shape == (2, 2)
+    assert net.eval()(next(splits.test.iterate(2))[0]).shape == (2, 2)
 
 
 @pytest.mark.parametrize("channels", ["auto", 3])

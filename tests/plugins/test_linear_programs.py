@@ -249,7 +249,7 @@ def test_a_region_of_ones_own_serves_as_it_is():
     """The budget as robustfw's ℓ1 ball within a box, of which no formula is known here."""
     cost, matrix, limits = instance(2)
     rows = torch.as_tensor(matrix)
-    ball = robustfw.make("uncertainty", "l1:radius=0.3").at(rows).within(-0.2, 0.2)
+    ball = robustfw.make("uncertainty", "l1:radius=0.3").at(rows).clip(-0.2, 0.2)
     program = RobustLP(cost, matrix, limits, ball, lower=-3, upper=3)
     known = RobustLP(cost, matrix, limits, Budget(0.2, 1.5), lower=-3, upper=3).solve("reformulation")
     assert program.solve().value == pytest.approx(known.value, abs=1e-8)

@@ -52,7 +52,7 @@ def test_law(name, law):
 @pytest.mark.parametrize("name", SMOOTH)
 def test_law_within_a_data_range(name, law):
     x = rows(24)
-    CHECKS[law](case(SETS[name].at(x).within(0 - x, 1 - x)))
+    CHECKS[law](case(SETS[name].at(x).clip(0 - x, 1 - x)))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -83,7 +83,7 @@ def test_the_formula_has_the_support_of_the_oracle(name):
 def test_a_budget_of_equal_deviations_is_an_l1_ball_within_a_box():
     x = rows()
     budget = Budget(0.2, 1.7).at(x)
-    ball = robustfw.make("uncertainty", {"use": "l1", "radius": 0.2 * 1.7}).at(x).within(-0.2, 0.2)
+    ball = robustfw.make("uncertainty", {"use": "l1", "radius": 0.2 * 1.7}).at(x).clip(-0.2, 0.2)
     points = sample_points(ball, torch.Generator().manual_seed(3))
     torch.testing.assert_close(budget.project(points), ball.project(points), rtol=1e-12, atol=1e-13)
     torch.testing.assert_close(

@@ -29,7 +29,7 @@ class Told(Attack):
 
 
 def problem(x, function=lambda moved: moved.sum(1), spec="linf:radius=0.5"):
-    return InnerProblem.of(function, x, robustfw.make("uncertainty", spec).at(x))
+    return InnerProblem.from_function(function, x, robustfw.make("uncertainty", spec).at(x))
 
 
 def run(attack, problem, seed=0):
@@ -106,7 +106,7 @@ def test_data_of_another_form_have_a_memory_of_their_own():
 def test_solved_rows_are_left_alone_once_a_kept_perturbation_solves_them():
     told = Told([0.3], [])
     memory = Memory(told)
-    p = attrs.evolve(problem(X), goal=lambda values, y: values > y.sum(1) + 0.5)
+    p = attrs.evolve(problem(X), criterion=lambda values, y: values > y.sum(1) + 0.5)
     assert (run(memory, p) == 0.3).all()
     assert (run(memory, p) == 0.3).all()  # a second answer would be asked of an empty list
 
@@ -121,7 +121,7 @@ def test_two_memories_share_nothing_and_a_spec_says_nothing_of_what_is_kept():
 def test_it_gains_on_the_same_attack_over_several_visits(net, batch):
     x, y = batch
     net.eval().requires_grad_(False)
-    region = robustfw.make("uncertainty", "linf:radius=0.1").at(x).within(0 - x, 1 - x)
+    region = robustfw.make("uncertainty", "linf:radius=0.1").at(x).clip(0 - x, 1 - x)
     p = InnerProblem(net, losses.cross_entropy, x, y, region)
     short = robustfw.make("attack", "pgd:steps=2,step=0.25")
     memory = Memory(short)

@@ -24,7 +24,7 @@ def ball(spec, x):
 
 
 def boxed(spec, x):
-    return ball(spec, x).within(0 - x, 1 - x)
+    return ball(spec, x).clip(0 - x, 1 - x)
 
 
 def column(*numbers, dtype=torch.float64):
@@ -186,7 +186,7 @@ def test_a_batch_equals_its_rows_bit_for_bit(norm):
 def test_half_precision_members_are_members_exactly(norm, dtype):
     """Rounded toward zero: not even the last bit leaves the set or the data range."""
     x = torch.rand(20, 3, 6, 6).to(dtype)
-    region = ball(norm, x).within(0 - x.float(), 1 - x.float())
+    region = ball(norm, x).clip(0 - x.float(), 1 - x.float())
     for delta in (region.project(torch.randn_like(x)), region.support(torch.randn_like(x))):
         moved = x.double() + delta.double()
         assert float(moved.min()) >= 0

@@ -383,7 +383,7 @@ def test_each_trains_a_convolutional_net_in_bf16_with_batch_norm(name):
 def test_a_smaller_penalty_is_what_training_with_it_gives():
     """The same net, steps and seed, with and without: each penalty falls below what it is without."""
     splits = robustfw.make("dataset", "digits").load(None)
-    x, y = next(splits.validation.in_order(100))
+    x, y = next(splits.validation.iterate(100))
     options = {"model": "mlp:hidden=[32]", "epochs": 3, "batch_size": 32, "validation_examples": 10}
     *_, clean = robustfw.train(**options, objective="clean")
     for spec in ("vat:beta=3", "contractive:beta=0.1", "operator-norm:beta=0.3", "input-gradient:beta=3"):

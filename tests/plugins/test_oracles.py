@@ -112,6 +112,6 @@ def test_few_lengths_are_measured_on_images(radius, monkeypatch):
     draw = torch.Generator().manual_seed(0)
     x = (1.5 * torch.rand(100, 1, 28, 28, generator=draw) - 0.75).clamp(min=0)  # half of it black
     g = torch.randn(x.shape, generator=draw) * torch.rand(x.shape, generator=draw)
-    delta = robustfw.make("uncertainty", f"l2:radius={radius}").at(x).within(0 - x, 1 - x).support(g)
+    delta = robustfw.make("uncertainty", f"l2:radius={radius}").at(x).clip(0 - x, 1 - x).support(g)
     assert len(measured) <= 6
     torch.testing.assert_close(delta.flatten(1).norm(dim=1), torch.full((100,), radius))

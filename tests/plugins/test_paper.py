@@ -9,7 +9,7 @@ from robustfw.plugin.registry import installed
 from robustfw.reproduction import Claim, Experiment, Judge, Mean, Part
 from robustfw.reproduction._recipes import find_recipes
 from robustfw_paper.claims import PaperJudge
-from robustfw_paper.verdicts import above, within
+from robustfw_paper.verdicts import judge_above, judge_within
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from robustfw_paper.verdicts import above, within
     [((1.0, 1.1, 0.9), "confirmed"), ((-1.0, -1.1, -0.9), "not confirmed"), ((1.0, -1.0, 0.5), "undecided")],
 )
 def test_above(values, verdict):
-    assert above(Mean(values)) == verdict
+    assert judge_above(Mean(values)) == verdict
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,12 @@ def test_above(values, verdict):
     ],
 )
 def test_within(values, verdict):
-    assert within(Mean(values), 1.5, 2.5) == verdict
+    assert judge_within(Mean(values), 1.5, 2.5) == verdict
 
 
 def test_one_seed_decides_nothing():
-    assert above(Mean((5.0,))) == "undecided"
-    assert within(Mean((5.0,)), 0, 10) == "undecided"
+    assert judge_above(Mean((5.0,))) == "undecided"
+    assert judge_within(Mean((5.0,)), 0, 10) == "undecided"
 
 
 def test_a_difference_has_its_sign():
@@ -62,8 +62,8 @@ def test_the_paper_judges_its_own_recipes_alone():
     judge = hooks.robustfw_judge(experiment=mnist)
     assert isinstance(judge, PaperJudge)
     assert isinstance(judge, Judge)
-    assert judge.reported("clean")["l2"] == 99.28
-    assert judge.reported("transfer")["linf"] == 79.96
+    assert judge.source_figures("clean")["l2"] == 99.28
+    assert judge.source_figures("transfer")["linf"] == 79.96
     other = Experiment.read(recipes["mnist"].text.replace('use = "paper"', 'use = "another"'), "mnist")
     assert hooks.robustfw_judge(experiment=other) is None
 

@@ -33,7 +33,7 @@ def directions(x):
 
 
 def within(region, x):
-    return region.within(0 - x, 1 - x)
+    return region.clip(0 - x, 1 - x)
 
 
 # lp and budget
@@ -238,14 +238,14 @@ def test_features_move_as_they_may():
 
 def test_a_range_leaves_whole_steps_and_categories():
     x = rows()
-    moved = x + at(TABLE, x).within(0 - x, 3 - x).support(torch.ones_like(x))
+    moved = x + at(TABLE, x).clip(0 - x, 3 - x).support(torch.ones_like(x))
     assert moved[:, 1].tolist() == [3.0, 2.0]
     assert moved[:, 3:].sum(1).tolist() == [1.0, 1.0]
 
 
 def test_a_smaller_table_has_smaller_steps_and_no_other_category():
     x = rows()
-    half = robustfw.make("uncertainty", TABLE).scaled(0.5).at(x)
+    half = robustfw.make("uncertainty", TABLE).scale(0.5).at(x)
     delta = half.support(torch.ones_like(x))
     assert delta[:, 0].tolist() == [0.25, 0.25]
     assert delta[:, 1].tolist() == [1.0, 1.0]
@@ -278,7 +278,7 @@ def test_corruptions_are_listed_and_a_smaller_set_stops_at_milder_ones():
     members = uncertainty.at(x).members()
     assert members.shape == (len(x), 7, 1, 6, 6)
     torch.testing.assert_close(members[:, 3], torch.full_like(x, 0.4))
-    half = uncertainty.scaled(0.5).at(x).members()
+    half = uncertainty.scale(0.5).at(x).members()
     torch.testing.assert_close(half[:, 2], members[:, 2])
     assert float(half[:, 3].abs().max()) == 0
 
@@ -381,5 +381,5 @@ def test_sets_of_which_half_a_member_is_none_are_swept(spec):
 def test_a_scaled_set_asks_the_set():
     x = rows()
     direct = ScaledSet(robustfw.make("uncertainty", TABLE), 0.5).at(x).support(torch.ones_like(x))
-    asked = robustfw.make("uncertainty", TABLE).scaled(0.5).at(x).support(torch.ones_like(x))
+    asked = robustfw.make("uncertainty", TABLE).scale(0.5).at(x).support(torch.ones_like(x))
     assert torch.equal(direct, asked)

@@ -211,7 +211,7 @@ def test_image_folders_are_read_by_name(tmp_path):
     assert isinstance(splits.train, LoadedSplit)
     assert splits.spec.labels == ("blue", "red")
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (9, 3, 4)
-    x, y = next(splits.test.in_order(4))
+    x, y = next(splits.test.iterate(4))
     assert x.shape == (4, 3, 8, 8)
     assert x[y == 1][:, 0].min() == 1
     assert (
@@ -303,7 +303,7 @@ def test_hardswish_is_nearly_gelu():
 def test_the_first_layer_of_fast_cifar_whitens_patches_of_the_training_images(photographs):
     from robustfw_vision.nets import STEEP
 
-    model = robustfw.make("model", "fast-cifar:widths=[8,8]").fitted(photographs.train)
+    model = robustfw.make("model", "fast-cifar:widths=[8,8]").fit(photographs.train)
     assert model == robustfw.make("model", "fast-cifar:widths=[8,8]"), "what is learnt is no option"
     net = model.build(photographs.spec)
     responses = net[:3](photographs.train.x).detach() / STEEP
@@ -331,7 +331,7 @@ def test_fast_cifar_learns_keeps_its_first_layer_and_comes_back_from_a_run(photo
         )
     )
     assert records[-1].clean_accuracy > 0.9
-    first = robustfw.make("model", "fast-cifar:widths=[8,8]").fitted(photographs.train).build(photographs.spec)[2]
+    first = robustfw.make("model", "fast-cifar:widths=[8,8]").fit(photographs.train).build(photographs.spec)[2]
     loaded = robustfw.load(tmp_path / "run")
     assert torch.equal(loaded[2].weight, first.weight)
     assert not torch.equal(loaded[4][-1].shift, torch.zeros(8))

@@ -47,7 +47,7 @@ COMBINATIONS = {
     ),
     "ℓ2 in another basis": lambda x: Transformed(at("l2:radius=1", x), mirrored, mirrored),
     "ℓ∞ scaled": lambda x: Scaled(at("linf:radius=1", x), torch.full((len(x), 1, 1, 1), 0.5, dtype=x.dtype)),
-    "box": lambda x: Box.around(x, -0.2, 0.4),
+    "box": lambda x: Box.broadcast(x, -0.2, 0.4),
 }
 
 
@@ -75,8 +75,8 @@ def test_the_generic_projection_on_ball_and_box_is_the_exact_one():
     x = torch.rand(40, 3, 4, 4, dtype=torch.float64)
     z = 2 * torch.randn(40, 3, 4, 4, dtype=torch.float64)
     for spec in ("l2:radius=1", "l1:radius=2", "linf:radius=0.2"):
-        exact = at(spec, x).within(0 - x, 1 - x)
-        generic = Intersection((at(spec, x), Box.around(x, 0 - x, 1 - x)))
+        exact = at(spec, x).clip(0 - x, 1 - x)
+        generic = Intersection((at(spec, x), Box.broadcast(x, 0 - x, 1 - x)))
         torch.testing.assert_close(generic.project(z), exact.project(z), atol=1e-6, rtol=0)
 
 
@@ -84,8 +84,8 @@ def test_the_support_of_an_intersection_comes_within_its_accuracy_of_the_exact_m
     x = torch.rand(40, 3, 4, 4, dtype=torch.float64)
     g = torch.randn(40, 3, 4, 4, dtype=torch.float64)
     for spec in ("l2:radius=1", "l1:radius=2", "linf:radius=0.2"):
-        exact = at(spec, x).within(0 - x, 1 - x)
-        generic = Intersection((at(spec, x), Box.around(x, 0 - x, 1 - x)))
+        exact = at(spec, x).clip(0 - x, 1 - x)
+        generic = Intersection((at(spec, x), Box.broadcast(x, 0 - x, 1 - x)))
         best = inner_products(g, exact.support(g))
         reached = inner_products(g, generic.support(g))
         assert float((best - reached).max()) <= 1e-5 * float(best.max())
@@ -125,8 +125,8 @@ def test_a_union_lies_within_the_data_range_member_by_member():
     x = torch.rand(5, 1, 3, 3, dtype=torch.float64)
     g = torch.randn(5, 1, 3, 3, dtype=torch.float64)
     members = at("l1:radius=1", x), at("linf:radius=0.2", x)
-    joined = Union(members).within(0 - x, 1 - x)
-    best = torch.stack([inner_products(g, m.within(0 - x, 1 - x).support(g)) for m in members]).amax(0)
+    joined = Union(members).clip(0 - x, 1 - x)
+    best = torch.stack([inner_products(g, m.clip(0 - x, 1 - x).support(g)) for m in members]).amax(0)
     torch.testing.assert_close(inner_products(g, joined.support(g)), best)
 
 
@@ -134,7 +134,7 @@ def test_a_mask_keeps_the_rest_of_the_image():
     x = torch.rand(4, 1, 3, 3, dtype=torch.float64)
     mask = torch.zeros_like(x)
     mask[..., 0] = 1
-    patch = Masked(at("linf:radius=1", x), mask).within(0 - x, 1 - x)
+    patch = Masked(at("linf:radius=1", x), mask).clip(0 - x, 1 - x)
     delta = patch.support(torch.randn_like(x))
     assert float((delta * (1 - mask)).abs().max()) == 0
     assert float(norms(delta).min()) > 0

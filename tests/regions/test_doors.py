@@ -54,12 +54,12 @@ class Multiplied(L2Ball):
     def apply(self, x, delta):
         return x * (1 + delta)
 
-    def within(self, lower, upper):
-        return super(L2Ball.__base__, self).within(lower, upper)  # the default of a region
+    def clip(self, lower, upper):
+        return super(L2Ball.__base__, self).clip(lower, upper)  # the default of a region
 
 
 def gains(x, radius=0.5):
-    return Box.around(x.flatten(1)[:, :1], -radius, radius)
+    return Box.broadcast(x.flatten(1)[:, :1], -radius, radius)
 
 
 def images(count=6, dtype=torch.float64):
@@ -72,7 +72,7 @@ def images(count=6, dtype=torch.float64):
 def test_a_range_keeps_an_apply_that_is_overridden_alone():
     """x(1 + δ) leaves 0 at 0; within a range it became x + δ."""
     x = torch.tensor([[0.0, 0.5, 1.0]], dtype=torch.float64)
-    region = Multiplied.at(x, 0.3).within(0 - x, 1 - x)
+    region = Multiplied.at(x, 0.3).clip(0 - x, 1 - x)
     assert not region.additive
     delta = torch.full_like(x, 0.1)
     torch.testing.assert_close(region.apply(x, delta), torch.tensor([[0.0, 0.55, 1.0]], dtype=torch.float64))
@@ -80,7 +80,7 @@ def test_a_range_keeps_an_apply_that_is_overridden_alone():
 
 def test_ranges_of_ranges_are_the_narrower_one():
     x = images()
-    region = Brightness(gains(x)).within(0 - x, 1 - x).within(-0.1, 0.1)
+    region = Brightness(gains(x)).clip(0 - x, 1 - x).clip(-0.1, 0.1)
     moved = region.apply(x, torch.full((6, 1), 0.5, dtype=x.dtype))
     assert float((moved - x).abs().max()) <= 0.1 + 1e-12
     assert isinstance(region, Clipped)
@@ -88,8 +88,8 @@ def test_ranges_of_ranges_are_the_narrower_one():
 
 COMBINED = {
     "scaled": lambda x: Scaled(Brightness(gains(x)), torch.full((6, 1), 0.5, dtype=x.dtype)),
-    "intersection": lambda x: Intersection((Brightness(gains(x)), Box.around(gains(x).like, -0.2, 0.2))),
-    "sum": lambda x: Sum((Brightness(gains(x)), Box.around(gains(x).like, -0.2, 0.2))),
+    "intersection": lambda x: Intersection((Brightness(gains(x)), Box.broadcast(gains(x).like, -0.2, 0.2))),
+    "sum": lambda x: Sum((Brightness(gains(x)), Box.broadcast(gains(x).like, -0.2, 0.2))),
     "union": lambda x: Union((Brightness(gains(x)), Brightness(gains(x, 0.1)))),
     "transformed": lambda x: Transformed(Brightness(gains(x)), torch.neg, torch.neg),
 }
@@ -98,7 +98,7 @@ COMBINED = {
 @pytest.mark.parametrize("name", COMBINED)
 def test_combinators_forward_what_delta_means(name):
     x = images()
-    region = COMBINED[name](x).within(0 - x, 1 - x)
+    region = COMBINED[name](x).clip(0 - x, 1 - x)
     assert not region.additive
     delta = torch.full((6, 1), 0.1, dtype=x.dtype)
     sign = -1 if name == "transformed" else 1
@@ -112,7 +112,7 @@ def test_combinators_forward_what_delta_means(name):
 def test_combinators_refuse_two_meanings_of_delta(combinator, name):
     x = images()
     with pytest.raises(UsageError, match=f"{name} cannot hold both Brightness and Shift"):
-        combinator((Brightness(gains(x)), Shift(gains(x)).scaled(0.5)))
+        combinator((Brightness(gains(x)), Shift(gains(x)).scale(0.5)))
 
 
 def test_a_union_refuses_to_mix_and_a_mask_to_guess():
@@ -142,7 +142,7 @@ def test_a_parametric_set_obeys_the_laws(law):
 def test_a_smaller_parametric_set_has_smaller_parameters_and_the_same_range():
     """f·𝒰 ∩ range divided the range by f, of the shape of x, for parameters of another shape."""
     x = images()
-    small = Brighter().scaled(0.5).at(x).within(0 - x, 1 - x)
+    small = Brighter().scale(0.5).at(x).clip(0 - x, 1 - x)
     assert float(small.violation(torch.full((6, 1), 0.26, dtype=x.dtype)).min()) > 0
     moved = small.apply(x, torch.full((6, 1), 0.25, dtype=x.dtype))
     torch.testing.assert_close(moved, (1.25 * x).clamp(0, 1))
@@ -156,17 +156,17 @@ def test_a_set_decides_on_its_smaller_set():
         def at(self, x):
             return L2Ball.at(x, float(self.radius))
 
-        def scaled(self, factor):
+        def scale(self, factor):
             return Whole(int(self.radius * factor))
 
     x, g = images(), torch.ones(6, 1, 3, 3, dtype=torch.float64)
-    assert Whole().scaled(0.6) == Whole(2)
+    assert Whole().scale(0.6) == Whole(2)
     assert norms(robustfw.uncertainty.ScaledSet(Whole(), 0.6).at(x).support(g)).tolist() == pytest.approx([2.0] * 6)
 
 
 def test_factors_of_factors_are_one():
-    twice = robustfw.make("uncertainty", "l2:radius=1").scaled(0.5).scaled(0.5)
-    assert twice == robustfw.make("uncertainty", "l2:radius=1").scaled(0.25)
+    twice = robustfw.make("uncertainty", "l2:radius=1").scale(0.5).scale(0.5)
+    assert twice == robustfw.make("uncertainty", "l2:radius=1").scale(0.25)
 
 
 # Lists of members
@@ -175,19 +175,19 @@ def test_factors_of_factors_are_one():
 def test_a_finite_set_lists_its_members_and_drops_those_above_its_level():
     x = images(2)
     steps = torch.stack([torch.full_like(x, value) for value in (0.1, 0.2, -0.4)], 1)
-    region = Finite.of(steps, torch.tensor([0.25, 0.5, 1.0]))
+    region = Finite.from_candidates(steps, torch.tensor([0.25, 0.5, 1.0]))
     assert region.members().shape == (2, 4, 1, 3, 3)
     assert float(region.support(-torch.ones_like(x)).min()) == pytest.approx(-0.4)
-    half = region.scaled(torch.tensor([0.5, 1.0]))
+    half = region.scale(torch.tensor([0.5, 1.0]))
     assert half.support(-torch.ones_like(x)).flatten(1)[:, 0].tolist() == pytest.approx([0.0, -0.4])
     assert half.project(torch.full_like(x, 0.14)).flatten(1)[:, 0].tolist() == pytest.approx([0.1, 0.1])
-    clipped = region.within(0 - x, 1 - x).members()
+    clipped = region.clip(0 - x, 1 - x).members()
     assert float((x[:, None] + clipped).min()) >= 0
 
 
 def test_sets_that_are_not_finite_list_nothing():
     x = images(2)
-    finite = Finite.of(torch.ones(2, 1, 1, 3, 3, dtype=x.dtype))
+    finite = Finite.from_candidates(torch.ones(2, 1, 1, 3, 3, dtype=x.dtype))
     assert at("l2", x).members() is None
     assert Union((finite, at("l2", x))).members() is None
     assert Union((finite, finite)).members().shape == (2, 4, 1, 3, 3)
@@ -203,7 +203,7 @@ def test_bounds_of_combinations():
     torch.testing.assert_close(Sum((l2, linf)).support_bound(g), exact[l2] + exact[linf])
     torch.testing.assert_close(Union((l2, linf)).support_bound(g), torch.maximum(exact[l2], exact[linf]))
     torch.testing.assert_close(Intersection((l2, linf)).support_bound(g), torch.minimum(exact[l2], exact[linf]))
-    torch.testing.assert_close(l2.scaled(0.5).support_bound(g), 0.5 * exact[l2])
+    torch.testing.assert_close(l2.scale(0.5).support_bound(g), 0.5 * exact[l2])
 
 
 def test_a_set_without_a_proof_says_so():
@@ -241,7 +241,7 @@ def test_norms_of_rows_that_are_no_numbers():
 def test_a_gradient_of_any_size_is_a_direction(spec, length):
     x = images(dtype=torch.float32)
     g = torch.randn(6, 1, 3, 3, generator=torch.Generator().manual_seed(2))
-    for region in (at(spec, x), at(spec, x).within(0 - x, 1 - x)):
+    for region in (at(spec, x), at(spec, x).clip(0 - x, 1 - x)):
         reached = inner_products(g, region.support(length * g))
         torch.testing.assert_close(reached, inner_products(g, region.support(g)), rtol=1e-3, atol=1e-5)
 
@@ -274,8 +274,8 @@ def test_a_sum_of_tiny_sets_has_an_outside():
 
 def test_an_infinite_box_scaled_by_0_is_a_point():
     x = images()
-    assert float(Box.around(x, -torch.inf, torch.inf).scaled(0.0).support(torch.ones_like(x)).abs().max()) == 0
-    ball = at("l2", x).within(-torch.inf, torch.inf).scaled(0.0)
+    assert float(Box.broadcast(x, -torch.inf, torch.inf).scale(0.0).support(torch.ones_like(x)).abs().max()) == 0
+    ball = at("l2", x).clip(-torch.inf, torch.inf).scale(0.0)
     assert float(ball.support(torch.ones_like(x)).abs().max()) == 0
 
 

@@ -25,12 +25,12 @@ def examples(count, width):
 
 
 def within_range(x, normals, offsets):
-    return Polyhedron.of(x, normals, offsets).within(0 - x, 1 - x)
+    return Polyhedron.from_inequalities(x, normals, offsets).clip(0 - x, 1 - x)
 
 
 def test_a_half_space_and_a_box_by_hand():
     x = torch.zeros(3, 2, dtype=torch.float64)
-    region = Polyhedron.of(x, torch.tensor([[1.0, 1.0]]), torch.tensor([1.0])).within(-1.0, 1.0)
+    region = Polyhedron.from_inequalities(x, torch.tensor([[1.0, 1.0]]), torch.tensor([1.0])).clip(-1.0, 1.0)
     points = torch.tensor([[0.2, 0.3], [0.5, 0.5], [1.0, 1.0]], dtype=torch.float64)
     expected = torch.tensor([[0.2, 0.3], [0.5, 0.5], [0.5, 0.5]], dtype=torch.float64)
     torch.testing.assert_close(region.project(points), expected, atol=1e-8, rtol=0)
@@ -71,7 +71,9 @@ def test_a_projection_is_the_nearest_point():
 def test_inequalities_that_leave_a_flat_set_and_fixed_coordinates():
     x = torch.zeros(2, 3, dtype=torch.float64)
     flat = torch.tensor([[1.0, 1.0, 1.0], [-1.0, -1.0, -1.0]], dtype=torch.float64)
-    region = Polyhedron.of(x, flat, torch.zeros(2)).within(torch.tensor([-1.0, -1.0, 0.0]), torch.tensor([1.0, 1, 0]))
+    region = Polyhedron.from_inequalities(x, flat, torch.zeros(2)).clip(
+        torch.tensor([-1.0, -1.0, 0.0]), torch.tensor([1.0, 1, 0])
+    )
     found = region.project(torch.tensor([[1.0, 0, 5], [2.0, -2, 0]], dtype=torch.float64))
     torch.testing.assert_close(
         found, torch.tensor([[0.5, -0.5, 0], [1, -1, 0]], dtype=torch.float64), atol=1e-7, rtol=0
@@ -83,7 +85,7 @@ def test_a_polyhedron_of_linear_programs_meets_a_data_range_without_a_warning():
     """It was an intersection by iterated projections, which stopped with rows still moving."""
     normals, offsets = inequalities(80, 16)
     x = examples(30, 16)
-    region = LinearPolyhedron(normals.numpy(), offsets.numpy()).at(x).within(0 - x, 1 - x)
+    region = LinearPolyhedron(normals.numpy(), offsets.numpy()).at(x).clip(0 - x, 1 - x)
     assert not isinstance(region, Intersection)
     z = torch.randn(30, 16, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     nearest = region.project(z)
@@ -96,17 +98,17 @@ def test_a_scaled_polyhedron_has_scaled_answers():
     x = examples(6, 8)
     region = within_range(x, normals, offsets)
     g = torch.randn(6, 8, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    torch.testing.assert_close(region.scaled(0.25).support(g), 0.25 * region.support(g), atol=1e-7, rtol=0)
-    assert float(norms(region.scaled(0.0).project(g)).max()) == 0
+    torch.testing.assert_close(region.scale(0.25).support(g), 0.25 * region.support(g), atol=1e-7, rtol=0)
+    assert float(norms(region.scale(0.0).project(g)).max()) == 0
 
 
 def test_what_is_no_polyhedron_around_0_is_refused():
     x = torch.zeros(1, 2)
     with pytest.raises(UsageError, match="do not fit perturbations of 2 coordinates"):
-        Polyhedron.of(x, torch.ones(1, 3), torch.ones(1))
+        Polyhedron.from_inequalities(x, torch.ones(1, 3), torch.ones(1))
     with pytest.raises(UsageError, match="offsets that are not negative"):
-        Polyhedron.of(x, torch.ones(1, 2), -torch.ones(1))
+        Polyhedron.from_inequalities(x, torch.ones(1, 2), -torch.ones(1))
     with pytest.raises(UsageError, match="take a Box for bounds alone"):
-        Polyhedron.of(x, torch.ones(0, 2), torch.ones(0))
+        Polyhedron.from_inequalities(x, torch.ones(0, 2), torch.ones(0))
     with pytest.raises(UsageError, match="without a box has no proven bound"):
-        Polyhedron.of(x, torch.ones(1, 2), torch.ones(1)).support_bound(torch.ones(1, 2))
+        Polyhedron.from_inequalities(x, torch.ones(1, 2), torch.ones(1)).support_bound(torch.ones(1, 2))

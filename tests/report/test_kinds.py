@@ -24,7 +24,7 @@ MEASURED = {"confidence": [0.5, 0.9], "accuracy": [0.4, 0.8], "n": 40}
 def test_a_plugins_kind_is_kept_printed_and_shown(tmp_path, make, capsys):
     run = make.make_run(tmp_path / "run", make.evaluation(), make.audit())
     results.keep(run, "calibration", {"run": "run"}, MEASURED, "robustfw calibrate run")
-    (kept,) = results.kept(run, ["calibration"])
+    (kept,) = results.load_results(run, ["calibration"])
     console.show("calibration", kept, known=KNOWN)
     printed = capsys.readouterr()
     assert printed.out.splitlines()[-1] == "examples         40"

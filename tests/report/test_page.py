@@ -382,7 +382,7 @@ def test_results_of_the_real_commands(tmp_path, report, monkeypatch, capsys):
         assert f"robustfw {command}" in text
     assert "l1:radius=1e-06 –, 0 of 0" in text  # a set that fools nobody
     assert len(Page(page).all("figure")) >= 9
-    (pairs,) = results.kept(Path("run"), ["comparison"])
+    (pairs,) = results.load_results(Path("run"), ["comparison"])
     gain = 100 * pairs["clean"]["difference"]
     assert "second − first" in text
     assert f"{gain:+.2f}".replace("-", "−") in text or f"{gain:+.2f}" in text

@@ -70,21 +70,21 @@ def test_the_numbers_are_those_of_the_files(done):
     plan = Plan(Experiment.read(TINY.read_text(), "it"), ("exact", "faithful"), "quick", 2)
     found = Measurements(plan, "exact", folder)
     for seed in (0, 1):
-        shown = results.kept(folder / f"runs/exact-l2-{seed}", ["transfer"])
+        shown = results.load_results(folder / f"runs/exact-l2-{seed}", ["transfer"])
         by_source = {r["source"]: 100 * r["accuracy"] for r in shown}
         assert found.transfer_within_a_seed("l2")[seed] == by_source[f"runs/exact-baseline-{seed}"]
         assert found.transfer("l2")[1 - seed] == by_source[f"runs/exact-baseline-{1 - seed}"]
-        (whole,) = (r for r in results.kept(folder / f"runs/exact-l2-{seed}", ["evaluation"]) if r["n"] == 359)
+        (whole,) = (r for r in results.load_results(folder / f"runs/exact-l2-{seed}", ["evaluation"]) if r["n"] == 359)
         assert found.clean("l2")[seed] == pytest.approx(100 * whole["correct"] / 359)
-        (part,) = (r for r in results.kept(folder / f"runs/exact-l2-{seed}", ["evaluation"]) if r["n"] == 100)
+        (part,) = (r for r in results.load_results(folder / f"runs/exact-l2-{seed}", ["evaluation"]) if r["n"] == 100)
         assert found.robust("l2")[seed] == 100 * part["robust_accuracy"]
-        (swept,) = results.kept(folder / f"runs/exact-l2-{seed}", ["sweep"])
+        (swept,) = results.load_results(folder / f"runs/exact-l2-{seed}", ["sweep"])
         assert found.under_new_attacks("l2")[seed] == pytest.approx(50 * sum(swept["accuracy"][1:]))
     assert found.transfer_within_a_seed("baseline") == [0, 0]
     assert found.clean("baseline") != found.clean("l2")
     (other,) = (
         r
-        for r in results.kept(folder / "runs/exact-baseline-1", ["transfer"])
+        for r in results.load_results(folder / "runs/exact-baseline-1", ["transfer"])
         if r["collection"].endswith("baseline-0")
     )
     assert found.transfer("baseline")[0] == 100 * other["accuracy"]
@@ -92,11 +92,11 @@ def test_the_numbers_are_those_of_the_files(done):
 
 def test_a_command_of_it_can_be_typed_and_gives_its_number_again(done, tmp_path):
     folder = Path(shutil.copytree(done[0], tmp_path / "it"))
-    before = {r["command"]: r for r in results.kept(folder / "runs/faithful-linf-0")}
+    before = {r["command"]: r for r in results.load_results(folder / "runs/faithful-linf-0")}
     command = next(command for command, r in before.items() if r["kind"] == "transfer")
     typed = [sys.executable, "-m", *shlex.split(command)]  # whatever the PATH of the tests is
     subprocess.run(typed, cwd=folder, check=True, capture_output=True)
-    assert {r["command"]: r for r in results.kept(folder / "runs/faithful-linf-0")} == before
+    assert {r["command"]: r for r in results.load_results(folder / "runs/faithful-linf-0")} == before
 
 
 def test_asked_again_it_does_nothing_and_for_more_it_does_what_is_missing(done, tmp_path):

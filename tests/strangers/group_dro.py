@@ -10,7 +10,7 @@ import torch
 from attrs.validators import gt
 from torch import Tensor, distributed, nn
 
-from robustfw import Batch, Objective, Split, Stateful, UsageError, hookimpl, knowing, learnt
+from robustfw import Batch, Objective, Split, Stateful, UsageError, hookimpl, learnt, with_learnt
 
 
 @attrs.frozen
@@ -30,14 +30,14 @@ class GroupDro(Objective, Stateful):
         """The weight of a row follows from its group's mean."""
         return True
 
-    def fitted(self, train: Split) -> GroupDro:
+    def fit(self, train: Split) -> GroupDro:
         """Knowing how many groups there are."""
         everything = torch.arange(len(train))
         if self.by == "label":
-            group = torch.cat([y for _, y in train.in_order(1000)])
+            group = torch.cat([y for _, y in train.iterate(1000)])
         else:
             group = self._of(train.metadata(everything))
-        return knowing(self, groups=int(group.max()) + 1)
+        return with_learnt(self, groups=int(group.max()) + 1)
 
     def _of(self, meta: Mapping[str, Tensor]) -> Tensor:
         if self.by not in meta:
@@ -46,7 +46,7 @@ class GroupDro(Objective, Stateful):
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         if self.groups is None:
-            raise UsageError("group-dro has not seen any data: call .fitted(train) on it, with the training examples")
+            raise UsageError("group-dro has not seen any data: call .fit(train) on it, with the training examples")
         values = batch.loss(model(batch()))
         group = y.clamp(min=0) if self.by == "label" else self._of(batch.meta)
         sums, counts = (values.new_zeros(self.groups) for _ in range(2))

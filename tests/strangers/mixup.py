@@ -10,7 +10,7 @@ from attrs.validators import gt
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from robustfw import Batch, Objective, Split, UsageError, hookimpl, knowing, learnt
+from robustfw import Batch, Objective, Split, UsageError, hookimpl, learnt, with_learnt
 
 
 @attrs.frozen
@@ -27,13 +27,13 @@ class Mixup(Objective):
         """Each row has a part of the next one."""
         return True
 
-    def fitted(self, train: Split) -> Mixup:
+    def fit(self, train: Split) -> Mixup:
         """Knowing how many classes there are."""
-        return knowing(self, classes=max(int(y.max()) for _, y in train.in_order(1000)) + 1)
+        return with_learnt(self, classes=max(int(y.max()) for _, y in train.iterate(1000)) + 1)
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         if self.classes is None:
-            raise UsageError("mixup has not seen any data: call .fitted(train) on it, with the training examples")
+            raise UsageError("mixup has not seen any data: call .fit(train) on it, with the training examples")
         # the larger share is always the row's own: λ and 1 − λ make the same pairs
         share = torch.distributions.Beta(self.alpha, self.alpha).sample((len(x),)).to(x)
         share = torch.maximum(share, 1 - share)

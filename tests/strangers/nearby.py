@@ -12,7 +12,7 @@ from robustfw.regions import per_row
 
 @attrs.frozen
 class Halving(Attack):
-    """The least share of the steepest member that reaches the goal, by bisection; without a goal the whole of it."""
+    """The least share of the steepest member that meets the criterion, by bisection; without a criterion all of it."""
 
     @property
     def minimal(self) -> bool:
@@ -24,7 +24,7 @@ class Halving(Attack):
         region = problem.region
         if not len(problem):
             return region.zero()
-        _, gradient = problem.linearized()
+        _, gradient = problem.linearize()
         corner = region.support(gradient)
         low, high = torch.zeros(len(problem)).to(corner), torch.ones(len(problem)).to(corner)
         for _ in range(12):

@@ -52,11 +52,11 @@ class Turned(Region):
         where = affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
         return grid_sample(x.to(where), where, padding_mode="border", align_corners=False).to(x.dtype)
 
-    def within(self, lower: Bound, upper: Bound) -> Region:
+    def clip(self, lower: Bound, upper: Bound) -> Region:
         """Itself: each new value is a mean of the channel's own, so that no range of the data is left."""
         return self
 
-    def scaled(self, factor: Tensor | float) -> Region:
+    def scale(self, factor: Tensor | float) -> Region:
         """Smaller angles and shifts."""
         share = per_row(factor, self.like)
         return Turned(Box(share * self.numbers.lower, share * self.numbers.upper))

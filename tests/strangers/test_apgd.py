@@ -35,7 +35,7 @@ def linear(classes):
 
 def fooled(net, x, y, radius, attack):
     found = robustfw.worst_case(
-        net, x, y, uncertainty=Cube(radius), attack=attack, goal="wrong", details=True,
+        net, x, y, uncertainty=Cube(radius), attack=attack, criterion="wrong", details=True,
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     return found.wrong
@@ -113,8 +113,8 @@ def test_steps_are_halved_row_by_row(plugin):
     """The first row's value rises whatever happens; in the second row's bowl no step rises for long."""
     x, calls = torch.full((2, 3), 0.5), itertools.count()
     bowl = torch.tensor([0.0, 50.0])
-    region = Watched(Box.around(x, -0.25, 0.25), [])
-    problem = robustfw.InnerProblem.of(
+    region = Watched(Box.broadcast(x, -0.25, 0.25), [])
+    problem = robustfw.InnerProblem.from_function(
         lambda moved: (bowl == 0) * next(calls) - bowl * (moved - 0.52).square().sum(1), x, region
     )
     delta = plugin.ApgdDlr(steps=40, random_start=False).maximize(problem, torch.Generator())

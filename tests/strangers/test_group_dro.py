@@ -58,12 +58,12 @@ def test_weights_are_exponential_in_the_groups_losses_and_the_mean_is_their_sum(
 
     x, y = torch.tensor([[-1.0], [-2.0], [-3.0], [-4.0]]), torch.ones(4).long()
     group = torch.tensor([0, 0, 0, 1])
-    objective = plugin.GroupDro(eta=0.5, by="group").fitted(TensorSplit(x, y, {"group": group}))
+    objective = plugin.GroupDro(eta=0.5, by="group").fit(TensorSplit(x, y, {"group": group}))
     each = nn.functional.softplus(-x[:, 0])
     losses = torch.stack([each[:3].mean(), each[3]])
     weights = torch.tensor([0.5, 0.5])
     for _ in range(2):
-        batch = Batch.of(
+        batch = Batch.create(
             Given(), x, y, uncertainty=Cube(0.0), attack=Corner(), bounds=(-9.0, 9.0), meta={"group": group}
         )
         values = objective(batch.net, x, y, batch)
@@ -114,5 +114,5 @@ def test_without_groups_it_says_so(command):
 
 
 def test_unfitted_it_says_so(plugin):
-    with pytest.raises(UsageError, match=r"call \.fitted"):
+    with pytest.raises(UsageError, match=r"call \.fit"):
         plugin.GroupDro()(None, None, None, None)

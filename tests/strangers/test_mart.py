@@ -22,7 +22,7 @@ class Fixed(nn.Module):
 
 
 def losses(objective, x, y, radius):
-    batch = Batch.of(Fixed(), x, y, uncertainty=Cube(radius), attack=Corner(), bounds=(-9.0, 9.0))
+    batch = Batch.create(Fixed(), x, y, uncertainty=Cube(radius), attack=Corner(), bounds=(-9.0, 9.0))
     return objective(batch.net, x, y, batch)
 
 

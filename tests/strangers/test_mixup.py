@@ -30,8 +30,8 @@ class Watching(nn.Module):
 def losses(objective, radius, seed=0):
     torch.manual_seed(seed)
     net = Watching()
-    batch = Batch.of(net, X, Y, uncertainty=Cube(radius), attack=Corner())
-    values = objective.fitted(TensorSplit(X, Y))(net, X, Y, batch)
+    batch = Batch.create(net, X, Y, uncertainty=Cube(radius), attack=Corner())
+    values = objective.fit(TensorSplit(X, Y))(net, X, Y, batch)
     return values, net.seen[-1], batch
 
 

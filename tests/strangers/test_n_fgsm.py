@@ -21,7 +21,7 @@ def test_laws(plugin):
 @pytest.mark.parametrize("noise", [0.0, 2.0])
 def test_of_a_plane_it_goes_a_radius_from_a_noisy_start(plugin, noise):
     x, slope = torch.full((500, 6), 0.5), torch.tensor([1.0, -2, 3, -4, 5, -6])
-    problem = robustfw.InnerProblem.of(lambda moved: (moved * slope).sum(1), x, Box.around(x, -0.1, 0.1))
+    problem = robustfw.InnerProblem.from_function(lambda moved: (moved * slope).sum(1), x, Box.broadcast(x, -0.1, 0.1))
     delta = plugin.NFgsm(noise=noise).maximize(problem, torch.Generator().manual_seed(0))
     start = delta - 0.1 * slope.sign()
     assert float(start.abs().max()) == pytest.approx(0.1 * noise, rel=0.01, abs=1e-7)

@@ -45,7 +45,7 @@ def test_images_that_are_not_square_are_turned_and_not_sheared(plugin):
 def test_the_gradient_in_the_numbers_is_that_of_finite_differences(plugin):
     x = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     region, weight = plugin.Rotation().at(x), torch.arange(64, dtype=torch.float64).reshape(8, 8)
-    problem = robustfw.InnerProblem.of(lambda z: (weight * z).flatten(1).sum(1), x, region)
+    problem = robustfw.InnerProblem.from_function(lambda z: (weight * z).flatten(1).sum(1), x, region)
     delta = torch.tensor([[0.05, 0.01, -0.02]], dtype=torch.float64)
     _, gradient = problem.value_and_grad(delta)
     for place in range(3):
@@ -57,7 +57,7 @@ def test_the_gradient_in_the_numbers_is_that_of_finite_differences(plugin):
 
 def test_a_smaller_set_has_smaller_angles_and_images_stay_in_any_range(plugin):
     x = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0)) - 3
-    threat = Threat(plugin.Rotation(degrees=90, shift=0.5), (-3.0, -2.0)).scaled(0.5)
+    threat = Threat(plugin.Rotation(degrees=90, shift=0.5), (-3.0, -2.0)).scale(0.5)
     region = threat.region(x)
     corner = region.support(torch.ones(5, 3))
     torch.testing.assert_close(corner, torch.tensor([[math.pi / 4, 0.25, 0.25]]).expand(5, 3))

@@ -66,8 +66,8 @@ def test_parts_that_learn_from_data_and_averages_get_their_share(plugin, folder)
     seen = []
 
     class Learning(robustfw.Objective):
-        def fitted(self, train):
-            seen.append(next(train.in_order(len(train))))
+        def fit(self, train):
+            seen.append(next(train.iterate(len(train))))
             return self
 
         def __call__(self, model, x, y, batch):

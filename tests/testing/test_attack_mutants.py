@@ -27,7 +27,7 @@ class Step(Attack):
     def maximize(self, problem, generator):
         if not len(problem):
             return problem.region.zero()
-        return self.step(problem, problem.linearized()[1], generator)
+        return self.step(problem, problem.linearize()[1], generator)
 
     def step(self, problem, gradient, generator):
         return problem.region.support(gradient)
@@ -61,7 +61,7 @@ class AsksAnEmptyBatch(Step):
 
     def maximize(self, problem, generator):
         outputs = problem.logits(problem.region.zero())
-        return self.step(problem, problem.linearized()[1].where(~outputs.isnan().any(), 0), generator)
+        return self.step(problem, problem.linearize()[1].where(~outputs.isnan().any(), 0), generator)
 
 
 class ClampsTheNorm(Step):
@@ -78,7 +78,7 @@ class ByTheLogitsSize(Step):
     def maximize(self, problem, generator):
         if not len(problem):
             return problem.region.zero()
-        gradient, logits = problem.linearized()[1], problem.logits(problem.region.zero())
+        gradient, logits = problem.linearize()[1], problem.logits(problem.region.zero())
         if logits.dim() == 1:
             return problem.region.support(gradient)
         spread = (logits.amax(1) - logits.amin(1)).clamp(max=1e6)

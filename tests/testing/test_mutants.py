@@ -51,11 +51,11 @@ class Mutant(Region):
     def support_bound(self, direction):
         return self._do("support_bound", direction)
 
-    def within(self, lower: Bound, upper: Bound) -> Region:
-        return attrs.evolve(self, ball=self.ball.within(lower, upper), lower=lower, upper=upper)
+    def clip(self, lower: Bound, upper: Bound) -> Region:
+        return attrs.evolve(self, ball=self.ball.clip(lower, upper), lower=lower, upper=upper)
 
-    def scaled(self, factor):
-        return attrs.evolve(self, ball=self.ball.scaled(factor))
+    def scale(self, factor):
+        return attrs.evolve(self, ball=self.ball.scale(factor))
 
 
 @attrs.frozen
@@ -250,7 +250,7 @@ class Forgetful(UncertaintySet):
 
     radius: float = 0.8
 
-    def fitted(self, train):
+    def fit(self, train):
         return attrs.evolve(self, radius=0.1)
 
     def at(self, x):
@@ -307,14 +307,14 @@ class Gain(Parametric):
 class UndoneByTheRange(Gain):
     """Its range is a box on δ, as if x̃ were x + δ."""
 
-    def within(self, lower, upper):
-        return Intersection((self.parameters, Box.around(self.like, -1.0, 1.0)))
+    def clip(self, lower, upper):
+        return Intersection((self.parameters, Box.broadcast(self.like, -1.0, 1.0)))
 
 
 class NotClamped(Gain):
     """Its range is none."""
 
-    def within(self, lower, upper):
+    def clip(self, lower, upper):
         return self
 
 
@@ -347,7 +347,7 @@ class GainSet(UncertaintySet):
 
     def at(self, x):
         gains = torch.full_like(x.flatten(1)[:, :1], 0.5)
-        return self.region(Box.around(gains, -gains, gains))
+        return self.region(Box.broadcast(gains, -gains, gains))
 
 
 def broken_laws(uncertainty):
@@ -369,9 +369,9 @@ class HalfMoves(UncertaintySet):
 
     def at(self, x):
         x = x.detach()
-        return Finite.of(torch.stack([torch.ones_like(x), -torch.ones_like(x)], 1))
+        return Finite.from_candidates(torch.stack([torch.ones_like(x), -torch.ones_like(x)], 1))
 
-    def scaled(self, factor):
+    def scale(self, factor):
         return Halved(factor)
 
 
@@ -381,7 +381,7 @@ class Halved(UncertaintySet):
 
     def at(self, x):
         x = self.factor * torch.ones_like(x.detach())
-        return Finite.of(torch.stack([x, -x], 1))
+        return Finite.from_candidates(torch.stack([x, -x], 1))
 
 
 @attrs.frozen
@@ -391,7 +391,7 @@ class NeverNothing(UncertaintySet):
     def at(self, x):
         return L2Ball.at(x, 0.8)
 
-    def scaled(self, factor):
+    def scale(self, factor):
         return self
 
 
@@ -427,11 +427,11 @@ class Incomplete(Region):
     def sample(self, generator):
         return self.finite.sample(generator)
 
-    def within(self, lower, upper):
-        return attrs.evolve(self, finite=self.finite.within(lower, upper))
+    def clip(self, lower, upper):
+        return attrs.evolve(self, finite=self.finite.clip(lower, upper))
 
-    def scaled(self, factor):
-        return attrs.evolve(self, finite=self.finite.scaled(factor))
+    def scale(self, factor):
+        return attrs.evolve(self, finite=self.finite.scale(factor))
 
     def members(self):
         return self.listed(self.finite.members())
@@ -443,7 +443,9 @@ class Listed(UncertaintySet):
 
     def at(self, x):
         x = x.detach()
-        return Incomplete(Finite.of(torch.stack([torch.ones_like(x), -torch.ones_like(x)], 1)), self.listed)
+        return Incomplete(
+            Finite.from_candidates(torch.stack([torch.ones_like(x), -torch.ones_like(x)], 1)), self.listed
+        )
 
 
 @pytest.mark.parametrize(

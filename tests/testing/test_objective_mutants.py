@@ -217,7 +217,7 @@ def test_mutations_of_vat_die(path, wrong, killer, monkeypatch):
 
 def test_vat_without_evaluation_mode_dies(monkeypatch):
     """It would write batch norm's statistics, and difference two dropout masks."""
-    monkeypatch.setattr("robustfw_objectives.passes.evaluation_mode", lambda model, x: contextlib.nullcontext())
+    monkeypatch.setattr("robustfw_objectives.layers.evaluation_mode", lambda model, x: contextlib.nullcontext())
     assert {f.law for f in findings(robustfw.make("objective", "vat")) if f.broken} == {"net left alone"}
 
 

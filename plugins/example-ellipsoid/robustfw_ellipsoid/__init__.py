@@ -33,14 +33,15 @@ class Ellipsoid(UncertaintySet):
     to 1 at its edge. The set lies within the ℓ2 ball of radius r, and is that ball for ``cost=0``.
     """
 
-    radius: Annotated[Ratio, "r, in pixels of weight 1; 128/255 is kept exactly"] = attrs.field(
-        default=1.0, validator=_check_size
+    radius: Annotated[Ratio, "r, in pixels of weight 1; 128/255 is kept exactly"] = (
+        attrs.field(default=1.0, validator=_check_size)
     )
-    weights: Annotated[Literal["flat", "border"], "where a change costs more: on plain ground, near the edge"] = (
-        attrs.field(default="flat", validator=in_(("flat", "border")))
-    )
-    cost: Annotated[Ratio, "how much more: weights run from 1 to 1 + cost"] = attrs.field(
-        default=3.0, validator=_check_size
+    weights: Annotated[
+        Literal["flat", "border"],
+        "where a change costs more: on plain ground, near the edge",
+    ] = attrs.field(default="flat", validator=in_(("flat", "border")))
+    cost: Annotated[Ratio, "how much more: weights run from 1 to 1 + cost"] = (
+        attrs.field(default=3.0, validator=_check_size)
     )
 
     def at(self, x: Tensor) -> WeightedBall:
@@ -48,7 +49,11 @@ class Ellipsoid(UncertaintySet):
         from robustfw_ellipsoid import weights
         from robustfw_ellipsoid.ball import WeightedBall
 
-        share = weights.flatness(x) if self.weights == "flat" else weights.closeness_to_edge(x)
+        share = (
+            weights.flatness(x)
+            if self.weights == "flat"
+            else weights.closeness_to_edge(x)
+        )
         return WeightedBall.at(x, 1 + float(self.cost) * share, float(self.radius))
 
 

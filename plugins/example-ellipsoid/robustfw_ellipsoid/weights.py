@@ -20,8 +20,12 @@ def closeness_to_edge(x: Tensor) -> Tensor:
     for axis in _axes(x):
         half = (x.shape[axis] - 1) / 2
         if half > 0:
-            distance = (torch.arange(x.shape[axis], dtype=x.dtype, device=x.device) - half).abs() / half
-            closeness = torch.maximum(closeness, distance.reshape(-1, *[1] * (x.dim() - axis - 1)))
+            distance = (
+                torch.arange(x.shape[axis], dtype=x.dtype, device=x.device) - half
+            ).abs() / half
+            closeness = torch.maximum(
+                closeness, distance.reshape(-1, *[1] * (x.dim() - axis - 1))
+            )
     return closeness
 
 

@@ -30,7 +30,7 @@ def normal(*shape, seed=0):
 
 
 def examples(split, count):
-    return next(split.first(count).in_order(count))
+    return next(split.first(count).iterate(count))
 
 
 def test_a_translation_is_the_difference_of_the_neighbours():
@@ -73,7 +73,7 @@ def test_a_plain_image_has_no_tangents_and_its_set_is_a_point():
 def test_local_components_find_the_plane_that_points_lie_in():
     plane = orthonormal(normal(1, 2, 12))[0]
     points = (normal(400, 2, seed=1) @ plane).reshape(400, 1, 3, 4)
-    basis = KnnPca(neighbors=10, dim=4).fitted(TensorSplit(points, torch.zeros(400, dtype=torch.int64)))
+    basis = KnnPca(neighbors=10, n_components=4).fit(TensorSplit(points, torch.zeros(400, dtype=torch.int64)))
     rows = basis.at(points[:30]).flatten(2)
     assert (norms(rows.flatten(0, 1)) > 0.5).reshape(30, 4).sum(1).tolist() == [2] * 30
     torch.testing.assert_close(rows.mT @ rows, (plane.T @ plane).expand(30, 12, 12), atol=1e-5, rtol=0)
@@ -124,7 +124,7 @@ def test_the_basis_of_a_fitted_cae_is_kept_in_the_cache_folder(digits, monkeypat
     split = digits.train.first(100)
     x, _ = examples(digits.test, 10)
     basis = Cae(epochs=1, hidden=(10,))
-    first, second = basis.fitted(split).at(x), basis.fitted(split).at(x)
+    first, second = basis.fit(split).at(x), basis.fit(split).at(x)
     assert len(list((tmp_path / "autoencoders").iterdir())) == 1
     assert torch.equal(first, second)
 
@@ -139,13 +139,13 @@ def test_without_a_home_an_autoencoder_is_trained_and_kept_nowhere(digits, monke
     monkeypatch.setattr("pwd.getpwuid", nobody)
     monkeypatch.chdir(tmp_path)
     x, _ = examples(digits.test, 10)
-    assert len(Cae(epochs=1, hidden=(10,)).fitted(digits.train.first(100)).at(x)) == 10
+    assert len(Cae(epochs=1, hidden=(10,)).fit(digits.train.first(100)).at(x)) == 10
     assert not list(tmp_path.iterdir())
 
 
 def test_a_given_decoder_gives_the_space_that_it_moves_in():
     net = nn.Linear(3, 8)
-    basis = GivenDecoder(lambda z: net(z).reshape(-1, 2, 4), lambda x: x.flatten(1)[:, :3], dim=5)
+    basis = GivenDecoder(lambda z: net(z).reshape(-1, 2, 4), lambda x: x.flatten(1)[:, :3], n_components=5)
     rows = basis.at(torch.rand(6, 2, 4)).flatten(2)
     plane = torch.linalg.qr(net.weight.detach()).Q
     torch.testing.assert_close(rows.mT @ rows, (plane @ plane.T).expand(6, 8, 8), atol=1e-5, rtol=0)
@@ -180,7 +180,7 @@ def test_what_does_not_fit_is_said(basis, shape, message):
 
 @pytest.mark.parametrize("basis", [KnnPca(), Cae(epochs=0)])
 def test_data_of_another_shape_is_refused(digits, basis):
-    known = Tangent(basis=basis).fitted(digits.train.first(30))
+    known = Tangent(basis=basis).fit(digits.train.first(30))
     with pytest.raises(UsageError, match="fit the set to the data"):
         known.at(torch.rand(2, 1, 5, 5))
 
@@ -205,7 +205,7 @@ def test_moves_along_the_tangents_stay_nearer_to_held_out_digits_than_random_mov
     """The distance to the nearest of the held-out examples, which the basis has not seen, grows less."""
     x, _ = examples(digits.test, 150)
     others, _ = examples(digits.validation, 1000)
-    region = Tangent(radius=1.0, basis=basis).fitted(digits.train).at(x)
+    region = Tangent(radius=1.0, basis=basis).fit(digits.train).at(x)
     noise = torch.randn(x.shape, generator=generator())
     random = noise / per_row(norms(noise), noise)
 

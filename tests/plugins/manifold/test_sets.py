@@ -27,7 +27,7 @@ def normal(*shape, seed=0):
 def ball(rows=20, directions=4, dimension=9, radius=1.5, seed=0):
     """A ball in a random subspace of each row, and points of its space."""
     basis = orthonormal(normal(rows, directions, dimension, seed=seed))
-    return TangentBall.of(normal(rows, dimension, seed=seed + 1), basis, radius)
+    return TangentBall.build(normal(rows, dimension, seed=seed + 1), basis, radius)
 
 
 # Linear algebra
@@ -86,7 +86,7 @@ def test_the_support_is_the_radius_times_the_unit_vector_of_the_projected_gradie
 
 def test_inside_on_the_border_and_outside_by_hand():
     """The plane of the first two of three coordinates, radius 5."""
-    region = TangentBall.of(torch.zeros(4, 3), torch.eye(3)[:2].expand(4, 2, 3), 5.0)
+    region = TangentBall.build(torch.zeros(4, 3), torch.eye(3)[:2].expand(4, 2, 3), 5.0)
     points = torch.tensor([[1.0, 2, 0], [3, 4, 0], [6, 8, 7], [0, 0, 2]])
     torch.testing.assert_close(region.project(points), torch.tensor([[1.0, 2, 0], [3, 4, 0], [3, 4, 0], [0, 0, 0]]))
     torch.testing.assert_close(region.violation(points), torch.tensor([0.0, 0, 149**0.5 - 5, 2]))
@@ -114,7 +114,7 @@ def boxed(seed, radius, zero=0.3):
     region = ball(rows=12, directions=3, dimension=7, radius=radius, seed=seed)
     room = torch.rand(2, 12, 7, generator=generator(seed), dtype=torch.float64)
     room[torch.rand(room.shape, generator=generator(seed + 1)) < zero] = 0
-    return region.within(-room[0], room[1])
+    return region.clip(-room[0], room[1])
 
 
 @given(st.integers(0, 1000))
@@ -168,14 +168,14 @@ def test_the_gap_bounds_what_any_member_could_gain_and_is_small(seed, radius):
 
 
 def test_the_gap_is_finite_where_the_box_has_no_bound():
-    region, g = ball().within(-torch.inf, 1.0), normal(20, 9, seed=5)
+    region, g = ball().clip(-torch.inf, 1.0), normal(20, 9, seed=5)
     assert (region.gap(g, region.support(g)) <= 1e-6 * (1 + norms(g))).all()
 
 
 def test_where_the_plane_only_touches_the_box_nothing_moves():
     """Two tangents, each of which would leave a corner of the box whichever way one goes."""
     rows = torch.tensor([[1.0, -1, 0, 0], [0, 0, 1, -1]], dtype=torch.float64) / 2**0.5
-    region = TangentBall.of(torch.zeros(1, 4, dtype=torch.float64), rows[None], 1.0).within(0.0, 1.0)
+    region = TangentBall.build(torch.zeros(1, 4, dtype=torch.float64), rows[None], 1.0).clip(0.0, 1.0)
     for found in (region.support(normal(1, 4)), region.project(normal(1, 4)), region.sample(generator())):
         assert float(norms(found)) < 1e-8
         assert float(region.violation(found)) == 0
@@ -183,7 +183,7 @@ def test_where_the_plane_only_touches_the_box_nothing_moves():
 
 def test_real_images_within_their_range(digits):
     """Black and white images: solved to the end, though hardly a tangent stays in [0, 1]."""
-    x, _ = next(digits.test.first(60).in_order(60))
+    x, _ = next(digits.test.first(60).iterate(60))
     region = Threat(Tangent(radius=1.0)).region(x)
     g = torch.randn(x.shape, generator=generator())
     found = region.support(g)

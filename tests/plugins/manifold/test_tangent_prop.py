@@ -113,6 +113,6 @@ def test_on_a_linear_net_the_set_and_the_penalty_measure_one_and_the_same_deriva
     torch.testing.assert_close(penalty.detach(), projected.square(), atol=1e-10, rtol=0)
     # and the increase itself tends to that: J is convex in δ, and its curvature is bounded
     for share in (1e-2, 1e-3):
-        small = region.scaled(share)
+        small = region.scale(share)
         rise = losses.cross_entropy(net(x + small.support(gradient)), y) - losses.cross_entropy(net(x), y)
         assert ((rise / share - steepest).abs() <= share * 10).all()

@@ -19,7 +19,7 @@ from robustfw_manifold.command import tangents as tangents_command
 
 
 def examples(split, count):
-    return next(split.first(count).in_order(count))
+    return next(split.first(count).iterate(count))
 
 
 # Learning from data: only from the training split
@@ -32,7 +32,7 @@ class Watched(robustfw.UncertaintySet):
     radius: float = 0.1
     seen: ClassVar[list[object]] = []
 
-    def fitted(self, train):
+    def fit(self, train):
         Watched.seen.append(train)
         return self
 
@@ -85,20 +85,20 @@ def test_the_command_writes_a_picture_and_says_what_is_wrong(tmp_path):
 
 def test_the_tangents_of_a_run_are_those_that_it_was_trained_with_and_stand_in_its_report(tmp_path, digits):
     run = tmp_path / "run"
-    penalty = "tangent-prop:basis=(knn-pca:dim=3)"
+    penalty = "tangent-prop:basis=(knn-pca:n_components=3)"
     records = robustfw.train(dataset="digits", objective=["clean", penalty], epochs=1, validation_examples=5, out=run)
     assert len(list(records)) == 1
     invoke = partial(CliRunner().invoke, catch_exceptions=False)
     assert "5 images" in invoke(tangents_command, [str(run)], obj=["tangents", str(run)]).output
-    (result,) = results.kept(run, ["pictures"])
+    (result,) = results.load_results(run, ["pictures"])
     assert result["command"] == f"robustfw tangents {run}"
     assert [row["diverging"] for row in result["rows"]] == [False, True, True, True]
     pictures = load_file(run / "results" / result["images"])
     x, _ = examples(digits.test, 5)
     torch.testing.assert_close(pictures["0"], (x - x.amin()) / (x.amax() - x.amin()))
-    expected = make("basis", "knn-pca:dim=3").fitted(digits.train).at(x)[:, 1]
+    expected = make("basis", "knn-pca:dim=3").fit(digits.train).at(x)[:, 1]
     torch.testing.assert_close(pictures["2"], expected / expected.flatten(1).abs().amax(1)[:, None, None, None])
     page = report.write([run], tmp_path / "report.html").read_text()
-    assert "Tangents (knn-pca:dim=3) of run" in page
+    assert "Tangents (knn-pca:n_components=3) of run" in page
     said = CliRunner().invoke(tangents_command, [str(run), "--dataset", "digits"]).exception
     assert "leave out --dataset" in str(said)

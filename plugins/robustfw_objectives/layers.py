@@ -22,20 +22,26 @@ AFFINE = (
 
 
 @contextlib.contextmanager
-def evaluation_mode(model: nn.Module, x: Tensor, *, full_precision: bool = True) -> Iterator[None]:
-    """Put the net into evaluation mode within a ``with`` block (`robustfw.inner.modes.evaluating`).
+def evaluation_mode(
+    model: nn.Module, x: Tensor, *, full_precision: bool = True
+) -> Iterator[None]:
+    """Put the net into evaluation mode within a ``with`` block (`robustfw.inner.modes.evaluation_mode`).
 
     Args:
         model: the net.
         x: its inputs, for their device.
         full_precision: whether autocast is turned off, too.
     """
-    precision = modes.full_precision(x.device) if full_precision else contextlib.nullcontext()
-    with modes.evaluating(model), precision:
+    precision = (
+        modes.full_precision(x.device) if full_precision else contextlib.nullcontext()
+    )
+    with modes.evaluation_mode(model), precision:
         yield
 
 
-def inputs_of_layers(model: nn.Module, x: Tensor) -> tuple[list[tuple[nn.Module, Tensor]], Tensor]:
+def inputs_of_layers(
+    model: nn.Module, x: Tensor
+) -> tuple[list[tuple[nn.Module, Tensor]], Tensor]:
     """Run the net on x, and record the inputs of its layers with weights.
 
     Returns:
