@@ -145,12 +145,6 @@ IDEAS = (
         attack="restarts:n=2,attack=(pgd:steps=1)",
     ),
     Idea(
-        "robust, ℓ∞, memory",
-        "Mutapcic 2009",
-        WORST,
-        attack="memory:attack=(pgd:steps=1,step=0.5)",
-    ),
-    Idea(
         "robust, ℓ∞, and input-gradient",
         "eqs. 4, 11",
         WORST,

@@ -54,7 +54,6 @@ VARIANTS = [
     ("attack", "deepfool:norm=linf"),
     ("attack", "lbfgs:target=best"),
     ("attack", "targeted:target=random,attack=cw"),
-    ("attack", "memory:keep=3,attack=pgd"),
     ("model", "paper-mnist:input_norm=batch"),
     ("model", "mlp:hidden=[]"),
     ("model", "fcn:width=4,layers=1"),

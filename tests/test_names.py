@@ -54,7 +54,7 @@ def test_a_name_that_is_not_there(kind, typed, words):
         robustfw.make(kind, typed)
 
 
-ATTACKS = ["cw", "deepfool", "fab", "fgsm", "lbfgs", "memory", "mim", "pgd", "square"]
+ATTACKS = ["cw", "deepfool", "fab", "fgsm", "lbfgs", "mim", "pgd", "square"]
 
 
 @pytest.mark.parametrize(

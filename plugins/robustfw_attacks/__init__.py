@@ -40,4 +40,3 @@ def robustfw_register(add: Add) -> None:
         instead_of=("autoattack", "aa", "standard"),
     )
     attack("targeted", "robustfw_attacks.targets:Targeted")
-    attack("memory", "robustfw_attacks.memory:Memory")

@@ -114,11 +114,7 @@ def _analyze_distinguishability(subject: Subject) -> dict[str, Any]:
         spaces.append(
             {"name": points.name, "dimension": points.x.shape[1], "pairs": facts}
         )
-    if not quiet:
-        console.distinguishability(
-            spaces, len(subject.split), subject.splits.spec.labels
-        )
-    return subject.keep(
+    return subject.show_and_keep(
         "distinguishability", subject.circumstances(), {"spaces": spaces}
     )
 
@@ -153,10 +149,6 @@ def _analyze_fooling(
         _search_record("gradient", by_gradient, steps),
         _search_record("evolution", by_evolution, generations),
     ]
-    if not quiet:
-        console.print_fooling(
-            searches, fooling.TARGET, str(path), subject.splits.spec.labels
-        )
     measured = {
         "target": fooling.TARGET,
         "range": [space.low, space.high],
@@ -164,7 +156,9 @@ def _analyze_fooling(
         "images": path.name,
         "searches": searches,
     }
-    return subject.keep("fooling", circumstances, measured)
+    return subject.show_and_keep(
+        "fooling", circumstances, measured, brief={"images": str(path)}
+    )
 
 
 def _first_example(subject: Subject) -> Tensor:
@@ -210,11 +204,9 @@ def _analyze_lipschitz(subject: Subject) -> dict[str, Any]:
         console.track(parts, number_of_batches, "slopes at examples", quiet=quiet)
     )
 
-    if not quiet:
-        console.lipschitz(net, slopes, lipschitz.QUANTILES)
     measured = (
         attrs.asdict(net)
         | {"upper": net.upper, "levels": lipschitz.QUANTILES}
         | attrs.asdict(slopes)
     )
-    return subject.keep("lipschitz", subject.circumstances(), measured)
+    return subject.show_and_keep("lipschitz", subject.circumstances(), measured)

@@ -110,13 +110,6 @@ def audit(
         )
         audited = audits.Audit.from_lines(len(subject.split), lines)
         spell = subject.known.spell
-        if not chosen.as_json:
-            console.audit(
-                audited,
-                spell(threat.uncertainty),
-                spell(attacks.many, brief=True),
-                chosen.split,
-            )
         paths = [str(path) for path in collections]
         facts = {
             "uncertainty": spell(threat.uncertainty),
@@ -124,7 +117,10 @@ def audit(
             "transfer": paths,
         }
         circumstances = subject.circumstances(**facts) | subject.loss_facts(loss_raised)
-        result = subject.keep("audit", circumstances, audited.describe())
+        brief = {"attack": spell(attacks.many, brief=True)}
+        result = subject.show_and_keep(
+            "audit", circumstances, audited.describe(), brief
+        )
     if chosen.as_json:
         print_json(result)
     if strict and audited.failed:

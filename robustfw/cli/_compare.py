@@ -48,7 +48,6 @@ def compare(
     What counts is the examples that one net has right and the other has not, on clean examples and at each
     example's worst case. The interval of the difference is of 95 %.
     """
-    from robustfw import console
     from robustfw.evaluation import Comparison
 
     chosen = Choices(**choices)
@@ -69,13 +68,7 @@ def compare(
             "clean": attrs.asdict(clean),
             "robust": attrs.asdict(robust),
         }
-        result = subject.keep("comparison", circumstances, measured)
-        if not chosen.as_json:
-            console.comparison(
-                {"clean": clean, "robust": robust},
-                len(ours.y),
-                (str(first), str(second)),
-            )
+        result = subject.show_and_keep("comparison", circumstances, measured)
     if chosen.as_json:
         print_json(result)
 

@@ -131,13 +131,13 @@ def _evaluate_under_attack(
             raise stopping.Stopped(
                 _interruption_message(partial, len(subject.split))
             ) from None
-    if not choices.as_json:
-        brief_attacks = [subject.known.spell(attack, brief=True) for attack in attacks]
-        console.show(
-            "evaluation",
-            circumstances | describe(evaluation) | {"attacks": brief_attacks},
-        )
-    result = subject.keep("evaluation", circumstances, describe(evaluation))
+    brief_attacks = [subject.known.spell(attack, brief=True) for attack in attacks]
+    result = subject.show_and_keep(
+        "evaluation",
+        circumstances,
+        describe(evaluation),
+        brief={"attacks": brief_attacks},
+    )
     subject.keep_worst_cases(circumstances, gallery)
     if outcomes is not None and evaluation.verdicts is not None:
         _write_outcomes(outcomes, evaluation.verdicts)
@@ -210,7 +210,6 @@ def _write_outcomes(path: Path, verdicts: Verdicts) -> None:
 
 def _evaluate_collection(subject: Subject, path: Path) -> dict[str, Any]:
     """Show the net the adversarial examples of a collection, show and keep the result."""
-    from robustfw import console
     from robustfw.evaluation._transfer import Transfer, verify
     from robustfw.storage.collections import Collection
 
@@ -223,8 +222,6 @@ def _evaluate_collection(subject: Subject, path: Path) -> dict[str, Any]:
     transfer = Transfer.measure(
         subject.model, collection.examples, specs, collection.bounds, subject.task
     )
-    if not subject.choices.as_json:
-        console.transfer(transfer, str(path), collection.source)
     circumstances = {
         "run": subject.name,
         "weights": subject.choices.weights,
@@ -232,7 +229,7 @@ def _evaluate_collection(subject: Subject, path: Path) -> dict[str, Any]:
         "source": collection.source,
         "collection_sha256": collection.manifest["sha256"],
     }
-    return subject.keep("transfer", circumstances, attrs.asdict(transfer))
+    return subject.show_and_keep("transfer", circumstances, attrs.asdict(transfer))
 
 
 def summarize_verdicts(

@@ -101,15 +101,12 @@ def sweep(
         accuracies = Sweep.from_fooled(fooled, factors)
         uncertainty_spec = subject.known.spell(threat.uncertainty)
         attack_spec = subject.known.spell(attack_made)
-        if not chosen.as_json:
-            plain_radii = [float(radius) for radius in ratios]
-            console.sweep(accuracies, plain_radii, unit, uncertainty_spec, attack_spec)
         specs = {"uncertainty": uncertainty_spec, "attack": attack_spec}
         circumstances = subject.circumstances(
             radii=subject.known.record(ratios), independent=independent, **specs
         )
         circumstances |= subject.loss_facts(loss_raised)
-        result = subject.keep(
+        result = subject.show_and_keep(
             "sweep", circumstances, _record(accuracies, fooled.smallest.tolist(), unit)
         )
     if chosen.as_json:

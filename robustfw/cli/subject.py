@@ -263,6 +263,31 @@ class Subject:
         results.keep(self.home, kind, circumstances, measured, command_line())
         return {"kind": kind} | circumstances | measured
 
+    def show_and_keep(
+        self,
+        kind: str,
+        circumstances: dict[str, Any],
+        measured: dict[str, Any],
+        brief: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Print a result, unless JSON alone is to be printed, and write it beside the run.
+
+        Args:
+            kind: the name of a registered `robustfw.results.ResultKind`.
+            circumstances: what was measured, how, and on what.
+            measured: the numbers.
+            brief: what is printed in the place of longer circumstances.
+
+        Returns:
+            The result as it was written.
+        """
+        from robustfw import console
+
+        if not self.choices.as_json:
+            shown = circumstances | measured | dict(brief or {})
+            console.show(kind, shown, self.spec.labels, known=self.known)
+        return self.keep(kind, circumstances, measured)
+
 
 def _check_data(splits: Splits, data_hash: str, path: Path) -> None:
     """Raise a `DataError` unless the data is what a run was trained on."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from robustfw.errors import RobustfwWarning, RunError
+from robustfw.plugin._fields import aliases, fields, name_of
 from robustfw.plugin.options import same_values, spell
 from robustfw.plugin.registry import installed
 from robustfw.stateful import forgetful_parts, stateful_parts
@@ -51,13 +52,43 @@ def check_same_training(before: dict[str, Any], now: dict[str, Any], out: Path) 
 
 def _read_deciding_recipe(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The recipe in a manifest, of whose options for training only those are left that decide its numbers."""
-    recipe = dict(manifest["recipe"])
+    recipe = rename_options(manifest["recipe"])
     # a run of an older version does not name every option: it was trained with the default
     options = installed().record(TrainOptions()) | dict(recipe["train"])
     recipe["train"] = {
         name: value for name, value in options.items() if name not in MACHINE
     }
     return recipe
+
+
+def rename_options(recorded: Any) -> Any:
+    """A recorded recipe, or a part of it, with today's names of options in the place of their aliases.
+
+    A run of an older version may have an option under a name that is an alias now.
+    """
+    if isinstance(recorded, list):
+        return [rename_options(part) for part in recorded]
+    if not isinstance(recorded, Mapping):
+        return recorded
+    table = {name: rename_options(value) for name, value in recorded.items()}
+    use = table.get("use")
+    if not isinstance(use, str):
+        return table
+    registry = installed()
+    for kind in registry.kinds:
+        entries = registry.entries_of_kind(kind)
+        for entry in entries:
+            if entry.name == use:
+                table = _rename_options_of(entry.cls, table)
+    return table
+
+
+def _rename_options_of(cls: type, table: dict[str, Any]) -> dict[str, Any]:
+    """The options of one plugin by their own names; what is no option of it stays."""
+    own_name = {
+        alias: name_of(field) for field in fields(cls) for alias in aliases(field)
+    }
+    return {own_name.get(name, name): value for name, value in table.items()}
 
 
 def find_differences(

@@ -1,4 +1,4 @@
-"""The arithmetic of the benchmarks of distances and memory; what they measure is for them to say."""
+"""The arithmetic of the benchmark of distances; what they measure is for them to say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 sys.path.append(str(Path(__file__).parents[2]))
 
-from benchmarks import distances, memory  # found by the line above
+from benchmarks import distances  # found by the line above
 
 
 @pytest.fixture
@@ -40,11 +40,3 @@ def test_the_claims_compare_what_is_there():
     assert distances.holds({"deepfool": near, "foolbox DeepFool": far})
     assert not distances.holds({"deepfool": far, "foolbox DeepFool": near})
     assert not distances.holds({"cw": near | {"fooled": 0.9}})
-    table = [{"attack": a, "loss": float(a.startswith("memory")), "passes": 7} for a in memory.ATTACKS]
-    assert memory.holds(table)
-    assert not memory.holds([row | {"loss": 1.0} for row in table])
-
-
-def test_the_first_visit_fills_the_memory_and_is_not_counted():
-    (row,) = memory.rows({"a": [{"loss": 9.0}, {"loss": 1.0}, {"loss": 3.0}]})
-    assert row == {"attack": "a", "loss": 2.0}

@@ -47,14 +47,29 @@ def test_lines_of_code_leave_out_docstrings_comments_and_blanks(tmp_path):
     assert house.density([path]) == pytest.approx((1 + 2 * 3 + 2 * 2) / 2)
 
 
-@pytest.mark.parametrize("name", ["maximized", "kept", "_shown_of", "of", "within", "drawn", "moved"])
+def function(source):
+    return ast.parse(source).body[0]
+
+
+@pytest.mark.parametrize("name", ["maximized", "kept", "of", "within", "drawn", "moved", "under_attack"])
 def test_participles_and_prepositions(name):
-    assert house.is_participle(name)
+    assert house.is_participle(function(f"def {name}(self): ..."))
 
 
-@pytest.mark.parametrize("name", ["maximize", "embed", "feed_rows", "load_weights", "threshold", "__len__", "padding"])
+@pytest.mark.parametrize(
+    "name", ["maximize", "embed", "feed_rows", "load_weights", "threshold", "__len__", "padding", "at"]
+)
 def test_verbs_and_nouns(name):
-    assert not house.is_participle(name)
+    assert not house.is_participle(function(f"def {name}(self): ..."))
+
+
+@pytest.mark.parametrize("name", ["from_seeds", "with_loss", "squared_error"])
+def test_idioms_of_python_and_adjectives(name):
+    assert not house.is_participle(function(f"def {name}(self): ..."))
+
+
+def test_a_property_is_no_call():
+    assert not house.is_participle(function("@property\ndef failed(self): ..."))
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_a_row_is_what_was_measured(setting):
     found = [lineage.measure(setting, robust, seed) for seed in (0, 1)]
     assert set(found[0]) == {*lineage.COLUMNS, *lineage.TANGENTS}
     assert all(0 <= each["PGD-40 ℓ2"] <= each["clean"] <= 1 for each in found)
-    row = lineage.row(robust, found, Spread.from_times([1.0, 3.0, 2.0]))
+    row = lineage.row(robust, found, Spread.from_values([1.0, 3.0, 2.0]))
     assert row["accuracies"]["clean"] == [100 * each["clean"] for each in found]
     assert (row["cost"], row["costs"]) == (2.0, [1.0, 3.0])
     text = "\n".join(lineage.texts([row]))

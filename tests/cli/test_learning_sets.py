@@ -55,7 +55,7 @@ def test_every_command_fits_the_set_to_the_training_examples(robustfw, shown, ta
 
 def test_the_manifest_holds_the_spec_and_no_data(tangent_run, tmp_path):
     recipe = json.loads((tmp_path / tangent_run / "manifest.json").read_text())["recipe"]
-    basis = {"use": "knn-pca", "neighbors": 5, "dim": 3, "points": 10000}
+    basis = {"use": "knn-pca", "neighbors": 5, "n_components": 3, "points": 10000}
     assert recipe["uncertainty"] == {"use": "tangent", "radius": 0.5, "basis": basis}
     assert package.make("uncertainty", recipe["uncertainty"]) == package.make("uncertainty", SPEC)
 

@@ -185,7 +185,7 @@ def test_without_classes_labels_are_held_against_the_nets_width():
             measure()
 
 
-@pytest.mark.parametrize("attack", ["single-step", "pgd", "frank-wolfe", "cw", "lbfgs", "deepfool", "random", "memory"])
+@pytest.mark.parametrize("attack", ["single-step", "pgd", "frank-wolfe", "cw", "lbfgs", "deepfool", "random"])
 def test_a_loss_that_is_a_mean_is_refused_by_every_attack(attack):
     x, y = blobs(12)
     asked = {"uncertainty": "linf:radius=0.05", "attack": attack, "loss": nn.CrossEntropyLoss()}

@@ -26,7 +26,6 @@ CLIMBING = [
     "frank-wolfe",
     "restarts:n=2",
     "strongest",
-    "memory",
 ]
 NEAREST = ["lbfgs", "lbfgs:target=best", "cw", "deepfool", "deepfool:norm=linf"]
 TARGETED = ["targeted", "targeted:target=least-likely", "targeted:target=best", "targeted:attack=deepfool,target=best"]

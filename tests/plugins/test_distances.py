@@ -259,7 +259,7 @@ def test_lbfgs_without_a_criterion_finds_what_scipy_finds(seed):
 @pytest.mark.parametrize(
     "spec",
     ["lbfgs:target=third", "lbfgs:steps=0", "lbfgs:rounds=0", "cw:step=0", "cw:steps=0", "deepfool:norm=l1",
-     "deepfool:overshoot=0", "deepfool:candidates=0", "targeted:target=worst", "memory:keep=0", "memory:examples=0"],
+     "deepfool:overshoot=0", "deepfool:candidates=0", "targeted:target=worst"],
 )  # fmt: skip
 def test_wrong_options_are_refused(spec):
     with pytest.raises(UsageError):

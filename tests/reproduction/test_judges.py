@@ -64,7 +64,7 @@ def test_a_claim_is_kept_with_its_parts():
     assert Judgement((Claim("it is so", (), " %"),)).claims[0].rows("exact") == [
         {"mode": "exact", "claim": "it is so", "net": "", "paper": "", "ours": "", "verdict": "undecided"}
     ]
-    assert Judge.__abstractmethods__ == {"reported", "judge"}
+    assert Judge.__abstractmethods__ == {"source_figures", "judge"}
 
 
 def test_budgets_and_modes_of_the_recipe_are_flags():

@@ -15,6 +15,7 @@ from robustfw.cli import main
 from robustfw.plugin.registry import installed
 from robustfw.storage.collections import Collection
 from robustfw.storage.runs import Run
+from robustfw.training._resuming import rename_options
 
 HERE = Path(__file__).parent
 STATE_DICTS = json.loads((HERE / "state_dicts.json").read_text())
@@ -33,7 +34,7 @@ def test_the_net_is_what_it_was(run):
     net = robustfw.load(run)
     kept = json.loads(next((run / "results").glob("evaluation-*.json")).read_text())
     splits = robustfw.make("dataset", "digits").load(Path())
-    x, y = next(splits.test.first(kept["n"]).in_order(kept["n"]))
+    x, y = next(splits.test.first(kept["n"]).iterate(kept["n"]))
     with torch.no_grad():
         assert int((net(x).argmax(1) == y).sum()) == kept["correct"]
 
@@ -70,3 +71,17 @@ def test_weights_have_the_names_and_shapes_that_they_had(model):
     spec = DataSpec((channels, side, side), 10, mean=(0.5,) * channels, std=(0.2,) * channels)
     net = installed().make("model", model).build_untrained(spec)
     assert {name: list(value.shape) for name, value in net.state_dict().items()} == STATE_DICTS[model]
+
+
+def test_options_have_todays_names_wherever_they_stand():
+    """A recipe of that format, whose options had names that are aliases now."""
+    before = {
+        "uncertainty": {"use": "tangent", "basis": {"use": "knn-pca", "dim": 3}},
+        "train": {"schedule": {"use": "one-cycle", "peak": 0.2}, "epochs": 2},
+        "penalties": [{"use": "tangent-prop", "basis": {"use": "knn-pca", "dim": 2}}],
+    }
+    assert rename_options(before) == {
+        "uncertainty": {"use": "tangent", "basis": {"use": "knn-pca", "n_components": 3}},
+        "train": {"schedule": {"use": "one-cycle", "pct_start": 0.2}, "epochs": 2},
+        "penalties": [{"use": "tangent-prop", "basis": {"use": "knn-pca", "n_components": 2}}],
+    }

@@ -15,7 +15,6 @@ MADE_OF_IT = (
     "restarts:n=2,attack=halving",
     "strongest:attacks=[halving]",
     "targeted:attack=halving",
-    "memory:attack=halving",
 )
 """Specs of attacks that run another one."""
 

@@ -47,7 +47,7 @@ def public(cls):
 
 TOLD_OTHERWISE = {
     Batch: {"worst_case", "passes", "mode", "checked", "noise", "share", "trusted", "generator"},
-    Split: {"in_order", "first"},
+    Split: {"iterate", "first"},
     Step: set(),
     Epoch: set(),
     update.Turn: set(),
