@@ -39,6 +39,8 @@ SETTINGS: dict[str, Any] = {
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.8,
     "lines.markersize": 4.5,
+    # pictures of one pair of axes stay as they are, and are not resampled into one
+    "image.composite_image": False,
     "savefig.facecolor": "white",
     "text.color": INK,
     "axes.edgecolor": INK,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle
+from matplotlib.patches import Circle, Rectangle
 from numpy.typing import NDArray
 
 from robustfw.results._style import FAINT, INK, WIDTH
@@ -23,6 +23,8 @@ GAP = 0.08
 """Space between pictures, in inches."""
 SIZE = (WIDTH - LEFT) / COLUMNS - GAP
 """Width and height of a picture, in inches."""
+PAD = 0.04
+"""Space between a picture and the words below it, in inches."""
 WORDS = 0.38
 """Space below a picture for two lines of words, in inches."""
 FACTORS = (1, 2, 3, 5, 10, 20, 30, 50, 100)
@@ -61,33 +63,40 @@ def strongest_channel(delta: Floats) -> Floats:
 
 
 def draw_grid(rows: Sequence[Row]) -> Figure:
-    """Rows of pictures from top to bottom, at most `COLUMNS` in each."""
+    """Rows of pictures from top to bottom, at most `COLUMNS` in each.
+
+    All are drawn in one pair of axes, in inches: axes for each picture take ten times as long.
+    """
     heights = [SIZE + _space_below(row) for row in rows]
     total = sum(heights) + 0.05
     figure = Figure(figsize=(WIDTH, total))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
     top = total - 0.05
     for row, height in zip(rows, heights, strict=True):
         bottom = top - SIZE
-        middle = (bottom + SIZE / 2) / total
-        figure.text(
-            0.14 / WIDTH,
-            middle,
-            row.name,
-            rotation=90,
-            ha="center",
-            va="center",
-            size=10,
+        middle = bottom + SIZE / 2
+        axes.text(
+            0.14, middle, row.name, rotation=90, ha="center", va="center", size=10
         )
         for i, picture in enumerate(row.pictures):
             left = LEFT + i * (SIZE + GAP)
-            axes = figure.add_axes(
-                (left / WIDTH, bottom / total, SIZE / WIDTH, SIZE / total)
-            )
-            _draw_picture(axes, picture, diverging=row.diverging)
+            frame = _frame_of(picture, left, bottom)
+            _draw_picture(axes, picture, frame, diverging=row.diverging)
             if row.circled:
-                _draw_circles(axes, row.circled[i])
-            axes.set_xlabel(row.words[i], fontsize=9.5, labelpad=2)
+                _draw_circles(axes, row.circled[i], frame, picture.shape[1:])
+            axes.text(
+                left + SIZE / 2,
+                bottom - PAD,
+                row.words[i],
+                ha="center",
+                va="top",
+                size=9.5,
+                color=INK,
+            )
         top -= height
+    # pictures change the limits
+    axes.set(xlim=(0, WIDTH), ylim=(0, total))
     return figure
 
 
@@ -99,37 +108,52 @@ def _space_below(row: Row) -> float:
     return words + (3 * GAP if row.apart else GAP)
 
 
-def _draw_picture(axes: Axes, picture: Floats, *, diverging: bool) -> None:
+def _frame_of(picture: Floats, left: float, bottom: float) -> Rectangle:
+    """Where a picture stands, in inches: in the middle of a square, as large as its shape lets it be."""
+    rows, columns = picture.shape[1:]
+    inch = SIZE / max(rows, columns)
+    width = inch * columns
+    height = inch * rows
+    corner = (left + (SIZE - width) / 2, bottom + (SIZE - height) / 2)
+    return Rectangle(corner, width, height, fill=False, edgecolor=FAINT, linewidth=0.5)
+
+
+def _draw_picture(
+    axes: Axes, picture: Floats, frame: Rectangle, *, diverging: bool
+) -> None:
+    """Draw the pixels within their frame."""
+    colours: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 1}
+    pixels = picture.mean(axis=0)
     if len(picture) == 3:
-        axes.imshow(np.moveaxis(picture, 0, -1).clip(0, 1), interpolation="none")
+        pixels = np.moveaxis(picture, 0, -1).clip(0, 1)
     elif diverging:
         # ends of the map are left out: they are so dark that red and blue look alike
-        axes.imshow(
-            picture.mean(axis=0),
-            cmap="RdBu_r",
-            vmin=-1.4,
-            vmax=1.4,
-            interpolation="none",
-        )
-    else:
-        axes.imshow(
-            picture.mean(axis=0), cmap="gray", vmin=0, vmax=1, interpolation="none"
-        )
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(visible=False)
-    axes.spines[:].set(visible=True, color=FAINT, linewidth=0.5)
-    axes.xaxis.label.set_color(INK)
+        colours = {"cmap": "RdBu_r", "vmin": -1.4, "vmax": 1.4}
+    left, bottom = frame.xy
+    extent = (left, left + frame.get_width(), bottom, bottom + frame.get_height())
+    axes.imshow(pixels, extent=extent, aspect="auto", interpolation="none", **colours)
+    axes.add_patch(frame)
 
 
-def _draw_circles(axes: Axes, pixels: Floats) -> None:
-    """A ring around each pixel, with a white edge, so that it is seen on any picture."""
-    left, right = axes.get_xlim()
-    radius = max(1.0, 0.07 * (right - left))
+def _draw_circles(
+    axes: Axes, pixels: Floats, frame: Rectangle, shape: tuple[int, ...]
+) -> None:
+    """A ring around each pixel, with a white edge, so that it is seen on any picture.
+
+    Args:
+        axes: the axes, in inches.
+        pixels: the pixels, (count, 2) as row and column.
+        frame: where the picture stands.
+        shape: height and width of the picture in pixels.
+    """
+    left, bottom = frame.xy
+    top = bottom + frame.get_height()
+    inch = frame.get_width() / shape[1]
+    radius = inch * max(1.0, 0.07 * shape[1])
     for row, column in pixels:
+        centre = (left + (column + 0.5) * inch, top - (row + 0.5) * inch)
         for colour, thickness in (("#fefefe", 3.2), ("#d1360a", 1.6)):
             ring = Circle(
-                (column, row), radius, fill=False, edgecolor=colour, linewidth=thickness
+                centre, radius, fill=False, edgecolor=colour, linewidth=thickness
             )
-            ring.set_clip_on(False)
             axes.add_patch(ring)

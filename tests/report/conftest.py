@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
 
+import attrs
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -352,12 +355,38 @@ def make_reproduction(path: Path, originals: np.ndarray, y: np.ndarray, *, seeds
     return path
 
 
-@pytest.fixture
-def run(tmp_path):
+def make_full_run(folder: Path) -> Path:
     """A run with a result of each kind."""
     results = evaluation(), sweep(), transfer(), comparison(), audit(), distinguishability(), fooling(), lipschitz()
     end = evaluation(attacks=[PGD])
-    return make_images(make_run(tmp_path / "runs" / "b", *results, result=end))
+    return make_images(make_run(folder / "runs" / "b", *results, result=end))
+
+
+def make_report(folder: Path, *arguments: object) -> tuple[int, str, str]:
+    """Call ``robustfw report`` in a folder: the status, what was printed and the page that was made."""
+    printed = io.StringIO()
+    with (
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main(["report", *(str(argument) for argument in arguments)])
+    said = printed.getvalue()
+    page = folder / said.removeprefix("report: ").strip() if said.startswith("report: ") else None
+    return ended.value.code or 0, said, page.read_text(encoding="utf-8") if page else ""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run with a result of each kind."""
+    return make_full_run(tmp_path)
+
+
+@pytest.fixture
+def small_run(tmp_path):
+    """A run with two figures besides that of its training, for tests of files."""
+    return make_run(tmp_path / "runs" / "b", evaluation(), sweep(), transfer())
 
 
 @pytest.fixture
@@ -372,19 +401,40 @@ def reproduction(tmp_path):
 
 
 @pytest.fixture
-def report(capsys, tmp_path, monkeypatch):
-    """``report(path, …)``: the status, what was printed and the page that was made."""
+def report(tmp_path, monkeypatch):
+    """``report(path, …)``, called where the test is: the status, what was printed and the page that was made."""
     monkeypatch.chdir(tmp_path)
+    return lambda *arguments: make_report(Path.cwd(), *arguments)
 
-    def make(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(["report", *(str(argument) for argument in arguments)])
-        printed = capsys.readouterr()
-        said = printed.out + printed.err
-        page = Path(said.removeprefix("report: ").strip()) if said.startswith("report: ") else None
-        return ended.value.code or 0, said, page.read_text(encoding="utf-8") if page else ""
 
-    return make
+@attrs.frozen
+class Reported:
+    """A folder, whose page was made once for all tests that only read it."""
+
+    folder: Path
+    path: Path
+    page: str
+
+
+@pytest.fixture(scope="session")
+def reported_run(tmp_path_factory) -> Reported:
+    """The page of the run with a result of each kind, and with the collection that they name."""
+    folder = tmp_path_factory.mktemp("reported")
+    path = make_full_run(folder)
+    make_collection(folder / "transfer" / "a", *digits())
+    status, _, page = make_report(folder, path)
+    assert status == 0
+    return Reported(folder, path, page)
+
+
+@pytest.fixture(scope="session")
+def reported_reproduction(tmp_path_factory) -> Reported:
+    """The page of the reproduction."""
+    folder = tmp_path_factory.mktemp("reported")
+    path = make_reproduction(folder / "reproduction", *digits())
+    status, _, page = make_report(folder, path)
+    assert status == 0
+    return Reported(folder, path, page)
 
 
 @pytest.fixture

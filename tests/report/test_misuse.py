@@ -122,14 +122,14 @@ def test_a_page_that_cannot_be_written(run, report, tmp_path):
 
 
 @pytest.mark.parametrize("keys", [("recipe", "model", "hidden"), ("plugins", "attack"), ("recipe", "train", "epochs")])
-def test_a_value_of_another_form_in_a_record_is_shown_as_it_stands(keys, run, report, make):
+def test_a_value_of_another_form_in_a_record_is_shown_as_it_stands(keys, small_run, report, make):
     manifest = make.manifest()
     *path, last = keys
     part = manifest
     for key in path:
         part = part[key]
     part[last] = [{"a": 1}]
-    (run / "manifest.json").write_text(json.dumps(manifest))
-    status, _, page = report(run)
+    (small_run / "manifest.json").write_text(json.dumps(manifest))
+    status, _, page = report(small_run)
     assert status == 0
     assert "{&#39;a&#39;: 1}" in page

@@ -16,6 +16,8 @@ import pytest
 
 from robustfw import results
 
+from .conftest import make_report
+
 HOSTILE = """<script>alert("1")</script>'&$x^2$"""
 
 
@@ -42,10 +44,8 @@ def words(page: str) -> str:
     return " ".join(Page(page).text.split())
 
 
-def test_a_run_with_results_of_each_kind_shows_all_its_numbers(run, collection, report):
-    status, _, page = report(run)
-    text = words(page)
-    assert status == 0
+def test_a_run_with_results_of_each_kind_shows_all_its_numbers(reported_run):
+    text = words(reported_run.page)
     for expected in (
         "95.50 % (91.50 to 99.50), 191 of 200",
         "52.50 % (48.50 to 56.50), 105 of 200",
@@ -72,8 +72,8 @@ def test_a_run_with_results_of_each_kind_shows_all_its_numbers(run, collection, 
         assert expected in text, expected
 
 
-def test_every_table_names_the_commands_that_give_its_numbers_again(run, report):
-    text = words(report(run)[2])
+def test_every_table_names_the_commands_that_give_its_numbers_again(reported_run):
+    text = words(reported_run.page)
     for command in (
         "robustfw evaluate runs/a --attack pgd:steps=100",
         "robustfw sweep runs/a",
@@ -84,16 +84,16 @@ def test_every_table_names_the_commands_that_give_its_numbers_again(run, report)
         assert f"To get these numbers again: {command}" in text or f"; {command}" in text, command
 
 
-def test_what_the_training_measured_can_be_measured_again(run, report):
+def test_what_the_training_measured_can_be_measured_again(reported_run):
     """The manifest has no command; the one that is shown evaluates the same examples by the same attack."""
-    text = words(report(run)[2])
-    assert f"robustfw evaluate {run} --attack pgd " in text
+    text = words(reported_run.page)
+    assert f"robustfw evaluate {reported_run.path} --attack pgd " in text
     assert "--attack pgd:steps=10" not in text.replace("steps=100", ""), "what the attack takes anyway is not spelled"
 
 
-@pytest.mark.parametrize("made", ["run", "reproduction"])
-def test_every_figure_says_what_it_shows(made, collection, report, request):
-    page = Page(report(request.getfixturevalue(made))[2])
+@pytest.mark.parametrize("made", ["reported_run", "reported_reproduction"])
+def test_every_figure_says_what_it_shows(made, request):
+    page = Page(request.getfixturevalue(made).page)
     drawings = page.all("svg")
     assert len(drawings) == len(page.all("figure")) == len(page.all("figcaption")) >= 5
     for drawing in drawings:
@@ -101,17 +101,17 @@ def test_every_figure_says_what_it_shows(made, collection, report, request):
         assert re.search(r"\d", drawing["aria-label"]), "the finding, in numbers"
 
 
-def test_figures_lie_beside_the_page_as_png_and_pdf(run, report):
-    page = Page(report(run)[2])
+def test_figures_lie_beside_the_page_as_png_and_pdf(reported_run):
+    page = Page(reported_run.page)
     links = [a["href"] for a in page.all("a") if not a["href"].startswith("#")]
     assert len(links) == 2 * len(page.all("figure"))
     for link in links:
-        assert (run / link).read_bytes().startswith(b"\x89PNG" if link.endswith(".png") else b"%PDF")
+        assert (reported_run.path / link).read_bytes().startswith(b"\x89PNG" if link.endswith(".png") else b"%PDF")
 
 
-@pytest.mark.parametrize("made", ["run", "reproduction"])
-def test_nothing_is_loaded_and_nothing_runs(made, collection, report, request):
-    source = report(request.getfixturevalue(made))[2]
+@pytest.mark.parametrize("made", ["reported_run", "reported_reproduction"])
+def test_nothing_is_loaded_and_nothing_runs(made, request):
+    source = request.getfixturevalue(made).page
     page = Page(source)
     assert not page.all("script", "iframe", "object", "embed", "link", "base")
     assert "http://" not in source
@@ -123,8 +123,8 @@ def test_nothing_is_loaded_and_nothing_runs(made, collection, report, request):
     assert not re.search(r"@import|url\((?!#)", source)
 
 
-def test_ids_are_unique_and_references_lead_to_them(reproduction, report):
-    source = report(reproduction)[2]
+def test_ids_are_unique_and_references_lead_to_them(reported_reproduction):
+    source = reported_reproduction.page
     ids = [attributes["id"] for _, attributes in Page(source).elements if "id" in attributes]
     assert len(ids) == len(set(ids)) > 50
     references = re.findall(r"url\(#([^)]+)\)", source)
@@ -132,23 +132,24 @@ def test_ids_are_unique_and_references_lead_to_them(reproduction, report):
     assert set(references) <= set(ids)
 
 
-def test_drawings_follow_the_colours_of_the_page(run, report):
-    drawings = "".join(re.findall(r"<svg.*?</svg>", report(run)[2], re.DOTALL))
+def test_drawings_follow_the_colours_of_the_page(reported_run):
+    drawings = "".join(re.findall(r"<svg.*?</svg>", reported_run.page, re.DOTALL))
     assert "currentColor" in drawings
     assert "var(--c0)" in drawings
     assert not re.search(r"#1b1c1d|#0068a8|#8b8c8d", drawings), "a colour that stays as it is on a dark page"
 
 
-@pytest.mark.parametrize("made", ["run", "reproduction"])
-def test_the_same_input_gives_the_same_bytes(made, collection, report, request, tmp_path):
-    path = request.getfixturevalue(made)
+@pytest.mark.parametrize("made", ["reported_run", "reported_reproduction"])
+def test_the_same_input_gives_the_same_bytes(made, request):
+    reported = request.getfixturevalue(made)
+    path = reported.path
 
     def files() -> dict[Path, bytes]:
-        report(path)
         return {each: each.read_bytes() for each in [path / "report.html", *(path / "figures").iterdir()]}
 
     first = files()
     shutil.rmtree(path / "figures")
+    make_report(reported.folder, path)
     assert files() == first
 
 
@@ -251,8 +252,8 @@ def test_what_runs_share_is_said_once(tmp_path, report, make):
     assert "l2:radius=8/255" in made
 
 
-def test_a_reproduction_begins_with_its_findings(reproduction, report):
-    text = words(report(reproduction)[2])
+def test_a_reproduction_begins_with_its_findings(reported_reproduction):
+    text = words(reported_reproduction.page)
     summary = text.index("Robust training raised accuracy at radius 0.1 from 20.1 % to 81.2 %.")
     claims = text.index("✗ not confirmed")
     assert summary < text.index("Of 3 claims: 1 confirmed, 1 not confirmed, 1 undecided.") < claims
@@ -294,9 +295,9 @@ def test_figures_of_an_earlier_report_are_taken_away(run, report):
 
 
 def test_long_tables_are_folded(tmp_path, report, make):
-    few, many = ([make.make_run(tmp_path / f"{n}-{i}", make.sweep()) for i in range(n)] for n in (12, 13))
-    assert "<summary>12 rows" not in report(*few)[2]
-    assert "<summary>13 rows" in report(*many)[2]
+    runs = [make.make_run(tmp_path / f"{i}", make.sweep()) for i in range(13)]
+    assert "<summary>12 rows" not in report(*runs[:12])[2]
+    assert "<summary>13 rows" in report(*runs)[2]
 
 
 def test_the_matrix_is_of_pairs_of_one_seed(reproduction, report):
@@ -310,8 +311,8 @@ def test_the_matrix_is_of_pairs_of_one_seed(reproduction, report):
     assert len(found["plain, another seed", "plain"]) == 2
 
 
-def test_the_first_figure_of_a_collection_is_that_of_single_pixels(reproduction, report):
-    source = report(reproduction)[2]
+def test_the_first_figure_of_a_collection_is_that_of_single_pixels(reported_reproduction):
+    source = reported_reproduction.page
     page = Page(source)
     first = page.all("svg")[0]["aria-label"]
     assert first.startswith("5 examples of plain-0, each changed in one pixel")

@@ -19,13 +19,13 @@ TRICKS = "a\x00b\x1b[31mc\u202ed\u2066e\u200ff"
 """NUL, ESC, and marks that turn text around."""
 
 
-def test_a_link_in_the_place_of_the_page_is_not_followed(run, report, tmp_path):
+def test_a_link_in_the_place_of_the_page_is_not_followed(small_run, report, tmp_path):
     theirs = tmp_path / "theirs.txt"
     theirs.write_text("mine")
-    (run / "report.html").symlink_to(theirs)
-    assert report(run)[0] == 0
+    (small_run / "report.html").symlink_to(theirs)
+    assert report(small_run)[0] == 0
     assert theirs.read_text() == "mine"
-    assert not (run / "report.html").is_symlink()
+    assert not (small_run / "report.html").is_symlink()
 
 
 def test_a_folder_of_figures_that_is_a_link_is_refused(run, refused, tmp_path):  # noqa: F811
@@ -36,18 +36,18 @@ def test_a_folder_of_figures_that_is_a_link_is_refused(run, refused, tmp_path): 
     assert not (run / "report.html").exists()
 
 
-def test_a_link_in_the_place_of_a_figure_is_left(run, report, tmp_path):
+def test_a_link_in_the_place_of_a_figure_is_left(small_run, report, tmp_path):
     theirs = tmp_path / "theirs.png"
     theirs.write_bytes(b"mine")
-    (run / "figures").mkdir()
-    (run / "figures" / "training.png").symlink_to(theirs)
-    _, _, source = report(run)
+    (small_run / "figures").mkdir()
+    (small_run / "figures" / "training.png").symlink_to(theirs)
+    _, _, source = report(small_run)
     assert theirs.read_bytes() == b"mine"
     assert 'href="figures/training-2.png"' in source
-    assert (run / "figures" / "training-2.png").read_bytes().startswith(b"\x89PNG")
+    assert (small_run / "figures" / "training-2.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_files_of_others_beside_the_page_are_kept(run, report, tmp_path):
+def test_files_of_others_beside_the_page_are_kept(small_run, report, tmp_path):
     """A page of several runs is written here, where there may be a folder of figures already."""
     (tmp_path / "figures").mkdir()
     thesis = tmp_path / "figures" / "radius.pdf"
@@ -55,7 +55,7 @@ def test_files_of_others_beside_the_page_are_kept(run, report, tmp_path):
     other = tmp_path / "figures" / "transfer-3.png"
     other.write_bytes(b"of my thesis")
     for _ in range(2):
-        source = report(run, "--out", tmp_path / "report.html")[2]
+        source = report(small_run, "--out", tmp_path / "report.html")[2]
         assert thesis.read_bytes() == other.read_bytes() == b"of my thesis"
         assert 'href="figures/radius-2.pdf"' in source
     assert sorted(each.name for each in (tmp_path / "figures").glob("radius*")) == [
@@ -65,21 +65,21 @@ def test_files_of_others_beside_the_page_are_kept(run, report, tmp_path):
     ]
 
 
-def test_two_pages_in_one_folder_keep_their_figures(run, report, tmp_path):
-    first = report(run, "--out", tmp_path / "one.html")[2]
+def test_two_pages_in_one_folder_keep_their_figures(small_run, report, tmp_path):
+    first = report(small_run, "--out", tmp_path / "one.html")[2]
     before = {a["href"]: (tmp_path / a["href"]).read_bytes() for a in Page(first).all("a") if a["href"][0] != "#"}
-    (run / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text().splitlines()[0] + "\n")
-    report(run, "--out", tmp_path / "two.html")
+    (small_run / "metrics.jsonl").write_text((small_run / "metrics.jsonl").read_text().splitlines()[0] + "\n")
+    report(small_run, "--out", tmp_path / "two.html")
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
 
 
 @pytest.mark.parametrize("listing", ['{"report.html": ["../manifest.json", "/etc/passwd"]}', "[", '{"report.html": 3}'])
-def test_a_listing_from_elsewhere_removes_nothing_outside(listing, run, report):
-    (run / "figures").mkdir()
-    (run / "figures" / LISTING).write_text(listing)
-    assert report(run)[0] == 0
-    assert (run / "manifest.json").exists()
-    assert "report.html" in json.loads((run / "figures" / LISTING).read_text())
+def test_a_listing_from_elsewhere_removes_nothing_outside(listing, small_run, report):
+    (small_run / "figures").mkdir()
+    (small_run / "figures" / LISTING).write_text(listing)
+    assert report(small_run)[0] == 0
+    assert (small_run / "manifest.json").exists()
+    assert "report.html" in json.loads((small_run / "figures" / LISTING).read_text())
 
 
 @pytest.mark.parametrize("kind", ["pictures", "fooling"])
