@@ -16,7 +16,7 @@ from robustfw.regions import (
     wide,
     with_unit_maximum,
 )
-from robustfw_norms.balls import LinfBall, NormBall
+from robustfw_norms.norm_ball import LinfBall, NormBall
 from robustfw_norms.oracles import keep_largest
 
 
