@@ -16,7 +16,8 @@ from robustfw.regions import (
     wide,
     with_unit_maximum,
 )
-from robustfw_norms.norm_ball import LinfBall, NormBall
+from robustfw_norms.balls import LinfBall
+from robustfw_norms.norm_ball import NormBall
 from robustfw_norms.oracles import keep_largest
 
 

@@ -82,7 +82,10 @@ class Scattering2d(nn.Module):
         # autocast would round the products to half precision
         with full_precision(x.device):
             # torch's transform of an empty batch fails with some versions of MKL
-            images = x if len(x) else x.new_zeros((1, *x.shape[1:]))
+            images = x
+            if not len(x):
+                blank = x.new_zeros((1, *x.shape[1:]))
+                images = torch.cat([x, blank])
             maps = self._transform(images.to(wide(x.dtype)))
             return maps[: len(x)].to(x.dtype)
 
