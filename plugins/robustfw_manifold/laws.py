@@ -12,7 +12,7 @@ from robustfw.data.splits import TensorSplit
 from robustfw.testing.laws import Law, require
 
 if TYPE_CHECKING:
-    from robustfw_manifold.bases import Basis
+    from robustfw_manifold.basis import Basis
 
 SHAPES = ((1, 6, 6), (3, 5, 4))
 """Shapes of the images that bases are tried on."""
