@@ -11,10 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robustfw_kernels.convolution import (
-    Pair,
-    outputs,
-)
+from robustfw_kernels.convolution import Pair, outputs
 
 Kernel: TypeAlias = tuple[int, int, int, int]
 Frame: TypeAlias = tuple[int, int, int, int]
