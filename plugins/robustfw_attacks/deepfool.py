@@ -137,9 +137,8 @@ class DeepFool(Attack):
         depth = (-height.to(dtype)).clamp(min=0)
         # overshoot by a share of the way, and by the rounding of the logits
         growth = GROWTH ** min(k, LARGEST_POWER)
-        rounding = min(torch.finfo(logits.dtype).eps * growth, MOST) * self._logit_size(
-            problem, logits.to(dtype), classes
-        )
+        share = min(torch.finfo(logits.dtype).eps * growth, MOST)
+        rounding = share * self._logit_size(problem, logits.to(dtype), classes)
         rise = depth * (1 + min(self.overshoot * growth, MOST)) + rounding
         return self._nearest_crossing(problem.region, delta, rise, slopes.to(dtype))
 

@@ -153,6 +153,7 @@ def _begin(
     reward = reward / unit
     value, gradient = _weigh(reward, ascent / unit[:, None], start, weight)
     direction = unit_rows(-gradient).reshape(start.shape).to(start.dtype)
+    reach = lengths(problem.region.support(direction)).to(value)
     history = gradient.new_zeros(len(start), PAIRS, gradient.shape[1])
     rows = _Rows(
         delta=start,
@@ -163,7 +164,7 @@ def _begin(
         length=torch.zeros_like(value),
         steps=history,
         bends=history,
-        reach=lengths(problem.region.support(direction)).to(value),
+        reach=reach,
         weight=weight,
         unit=unit,
         number=number,

@@ -62,9 +62,8 @@ def even(layer: nn.Conv2d) -> bool:
 
 def outputs(size: Sequence[int], kernel: Sequence[int], padding: Pair) -> Pair:
     """Rows and columns of what a filter, moved by single pixels, makes of a map."""
-    rows, columns = (
-        n + 2 * p - k + 1 for n, p, k in zip(size, padding, kernel, strict=True)
-    )
+    rows = size[0] + 2 * padding[0] - kernel[0] + 1
+    columns = size[1] + 2 * padding[1] - kernel[1] + 1
     return rows, columns
 
 

@@ -166,8 +166,12 @@ def _parts(
     i = i + pool * down - padding[0] - above
     j = j + pool * across - padding[1] - left
     # 2. those within the image; what is cut off has no part, if zeros take its place
-    within_height = (i >= max(0, -above)) & (i < height + min(0, below))
-    within_width = (j >= max(0, -left)) & (j < width + min(0, right))
+    first_row = max(0, -above)
+    first_column = max(0, -left)
+    end_row = height + min(0, below)
+    end_column = width + min(0, right)
+    within_height = (i >= first_row) & (i < end_row)
+    within_width = (j >= first_column) & (j < end_column)
     seen = (within_height & within_width).flatten()
     pixel = ((c * height + i) * width + j).flatten()[seen]
     # 3. sorted by pixel

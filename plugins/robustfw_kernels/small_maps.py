@@ -147,7 +147,8 @@ def _side_by_side(
     y = F.conv2d(strips, weight, bias, padding=padding)
     # 3. the outputs of each image
     _, columns = outputs(x.shape[2:], weight.shape[2:], padding)
-    filled = F.pad(y, (0, several * step - y.shape[3])).permute(0, 2, 3, 1)
+    missing = several * step - y.shape[3]
+    filled = F.pad(y, (0, missing)).permute(0, 2, 3, 1)
     by_image = filled.unflatten(2, (several, step))[:, :, :, :columns]
     images = by_image.transpose(1, 2).flatten(0, 1).permute(0, 3, 1, 2)
     return images.contiguous(memory_format=torch.channels_last)
