@@ -175,10 +175,10 @@ class RobustLP:
         width = len(self.cost)
         groups = []
         for rows, uncertainty in self._row_groups():
-            matrix = self.matrix[rows]
+            data = self.matrix[rows]
             limits = self.limits[rows]
-            zeros = np.zeros((len(matrix), extra))
-            groups.append(uncertain_rows(matrix, limits, uncertainty, rest=zeros))
+            zeros = np.zeros((len(data), extra))
+            groups.append(uncertain_rows(data, limits, uncertainty, rest=zeros))
         # an uncertain cost is a row ⟨c, x⟩ − t ≤ 0 beside the cost t
         cost = self.cost
         if extra:
