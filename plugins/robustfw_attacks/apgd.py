@@ -199,9 +199,9 @@ class _Climb:
         steps = torch.empty_like(self.delta)
         for level in levels:
             rows = (self.halvings == level).nonzero()[:, 0]
-            steps[rows] = region[rows].ascent(
-                self.gradient[rows], self.delta[rows], 2.0 ** (1 - level)
-            )
+            gradient = self.gradient[rows]
+            delta = self.delta[rows]
+            steps[rows] = region[rows].ascent(gradient, delta, 2.0 ** (1 - level))
         return steps
 
     def update(self, delta: Tensor, value: Tensor, gradient: Tensor) -> None:

@@ -104,9 +104,8 @@ class CarliniWagner(Attack):
         low = torch.zeros_like(weight)
         high = torch.full_like(weight, torch.inf)
         for _ in range(self.rounds):
-            solved = self._descend(
-                unsolved, _Balance(weight, distance, scale, unit), nearest, rows
-            )
+            balance = _Balance(weight, distance, scale, unit)
+            solved = self._descend(unsolved, balance, nearest, rows)
             low = low.where(solved, weight)
             high = high.where(~solved, weight)
             between = (low * high).sqrt().where(low > 0, high / APART)
@@ -125,7 +124,8 @@ class CarliniWagner(Attack):
             value, gradient = problem.value_and_grad(delta)
             nearest.offer(delta, value, rows)
             mean = BETAS[0] * mean + (1 - BETAS[0]) * unit_mean(gradient)
-            move = problem.region.ascent(mean, delta, self.step * (1 - k / self.steps))
+            step = self.step * (1 - k / self.steps)
+            move = problem.region.ascent(mean, delta, step)
             delta = problem.region.project(delta + move)
         nearest.offer(delta, problem.value(delta), rows)
 
@@ -155,24 +155,20 @@ class CarliniWagner(Attack):
                 break
             # 2. the first step is relative to the set, or to the border's distance where that is less
             if first_step is None:
-                reach = (
-                    problem.region.support(unit_rows(gradient))
-                    .flatten(1)
-                    .abs()
-                    .amax(1)
-                    .to(dtype)
-                )
-                first_step = self.step * per_row(
-                    torch.minimum(reach, balance.distance), mean
-                )
+                farthest = problem.region.support(unit_rows(gradient))
+                reach = farthest.flatten(1).abs().amax(1).to(dtype)
+                limit = torch.minimum(reach, balance.distance)
+                first_step = self.step * per_row(limit, mean)
             # 3. Adam's step, shrinking to 0, and back into the set
             ascent = balance.ascent(gradient.to(dtype), delta.to(dtype), solved)
             mean = BETAS[0] * mean + (1 - BETAS[0]) * ascent
             square = BETAS[1] * square + (1 - BETAS[1]) * ascent.square()
-            unbiased = square / (1 - BETAS[1] ** (k + 1))
-            direction = mean / (1 - BETAS[0] ** (k + 1)) / (unbiased.sqrt() + EPSILON)
+            unbiased_mean = mean / (1 - BETAS[0] ** (k + 1))
+            unbiased_square = square / (1 - BETAS[1] ** (k + 1))
+            direction = unbiased_mean / (unbiased_square.sqrt() + EPSILON)
             move = (1 - k / self.steps) * first_step * direction
-            delta = problem.region.project((delta.to(dtype) + move).to(delta.dtype))
+            point = delta.to(dtype) + move
+            delta = problem.region.project(point.to(delta.dtype))
         return solved_once
 
 
@@ -202,10 +198,10 @@ class _Balance:
 
         if self.unit is None:
             direction = unit_rows(gradient)
-            direction = direction / per_row(lengths(direction).clamp(min=1), direction)
+            length = lengths(direction).clamp(min=1)
+            direction = direction / per_row(length, direction)
         else:
             direction = gradient / per_row(self.unit, gradient)
         weight = self.weight.masked_fill(solved, 0) / (2 * self.scale)
-        return per_row(weight, direction) * direction - delta / per_row(
-            self.scale, delta
-        )
+        gain = per_row(weight, direction) * direction
+        return gain - delta / per_row(self.scale, delta)

@@ -137,9 +137,8 @@ class DeepFool(Attack):
         depth = (-height.to(dtype)).clamp(min=0)
         # overshoot by a share of the way, and by the rounding of the logits
         growth = GROWTH ** min(k, LARGEST_POWER)
-        rounding = min(torch.finfo(logits.dtype).eps * growth, MOST) * self._logit_size(
-            problem, logits.to(dtype), classes
-        )
+        share = min(torch.finfo(logits.dtype).eps * growth, MOST)
+        rounding = share * self._logit_size(problem, logits.to(dtype), classes)
         rise = depth * (1 + min(self.overshoot * growth, MOST)) + rounding
         return self._nearest_crossing(problem.region, delta, rise, slopes.to(dtype))
 
@@ -184,21 +183,22 @@ class DeepFool(Attack):
         height = rise.flatten() / slope.flatten(1).abs().amax(1)
         way = unit if self.norm == "l2" else unit.sign()
         # 2. go as far as the border is, at most to where squares can still be summed; nowhere where there is no slope
-        farthest = min(
-            torch.finfo(delta.dtype).max / 4,
-            torch.finfo(slope.dtype).max ** 0.5 / slope[0].numel(),
-        )
+        largest_delta = torch.finfo(delta.dtype).max / 4
+        largest_root = torch.finfo(slope.dtype).max ** 0.5
+        farthest = min(largest_delta, largest_root / slope[0].numel())
         height = height.nan_to_num(0, farthest).clamp(max=farthest)
-        length = (height / inner_products(unit, way)).nan_to_num(0, 0, 0)
+        length = height / inner_products(unit, way)
+        length = length.nan_to_num(0, 0, 0)
         point = start.to(slope) + per_row(length, slope) * way
-        projected = region[row.repeat_interleave(k)].project(point.to(delta.dtype))
+        regions = region[row.repeat_interleave(k)]
+        projected = regions.project(point.to(delta.dtype))
         # 3. compare the ways to the borders, as if the projection let δ go on at the rate of this step
         step = (projected - start).to(slope)
         progress = inner_products(unit, step)
-        distance = torch.where(
-            progress > 0, self._measure(step) * (height / progress), torch.inf
-        )
-        return projected[row * k + distance.reshape(n, k).argmin(1)]
+        way_to_border = self._measure(step) * (height / progress)
+        distance = torch.where(progress > 0, way_to_border, torch.inf)
+        nearest = distance.reshape(n, k).argmin(1)
+        return projected[row * k + nearest]
 
     @property
     def _measure(self) -> Callable[[Tensor], Tensor]:

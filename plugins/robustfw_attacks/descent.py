@@ -65,10 +65,9 @@ class _Rows:
     """The row's index in the problem, (rows,)."""
 
     def __getitem__(self, rows: Tensor) -> Self:
-        return attrs.evolve(
-            self,
-            **{f.name: getattr(self, f.name)[rows] for f in attrs.fields(type(self))},
-        )
+        names = [field.name for field in attrs.fields(type(self))]
+        selected = {name: getattr(self, name)[rows] for name in names}
+        return attrs.evolve(self, **selected)
 
 
 def descend(
@@ -100,12 +99,16 @@ def descend(
     result = start.clone()
     rows = _begin(problem, start, weight, observe, unit)
     for _ in range(evaluations - 1):
-        moving = (rows.length * norms(rows.move) > STILL * rows.reach).nonzero()[:, 0]
+        # 1. rows at rest take no further part
+        distance = rows.length * norms(rows.move)
+        is_moving = distance > STILL * rows.reach
+        moving = is_moving.nonzero()[:, 0]
         if len(moving) < len(rows.number):
             result[rows.number] = rows.delta
             rows = rows[moving]
         if not len(moving):
             return result
+        # 2. the others take one evaluation each
         remaining = problem if len(moving) == len(problem) else problem[rows.number]
         rows = _try_step(remaining, rows, observe)
     result[rows.number] = rows.delta
@@ -150,6 +153,7 @@ def _begin(
     reward = reward / unit
     value, gradient = _weigh(reward, ascent / unit[:, None], start, weight)
     direction = unit_rows(-gradient).reshape(start.shape).to(start.dtype)
+    reach = lengths(problem.region.support(direction)).to(value)
     history = gradient.new_zeros(len(start), PAIRS, gradient.shape[1])
     rows = _Rows(
         delta=start,
@@ -160,7 +164,7 @@ def _begin(
         length=torch.zeros_like(value),
         steps=history,
         bends=history,
-        reach=lengths(problem.region.support(direction)).to(value),
+        reach=reach,
         weight=weight,
         unit=unit,
         number=number,
@@ -171,32 +175,36 @@ def _begin(
 def _try_step(problem: InnerProblem, rows: _Rows, observe: Observer) -> _Rows:
     """One evaluation: each row accepts its trial point and takes a new direction, or shortens its step."""
     # 1. evaluate the trial point
-    trial = problem.region.project(
-        rows.delta + per_row(rows.length, rows.delta) * rows.move
-    )
+    length = per_row(rows.length, rows.delta)
+    trial = problem.region.project(rows.delta + length * rows.move)
     reward, ascent = _evaluate(problem, trial, rows.number, observe)
     reward = reward / rows.unit
-    value, gradient = _weigh(reward, ascent / rows.unit[:, None], trial, rows.weight)
+    ascent = ascent / rows.unit[:, None]
+    value, gradient = _weigh(reward, ascent, trial, rows.weight)
     # 2. accept it by Armijo's rule
     move = rows.move.to(value).flatten(1)
     slope = (rows.gradient * move).sum(1)
-    lower = value <= rows.value + SUFFICIENT * rows.length * slope
+    limit = rows.value + SUFFICIENT * rows.length * slope
+    lower = value <= limit
     # or, where J is too flat for its numbers (log 3 + 1e-25, e^-50), by the slopes at both ends (Hager & Zhang 2005)
-    flat = (reward - rows.reward).abs() <= ROUNDINGS * torch.finfo(
-        reward.dtype
-    ).eps * reward.abs()
-    gentle = (gradient * move).sum(1) <= (2 * SUFFICIENT - 1) * slope
+    eps = torch.finfo(reward.dtype).eps
+    rounding = ROUNDINGS * eps * reward.abs()
+    flat = (reward - rows.reward).abs() <= rounding
+    end_slope = (gradient * move).sum(1)
+    gentle = end_slope <= (2 * SUFFICIENT - 1) * slope
     accepted = lower | (flat & gentle & (slope < 0))
     # 3. remember the step and the change of gradient where the curvature along the step is positive
-    delta_mask = per_row(accepted, rows.delta) > 0
-    gradient_mask = accepted[:, None]
     step = (trial - rows.delta).to(value).flatten(1)
-    shorter = rows.length * _backtrack(rows, value, slope)
     bend = gradient - rows.gradient
-    convex = (step * bend).sum(1) > CURVATURE * lengths(step) * lengths(bend)
+    curvature = (step * bend).sum(1)
+    convex = curvature > CURVATURE * lengths(step) * lengths(bend)
     pair_mask = (accepted & convex)[:, None, None]
     steps = torch.cat([rows.steps[:, 1:], step[:, None]], 1)
     bends = torch.cat([rows.bends[:, 1:], bend[:, None]], 1)
+    # 4. accepted rows go on in a new direction, the others try the shorter step
+    shorter = rows.length * _backtrack(rows, value, slope)
+    delta_mask = per_row(accepted, rows.delta) > 0
+    gradient_mask = accepted[:, None]
     updated = attrs.evolve(
         rows,
         delta=torch.where(delta_mask, trial, rows.delta),
@@ -207,7 +215,6 @@ def _try_step(problem: InnerProblem, rows: _Rows, observe: Observer) -> _Rows:
         steps=torch.where(pair_mask, steps, rows.steps),
         bends=torch.where(pair_mask, bends, rows.bends),
     )
-    # 4. accepted rows go on in a new direction, the others try the shorter step
     return _choose_direction(problem, updated, accepted)
 
 
@@ -217,7 +224,8 @@ def _backtrack(rows: _Rows, value: Tensor, slope: Tensor) -> Tensor:
     It is clamped to the interval from 1/10 to 1/2.
     """
     rise = value - rows.value - rows.length * slope
-    return (-rows.length * slope / (2 * rise)).nan_to_num(0.5).clamp(0.1, 0.5)
+    factor = -rows.length * slope / (2 * rise)
+    return factor.nan_to_num(0.5).clamp(0.1, 0.5)
 
 
 def _choose_direction(problem: InnerProblem, rows: _Rows, accepted: Tensor) -> _Rows:
@@ -226,26 +234,26 @@ def _choose_direction(problem: InnerProblem, rows: _Rows, accepted: Tensor) -> _
     scale = _step_scale(rows)
 
     def project_step(step: Tensor) -> Tensor:
-        target = rows.delta - step.reshape(shape).to(rows.delta.dtype)
-        return problem.region.project(target) - rows.delta
+        move = step.reshape(shape).to(rows.delta.dtype)
+        target = problem.region.project(rows.delta - move)
+        return target - rows.delta
 
     # 1. the projected gradient step, which shows the coordinates that the set does not hold back
     plain = project_step(scale[:, None] * rows.gradient)
     free = plain.flatten(1) != 0
     # 2. the quasi-Newton step in these coordinates
-    move = project_step(
-        _two_loops(rows, torch.where(free, rows.gradient, 0), scale) * free
-    )
+    free_gradient = torch.where(free, rows.gradient, 0)
+    quasi_newton = _two_loops(rows, free_gradient, scale)
+    move = project_step(quasi_newton * free)
     # 3. take it where it descends steeply enough
     slope = (rows.gradient * move.to(rows.gradient).flatten(1)).sum(1)
     plain_slope = (rows.gradient * plain.to(rows.gradient).flatten(1)).sum(1)
     steep = per_row(slope <= DESCENT * plain_slope, move) > 0
     move = torch.where(steep, move, plain)
-    return attrs.evolve(
-        rows,
-        move=torch.where(per_row(accepted, move) > 0, move, rows.move),
-        length=torch.where(accepted, 1.0, rows.length).to(rows.length),
-    )
+    # 4. rows whose trial failed keep direction and step
+    move = torch.where(per_row(accepted, move) > 0, move, rows.move)
+    length = torch.where(accepted, 1.0, rows.length).to(rows.length)
+    return attrs.evolve(rows, move=move, length=length)
 
 
 def _step_scale(rows: _Rows) -> Tensor:
@@ -257,26 +265,34 @@ def _step_scale(rows: _Rows) -> Tensor:
     step = rows.steps[:, -1]
     bend = rows.bends[:, -1]
     largest = bend.abs().amax(1)
+    # 1. by the latest pair, with y in units of its largest entry
     unit_bend = unit_rows(bend)
-    latest = (step * unit_bend).sum(1) / unit_bend.square().sum(1) / largest
+    curvature = (step * unit_bend).sum(1)
+    latest = curvature / unit_bend.square().sum(1) / largest
     scale = torch.where(latest > 0, latest, 1 / (2 * rows.weight))
+    # 2. no further than across the set
     steepness = lengths(rows.gradient)
-    return torch.where(
-        steepness > 0, torch.minimum(scale, 2 * rows.reach / steepness), 0
-    )
+    longest = 2 * rows.reach / steepness
+    shorter = torch.minimum(scale, longest)
+    return torch.where(steepness > 0, shorter, 0)
 
 
 def _two_loops(rows: _Rows, gradient: Tensor, scale: Tensor) -> Tensor:
     """H·∇ from the pairs (Nocedal & Wright 2006, algorithm 7.4); missing pairs are 0 and change nothing."""
     curvature = (rows.steps * rows.bends).sum(2)
     rho = torch.where(curvature > 0, 1 / curvature, 0)
+    # 1. from the latest pair back
     shares = []
     for i in reversed(range(PAIRS)):
         share = rho[:, i] * inner_products(rows.steps[:, i], gradient)
         gradient = gradient - share[:, None] * rows.bends[:, i]
         shares.append(share)
+    # 2. the first Hessian, a multiple of the identity
     gradient = scale[:, None] * gradient
-    for i, share in enumerate(reversed(shares)):
+    # 3. from the earliest pair on
+    shares.reverse()
+    for i, share in enumerate(shares):
         back = rho[:, i] * inner_products(rows.bends[:, i], gradient)
-        gradient = gradient + (share - back)[:, None] * rows.steps[:, i]
+        difference = share - back
+        gradient = gradient + difference[:, None] * rows.steps[:, i]
     return gradient

@@ -62,19 +62,16 @@ def even(layer: nn.Conv2d) -> bool:
 
 def outputs(size: Sequence[int], kernel: Sequence[int], padding: Pair) -> Pair:
     """Rows and columns of what a filter, moved by single pixels, makes of a map."""
-    rows, columns = (
-        n + 2 * p - k + 1 for n, p, k in zip(size, padding, kernel, strict=True)
-    )
+    rows = size[0] + 2 * padding[0] - kernel[0] + 1
+    columns = size[1] + 2 * padding[1] - kernel[1] + 1
     return rows, columns
 
 
 def dtype_of(input: Tensor) -> torch.dtype:
-    """What the layer computes in."""
-    return (
-        torch.get_autocast_dtype("cpu")
-        if torch.is_autocast_enabled("cpu")
-        else input.dtype
-    )
+    """The type that a layer computes in."""
+    if torch.is_autocast_enabled("cpu"):
+        return torch.get_autocast_dtype("cpu")
+    return input.dtype
 
 
 def half(input: Tensor) -> bool:
@@ -89,23 +86,22 @@ def autocast(
     if not torch.is_autocast_enabled("cpu"):
         return x, weight, bias
     dtype = dtype_of(x)
-    return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    cast_bias = None if bias is None else bias.to(dtype)
+    return x.to(dtype), weight.to(dtype), cast_bias
 
 
 def _convolve(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """What the layer makes of x."""
     form = (layer.stride, layer.padding, layer.dilation)
-    convolved: Tensor = _Convolution.apply(
-        *autocast(x, layer.weight, layer.bias), *form
-    )
+    x, weight, bias = autocast(x, layer.weight, layer.bias)
+    convolved: Tensor = _Convolution.apply(x, weight, bias, *form)
     return convolved
 
 
 def with_signature(function: Forward) -> Forward:
     """The forward function of a torch Function, which asks for its signature at each call: here it is."""
-    vars(function)["__signature__"] = inspect.signature(
-        function
-    )  # inspect looks there first
+    # inspect looks there first
+    vars(function)["__signature__"] = inspect.signature(function)
     return function
 
 
@@ -137,26 +133,28 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad[:3]
-        found = _gradients(
-            grad, x, weight, *ctx.form, wanted=[False, of_weight, of_bias]
-        )
+        wanted = [False, of_weight, of_bias]
+        gradients = _gradients(grad, x, weight, *ctx.form, wanted=wanted)
         if of_x:
-            found[0] = input_gradient(grad, weight, x.shape[2:], ctx.form[1])
-        return (*found, None, None, None)
+            _, padding, _ = ctx.form
+            gradients[0] = input_gradient(grad, weight, x.shape[2:], padding)
+        return (*gradients, None, None, None)
 
     @staticmethod
     def jvp(
         ctx: Any, x: Tensor | None, weight: Tensor | None, bias: Tensor | None, *_: None
     ) -> Tensor | None:
-        at, kernel = ctx.saved_tensors
-        parts = [] if x is None else [F.conv2d(x, kernel, None, *ctx.form)]
-        parts += [] if weight is None else [F.conv2d(at, weight, None, *ctx.form)]
-        total = sum(parts[1:], parts[0]) if parts else None
-        return (
-            total
-            if bias is None
-            else bias[:, None, None] + (0 if total is None else total)
-        )
+        image, kernel = ctx.saved_tensors
+        total = None
+        if x is not None:
+            total = F.conv2d(x, kernel, None, *ctx.form)
+        if weight is not None:
+            change = F.conv2d(image, weight, None, *ctx.form)
+            total = change if total is None else total + change
+        if bias is not None:
+            change = bias[:, None, None]
+            total = change + (0 if total is None else total)
+        return total
 
 
 def _gradients(
@@ -173,11 +171,8 @@ def _gradients(
     if not any(wanted):
         return [None, None, None]
     form = (stride, padding, dilation, False, (0, 0), 1)
-    return list(
-        torch.ops.aten.convolution_backward(
-            grad, x, weight, [len(weight)], *form, wanted
-        )
-    )
+    backward = torch.ops.aten.convolution_backward
+    return list(backward(grad, x, weight, [len(weight)], *form, wanted))
 
 
 def input_gradient(
@@ -189,22 +184,26 @@ def input_gradient(
     at each place of the block.
     """
     channels, *kernel = weight.shape[1:]
+    height, width = size
     side = _side(channels)
-    weights = (
-        place_filters(weight.flip(2, 3), side).permute(1, 2, 3, 0, 4, 5).flatten(0, 2)
-    )
-    edges = [n - 1 - p for n, p in zip(kernel, padding, strict=True)]
-    rest = [-n % side for n in size]
-    if any(rest) or min(edges) < 0:  # a convolution pads both ends alike
-        grad = F.pad(grad, (edges[1], edges[1] + rest[1], edges[0], edges[0] + rest[0]))
-        edges = [0, 0]
-    return F.pixel_shuffle(F.conv2d(grad, weights, stride=side, padding=edges), side)[
-        ..., : size[0], : size[1]
-    ]
+    # 1. the filters of all places of a block, (channels·side², filters, *patch)
+    placed = place_filters(weight.flip(2, 3), side)
+    weights = placed.permute(1, 2, 3, 0, 4, 5).flatten(0, 2)
+    # 2. the edges, where blocks need not end with the image; a convolution pads both ends alike
+    above = kernel[0] - 1 - padding[0]
+    left = kernel[1] - 1 - padding[1]
+    below = above + -height % side
+    right = left + -width % side
+    if (above, left) != (below, right) or min(above, left) < 0:
+        grad = F.pad(grad, (left, right, above, below))
+        above = left = 0
+    # 3. the blocks, their pixels put in place
+    blocks = F.conv2d(grad, weights, stride=side, padding=(above, left))
+    return F.pixel_shuffle(blocks, side)[..., :height, :width]
 
 
 def _side(channels: int) -> int:
-    """Of blocks of as many numbers as a CPU works on at a time."""
+    """The side of blocks of as many numbers as a CPU works on at a time."""
     return math.isqrt(TOGETHER // channels)
 
 
@@ -215,7 +214,7 @@ def place_filters(weight: Tensor, places: int) -> Tensor:
     right, and 0 elsewhere.
     """
     rows, columns = (n + places - 1 for n in weight.shape[2:])
-    windows = F.pad(weight, [places - 1] * 4).unfold(2, rows, 1).unfold(3, columns, 1)
-    return windows.flip(
-        2, 3
-    )  # the window that begins first is the one whose filter is farthest down
+    padded = F.pad(weight, [places - 1] * 4)
+    windows = padded.unfold(2, rows, 1).unfold(3, columns, 1)
+    # the window that begins first is the one whose filter is farthest down
+    return windows.flip(2, 3)

@@ -26,9 +26,9 @@ class Standardize(nn.Module):
         super().__init__()
         ones = [1] * axes
         self.register_buffer("mean", torch.tensor(mean).reshape(-1, *ones))
-        self.register_buffer(
-            "std", torch.tensor([s or 1.0 for s in std]).reshape(-1, *ones)
-        )
+        # constant channels stay as they are
+        divisors = torch.tensor([s or 1.0 for s in std])
+        self.register_buffer("std", divisors.reshape(-1, *ones))
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std

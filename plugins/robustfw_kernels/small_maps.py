@@ -45,23 +45,27 @@ class HiddenConv2d(nn.Conv2d):
         # torch's own method, which its `forward` calls; the parameters may be others of the same shape
         if plain(self, input) and even(self):
             height, width = input.shape[2:]
-            (rows, columns), padding = self.kernel_size, cast(Pair, self.padding)
-            low, units = half(input), hardware.matrix_units()
-            largest = rows * columns if units or not low else rows * columns - 1
+            rows, columns = self.kernel_size
+            padding = cast(Pair, self.padding)
+            is_half = half(input)
+            has_units = hardware.matrix_units()
+            # 1. maps no larger than the filter: a matrix product
+            largest = rows * columns
+            if is_half and not has_units:
+                largest -= 1
             if height * width <= largest and len(input) >= MANY:
                 return _product(input, weight, bias, padding)
-            if (
-                low
-                and units
-                and 2 * padding[1] < columns
-                and width <= self._narrow(weight)
-            ):
+            # 2. narrow maps on matrix units: images side by side
+            narrow = 2 * padding[1] < columns and width <= self._narrow(weight)
+            if is_half and has_units and narrow:
                 return _side_by_side(input, weight, bias, padding)
+        # 3. else torch's own
         return super()._conv_forward(input, weight, bias)
 
     def _narrow(self, weight: Tensor) -> int:
         """Columns of a map at most where strips are faster: torch's gradient for the weights is its slowest."""
-        return SMALL if weight.requires_grad and torch.is_grad_enabled() else NARROW
+        learns = weight.requires_grad and torch.is_grad_enabled()
+        return SMALL if learns else NARROW
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) -> Tensor:
@@ -69,9 +73,11 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) -> T
     rows, columns = outputs(x.shape[2:], weight.shape[2:], padding)
     x, weight, bias = autocast(x, weight, bias)
     matrix: Tensor = _Matrix.apply(weight, tuple(x.shape[2:]), padding)
-    every = None if bias is None else bias.repeat(rows * columns)
-    y = F.linear(x.permute(0, 2, 3, 1).flatten(1), matrix, every)
-    return y.view(-1, rows, columns, len(weight)).permute(0, 3, 1, 2)
+    biases = None if bias is None else bias.repeat(rows * columns)
+    pixels = x.permute(0, 2, 3, 1).flatten(1)
+    product = F.linear(pixels, matrix, biases)
+    maps = product.view(-1, rows, columns, len(weight))
+    return maps.permute(0, 3, 1, 2)
 
 
 class _Matrix(torch.autograd.Function):
@@ -82,21 +88,21 @@ class _Matrix(torch.autograd.Function):
     @staticmethod
     @with_signature
     def forward(weight: Tensor, size: Pair, padding: Pair) -> Tensor:
-        kernel = weight.shape[2:]
-        rows, columns = outputs(size, kernel, padding)
-        above, left = rows - 1 - padding[0], columns - 1 - padding[1]
-        below, right = (
-            n + p - k for n, p, k in zip(size, padding, kernel, strict=True)
-        )
-        padded = F.pad(weight.permute(0, 2, 3, 1), (0, 0, left, right, above, below))
-        seen = [
-            padded[:, i : i + size[0], j : j + size[1]]
-            for i in range(
-                rows - 1, -1, -1
-            )  # the first output sees what is farthest down the filter
-            for j in range(columns - 1, -1, -1)
-        ]
-        return torch.stack(seen).flatten(0, 1).flatten(1)
+        height, width = size
+        rows, columns = outputs(size, weight.shape[2:], padding)
+        # 1. the filter among zeros, so that every output sees a window of it
+        above = rows - 1 - padding[0]
+        left = columns - 1 - padding[1]
+        below = height + padding[0] - weight.shape[2]
+        right = width + padding[1] - weight.shape[3]
+        filters = weight.permute(0, 2, 3, 1)
+        padded = F.pad(filters, (0, 0, left, right, above, below))
+        # 2. the first output sees what is farthest down the filter
+        windows = []
+        for i in reversed(range(rows)):
+            for j in reversed(range(columns)):
+                windows.append(padded[:, i : i + height, j : j + width])
+        return torch.stack(windows).flatten(0, 1).flatten(1)
 
     @staticmethod
     def setup_context(
@@ -109,14 +115,15 @@ class _Matrix(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         filters, channels, *kernel = ctx.shape
         rows, columns = outputs(ctx.size, kernel, ctx.padding)
-        at = grad.view(rows, columns, filters, *ctx.size, channels)
-        sums = [
-            at.diagonal(i - ctx.padding[0], 0, 3)
-            .diagonal(j - ctx.padding[1], 0, 2)
-            .sum((2, 3))
-            for i in range(kernel[0])
-            for j in range(kernel[1])
-        ]
+        down, across = ctx.padding
+        by_pair = grad.view(rows, columns, filters, *ctx.size, channels)
+        # the pairs of an output and a pixel that one number of the filter connects lie on a diagonal
+        sums = []
+        for i in range(kernel[0]):
+            line = by_pair.diagonal(i - down, 0, 3)
+            for j in range(kernel[1]):
+                pairs = line.diagonal(j - across, 0, 2)
+                sums.append(pairs.sum((2, 3)))
         return torch.stack(sums, 2).unflatten(2, kernel), None, None
 
     @staticmethod
@@ -130,19 +137,18 @@ def _side_by_side(
 ) -> Tensor:
     """W * x + b of wide images, several in a row, with as many zeros between them as beside them."""
     step = x.shape[3] + padding[1]
-    several = max(n for n in range(1, max(1, WIDE // step) + 1) if len(x) % n == 0)
-    strips = F.pad(x, (0, padding[1])).permute(0, 2, 3, 1).unflatten(0, (-1, several))
-    y = F.conv2d(
-        strips.transpose(1, 2).flatten(2, 3).permute(0, 3, 1, 2),
-        weight,
-        bias,
-        padding=padding,
-    )
+    # 1. as many images in a strip as divide the batch
+    most = max(1, WIDE // step)
+    several = max(n for n in range(1, most + 1) if len(x) % n == 0)
+    # 2. strips: (strips, channels, height, several·step)
+    padded = F.pad(x, (0, padding[1])).permute(0, 2, 3, 1)
+    in_strips = padded.unflatten(0, (-1, several)).transpose(1, 2)
+    strips = in_strips.flatten(2, 3).permute(0, 3, 1, 2)
+    y = F.conv2d(strips, weight, bias, padding=padding)
+    # 3. the outputs of each image
     _, columns = outputs(x.shape[2:], weight.shape[2:], padding)
-    apart = (
-        F.pad(y, (0, several * step - y.shape[3]))
-        .permute(0, 2, 3, 1)
-        .unflatten(2, (several, step))
-    )
-    found = apart[:, :, :, :columns].transpose(1, 2).flatten(0, 1).permute(0, 3, 1, 2)
-    return found.contiguous(memory_format=torch.channels_last)
+    missing = several * step - y.shape[3]
+    filled = F.pad(y, (0, missing)).permute(0, 2, 3, 1)
+    by_image = filled.unflatten(2, (several, step))[:, :, :, :columns]
+    images = by_image.transpose(1, 2).flatten(0, 1).permute(0, 3, 1, 2)
+    return images.contiguous(memory_format=torch.channels_last)

@@ -10,11 +10,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from robustfw_linear.classification import RobustHinge, RobustSVM
+    from robustfw_linear.classification import RobustHinge
     from robustfw_linear.least_squares import Columns, Frobenius, RobustLeastSquares
     from robustfw_linear.programs import RobustLP
     from robustfw_linear.sets import Box, Budget, Ellipsoid, Polyhedron, Polytope
     from robustfw_linear.solution import InfeasibleError, Solution, UnboundedError
+    from robustfw_linear.svm import RobustSVM
 
 _MODULES = {
     "Box": "sets",
@@ -28,7 +29,7 @@ _MODULES = {
     "RobustHinge": "classification",
     "RobustLP": "programs",
     "RobustLeastSquares": "least_squares",
-    "RobustSVM": "classification",
+    "RobustSVM": "svm",
     "Solution": "solution",
     "UnboundedError": "solution",
 }

@@ -192,13 +192,13 @@ class Program:
             [equal, matrix, -identity[below], identity[above], -cones], format="csc"
         )
         right = np.concatenate([values, limits, -lower[below], upper[above], constants])
+        inequalities = len(limits) + int(below.sum()) + int(above.sum())
         kinds = [
             clarabel.ZeroConeT(len(values)),
-            clarabel.NonnegativeConeT(
-                len(limits) + int(below.sum()) + int(above.sum())
-            ),
-            *(clarabel.SecondOrderConeT(len(constant)) for _, constant in self._cones),
+            clarabel.NonnegativeConeT(inequalities),
         ]
+        for _, constant in self._cones:
+            kinds.append(clarabel.SecondOrderConeT(len(constant)))
         quadratic = sparse.csc_matrix((self.width, self.width))
         data = (quadratic, cost, sparse.csc_matrix(system), right, kinds)
         # 3. solve to the first tolerance that is reached

@@ -64,9 +64,8 @@ class _Master:
         """The solution for the rows so far, and its value."""
         self.solves += 1
         program, z = self.problem.certain_program()
-        for group, (rows, owners) in zip(
-            self.problem.groups, self.cut_rows, strict=True
-        ):
+        groups = zip(self.problem.groups, self.cut_rows, strict=True)
+        for group, (rows, owners) in groups:
             program.add_inequalities([(z, rows)], group.limits[owners])
         optimum = program.solve()
         return optimum.z[z], optimum.bound
@@ -117,17 +116,14 @@ class _Master:
         Where many points are optimal, the master's are corners, which stick out of a round set for a long time.
         """
         self.solves += 1
-        program, z = attrs.evolve(
-            self.problem, cost=np.zeros_like(self.problem.cost)
-        ).certain_program()
+        costless = attrs.evolve(self.problem, cost=np.zeros_like(self.problem.cost))
+        program, z = costless.certain_program()
         distance = program.add_columns(1, cost=-1.0, upper=1.0)
-        for group, (rows, owners) in zip(
-            self.problem.groups, self.cut_rows, strict=True
-        ):
+        groups = zip(self.problem.groups, self.cut_rows, strict=True)
+        for group, (rows, owners) in groups:
             lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-            program.add_inequalities(
-                [(z, rows), (distance, lengths)], group.limits[owners]
-            )
+            terms = [(z, rows), (distance, lengths)]
+            program.add_inequalities(terms, group.limits[owners])
         program.add_inequalities([(z, self.problem.cost[None])], level)
         return program.solve().z[z]
 

@@ -120,9 +120,8 @@ class Frobenius(MatrixSet):
         """Add a length σ ≥ ‖x‖₂ at the cost ρ."""
         count = x.stop - x.start
         length = program.add_columns(1, cost=float(self.radius))
-        program.add_cone(
-            [(length, np.ones((1, 1)))], [(x, np.eye(count))], np.zeros(count)
-        )
+        bound = [(length, np.ones((1, 1)))]
+        program.add_cone(bound, [(x, np.eye(count))], np.zeros(count))
 
 
 def _support(spec: dict[str, Any], gradient: Array) -> Array:
@@ -150,11 +149,8 @@ class RobustLeastSquares:
     """𝒰, the set of the changes ΔA."""
 
     def __attrs_post_init__(self) -> None:
-        if (
-            self.matrix.ndim != 2
-            or self.target.shape != self.matrix.shape[:1]
-            or not len(self.target)
-        ):
+        fits = self.matrix.ndim == 2 and self.target.shape == self.matrix.shape[:1]
+        if not fits or not len(self.target):
             raise UsageError(
                 f"shapes do not fit: matrix (m, n) and target (m,) are {self.matrix.shape} and {self.target.shape}"
             )
@@ -248,10 +244,10 @@ class RobustLeastSquares:
         program = Program()
         x = program.add_columns(self.matrix.shape[1])
         largest = program.add_columns(1, cost=1.0)
+        bound = [(largest, np.ones((1, 1)))]
         for change in changes:
-            program.add_cone(
-                [(largest, np.ones((1, 1)))], [(x, self.matrix + change)], -self.target
-            )
+            residual = [(x, self.matrix + change)]
+            program.add_cone(bound, residual, -self.target)
         return program, x
 
     def _make_solution(

@@ -56,17 +56,18 @@ class PolytopeRegion(Region):
     def project(self, point: Tensor) -> Tensor:
         """The nearest point of the hull; members stay as they are."""
         inside = per_row(self.violation(point), point) <= 0
-        return torch.where(
-            inside, point, self._nearest(point.to(self.vertices)).to(point.dtype)
-        )
+        nearest = self._nearest(point.to(self.vertices))
+        return torch.where(inside, point, nearest.to(point.dtype))
 
     def support(self, direction: Tensor) -> Tensor:
         """A vertex; the first at a tie, and 0 where the direction vanishes."""
-        best = torch.einsum(
-            "bkn,bn->bk", self.vertices, direction.to(self.vertices)
-        ).argmax(1)
-        vertex = self.vertices[torch.arange(len(best), device=best.device), best]
-        return torch.where(norms(direction)[:, None] > 0, vertex, 0).to(direction.dtype)
+        exact = direction.to(self.vertices)
+        values = torch.einsum("bkn,bn->bk", self.vertices, exact)
+        best = values.argmax(1)
+        rows = torch.arange(len(best), device=best.device)
+        vertex = self.vertices[rows, best]
+        farthest = torch.where(norms(direction)[:, None] > 0, vertex, 0)
+        return farthest.to(direction.dtype)
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """The value at the best vertex, with room for rounding, (batch,)."""
@@ -76,14 +77,21 @@ class PolytopeRegion(Region):
     def sample(self, generator: torch.Generator) -> Tensor:
         """Averages of the vertices with weights that are uniform on the simplex."""
         weights = -torch.log1p(-uniform_like(self.vertices[:, :, 0], generator))
-        weights = (weights / weights.sum(1, keepdim=True)).to(self.vertices)
-        return torch.einsum("bkn,bk->bn", self.vertices, weights).to(self.like.dtype)
+        total = weights.sum(1, keepdim=True)
+        weights = (weights / total).to(self.vertices)
+        average = torch.einsum("bkn,bk->bn", self.vertices, weights)
+        return average.to(self.like.dtype)
 
     def _nearest(self, point: Tensor) -> Tensor:
         """The nearest point of the hull to each row, members included."""
-        rows = zip(self.vertices.cpu().numpy(), point.cpu().numpy(), strict=True)
-        nearest = [_nearest_in_hull(vertices, z) for vertices, z in rows]
-        return torch.as_tensor(np.array(nearest).reshape(point.shape)).to(point)
+        all_vertices = self.vertices.cpu().numpy()
+        points = point.cpu().numpy()
+        nearest = [
+            _nearest_in_hull(vertices, z)
+            for vertices, z in zip(all_vertices, points, strict=True)
+        ]
+        rows = np.array(nearest).reshape(point.shape)
+        return torch.as_tensor(rows).to(point)
 
 
 def _nearest_in_hull(vertices: Array, point: Array) -> Array:
@@ -94,9 +102,12 @@ def _nearest_in_hull(vertices: Array, point: Array) -> Array:
     """
     differences = vertices - point
     size = float(np.abs(differences).max()) or 1.0
-    system = np.vstack([differences.T / size, np.ones(len(vertices))])
-    weights, _ = nnls(system, np.append(np.zeros(len(point)), 1.0))
-    return np.asarray(weights / weights.sum() @ vertices)
+    sum_row = np.ones(len(vertices))
+    system = np.vstack([differences.T / size, sum_row])
+    right = np.append(np.zeros(len(point)), 1.0)
+    weights, _ = nnls(system, right)
+    shares = weights / weights.sum()
+    return np.asarray(shares @ vertices)
 
 
 @final
@@ -112,17 +123,12 @@ class PolyhedronRegion(Region):
 
     def violation(self, delta: Tensor) -> Tensor:
         """The largest distance to a half-space, max_k (D δ − d)_k / ‖D_k‖, (batch,); 0 inside."""
-        excess = (
-            torch.einsum("bkn,bn->bk", self.normals, delta.to(self.normals))
-            - self.offsets
-        )
+        values = torch.einsum("bkn,bn->bk", self.normals, delta.to(self.normals))
+        excess = values - self.offsets
         lengths = torch.linalg.vector_norm(self.normals, dim=2)
-        return (
-            (excess / torch.where(lengths > 0, lengths, 1))
-            .amax(1)
-            .clamp(min=0)
-            .to(delta.dtype)
-        )
+        safe_lengths = torch.where(lengths > 0, lengths, 1)
+        distance = (excess / safe_lengths).amax(1)
+        return distance.clamp(min=0).to(delta.dtype)
 
     def project(self, point: Tensor) -> Tensor:
         """The nearest point; members stay as they are."""
@@ -131,12 +137,10 @@ class PolyhedronRegion(Region):
         all_normals = self.normals[rows].double().cpu().numpy()
         all_offsets = self.offsets[rows].double().cpu().numpy()
         points = point[rows].double().cpu().numpy()
-        for row, normals, offsets, z in zip(
-            rows, all_normals, all_offsets, points, strict=True
-        ):
-            projected[row] = torch.as_tensor(
-                _nearest_in_polyhedron(normals, offsets, z)
-            ).to(point)
+        problems = zip(rows, all_normals, all_offsets, points, strict=True)
+        for row, normals, offsets, z in problems:
+            nearest = _nearest_in_polyhedron(normals, offsets, z)
+            projected[row] = torch.as_tensor(nearest).to(point)
         return projected
 
     def support(self, direction: Tensor) -> Tensor:
@@ -150,9 +154,8 @@ class PolyhedronRegion(Region):
         all_gains = direction.double().cpu().numpy()
         all_normals = self.normals.double().cpu().numpy()
         all_offsets = self.offsets.double().cpu().numpy()
-        for row, (gains, normals, offsets) in enumerate(
-            zip(all_gains, all_normals, all_offsets, strict=True)
-        ):
+        problems = zip(all_gains, all_normals, all_offsets, strict=True)
+        for row, (gains, normals, offsets) in enumerate(problems):
             if not gains.any():
                 continue
             key = (gains.tobytes(), normals.tobytes(), offsets.tobytes())
@@ -164,25 +167,24 @@ class PolyhedronRegion(Region):
     def clip(self, lower: Bound, upper: Bound) -> Region:
         """The members between two bounds, as a `robustfw.regions.Polyhedron` within a box."""
         # the rows of that polyhedron have their normals in common, as all rows of this one do
-        normals = (
-            self.normals[0]
-            if len(self)
-            else self.normals.new_zeros(self.normals.shape[1:])
-        )
-        return Polyhedron.from_inequalities(self.like, normals, self.offsets).clip(
-            lower, upper
-        )
+        nothing = self.normals.new_zeros(self.normals.shape[1:])
+        normals = self.normals[0] if len(self) else nothing
+        polyhedron = Polyhedron.from_inequalities(self.like, normals, self.offsets)
+        return polyhedron.clip(lower, upper)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Random members: a random share of the way from 0 to the corner in a random direction."""
-        corner = self.support(normal_like(self.like, generator).to(self.like.dtype))
-        return corner * uniform_like(self.like[:, :1], generator).to(corner)
+        direction = normal_like(self.like, generator).to(self.like.dtype)
+        corner = self.support(direction)
+        share = uniform_like(self.like[:, :1], generator)
+        return corner * share.to(corner)
 
 
 def _farthest(gains: Array, normals: Array, offsets: Array) -> Array:
     """argmax ⟨g, δ⟩ over Dδ ≤ d, for gains g, normals D and offsets d."""
+    largest = np.abs(gains).max()
     answer = linprog(
-        -gains / np.abs(gains).max(),
+        -gains / largest,
         normals,
         offsets,
         bounds=(None, None),
@@ -209,4 +211,5 @@ def _nearest_in_polyhedron(normals: Array, offsets: Array, point: Array) -> Arra
     right = np.append(np.zeros(len(point)), 1.0)
     weights, _ = nnls(system, right)
     residual = system @ weights - right
-    return np.asarray(point - size * residual[:-1] / residual[-1])
+    step = size * residual[:-1] / residual[-1]
+    return np.asarray(point - step)

@@ -57,9 +57,8 @@ class UncertainRows:
 
     def direction(self, z: Array) -> Tensor:
         """∇_δ of the left sides at z, (rows, …): sᵢx, unless δ is a parameter that the set applies its own way."""
-        weights = torch.as_tensor(self.signs[:, None] * z[: self.data.shape[1]]).to(
-            self.data
-        )
+        x = z[: self.data.shape[1]]
+        weights = torch.as_tensor(self.signs[:, None] * x).to(self.data)
         start = self.region.zero().requires_grad_()
         with torch.enable_grad():
             total = (self.region.apply(self.data, start) * weights).sum()
@@ -76,9 +75,9 @@ class UncertainRows:
         rows = self.rows_at(delta)
         gains = inner_products(direction, delta).detach().cpu().numpy()
         expected = self.nominal @ z + gains
-        if (
-            np.abs(rows @ z - expected) > AFFINE * (1 + np.abs(rows) @ np.abs(z))
-        ).any():
+        error = np.abs(rows @ z - expected)
+        size = 1 + np.abs(rows) @ np.abs(z)
+        if (error > AFFINE * size).any():
             raise UsageError(NOT_AFFINE)
         return rows
 
@@ -91,7 +90,9 @@ class UncertainRows:
         far = self.region.support(torch.ones_like(self.region.like))
         mean = (self.rows_at(far) + self.nominal) / 2
         middle = self.rows_at(far / 2)
-        if (np.abs(mean - middle) > AFFINE * (1 + np.abs(middle))).any():
+        error = np.abs(mean - middle)
+        size = 1 + np.abs(middle)
+        if (error > AFFINE * size).any():
             raise UsageError(NOT_AFFINE)
 
 
@@ -132,10 +133,13 @@ class Problem:
         excesses = []
         for group in self.groups:
             rows = group.pessimize(z)
-            largest_term = (np.abs(rows) * np.abs(z)).max(1, initial=0)
-            size = np.maximum(1, np.maximum(np.abs(group.limits), largest_term))
+            terms = np.abs(rows) * np.abs(z)
+            largest_term = terms.max(1, initial=0)
+            largest = np.maximum(np.abs(group.limits), largest_term)
+            size = np.maximum(1, largest)
+            excess = rows @ z - group.limits
             worst_rows.append(rows)
-            excesses.append((rows @ z - group.limits) / size)
+            excesses.append(excess / size)
         return worst_rows, excesses
 
     def recession(self) -> Problem:
@@ -144,12 +148,13 @@ class Problem:
             attrs.evolve(group, limits=np.zeros_like(group.limits))
             for group in self.groups
         ]
+        matrix, values = self.equations
         return Problem(
             cost=self.cost,
             lower=np.where(np.isfinite(self.lower), 0.0, -1.0),
             upper=np.where(np.isfinite(self.upper), 0.0, 1.0),
             groups=tuple(homogeneous),
-            equations=(self.equations[0], np.zeros_like(self.equations[1])),
+            equations=(matrix, np.zeros_like(values)),
         )
 
 
@@ -185,14 +190,13 @@ def uncertain_rows(
             )
     elif uncertainty is None:
         region = Box.broadcast(x, 0.0, 0.0)
-        nothing = Conic(np.zeros((data.shape[1], 0)), np.zeros((0, 0)), np.zeros(0))
+        no_columns = np.zeros((data.shape[1], 0))
+        nothing = Conic(no_columns, np.zeros((0, 0)), np.zeros(0))
         conics = [nothing] * len(data)
     else:
-        chosen = (
-            uncertainty
-            if isinstance(uncertainty, UncertaintySet)
-            else robustfw.make("uncertainty", uncertainty)
-        )
+        chosen = uncertainty
+        if not isinstance(chosen, UncertaintySet):
+            chosen = robustfw.make("uncertainty", chosen)
         region = chosen.at(x)
         formula = explicit(chosen)
         conics = None if formula is None else formula.conic(*data.shape)
@@ -202,13 +206,17 @@ def uncertain_rows(
         if conics is not None:
             sides = zip(conics, low - data, high - data, strict=True)
             conics = [conic.clip(lower, upper) for conic, lower, upper in sides]
+    if rest is None:
+        rest = np.zeros((len(data), 0))
+    if signs is None:
+        signs = np.ones(len(data))
     rows = UncertainRows(
         data=x,
         region=region,
         conics=conics,
-        rest=np.zeros((len(data), 0)) if rest is None else rest,
+        rest=rest,
         limits=np.asarray(limits, dtype=float),
-        signs=np.ones(len(data)) if signs is None else signs,
+        signs=signs,
     )
     rows.check_affine()
     return rows

@@ -175,31 +175,32 @@ class RobustLP:
         width = len(self.cost)
         groups = []
         for rows, uncertainty in self._row_groups():
-            zeros = np.zeros((len(self.matrix[rows]), extra))
-            groups.append(
-                uncertain_rows(
-                    self.matrix[rows], self.limits[rows], uncertainty, rest=zeros
-                )
-            )
+            data = self.matrix[rows]
+            limits = self.limits[rows]
+            zeros = np.zeros((len(data), extra))
+            groups.append(uncertain_rows(data, limits, uncertainty, rest=zeros))
+        # an uncertain cost is a row ⟨c, x⟩ − t ≤ 0 beside the cost t
+        cost = self.cost
         if extra:
+            minus_one = -np.ones((1, 1))
             epigraph = uncertain_rows(
-                self.cost[None],
-                np.zeros(1),
-                self.cost_uncertainty,
-                rest=-np.ones((1, 1)),
+                cost[None], np.zeros(1), self.cost_uncertainty, rest=minus_one
             )
             groups.append(epigraph)
+            cost = np.append(np.zeros(width), 1.0)
+        lower = np.broadcast_to(self.lower, (width,))
+        upper = np.broadcast_to(self.upper, (width,))
         matrix, values = self.equations or (np.zeros((0, width)), np.zeros(0))
         matrix = np.asarray(matrix, dtype=float).reshape(-1, width)
+        zeros = np.zeros((len(matrix), extra))
+        left_sides = np.hstack([matrix, zeros])
+        right_sides = np.atleast_1d(_numbers(values))
         return Problem(
-            cost=np.append(np.zeros(width), 1.0) if extra else self.cost,
-            lower=np.append(np.broadcast_to(self.lower, (width,)), [-np.inf] * extra),
-            upper=np.append(np.broadcast_to(self.upper, (width,)), [np.inf] * extra),
+            cost=cost,
+            lower=np.append(lower, [-np.inf] * extra),
+            upper=np.append(upper, [np.inf] * extra),
             groups=tuple(groups),
-            equations=(
-                np.hstack([matrix, np.zeros((len(matrix), extra))]),
-                np.atleast_1d(_numbers(values)),
-            ),
+            equations=(left_sides, right_sides),
         )
 
     def _row_groups(self) -> list[tuple[slice, Uncertainty]]:

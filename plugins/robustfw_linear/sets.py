@@ -7,77 +7,29 @@ coefficient of each row.
 from __future__ import annotations
 
 import contextlib
-from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, final
 
 import attrs
 import numpy as np
-import torch
-from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog, nnls
 from torch import Tensor
 
 import robustfw
 from robustfw import Region, UncertaintySet, UsageError, regions
 from robustfw_linear.conic import Conic
+from robustfw_linear.formulas import (
+    Array,
+    ExplicitSet,
+    as_tensor,
+    broadcast,
+    check_finite,
+    check_not_negative,
+    numbers,
+    one_or_each,
+)
 from robustfw_linear.polyhedral import PolyhedronRegion, PolytopeRegion
 from robustfw_linear.smooth import BudgetRegion, EllipsoidRegion
-
-Array = NDArray[np.float64]
-
-
-def _numbers(value: ArrayLike) -> Array:
-    """Converter of attrs: an array of float64."""
-    return np.asarray(value, dtype=float)
-
-
-def _not_negative(_: object, field: attrs.Attribute[Any], value: Array) -> None:
-    """Validator of attrs: finite numbers, not negative."""
-    if not (np.isfinite(value).all() and (value >= 0).all()):
-        raise UsageError(f"{field.name} must be finite and not negative, not {value}")
-
-
-def _finite(_: object, field: attrs.Attribute[Any], value: Array) -> None:
-    """Validator of attrs: finite numbers."""
-    if not np.isfinite(value).all():
-        raise UsageError(f"{field.name} must be finite, not {value}")
-
-
-def _broadcast(value: Array, shape: tuple[int, ...], name: str) -> Array:
-    """An option's numbers for coefficients of this shape."""
-    try:
-        return np.broadcast_to(value, shape)
-    except ValueError as error:
-        raise UsageError(
-            f"{name} of shape {value.shape} does not fit coefficients of shape {shape}: "
-            "give a number, one per column, or one per coefficient"
-        ) from error
-
-
-def _tensor(value: Array, x: Tensor) -> Tensor:
-    """Numbers as a tensor of float64 on the device of x."""
-    return torch.as_tensor(np.array(value)).to(torch.float64).to(x.device)
-
-
-def _one_or_each(
-    conic: Callable[[int], Conic], rows: int, *numbers: Array
-) -> list[Conic]:
-    """The sets of so many rows: one object for all where no number depends on the row, else one for each.
-
-    ``conic`` makes the set of one row. Numbers that are broadcast over the rows have a stride of 0 there.
-    """
-    if rows and not any(part.strides[0] for part in numbers):
-        return [conic(0)] * rows
-    return [conic(i) for i in range(rows)]
-
-
-class ExplicitSet(UncertaintySet):
-    """A set of rows that is known in formulas, not only by its oracles. Subclasses are frozen attrs classes."""
-
-    @abstractmethod
-    def conic(self, rows: int, width: int) -> list[Conic]:
-        """The formula of the set for each of so many rows, each of ``width`` coefficients."""
 
 
 @final
@@ -85,25 +37,27 @@ class ExplicitSet(UncertaintySet):
 class Box(ExplicitSet):
     """{−below ≤ δ ≤ above}, each coefficient by itself: interval uncertainty (Soyster 1973). ``Box(0.1)`` is ±0.1."""
 
-    above: Array = attrs.field(converter=_numbers, validator=_not_negative)
+    above: Array = attrs.field(converter=numbers, validator=check_not_negative)
     """Upper bounds of δ."""
     below: Array = attrs.field(
         default=attrs.Factory(lambda self: self.above, takes_self=True),
-        converter=_numbers,
-        validator=_not_negative,
+        converter=numbers,
+        validator=check_not_negative,
     )
     """Negated lower bounds of δ; those of ``above`` unless given."""
 
     def _sides(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
         """``below`` and ``above`` for coefficients of this shape."""
-        return _broadcast(self.below, shape, "below"), _broadcast(
-            self.above, shape, "above"
-        )
+        below = broadcast(self.below, shape, "below")
+        above = broadcast(self.above, shape, "above")
+        return below, above
 
     def at(self, x: Tensor) -> Region:
         """A box around every row of x, (rows, n)."""
-        below, above = (_tensor(side, x) for side in self._sides(tuple(x.shape)))
-        return regions.Box.broadcast(x.detach(), -below, above)
+        below, above = self._sides(tuple(x.shape))
+        return regions.Box.broadcast(
+            x.detach(), -as_tensor(below, x), as_tensor(above, x)
+        )
 
     def conic(self, rows: int, width: int) -> list[Conic]:
         """The formula with D = (I, −I), d = (above, below)."""
@@ -112,9 +66,10 @@ class Box(ExplicitSet):
         below, above = self._sides((rows, width))
 
         def conic(i: int) -> Conic:
-            return Conic(identity, normals, np.append(above[i], below[i]))
+            offsets = np.append(above[i], below[i])
+            return Conic(identity, normals, offsets)
 
-        return _one_or_each(conic, rows, below, above)
+        return one_or_each(conic, rows, below, above)
 
 
 @final
@@ -122,12 +77,12 @@ class Box(ExplicitSet):
 class Ellipsoid(ExplicitSet):
     """{P u : ‖u‖₂ ≤ 1} (Ben-Tal & Nemirovski 1999). ``shape`` is P, or its diagonal, or one radius."""
 
-    shape: Array = attrs.field(converter=_numbers, validator=_finite)
+    shape: Array = attrs.field(converter=numbers, validator=check_finite)
 
     def _matrix(self, width: int) -> Array:
         """P, (width, k)."""
         if self.shape.ndim < 2:
-            return np.diag(_broadcast(self.shape, (width,), "shape"))
+            return np.diag(broadcast(self.shape, (width,), "shape"))
         if self.shape.ndim > 2 or len(self.shape) != width:
             raise UsageError(
                 f"an ellipsoid of {width} coefficients needs a shape of {width} rows"
@@ -138,18 +93,21 @@ class Ellipsoid(ExplicitSet):
         """One ellipsoid at every row of x, (rows, n), by the singular vectors of P."""
         rows, width = x.shape
         basis, lengths, _ = np.linalg.svd(self._matrix(width))
-        lengths = np.append(lengths, np.zeros(width - len(lengths)))
-        lengths[lengths < 1e-13 * lengths.max(initial=0)] = 0
-        return EllipsoidRegion(
-            x.detach(),
-            _tensor(basis, x).expand(rows, width, width),
-            _tensor(lengths, x).expand(rows, width),
-        )
+        missing = np.zeros(width - len(lengths))
+        lengths = np.append(lengths, missing)
+        # axes that are rounding do not move
+        rounding = 1e-13 * lengths.max(initial=0)
+        lengths[lengths < rounding] = 0
+        all_bases = as_tensor(basis, x).expand(rows, width, width)
+        all_lengths = as_tensor(lengths, x).expand(rows, width)
+        return EllipsoidRegion(x.detach(), all_bases, all_lengths)
 
     def conic(self, rows: int, width: int) -> list[Conic]:
         """The formula with ρ = 1, and no inequalities."""
         matrix = self._matrix(width)
-        return [Conic(matrix, np.zeros((0, matrix.shape[1])), np.zeros(0), 1.0)] * rows
+        no_normals = np.zeros((0, matrix.shape[1]))
+        conic = Conic(matrix, no_normals, np.zeros(0), 1.0)
+        return [conic] * rows
 
 
 @final
@@ -157,40 +115,39 @@ class Ellipsoid(ExplicitSet):
 class Budget(ExplicitSet):
     """{|δ_j| ≤ d_j, Σ_j |δ_j|/d_j ≤ Γ}: at most Γ coefficients of a row deviate fully (Bertsimas & Sim 2004)."""
 
-    deviation: Array = attrs.field(converter=_numbers, validator=_not_negative)
+    deviation: Array = attrs.field(converter=numbers, validator=check_not_negative)
     """d, the largest deviation of each coefficient."""
-    gamma: Array = attrs.field(converter=_numbers, validator=_not_negative)
+    gamma: Array = attrs.field(converter=numbers, validator=check_not_negative)
     """Γ, one for all rows or one for each."""
 
     def _parts(self, shape: tuple[int, int]) -> tuple[Array, Array]:
         """d for coefficients of this shape, and Γ for its rows."""
-        return _broadcast(self.deviation, shape, "deviation"), _broadcast(
-            self.gamma, shape[:1], "gamma"
-        )
+        deviation = broadcast(self.deviation, shape, "deviation")
+        gamma = broadcast(self.gamma, shape[:1], "gamma")
+        return deviation, gamma
 
     def at(self, x: Tensor) -> BudgetRegion:
         """The set at every row of x, (rows, n)."""
         deviation, gamma = self._parts((len(x), x.shape[1]))
-        return BudgetRegion(
-            x.detach(), _tensor(deviation, x), _tensor(gamma, x)[:, None]
-        )
+        gamma_column = as_tensor(gamma, x)[:, None]
+        return BudgetRegion(x.detach(), as_tensor(deviation, x), gamma_column)
 
     def conic(self, rows: int, width: int) -> list[Conic]:
         """The formula δ = d∘(v − w) with u = (v, w), v, w ≥ 0, v + w ≤ 1, Σ(v + w) ≤ Γ."""
         identity = np.eye(width)
-        normals = np.vstack(
-            [-np.eye(2 * width), np.hstack([identity, identity]), np.ones(2 * width)]
-        )
+        is_positive = -np.eye(2 * width)
+        sum_of_pairs = np.hstack([identity, identity])
+        sum_of_all = np.ones(2 * width)
+        normals = np.vstack([is_positive, sum_of_pairs, sum_of_all])
         offsets = np.concatenate([np.zeros(2 * width), np.ones(width)])
         deviation, gamma = self._parts((rows, width))
 
         def conic(i: int) -> Conic:
             diagonal = np.diag(deviation[i])
-            return Conic(
-                np.hstack([diagonal, -diagonal]), normals, np.append(offsets, gamma[i])
-            )
+            matrix = np.hstack([diagonal, -diagonal])
+            return Conic(matrix, normals, np.append(offsets, gamma[i]))
 
-        return _one_or_each(conic, rows, deviation, gamma)
+        return one_or_each(conic, rows, deviation, gamma)
 
 
 @final
@@ -198,7 +155,7 @@ class Budget(ExplicitSet):
 class Polytope(ExplicitSet):
     """The convex hull of vertices, (k, n), which must contain 0: finitely many scenarios and all between them."""
 
-    vertices: Array = attrs.field(converter=_numbers, validator=_finite)
+    vertices: Array = attrs.field(converter=numbers, validator=check_finite)
     """One vertex in each row, (k, n)."""
 
     def __attrs_post_init__(self) -> None:
@@ -206,35 +163,35 @@ class Polytope(ExplicitSet):
             raise UsageError("vertices must be a matrix with one vertex in each row")
         # 0 is in the hull if some weights λ ≥ 0 with Σλ = 1 have Vᵀλ = 0
         size = np.abs(self.vertices).max() or 1.0
-        system = np.vstack([self.vertices.T / size, np.ones(len(self.vertices))])
+        sum_row = np.ones(len(self.vertices))
+        system = np.vstack([self.vertices.T / size, sum_row])
         weights, _ = nnls(system, _last_unit_vector(self.vertices))
-        if np.abs(weights @ self.vertices).max() > 1e-9 * size * weights.sum():
+        distance = np.abs(weights @ self.vertices).max()
+        if distance > 1e-9 * size * weights.sum():
             raise UsageError(
                 "the hull of the vertices must contain 0: move what they have in common into the rows"
             )
 
     def _check_width(self, width: int) -> None:
         """Refuse rows of another number of coefficients."""
-        if self.vertices.shape[1] != width:
-            raise UsageError(
-                f"vertices have {self.vertices.shape[1]} coefficients, rows have {width}"
-            )
+        count = self.vertices.shape[1]
+        if count != width:
+            raise UsageError(f"vertices have {count} coefficients, rows have {width}")
 
     def at(self, x: Tensor) -> PolytopeRegion:
         """One hull at every row of x, (rows, n)."""
         self._check_width(x.shape[1])
-        return PolytopeRegion(
-            x.detach(), _tensor(self.vertices, x).expand(len(x), *self.vertices.shape)
-        )
+        vertices = as_tensor(self.vertices, x).expand(len(x), *self.vertices.shape)
+        return PolytopeRegion(x.detach(), vertices)
 
     def conic(self, rows: int, width: int) -> list[Conic]:
         """The formula with P = Vᵀ over {u ≥ 0, Σu ≤ 1}."""
         self._check_width(width)
         count = len(self.vertices)
         normals = np.vstack([-np.eye(count), np.ones(count)])
-        return [
-            Conic(self.vertices.T, normals, _last_unit_vector(self.vertices.T))
-        ] * rows
+        matrix = self.vertices.T
+        conic = Conic(matrix, normals, _last_unit_vector(matrix))
+        return [conic] * rows
 
 
 def _last_unit_vector(matrix: Array) -> Array:
@@ -247,9 +204,9 @@ def _last_unit_vector(matrix: Array) -> Array:
 class Polyhedron(ExplicitSet):
     """{δ : D δ ≤ d}, bounded and with d ≥ 0, so that it contains 0."""
 
-    normals: Array = attrs.field(converter=_numbers, validator=_finite)
+    normals: Array = attrs.field(converter=numbers, validator=check_finite)
     """D, (k, n)."""
-    offsets: Array = attrs.field(converter=_numbers, validator=_not_negative)
+    offsets: Array = attrs.field(converter=numbers, validator=check_not_negative)
     """d, (k,)."""
 
     def __attrs_post_init__(self) -> None:
@@ -258,47 +215,47 @@ class Polyhedron(ExplicitSet):
                 "a polyhedron needs a matrix of normals and one offset for each of its rows"
             )
         # bounded means that no r ≠ 0 has D r ≤ 0: D has full rank, and positive multipliers balance it
-        if np.linalg.matrix_rank(self.normals) < self.normals.shape[
-            1
-        ] or not _is_balanced(self.normals):
+        width = self.normals.shape[1]
+        has_full_rank = np.linalg.matrix_rank(self.normals) >= width
+        if not has_full_rank or not _is_balanced(self.normals):
             raise UsageError(
                 "the polyhedron is not bounded: add inequalities until it is"
             )
 
     def _check_width(self, width: int) -> None:
         """Refuse rows of another number of coefficients."""
-        if self.normals.shape[1] != width:
-            raise UsageError(
-                f"normals have {self.normals.shape[1]} coefficients, rows have {width}"
-            )
+        count = self.normals.shape[1]
+        if count != width:
+            raise UsageError(f"normals have {count} coefficients, rows have {width}")
 
     def at(self, x: Tensor) -> PolyhedronRegion:
         """One polyhedron at every row of x, (rows, n)."""
         self._check_width(x.shape[1])
-        normals = _tensor(self.normals, x).expand(len(x), *self.normals.shape)
-        offsets = _tensor(self.offsets, x).expand(len(x), *self.offsets.shape)
+        normals = as_tensor(self.normals, x).expand(len(x), *self.normals.shape)
+        offsets = as_tensor(self.offsets, x).expand(len(x), *self.offsets.shape)
         return PolyhedronRegion(x.detach(), normals, offsets)
 
     def conic(self, rows: int, width: int) -> list[Conic]:
         """The formula with P = I and ρ = ∞."""
         self._check_width(width)
-        return [Conic(np.eye(width), self.normals, self.offsets)] * rows
+        conic = Conic(np.eye(width), self.normals, self.offsets)
+        return [conic] * rows
 
 
 def _is_balanced(normals: Array) -> bool:
     """Whether Dᵀλ = 0 has a solution with λ ≥ 1 (Stiemke)."""
-    cost = np.zeros(len(normals))
+    count, width = normals.shape
     answer = linprog(
-        cost, A_eq=normals.T, b_eq=np.zeros(normals.shape[1]), bounds=(1, None)
+        np.zeros(count), A_eq=normals.T, b_eq=np.zeros(width), bounds=(1, None)
     )
     return bool(answer.success)
 
 
 def _radii(value: Any) -> Array:
     """A ball's option ``radius`` as numbers: one, or one for each column."""
-    return np.asarray(
-        [float(r) for r in value] if isinstance(value, tuple) else float(value)
-    )
+    if isinstance(value, tuple):
+        return np.asarray([float(radius) for radius in value])
+    return np.asarray(float(value))
 
 
 def _ellipsoid_or_box(ball: Any) -> ExplicitSet:
@@ -320,9 +277,8 @@ def explicit(uncertainty: UncertaintySet) -> ExplicitSet | None:
     if isinstance(uncertainty, ExplicitSet):
         return uncertainty
     for name, formula in KNOWN.items():
-        with contextlib.suppress(
-            UsageError
-        ):  # no plugin may be installed that registers the name
+        # no plugin may be installed that registers the name
+        with contextlib.suppress(UsageError):
             if type(uncertainty) is type(robustfw.make("uncertainty", name)):
                 return formula(uncertainty)
     return None

@@ -41,23 +41,25 @@ class EllipsoidRegion(Region):
 
     def _point(self, coordinates: Tensor) -> Tensor:
         """The point of these coordinates along the axes, of the type of δ."""
-        return round_toward_zero(
-            torch.einsum("bnk,bk->bn", self.basis, coordinates), self.like.dtype
-        )
+        point = torch.einsum("bnk,bk->bn", self.basis, coordinates)
+        return round_toward_zero(point, self.like.dtype)
 
     def violation(self, delta: Tensor) -> Tensor:
         """The distance to the border along the ray to 0, or to the span of the axes if that is larger, (batch,)."""
         coordinates = self._coordinates(delta)
         free = self.lengths > 0
-        size = norms(
-            torch.where(free, coordinates / torch.where(free, self.lengths, 1), 0)
-        )
-        along = norms(torch.where(free, coordinates, 0)) * (1 - 1 / size.clamp(min=1))
-        rounding = 64 * torch.finfo(self.like.dtype).eps * norms(coordinates)
+        # 1. along the ray: ‖δ‖ − ‖δ‖/size
+        safe_lengths = torch.where(free, self.lengths, 1)
+        shares = torch.where(free, coordinates / safe_lengths, 0)
+        size = norms(shares)
+        excess = 1 - 1 / size.clamp(min=1)
+        along = norms(torch.where(free, coordinates, 0)) * excess
+        # 2. off the span of the axes, but for rounding
         across = norms(torch.where(free, 0, coordinates))
-        return torch.maximum(along, torch.where(across > rounding, across, 0)).to(
-            delta.dtype
-        )
+        eps = torch.finfo(self.like.dtype).eps
+        rounding = 64 * eps * norms(coordinates)
+        across = torch.where(across > rounding, across, 0)
+        return torch.maximum(along, across).to(delta.dtype)
 
     def project(self, point: Tensor) -> Tensor:
         """s²y/(s² + λ) in the basis, with the λ ≥ 0 that ‖s·y/(s² + λ)‖ = 1 determines; members stay as they are.
@@ -72,47 +74,51 @@ class EllipsoidRegion(Region):
         # 1. Newton's method for λ
         level = torch.zeros_like(coordinates[:, :1])
         for _ in range(NEWTON):
-            share = torch.where(free, pull / torch.where(free, squares + level, 1), 0)
+            divisor = torch.where(free, squares + level, 1)
+            share = torch.where(free, pull / divisor, 0)
             size = norms(share)[:, None]
-            slope = torch.where(
-                free, share.square() / torch.where(free, squares + level, 1), 0
-            ).sum(1, keepdim=True)
-            step = torch.where(
-                size > 1, (size - 1) * size.square() / slope.clamp(min=numbers.tiny), 0
-            )
+            slopes = torch.where(free, share.square() / divisor, 0)
+            slope = slopes.sum(1, keepdim=True)
+            newton = (size - 1) * size.square() / slope.clamp(min=numbers.tiny)
+            step = torch.where(size > 1, newton, 0)
             level = level + step
-            if not (step > 4 * numbers.eps * level).any():
+            unfinished = step > 4 * numbers.eps * level
+            if not unfinished.any():
                 break
         # 2. the point that belongs to λ, with what rounding left outside taken off
-        share = torch.where(free, pull / torch.where(free, squares + level, 1), 0)
+        divisor = torch.where(free, squares + level, 1)
+        share = torch.where(free, pull / divisor, 0)
         share = share / norms(share)[:, None].clamp(min=1)
+        projected = self._point(self.lengths * share)
+        # 3. members stay
         inside = per_row(self.violation(point), point) <= 0
-        return torch.where(inside, point, self._point(self.lengths * share))
+        return torch.where(inside, point, projected)
 
     def support(self, direction: Tensor) -> Tensor:
         """W S² Wᵀg / ‖S Wᵀg‖₂; 0 where that vanishes."""
         largest = direction.abs().amax(1, keepdim=True)
-        pull = self.lengths * self._coordinates(
-            direction / torch.where(largest > 0, largest, 1)
-        )
+        scale = torch.where(largest > 0, largest, 1)
+        pull = self.lengths * self._coordinates(direction / scale)
         size = norms(pull)[:, None]
-        return self._point(self.lengths * pull / torch.where(size > 0, size, 1))
+        safe_size = torch.where(size > 0, size, 1)
+        return self._point(self.lengths * pull / safe_size)
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """‖S Wᵀg‖₂ with room for rounding, (batch,)."""
         exact = direction.to(self.basis)
-        rounding = (
-            64 * torch.finfo(self.basis.dtype).eps * norms(exact) * self.lengths.amax(1)
-        )
-        return norms(self.lengths * self._coordinates(exact)) + rounding
+        value = norms(self.lengths * self._coordinates(exact))
+        eps = torch.finfo(self.basis.dtype).eps
+        rounding = 64 * eps * norms(exact) * self.lengths.amax(1)
+        return value + rounding
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Random members, uniform on the ellipsoid."""
         noise = normal_like(self.like, generator).to(self.basis)
-        share = uniform_like(self.like[:, :1], generator).to(self.basis) ** (
-            1 / noise.shape[1]
-        )
-        return self._point(self.lengths * share * noise / norms(noise)[:, None])
+        dimension = noise.shape[1]
+        uniform = uniform_like(self.like[:, :1], generator).to(self.basis)
+        share = uniform ** (1 / dimension)
+        length = norms(noise)[:, None]
+        return self._point(self.lengths * share * noise / length)
 
 
 @final
@@ -128,20 +134,18 @@ class BudgetRegion(Region):
 
     def _share(self, magnitude: Tensor) -> Tensor:
         """|δ_j|/d_j, 0 for certain coefficients."""
-        return torch.where(
-            self.deviation > 0,
-            magnitude / torch.where(self.deviation > 0, self.deviation, 1),
-            0,
-        )
+        uncertain = self.deviation > 0
+        safe_deviation = torch.where(uncertain, self.deviation, 1)
+        return torch.where(uncertain, magnitude / safe_deviation, 0)
 
     def violation(self, delta: Tensor) -> Tensor:
         """The larger of |δ_j| − d_j and, in units of the largest deviation, the sum of shares above Γ, (batch,)."""
         magnitude = delta.abs().to(self.deviation)
         box_excess = (magnitude - self.deviation).amax(1)
-        budget_excess = (
-            self._share(magnitude).sum(1) - self.gamma[:, 0]
-        ) * self.deviation.amax(1)
-        return torch.maximum(box_excess, budget_excess).clamp(min=0).to(delta.dtype)
+        share_excess = self._share(magnitude).sum(1) - self.gamma[:, 0]
+        budget_excess = share_excess * self.deviation.amax(1)
+        excess = torch.maximum(box_excess, budget_excess).clamp(min=0)
+        return excess.to(delta.dtype)
 
     def project(self, point: Tensor) -> Tensor:
         """The nearest point; members stay as they are.
@@ -149,11 +153,8 @@ class BudgetRegion(Region):
         Its shares of d_j are clip(|z_j|/d_j − λ/d_j², 0, 1) with the least λ ≥ 0 for which their sum is at most Γ.
         """
         full = self._share(point.abs().to(self.deviation))
-        rate = torch.where(
-            self.deviation > 0,
-            self.deviation.clamp(min=1e-150).square().reciprocal(),
-            0,
-        )
+        safe_squares = self.deviation.clamp(min=1e-150).square()
+        rate = torch.where(self.deviation > 0, safe_squares.reciprocal(), 0)
 
         def shares(level: Tensor) -> Tensor:
             return (full - level * rate).clamp(0, 1)
@@ -171,16 +172,20 @@ class BudgetRegion(Region):
         share = shares((low + high) / 2)
         free = (share > 0) & (share < 1)
         slope = torch.where(free, rate, 0).sum(1, keepdim=True)
-        excess = torch.where(free, full, share).sum(1, keepdim=True) - self.gamma
-        level = torch.where(slope > 0, excess / torch.where(slope > 0, slope, 1), high)
+        total = torch.where(free, full, share).sum(1, keepdim=True)
+        excess = total - self.gamma
+        safe_slope = torch.where(slope > 0, slope, 1)
+        level = torch.where(slope > 0, excess / safe_slope, high)
         share = shares(torch.where(fits, 0, level.clamp(min=0)))
         # 3. take off what rounding left above Γ
-        total = share.sum(1, keepdim=True).clamp(min=torch.finfo(share.dtype).tiny)
+        tiny = torch.finfo(share.dtype).tiny
+        total = share.sum(1, keepdim=True).clamp(min=tiny)
         share = share * (self.gamma / total).clamp(max=1)
-        projected = round_toward_zero(
-            (self.deviation * share).copysign(point.to(share)), self.like.dtype
-        )
-        return torch.where(per_row(self.violation(point), point) <= 0, point, projected)
+        signed = (self.deviation * share).copysign(point.to(share))
+        projected = round_toward_zero(signed, self.like.dtype)
+        # 4. members stay
+        is_member = per_row(self.violation(point), point) <= 0
+        return torch.where(is_member, point, projected)
 
     def support(self, direction: Tensor) -> Tensor:
         """A farthest point: the coefficients of largest |g_j|·d_j deviate, ⌊Γ⌋ fully and the next by what is left of Γ.
@@ -189,12 +194,14 @@ class BudgetRegion(Region):
         """
         gains = direction.abs().to(self.deviation) * self.deviation
         largest, order = gains.sort(dim=1, descending=True, stable=True)
+        # what is left of Γ at each place, at most 1
         places = torch.arange(gains.shape[1], dtype=gains.dtype, device=gains.device)
-        shares = torch.where(largest > 0, (self.gamma - places).clamp(0, 1), 0)
-        magnitude = self.deviation * torch.zeros_like(gains).scatter(1, order, shares)
-        return round_toward_zero(
-            magnitude.copysign(direction.to(magnitude)), self.like.dtype
-        )
+        budget = (self.gamma - places).clamp(0, 1)
+        sorted_shares = torch.where(largest > 0, budget, 0)
+        shares = torch.zeros_like(gains).scatter(1, order, sorted_shares)
+        magnitude = self.deviation * shares
+        farthest = magnitude.copysign(direction.to(magnitude))
+        return round_toward_zero(farthest, self.like.dtype)
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """The value of `support`, which is exact, with room for rounding, (batch,)."""
@@ -204,5 +211,7 @@ class BudgetRegion(Region):
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Random members: uniform on the box, then projected."""
-        noise = 2 * uniform_like(self.like, generator).to(self.deviation) - 1
-        return self.project(round_toward_zero(noise * self.deviation, self.like.dtype))
+        uniform = uniform_like(self.like, generator).to(self.deviation)
+        noise = 2 * uniform - 1
+        point = round_toward_zero(noise * self.deviation, self.like.dtype)
+        return self.project(point)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robustfw import hookimpl
-from robustfw_manifold.bases import Basis, Cae, Decoder, KnnPca, Transform
+from robustfw_manifold.bases import Cae, Decoder, KnnPca, Transform
+from robustfw_manifold.basis import Basis
 
 if TYPE_CHECKING:
     import click

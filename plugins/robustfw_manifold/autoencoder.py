@@ -45,10 +45,11 @@ class Layer:
     def loss(self, x: Tensor, contraction: float) -> Tensor:
         """Σⱼ cross-entropy(xⱼ, x̂ⱼ) + λ‖∂h/∂x‖²_F, the mean over the batch; ``contraction`` is λ."""
         h = self.encode(x)
-        error = binary_cross_entropy_with_logits(
-            self.reconstruct(h), x, reduction="none"
-        ).sum(1)
-        squared_jacobian = (h * (1 - h)).square() @ self.weight.square().sum(1)
+        logits = self.reconstruct(h)
+        errors = binary_cross_entropy_with_logits(logits, x, reduction="none")
+        error = errors.sum(1)
+        squared_slopes = (h * (1 - h)).square()
+        squared_jacobian = squared_slopes @ self.weight.square().sum(1)
         return (error + contraction * squared_jacobian).mean()
 
 
@@ -66,11 +67,10 @@ class Autoencoder:
         """The autoencoder in the type and on the device of a tensor."""
         layers = []
         for layer in self.layers:
-            layers.append(
-                Layer(
-                    layer.weight.to(like), layer.hidden.to(like), layer.visible.to(like)
-                )
-            )
+            weight = layer.weight.to(like)
+            hidden = layer.hidden.to(like)
+            visible = layer.visible.to(like)
+            layers.append(Layer(weight, hidden, visible))
         return attrs.evolve(self, layers=tuple(layers))
 
     def encode(self, x: Tensor) -> Tensor:
@@ -92,12 +92,10 @@ class Autoencoder:
         jacobian = None
         for layer in self.layers:
             h = layer.encode(h)
-            slopes = (h * (1 - h))[
-                :, :, None
-            ]  # the derivative of the sigmoid at each unit
-            jacobian = slopes * (
-                layer.weight if jacobian is None else layer.weight @ jacobian
-            )
+            # the derivative of the sigmoid at each unit
+            slopes = (h * (1 - h))[:, :, None]
+            linear = layer.weight if jacobian is None else layer.weight @ jacobian
+            jacobian = slopes * linear
         assert jacobian is not None  # there is a layer
         return jacobian / (self.high - self.low)
 
@@ -150,9 +148,12 @@ def train(x: Tensor, plan: Plan) -> Autoencoder:
     """An autoencoder of the examples x (n, d), each layer trained on the codes of those below (by Adam)."""
     generator = torch.Generator().manual_seed(plan.seed)
     low, high = (float(extreme) for extreme in x.aminmax())
-    net = Autoencoder((), low, high if high > low else low + 1)
+    if high <= low:
+        high = low + 1
+    net = Autoencoder((), low, high)
     for units in plan.hidden:
-        layer = _train_layer(net.encode(x.float()), units, plan, generator)
+        codes = net.encode(x.float())
+        layer = _train_layer(codes, units, plan, generator)
         net = attrs.evolve(net, layers=(*net.layers, layer))
     return net
 
@@ -163,14 +164,17 @@ def _train_layer(
     """A layer of so many units for inputs x (n, visible) in [0, 1]."""
     # begin at a reconstruction that is the mean of the inputs
     mean = x.mean(0).clamp(1e-3, 1 - 1e-3)
-    weight = torch.randn(units, x.shape[1], generator=generator) / x.shape[1] ** 0.5
+    visible = x.shape[1]
+    noise = torch.randn(units, visible, generator=generator)
+    weight = noise / visible**0.5
     layer = Layer(weight, torch.zeros(units), torch.logit(mean))
-    parameters = [
-        parameter.requires_grad_() for parameter in _parameters(layer).values()
-    ]
+    parameters = list(_parameters(layer).values())
+    for parameter in parameters:
+        parameter.requires_grad_()
     optimizer = torch.optim.Adam(parameters, lr=plan.learning_rate)
     for _ in range(plan.epochs):
-        for rows in torch.randperm(len(x), generator=generator).split(BATCH):
+        order = torch.randperm(len(x), generator=generator)
+        for rows in order.split(BATCH):
             optimizer.zero_grad()
             with torch.enable_grad():
                 layer.loss(x[rows], plan.contraction).backward()
@@ -199,9 +203,8 @@ def load_or_train(x: Tensor, plan: Plan, data: str, folder: Path | None) -> Auto
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_bytes(
-            save({name: tensor.contiguous() for name, tensor in net.tensors().items()})
-        )
+        tensors = {name: tensor.contiguous() for name, tensor in net.tensors().items()}
+        temporary.write_bytes(save(tensors))
         temporary.replace(path)
     return net
 

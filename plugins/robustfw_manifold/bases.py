@@ -1,23 +1,23 @@
-"""Bases of the tangent space: the interface, a kind of plugin of its own, and four ways to find one."""
+"""Bases of the tangent space: four ways to find one."""
 
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, final
+from typing import TYPE_CHECKING, Annotated, Any, Self, final
 
 import attrs
 from attrs.validators import deep_iterable, ge, gt, in_, instance_of, min_len
 
-from robustfw import Interface, UsageError, learnt, with_learnt
+from robustfw import UsageError, learnt, with_learnt
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from robustfw.data.splits import Split
-    from robustfw.testing.laws import Law
     from robustfw_manifold.autoencoder import Autoencoder
+
+from robustfw_manifold.basis import Basis
 
 MOVES = (
     "horizontal",
@@ -29,33 +29,6 @@ MOVES = (
     "thickness",
 )
 """The changes of an image whose tangents `Transform` knows, see `robustfw_manifold.transforms`."""
-
-
-class Basis(Interface):
-    """x ↦ an orthonormal basis of Γ(x), the tangent space of the data at x.
-
-    A subclass is a frozen attrs class whose fields are its options; every field has a default.
-    """
-
-    kind: ClassVar[str] = "basis"
-
-    @abstractmethod
-    def at(self, x: Tensor) -> Tensor:
-        """The basis vectors at each row of x (batch, *shape), (batch, directions, *shape).
-
-        They are orthonormal; a direction that is missing is zeros.
-        """
-
-    def fit(self, train: Split) -> Self:
-        """The basis fitted to the training examples, as `robustfw.UncertaintySet.fit`; by default itself."""
-        return self
-
-    @classmethod
-    def laws(cls) -> tuple[Law, ...]:
-        """The laws that every basis keeps, for the contract kit."""
-        from robustfw_manifold.laws import LAWS
-
-        return LAWS
 
 
 def _not_fitted(name: str) -> UsageError:

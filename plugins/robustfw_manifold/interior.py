@@ -45,15 +45,17 @@ def solve(
         weight: (batch, 1), between 0 and 1.
     """
     # |Bᵀc| ≤ 1, so that a bound of 2 never holds
-    bounds = torch.cat([upper.clamp(max=2), -lower.clamp(min=-2)], 1) + ACCURACY
+    above = upper.clamp(max=2)
+    below = -lower.clamp(min=-2)
+    bounds = torch.cat([above, below], 1) + ACCURACY
     state = _State(basis, drive, weight, bounds)
     for _ in range(ITERATIONS):
         if not state.iterate():
             break
+    # what rounding left outside of the ball is taken off
+    length = torch.linalg.vector_norm(state.point, dim=1, keepdim=True)
+    point = state.point / length.clamp(min=1)
     up, down = state.multipliers[:, :-1].chunk(2, 1)
-    point = state.point / torch.linalg.vector_norm(
-        state.point, dim=1, keepdim=True
-    ).clamp(min=1)
     return Solution(point, up - down)
 
 
@@ -79,52 +81,53 @@ class _State:
         residual = self._residual()
         error = self._constraint_error()
         # 1. stop once every row has converged
-        rough = _largest(residual) > CONVERGED * (1 + _largest(self.multipliers))
-        active = (gap > 2 * FLOOR) | rough | (_largest(error) > CONVERGED)
+        scale = 1 + _largest(self.multipliers)
+        rough = _largest(residual) > CONVERGED * scale
+        outside = _largest(error) > CONVERGED
+        active = (gap > 2 * FLOOR) | rough | outside
         if not active.any():
             return False
         # 2. predict: Newton's step towards products of 0, and the products that it leads to
         factor = self._factor()
         step = self._step(factor, residual, error, product)
-        ahead = (self.slacks + step.reach * step.slacks) * (
-            self.multipliers + step.reach * step.multipliers
-        )
-        centre = (gap * (ahead.mean(1, keepdim=True) / gap).clamp(0, 1) ** 3).clamp(
-            min=FLOOR
-        )
+        slacks = self.slacks + step.reach * step.slacks
+        multipliers = self.multipliers + step.reach * step.multipliers
+        gap_ahead = (slacks * multipliers).mean(1, keepdim=True)
+        # Mehrotra's centre: the less the gap falls, the more the products are kept alike
+        ratio = (gap_ahead / gap).clamp(0, 1)
+        centre = (gap * ratio**3).clamp(min=FLOOR)
         # 3. correct: add second-order terms to Newton's equations, as far as the first step could be taken: a full
         # correction for a step that is cut short goes round in circles
         share = step.reach.square()
         residual = residual + share * step.multipliers[:, -1:] * step.point
-        ball_error = (
-            error[:, -1:] + share * step.point.square().sum(1, keepdim=True) / 2
-        )
+        square_length = step.point.square().sum(1, keepdim=True)
+        ball_error = error[:, -1:] + share * square_length / 2
         error = torch.cat([error[:, :-1], ball_error], 1)
-        step = self._step(
-            factor,
-            residual,
-            error,
-            product + share * step.slacks * step.multipliers - centre,
-        )
+        product = product + share * step.slacks * step.multipliers - centre
+        step = self._step(factor, residual, error, product)
         # 4. go nearly as far as slacks and multipliers stay positive
-        length = torch.where(active, (0.995 * step.reach).clamp(max=1), 0)
+        reach = (0.995 * step.reach).clamp(max=1)
+        length = torch.where(active, reach, 0)
+        slacks = self.slacks + length * step.slacks
+        multipliers = self.multipliers + length * step.multipliers
         self.point = self.point + length * step.point
-        self.slacks = (self.slacks + length * step.slacks).clamp(min=TINY)
-        self.multipliers = (self.multipliers + length * step.multipliers).clamp(
-            min=TINY
-        )
+        self.slacks = slacks.clamp(min=TINY)
+        self.multipliers = multipliers.clamp(min=TINY)
         return True
 
     def _residual(self) -> Tensor:
         """∇ of the Lagrangian, (batch, k)."""
         pull = self._sum_of_normals(self.multipliers)
-        return (self.weight + self.multipliers[:, -1:]) * self.point - self.drive + pull
+        weight = self.weight + self.multipliers[:, -1:]
+        return weight * self.point - self.drive + pull
 
     def _constraint_error(self) -> Tensor:
         """fᵢ(c) + sᵢ, which is 0 where constraint and slack agree, (batch, 2d + 1)."""
         values = self._linear_values(self.point)
-        ball = self.point.square().sum(1, keepdim=True) / 2 - 0.5
-        return torch.cat([values - self.bounds, ball], 1) + self.slacks
+        square_length = self.point.square().sum(1, keepdim=True)
+        ball = square_length / 2 - 0.5
+        constraints = torch.cat([values - self.bounds, ball], 1)
+        return constraints + self.slacks
 
     def _linear_values(self, c: Tensor) -> Tensor:
         """(Bᵀc, −Bᵀc), (batch, 2d)."""
@@ -139,33 +142,37 @@ class _State:
     def _factor(self) -> Tensor:
         """The Cholesky factor of (weight + λ)I + Σ λᵢ/sᵢ ∇fᵢ∇fᵢᵀ."""
         ratio = self.multipliers / self.slacks
+        # 1. the bounds: B diag(λ/s) Bᵀ
         up, down = ratio[:, :-1].chunk(2, 1)
         matrix = (self.basis * (up + down)[:, None]) @ self.basis.mT
-        matrix = (
-            matrix + ratio[:, -1:, None] * self.point[:, :, None] * self.point[:, None]
-        )
-        diagonal = (
-            (self.weight + self.multipliers[:, -1:])
-            + 1e-14 * matrix.diagonal(dim1=1, dim2=2)
-            + 1e-14
-        )
+        # 2. the ball, whose normal is c
+        ball_ratio = ratio[:, -1:, None]
+        ball = ball_ratio * self.point[:, :, None] * self.point[:, None]
+        matrix = matrix + ball
+        # 3. the objective, with a little more against rounding
+        weight = self.weight + self.multipliers[:, -1:]
+        margin = 1e-14 * matrix.diagonal(dim1=1, dim2=2)
+        diagonal = weight + margin + 1e-14
         return torch.linalg.cholesky(matrix + torch.diag_embed(diagonal))
 
     def _step(
         self, factor: Tensor, residual: Tensor, error: Tensor, product: Tensor
     ) -> _Step:
         """Newton's step towards a product of slacks and multipliers that is smaller by ``product``."""
+        # 1. the point, after slacks and multipliers are eliminated
         shift = (self.multipliers * error - product) / self.slacks
-        right = -residual - self._sum_of_normals(shift) - shift[:, -1:] * self.point
+        ball_shift = shift[:, -1:] * self.point
+        right = -residual - self._sum_of_normals(shift) - ball_shift
         point = torch.cholesky_solve(right[:, :, None], factor)[:, :, 0]
-        change = torch.cat(
-            [self._linear_values(point), (self.point * point).sum(1, keepdim=True)], 1
-        )
+        # 2. slacks and multipliers that go with it
+        ball_change = (self.point * point).sum(1, keepdim=True)
+        change = torch.cat([self._linear_values(point), ball_change], 1)
         slacks = -error - change
         multipliers = (-product - self.multipliers * slacks) / self.slacks
-        reach = torch.minimum(
-            _reach(self.slacks, slacks), _reach(self.multipliers, multipliers)
-        )
+        # 3. how far both stay positive
+        slack_reach = _reach(self.slacks, slacks)
+        multiplier_reach = _reach(self.multipliers, multipliers)
+        reach = torch.minimum(slack_reach, multiplier_reach)
         return _Step(point, slacks, multipliers, reach)
 
 

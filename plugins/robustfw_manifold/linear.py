@@ -33,11 +33,14 @@ def singular_vectors(vectors: Tensor, count: int) -> Tensor:
     values = values.flip(1)[:, :count]
     eigenvectors = eigenvectors.flip(2)[:, :, :count]
     # 2. v = Mᵀu/σ, where σ counts as positive
-    positive = values > RANK**2 * values[:, :1].clamp(min=tiny)
-    scale = torch.where(positive, values.clamp(min=tiny).rsqrt(), 0)
+    largest = values[:, :1].clamp(min=tiny)
+    positive = values > RANK**2 * largest
+    inverse = values.clamp(min=tiny).rsqrt()
+    scale = torch.where(positive, inverse, 0)
     rows = scale[:, :, None] * (eigenvectors.mT @ exact)
     # 3. these rows B are nearly orthonormal, L⁻¹B with LLᵀ = BBᵀ is so exactly
-    gram = rows @ rows.mT + torch.diag_embed((~positive).to(rows))
-    return torch.linalg.solve_triangular(
-        torch.linalg.cholesky(gram), rows, upper=False
-    ).to(vectors.dtype)
+    missing = (~positive).to(rows)
+    gram = rows @ rows.mT + torch.diag_embed(missing)
+    factor = torch.linalg.cholesky(gram)
+    orthonormal = torch.linalg.solve_triangular(factor, rows, upper=False)
+    return orthonormal.to(vectors.dtype)

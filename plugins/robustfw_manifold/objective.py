@@ -8,7 +8,8 @@ import attrs
 from attrs.validators import ge, in_
 
 from robustfw import Penalty, UsageError
-from robustfw_manifold.bases import Basis, Transform
+from robustfw_manifold.bases import Transform
+from robustfw_manifold.basis import Basis
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

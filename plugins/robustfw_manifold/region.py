@@ -47,22 +47,20 @@ class TangentBall(Region):
             radius: r, for all rows.
         """
         flat = basis.detach().to(wide(x.dtype)).flatten(2)
-        return cls(
-            x, flat, torch.full((len(x),), radius, dtype=flat.dtype, device=x.device)
-        )
+        radii = torch.full((len(x),), radius, dtype=flat.dtype, device=x.device)
+        return cls(x, flat, radii)
 
     def _coordinates(self, delta: Tensor) -> Tensor:
         """Bδ, (batch, directions)."""
-        return torch.einsum(
-            "bkd,bd->bk", self.basis, delta.to(self.basis.dtype).flatten(1)
-        )
+        flat = delta.to(self.basis.dtype).flatten(1)
+        return torch.einsum("bkd,bd->bk", self.basis, flat)
 
     def _point(self, coordinates: Tensor, like: Tensor) -> Tensor:
         """Bᵀc, of the shape and type of ``like``."""
-        point = torch.einsum("bkd,bk->bd", self.basis, coordinates).reshape(like.shape)
-        return round_toward_zero(
-            point.to(torch.promote_types(point.dtype, like.dtype)), like.dtype
-        )
+        rows = torch.einsum("bkd,bk->bd", self.basis, coordinates)
+        point = rows.reshape(like.shape)
+        wider = torch.promote_types(point.dtype, like.dtype)
+        return round_toward_zero(point.to(wider), like.dtype)
 
     def tangential(self, delta: Tensor) -> Tensor:
         """Πδ, the nearest point of the tangent space."""
@@ -79,9 +77,11 @@ class TangentBall(Region):
 
     def project(self, point: Tensor) -> Tensor:
         """Πz·min(1, r/‖Πz‖₂): exact, since the ball is centred in the subspace."""
-        inside = self._coordinates(point)
-        length = norms(inside).clamp(min=torch.finfo(inside.dtype).tiny)
-        return self._point(inside * (self.radius / length).clamp(max=1)[:, None], point)
+        coordinates = self._coordinates(point)
+        tiny = torch.finfo(coordinates.dtype).tiny
+        length = norms(coordinates).clamp(min=tiny)
+        share = (self.radius / length).clamp(max=1)
+        return self._point(coordinates * share[:, None], point)
 
     def support(self, direction: Tensor) -> Tensor:
         """r·Πg/‖Πg‖₂ (eq. 13); 0 where g is normal to the tangent space, up to rounding."""
@@ -89,36 +89,31 @@ class TangentBall(Region):
         coordinates = self._coordinates(unit)
         length = torch.linalg.vector_norm(coordinates, dim=1)
         numbers = torch.finfo(coordinates.dtype)
-        tangential = length > ROUNDING * numbers.eps * norms(unit)
-        stretch = torch.where(
-            tangential, self.radius / length.clamp(min=numbers.tiny), 0
-        )
+        rounding = ROUNDING * numbers.eps * norms(unit)
+        tangential = length > rounding
+        stretch = self.radius / length.clamp(min=numbers.tiny)
+        stretch = torch.where(tangential, stretch, 0)
         return self._point(coordinates * stretch[:, None], direction)
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """r·‖Πg‖₂, plus r·‖g‖₂ times the rounding by which a member may be off the subspace."""
-        rounding = (
-            ROUNDING
-            * torch.finfo(torch.promote_types(self.like.dtype, self.basis.dtype)).eps
-        )
+        wider = torch.promote_types(self.like.dtype, self.basis.dtype)
+        rounding = ROUNDING * torch.finfo(wider).eps
         flat = direction.double().flatten(1)
         coordinates = torch.einsum("bkd,bd->bk", self.basis.double(), flat)
-        return (
-            self.radius.double()
-            * (1 + rounding)
-            * (norms(coordinates) + rounding * norms(flat))
-        )
+        length = norms(coordinates) + rounding * norms(flat)
+        return self.radius.double() * (1 + rounding) * length
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Random members, uniform on the ball."""
         present = self.basis.abs().amax(2) > 0  # directions that are not missing
         noise = normal_like(self.basis[..., 0], generator) * present
-        length = torch.linalg.vector_norm(noise, dim=1).clamp(
-            min=torch.finfo(noise.dtype).tiny
-        )
+        tiny = torch.finfo(noise.dtype).tiny
+        length = torch.linalg.vector_norm(noise, dim=1).clamp(min=tiny)
         dimension = present.sum(1).clamp(min=1)
-        distance = self.radius * uniform_like(self.radius, generator) ** (1 / dimension)
-        return self._point(noise * (distance / length)[:, None], self.like)
+        share = uniform_like(self.radius, generator) ** (1 / dimension)
+        stretch = self.radius * share / length
+        return self._point(noise * stretch[:, None], self.like)
 
     def scale(self, factor: Tensor | float) -> TangentBall:
         """The ball of radius factor·r."""
@@ -126,8 +121,9 @@ class TangentBall(Region):
 
     def clip(self, lower: Bound, upper: Bound) -> TangentInBox:
         """The members between two bounds, lower ≤ δ ≤ upper."""
-        low = torch.as_tensor(lower, dtype=torch.float64, device=self.like.device)
-        high = torch.as_tensor(upper, dtype=torch.float64, device=self.like.device)
+        device = self.like.device
+        low = torch.as_tensor(lower, dtype=torch.float64, device=device)
+        high = torch.as_tensor(upper, dtype=torch.float64, device=device)
         return TangentInBox(self, low.expand_as(self.like), high.expand_as(self.like))
 
 
@@ -152,17 +148,16 @@ class TangentInBox(Region):
     def violation(self, delta: Tensor) -> Tensor:
         """The larger of the ball's violation and the distance out of the box; 0 within the accuracy of the oracles."""
         exact = delta.double()
-        outside = (
-            torch.maximum(self.lower - exact, exact - self.upper).flatten(1).amax(1)
-        )
+        beyond_sides = torch.maximum(self.lower - exact, exact - self.upper)
+        outside = beyond_sides.flatten(1).amax(1)
         outside = torch.where(outside > self._slack(delta), outside, 0)
-        return torch.maximum(self.ball.violation(delta), outside.to(self.ball.radius))
+        beyond_ball = self.ball.violation(delta)
+        return torch.maximum(beyond_ball, outside.to(self.ball.radius))
 
     def _slack(self, delta: Tensor) -> Tensor:
         """How far a member may be outside of the box, (batch,)."""
-        rounding = torch.finfo(
-            torch.promote_types(delta.dtype, self.ball.basis.dtype)
-        ).eps
+        wider = torch.promote_types(delta.dtype, self.ball.basis.dtype)
+        rounding = torch.finfo(wider).eps
         return (1.1 * interior.ACCURACY + rounding) * self._reach
 
     def project(self, point: Tensor) -> Tensor:
@@ -183,9 +178,12 @@ class TangentInBox(Region):
 
     def support(self, direction: Tensor) -> Tensor:
         """A farthest point; 0 where the direction is normal to the tangent space."""
-        solution = self._solve(*self._linear_objective(direction))
-        tangential = per_row(norms(self.ball.support(direction)), direction) > 0
-        return torch.where(tangential, self._point(solution.point, direction), 0)
+        drive, weight = self._linear_objective(direction)
+        solution = self._solve(drive, weight)
+        farthest = self._point(solution.point, direction)
+        length = norms(self.ball.support(direction))
+        tangential = per_row(length, direction) > 0
+        return torch.where(tangential, farthest, 0)
 
     def gap(self, direction: Tensor, found: Tensor) -> Tensor:
         """An upper bound of max_{δ ∈ 𝒰} ⟨direction, δ⟩ − ⟨direction, found⟩, (batch,).
@@ -199,15 +197,19 @@ class TangentInBox(Region):
         # 1. q: the multipliers of the bounds that are there
         coordinates = self._project_coordinates(direction)
         length = torch.linalg.vector_norm(coordinates, dim=1, keepdim=True)
-        pull = length * self._solve(*self._linear_objective(direction)).pull
-        pull = torch.where(torch.where(pull > 0, high, low).isfinite(), pull, 0)
+        drive, weight = self._linear_objective(direction)
+        pull = length * self._solve(drive, weight).pull
+        side = torch.where(pull > 0, high, low)
+        pull = torch.where(side.isfinite(), pull, 0)
         # 2. the dual value
-        residual = torch.linalg.vector_norm(
-            coordinates - self._coordinates(pull), dim=1
-        )
-        box_bound = torch.where(pull > 0, pull * high, pull * low).nan_to_num(0).sum(1)
+        unbalanced = coordinates - self._coordinates(pull)
+        residual = torch.linalg.vector_norm(unbalanced, dim=1)
+        side_values = torch.where(pull > 0, pull * high, pull * low)
+        box_bound = side_values.nan_to_num(0).sum(1)
         bound = self._reach * residual + box_bound
-        return (bound - inner_products(exact, found.double())).clamp(min=0)
+        # 3. what it is above the value of the point
+        value = inner_products(exact, found.double())
+        return (bound - value).clamp(min=0)
 
     def _coordinates(self, flat: Tensor) -> Tensor:
         """Bz of vectors (batch, d), (batch, directions)."""
@@ -227,9 +229,8 @@ class TangentInBox(Region):
     def _reach(self) -> Tensor:
         """The radius, or the farthest corner of the box if that is nearer, (batch,)."""
         corner = torch.maximum(-self.lower, self.upper).flatten(1)
-        return torch.minimum(
-            self.ball.radius.double(), torch.linalg.vector_norm(corner, dim=1)
-        )
+        corner_distance = torch.linalg.vector_norm(corner, dim=1)
+        return torch.minimum(self.ball.radius.double(), corner_distance)
 
     @property
     def _unit(self) -> Tensor:
@@ -238,29 +239,28 @@ class TangentInBox(Region):
 
     def _solve(self, drive: Tensor, weight: Tensor) -> interior.Solution:
         """The solution in coordinates, in units of the reach."""
-        low = self.lower.flatten(1) / self._unit
-        high = self.upper.flatten(1) / self._unit
+        unit = self._unit
+        low = self.lower.flatten(1) / unit
+        high = self.upper.flatten(1) / unit
         return interior.solve(self.ball.basis.double(), low, high, drive, weight)
 
     def _point(self, coordinates: Tensor, like: Tensor) -> Tensor:
         """The member of these coordinates, given in units of the reach; of the shape and type of ``like``."""
-        point = (
-            torch.einsum("bkd,bk->bd", self.ball.basis.double(), coordinates)
-            * self._reach[:, None]
-        )
+        basis = self.ball.basis.double()
+        direction = torch.einsum("bkd,bk->bd", basis, coordinates)
+        point = direction * self._reach[:, None]
         return round_toward_zero(point.reshape(like.shape), like.dtype)
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """An upper bound of max ⟨direction, δ⟩: the dual value (see `gap`), plus what the slack of the box may add."""
         exact = direction.double()
         farthest = self.support(exact)
-        root = torch.sqrt(torch.tensor(exact[:1].numel() or 1))
+        value = inner_products(exact, farthest)
+        gap = self.gap(exact, farthest)
+        dimension = exact[:1].numel() or 1
+        root = torch.sqrt(torch.tensor(dimension))
         slack = root * self._slack(exact) + 1e-12 * self._reach
-        return (
-            inner_products(exact, farthest)
-            + self.gap(exact, farthest)
-            + norms(exact) * slack
-        )
+        return value + gap + norms(exact) * slack
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
         """argmax ⟨direction, s⟩ over s ∈ Γ, ‖s‖₂ ≤ step·r, δ + s in the box: no step is lost at a bound.
@@ -273,7 +273,8 @@ class TangentInBox(Region):
         exact = delta.double()
         low = (self.lower - exact).clamp(max=0)
         high = (self.upper - exact).clamp(min=0)
-        return TangentInBox(self.ball.scale(step), low, high).support(direction)
+        room = TangentInBox(self.ball.scale(step), low, high)
+        return room.support(direction)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Random members: uniform on the ball, then projected on the box."""
@@ -289,8 +290,6 @@ class TangentInBox(Region):
     def clip(self, lower: Bound, upper: Bound) -> TangentInBox:
         """The set within a further box: its bounds and these, whichever is nearer to 0."""
         other = self.ball.clip(lower, upper)
-        return TangentInBox(
-            self.ball,
-            torch.maximum(self.lower, other.lower),
-            torch.minimum(self.upper, other.upper),
-        )
+        low = torch.maximum(self.lower, other.lower)
+        high = torch.minimum(self.upper, other.upper)
+        return TangentInBox(self.ball, low, high)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, final
 import attrs
 
 from robustfw import Ratio, UncertaintySet
-from robustfw_manifold.bases import Basis, Transform
+from robustfw_manifold.bases import Transform
+from robustfw_manifold.basis import Basis
 
 if TYPE_CHECKING:
     from torch import Tensor

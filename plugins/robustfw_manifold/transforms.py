@@ -48,22 +48,26 @@ def _move_tangent(x: Tensor, field: Field, step: float) -> Tensor:
     """The central difference of images moved along a velocity field."""
     height, width = x.shape[2:]
     # 1. the velocity of each pixel
-    half = max(height - 1, width - 1, 1) / 2
-    rows = torch.arange(height, dtype=x.dtype, device=x.device) - (height - 1) / 2
-    columns = torch.arange(width, dtype=x.dtype, device=x.device) - (width - 1) / 2
+    last_row = height - 1
+    last_column = width - 1
+    rows = torch.arange(height, dtype=x.dtype, device=x.device) - last_row / 2
+    columns = torch.arange(width, dtype=x.dtype, device=x.device) - last_column / 2
     down, right = torch.meshgrid(rows, columns, indexing="ij")
+    half = max(last_row, last_column, 1) / 2
     velocity_right, velocity_down = field(right / half, down / half)
 
     # 2. the images moved to and fro, by interpolation in torch's coordinates from −1 to 1
     def move_by(h: float) -> Tensor:
-        grid_x = (right + h * velocity_right) / max(width - 1, 1)
-        grid_y = (down + h * velocity_down) / max(height - 1, 1)
-        grid = 2 * torch.stack((grid_x, grid_y), 2).expand(len(x), -1, -1, -1)
+        grid_x = (right + h * velocity_right) / max(last_column, 1)
+        grid_y = (down + h * velocity_down) / max(last_row, 1)
+        places = torch.stack((grid_x, grid_y), 2)
+        grid = 2 * places.expand(len(x), -1, -1, -1)
         return grid_sample(
             x, grid, mode="bilinear", padding_mode="border", align_corners=True
         )
 
-    return (move_by(step) - move_by(-step)) / (2 * step)
+    difference = move_by(step) - move_by(-step)
+    return difference / (2 * step)
 
 
 def _thickness_tangent(x: Tensor) -> Tensor:

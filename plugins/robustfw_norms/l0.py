@@ -16,7 +16,8 @@ from robustfw.regions import (
     wide,
     with_unit_maximum,
 )
-from robustfw_norms.balls import LinfBall, NormBall
+from robustfw_norms.balls import LinfBall
+from robustfw_norms.norm_ball import NormBall
 from robustfw_norms.oracles import keep_largest
 
 
@@ -63,9 +64,9 @@ class L0Ball(NormBall):
         squares = self._sum_units(point.square())
         smaller_units = squares.sort(dim=1, descending=True).values[:, self.count :]
         distance = smaller_units.sum(1).sqrt()
-        return torch.maximum(
-            distance, point.abs().amax(1) - exact(self.radius.flatten())
-        )
+        largest = point.abs().amax(1)
+        excess = largest - exact(self.radius.flatten())
+        return torch.maximum(distance, excess)
 
     def project(self, point: Tensor) -> Tensor:
         """Clamp, and keep the k units whose clamped values save the most distance."""

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from robustfw_norms.l1_filling import fill_best, fill_largest, fill_one_by_one
 from robustfw_norms.oracles import CLIMB, POLISH, Sides, corner, may_look
 
 FAR = 1e3
 """Largest magnitude of a point, in radii, up to which float32 suffices for its projection."""
-
-ONE_BY_ONE = 24
-"""Largest number of coordinates that `support` fills one at a time before it selects several at once."""
-
-CROWD = 0.9
-"""Share of all rows, per round, above which the rows that are left are too many to go on one coordinate at a time."""
-
-SELECTED = 32
-"""Number of best coordinates that are selected before all coordinates are sorted."""
 
 
 def shrink(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
@@ -50,11 +41,13 @@ def shrink(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
     # 3. two more steps against the rounding of the long sums
     for _ in range(POLISH):
         below, level = _refine_level(below, room, radius, level)
-    lowered = _limit_sum(
-        torch.minimum((below - level).clamp_(min=0), magnitude), room, radius
-    )
+    lowered = (below - level).clamp_(min=0)
+    lowered = torch.minimum(lowered, magnitude)
+    lowered = _limit_sum(lowered, room, radius)
+    # 4. rows that fit already stay as they are
     unchanged = fits.to(magnitude)
-    return _cap(unchanged * magnitude + (1 - unchanged) * lowered, room)
+    mixed = unchanged * magnitude + (1 - unchanged) * lowered
+    return _cap(mixed, room)
 
 
 def _newton_level(
@@ -74,27 +67,29 @@ def _newton_level(
     level = torch.maximum(-radius, floor)
     if room is None:
         # without a box the sum is convex in the level, and both starting levels are left of the root
-        level = torch.maximum(
-            level, below.mean(1, keepdim=True) - radius / below.shape[1]
-        )
+        dimension = below.shape[1]
+        mean = below.mean(1, keepdim=True)
+        level = torch.maximum(level, mean - radius / dimension)
     before_above = before_full = torch.full_like(floor, -1)
     unsolved = unsolved.clone()
     for _ in range(CLIMB):
         # 1. the sum at the level, and the bracket that it narrows
         excess = below - level
         above, full = _count_pieces(excess, room)
-        surplus = _cap(excess.clamp_(min=0), room).sum(1, keepdim=True) - radius
+        capped = _cap(excess.clamp_(min=0), room)
+        surplus = capped.sum(1, keepdim=True) - radius
         low = torch.where(surplus >= 0, level, low)
         high = torch.where(surplus <= 0, level, high)
         # 2. the root of the linear piece, or the middle of the bracket where the root is outside
         count = above - full
         root = level + surplus / count.clamp(min=1)
+        middle = (low + high) / 2
         inside = (count > 0) & (root >= low) & (root <= high)
-        level = torch.where(
-            unsolved[:, None], torch.where(inside, root, (low + high) / 2), level
-        )
+        better = torch.where(inside, root, middle)
+        level = torch.where(unsolved[:, None], better, level)
         # 3. rows that stay on their piece are solved
-        unsolved &= ((above != before_above) | (full != before_full) | ~inside)[:, 0]
+        changed = (above != before_above) | (full != before_full)
+        unsolved &= (changed | ~inside)[:, 0]
         before_above = above
         before_full = full
         if not bool(unsolved.any()):
@@ -108,7 +103,8 @@ def _count_pieces(excess: Tensor, room: Tensor | None) -> tuple[Tensor, Tensor]:
     count = above.sum(1, keepdim=True)
     if room is None:
         return count, torch.zeros_like(count)
-    return count, _mask_full(excess, room).mul_(above).sum(1, keepdim=True)
+    full = _mask_full(excess, room).mul_(above)
+    return count, full.sum(1, keepdim=True)
 
 
 def _search_level(
@@ -116,29 +112,33 @@ def _search_level(
 ) -> Tensor:
     """The level at which Σ min(max(a − level, 0), u) = r, (rows, 1), by a search among the sorted breakpoints."""
     # 1. all levels at which a coordinate leaves 0 or becomes full, in descending order
-    breakpoints = (
-        below
-        if room is None
-        else torch.cat([below, torch.maximum(below - room, floor)], dim=1)
-    )
+    breakpoints = below
+    if room is not None:
+        full_levels = torch.maximum(below - room, floor)
+        breakpoints = torch.cat([below, full_levels], dim=1)
     breakpoints, order = breakpoints.sort(dim=1, descending=True)
     # 2. the sum at each of them: between two it grows by the number of coordinates that are free
-    slopes = torch.where(order < below.shape[1], 1.0, -1.0).to(below).cumsum(1)
+    is_leaving_zero = order < below.shape[1]
+    signs = torch.where(is_leaving_zero, 1.0, -1.0).to(below)
+    slopes = signs.cumsum(1)
     gaps = breakpoints[:, :-1] - breakpoints[:, 1:]
-    sums = torch.cat(
-        [torch.zeros_like(radius), (slopes[:, :-1] * gaps).cumsum(1)], dim=1
-    )
+    growth = (slopes[:, :-1] * gaps).cumsum(1)
+    sums = torch.cat([torch.zeros_like(radius), growth], dim=1)
     # 3. the piece on which the sum reaches r, and its root
-    last = torch.searchsorted(sums, radius).sub(1).clamp(min=0)
-    slope = slopes.gather(1, last).clamp(min=1)
-    return breakpoints.gather(1, last) - (radius - sums.gather(1, last)) / slope
+    end = torch.searchsorted(sums, radius)
+    piece = end.sub(1).clamp(min=0)
+    slope = slopes.gather(1, piece).clamp(min=1)
+    missing = radius - sums.gather(1, piece)
+    return breakpoints.gather(1, piece) - missing / slope
 
 
 def _limit_sum(magnitude: Tensor, room: Tensor | None, radius: Tensor) -> Tensor:
     """Capped magnitudes, scaled down where rounding has brought their sum above the radius."""
-    total = _cap(magnitude, room).sum(1, keepdim=True)
-    share = (radius / total.clamp(min=torch.finfo(total.dtype).tiny)).clamp(max=1)
-    return _cap(magnitude, room) * share
+    capped = _cap(magnitude, room)
+    total = capped.sum(1, keepdim=True)
+    tiny = torch.finfo(total.dtype).tiny
+    share = (radius / total.clamp(min=tiny)).clamp(max=1)
+    return capped * share
 
 
 def _refine_level(
@@ -156,12 +156,16 @@ def _refine_level(
         free = free - full
         remaining = radius - (full * room).sum(1, keepdim=True)
     count = free.sum(1, keepdim=True)
+    # 1. measure from the largest free coordinate
     lowest = torch.finfo(below.dtype).min / 4
-    largest_free = (free * below + (1 - free) * lowest).amax(1, keepdim=True)
+    candidates = free * below + (1 - free) * lowest
+    largest_free = candidates.amax(1, keepdim=True)
     anchor = torch.where(count > 0, largest_free, 0)
     below = below - anchor
     level = level - anchor
-    root = ((free * below).sum(1, keepdim=True) - remaining) / count.clamp(min=1)
+    # 2. the root of the linear piece
+    free_sum = (free * below).sum(1, keepdim=True)
+    root = (free_sum - remaining) / count.clamp(min=1)
     return below, torch.where(count > 0, root, level)
 
 
@@ -192,21 +196,19 @@ def project(point: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:
     """
     magnitude = point.abs()
     room = None if sides is None else corner(point, sides, radius).abs_()
-    if point.dtype == torch.float32 and point.device.type not in ("cpu", "mps"):
+    is_single = point.dtype == torch.float32
+    if is_single and point.device.type not in ("cpu", "mps"):
         # to ask which rows are far would wait for the device: all are solved in float64
         wide_room = None if room is None else room.double()
-        return (
-            shrink(magnitude.double(), wide_room, radius.double())
-            .float()
-            .copysign(point)
-        )
+        nearest = shrink(magnitude.double(), wide_room, radius.double())
+        return nearest.float().copysign(point)
     nearest = shrink(magnitude, room, radius)
     far = magnitude.amax(1) > FAR * radius[:, 0]
-    if point.dtype == torch.float32 and may_look(point) and far.any():
+    if is_single and may_look(point) and far.any():
         wide_room = None if room is None else room[far].double()
-        nearest[far] = shrink(
-            magnitude[far].double(), wide_room, radius[far].double()
-        ).float()
+        far_magnitude = magnitude[far].double()
+        far_nearest = shrink(far_magnitude, wide_room, radius[far].double())
+        nearest[far] = far_nearest.float()
     return nearest.copysign(point)
 
 
@@ -222,108 +224,22 @@ def support(direction: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:
     """
     if sides is None:
         gain, first = direction.abs().max(dim=1, keepdim=True)
-        filled = torch.where(gain > 0, radius, 0)
-        return torch.zeros_like(direction).scatter(1, first, filled).copysign(direction)
+        move = torch.where(gain > 0, radius, 0)
+        magnitude = torch.zeros_like(direction).scatter(1, first, move)
+        return magnitude.copysign(direction)
     farthest = corner(direction, sides, radius)
+    gain = _gains(direction, farthest)
     if not may_look(direction):
-        return _fill_largest(
-            _gains(direction, farthest), farthest, radius, direction.shape[1]
-        )[0]
-    filled, unfinished = _fill_one_by_one(_gains(direction, farthest), farthest, radius)
+        filled, _ = fill_largest(gain, farthest, radius, direction.shape[1])
+        return filled
+    filled, unfinished = fill_one_by_one(gain, farthest, radius)
     if len(unfinished):
         ends = farthest[unfinished]
-        filled[unfinished] = _fill_best(
-            _gains(direction[unfinished], ends), ends, radius[unfinished]
-        )
+        gain = _gains(direction[unfinished], ends)
+        filled[unfinished] = fill_best(gain, ends, radius[unfinished])
     return filled
 
 
 def _gains(direction: Tensor, corner: Tensor) -> Tensor:
     """|g| where there is room, else 0: coordinates that cannot move must not be chosen."""
     return corner.sign().mul_(direction)
-
-
-def _fill_one_by_one(
-    gain: Tensor, corner: Tensor, radius: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Fill the best coordinate of each row, then the next best: images in an attack mostly need one to three.
-
-    numpy finds the largest entry of each row in a fifth of torch's time, and is faster on a few numbers.
-
-    Args:
-        gain: |g|, (rows, d); it is overwritten.
-        corner: the ends of the coordinates' room, (rows, d).
-        radius: r, (rows, 1).
-
-    Returns:
-        The filled coordinates, (rows, d), and the indices of the rows that are not finished, since many are left.
-    """
-    filled = torch.zeros_like(gain)
-    gains = gain.detach().numpy()
-    ends = corner.detach().numpy()
-    result = filled.detach().numpy()
-    length = radius.numpy()[:, 0]
-    rows = np.arange(len(gains))
-    remaining_gains = gains
-    # the spent part of the radius, in float64 like the sums of torch
-    spent = np.zeros(len(gains))
-    for number in range(ONE_BY_ONE):
-        # 1. the best coordinate of each row, and how far it may move
-        best = remaining_gains.argmax(1)
-        moves = remaining_gains[np.arange(len(rows)), best] > 0
-        end = ends[rows, best]
-        # 2. it gets the rest of the radius, at most its room; 0 where no coordinate is left
-        budget = np.maximum(length[rows] - spent.astype(length.dtype), 0)
-        result[rows, best] += np.copysign(np.minimum(budget, np.abs(end)) * moves, end)
-        gains[rows, best] = 0
-        spent += np.abs(end)
-        # 3. rows with something left to spend go on, unless they are too many
-        unfinished = moves & (spent.astype(length.dtype) < length[rows])
-        rows = rows[unfinished]
-        spent = spent[unfinished]
-        if not len(rows) or (number + 1) * len(rows) > CROWD * len(gains):
-            break
-        remaining_gains = gains[rows]
-    return filled, torch.from_numpy(rows)
-
-
-def _fill_best(gain: Tensor, corner: Tensor, radius: Tensor) -> Tensor:
-    """Fill coordinates in the order of their gains: the `SELECTED` best ones, or all where these are too few."""
-    if corner.shape[1] <= SELECTED:
-        return _fill_largest(gain, corner, radius, corner.shape[1])[0]
-    filled, done = _fill_largest(gain, corner, radius, SELECTED)
-    if not bool(done.all()):
-        unfinished = ~done
-        part = _fill_largest(
-            gain[unfinished], corner[unfinished], radius[unfinished], corner.shape[1]
-        )
-        filled[unfinished] = part[0]
-    return filled
-
-
-def _fill_largest(
-    gain: Tensor, corner: Tensor, radius: Tensor, count: int
-) -> tuple[Tensor, Tensor]:
-    """Fill the ``count`` coordinates of largest gain in the order of their gains.
-
-    Returns:
-        The filled coordinates, (rows, d), and the mask of the rows in which no other coordinate can have a share: the
-        radius is spent on gains above the smallest one selected, which others outside may equal.
-    """
-    # 1. the largest gains in descending order, ties to the lower index
-    if count == gain.shape[1]:
-        best, order = gain.sort(dim=1, descending=True, stable=True)
-        done = torch.ones(len(gain), dtype=torch.bool, device=gain.device)
-    else:
-        order = gain.topk(count, dim=1).indices.sort(dim=1).values
-        best, places = gain.gather(1, order).sort(dim=1, descending=True, stable=True)
-        order = order.gather(1, places)
-    ends = corner.gather(1, order)
-    room = ends.abs()
-    if count < gain.shape[1]:
-        certain = torch.where(best > best[:, -1:], room, 0).sum(1)
-        done = (certain >= radius[:, 0]) | (best[:, -1] == 0)
-    # 2. each gets the part of the radius that the ones before it leave, at most its room
-    before = torch.cat([torch.zeros_like(radius), room[:, :-1].cumsum(1)], dim=1)
-    share = torch.minimum((radius - before).clamp_(min=0), room).copysign_(ends)
-    return torch.zeros_like(gain).scatter_(1, order, share), done

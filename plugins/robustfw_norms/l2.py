@@ -44,8 +44,9 @@ def _solve_by_secants(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor
     """
     target = radius.square()
     direction, squares = _scale_and_square(direction)
-    rounding = DIGITS * torch.finfo(target.dtype).eps * target
-    tiny = torch.finfo(target.dtype).tiny
+    numbers = torch.finfo(target.dtype)
+    tiny = numbers.tiny
+    rounding = DIGITS * numbers.eps * target
     smallest_free = (FAINT * target).clamp_(min=tiny)
     smallest_secant = (COARSE * target).clamp_(min=tiny)
     stretch = (target / squares).sqrt_()
@@ -53,8 +54,9 @@ def _solve_by_secants(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor
     for number in range(CLIMB):
         # 1. rows that never reach r, since all their room fits into the ball, take the corner
         if number == SECANTS:
-            fits = _square_sum(_farthest_corner(direction, sides)) <= target
-            stretch.masked_fill_(fits, torch.finfo(stretch.dtype).max)
+            farthest = _farthest_corner(direction, sides)
+            fits = _square_sum(farthest) <= target
+            stretch.masked_fill_(fits, numbers.max)
             rounding.masked_fill_(fits, torch.inf)
         # 2. the squared length that is missing at this stretch
         stretched = stretch * direction
@@ -71,10 +73,9 @@ def _solve_by_secants(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor
         if number == 0:
             free = torch.maximum(length, smallest_free)
         elif number < SECANTS:
+            secant = (length - before).mul_(growth).div_(growth - 1)
             # 0/0 where nothing moved, which fmax replaces
-            free = torch.fmax(
-                (length - before).mul_(growth).div_(growth - 1), smallest_secant
-            )
+            free = torch.fmax(secant, smallest_secant)
         else:
             full = stretched.ne_(clipped).mul_(clipped)
             free = torch.maximum(length - _square_sum(full), smallest_free)
@@ -94,11 +95,9 @@ def _solve_by_secants(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor
 
 def _farthest_corner(direction: Tensor, sides: Sides) -> Tensor:
     """The corner of the box in the direction; where the box is infinite, the square of its coordinate is, too."""
-    return corner(
-        direction,
-        sides,
-        torch.full_like(direction[:, :1], torch.finfo(direction.dtype).max),
-    )
+    limit = torch.finfo(direction.dtype).max
+    unlimited = torch.full_like(direction[:, :1], limit)
+    return corner(direction, sides, unlimited)
 
 
 def _solve_by_sorting(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor:
@@ -112,10 +111,11 @@ def _solve_by_sorting(direction: Tensor, sides: Sides, radius: Tensor) -> Tensor
     weight.div_(_largest(weight))
     stretch = _search_stretch(weight, room, target)
     # ∞·0 is not a number, and a coordinate without room stays: the largest number replaces ∞
-    stretch = stretch.masked_fill_(
-        _square_sum(room) <= target, torch.finfo(stretch.dtype).max
-    )
-    return torch.minimum(stretch * weight, room).mul_(side)
+    fits = _square_sum(room) <= target
+    limit = torch.finfo(stretch.dtype).max
+    stretch = stretch.masked_fill_(fits, limit)
+    magnitude = torch.minimum(stretch * weight, room)
+    return magnitude.mul_(side)
 
 
 def _search_stretch(weight: Tensor, room: Tensor, target: Tensor) -> Tensor:
@@ -123,22 +123,27 @@ def _search_stretch(weight: Tensor, room: Tensor, target: Tensor) -> Tensor:
     weight_squares = weight.square()
     room_squares = room.square()
     # 1. the squared length at each breakpoint: of the coordinates that are full there, and of the free ones
-    breaks, order = torch.where(weight > 0, room / weight, torch.inf).sort(dim=1)
+    breaks = torch.where(weight > 0, room / weight, torch.inf)
+    breaks, order = breaks.sort(dim=1)
     full_part = room_squares.gather(1, order).cumsum(1)
-    free_part = weight_squares.gather(1, order).flip(1).cumsum(1).flip(1)[:, 1:]
-    free_part = torch.cat([free_part, torch.zeros_like(target)], dim=1)
-    lengths = full_part + torch.where(free_part > 0, breaks.square() * free_part, 0)
+    from_last = weight_squares.gather(1, order).flip(1)
+    free_squares = from_last.cumsum(1).flip(1)[:, 1:]
+    free_squares = torch.cat([free_squares, torch.zeros_like(target)], dim=1)
+    stretched = breaks.square() * free_squares
+    free_part = torch.where(free_squares > 0, stretched, 0)
+    lengths = full_part + free_part
     # 2. the piece on which the target is reached
     count = torch.searchsorted(lengths, target)
-    first = (torch.arange(weight.shape[1], device=weight.device) < count).to(weight)
-    full = torch.zeros_like(weight).scatter(1, order, first)
+    places = torch.arange(weight.shape[1], device=weight.device)
+    is_full = (places < count).to(weight)
+    full = torch.zeros_like(weight).scatter(1, order, is_full)
     # 3. its root, and Newton steps against the rounding of the long sums
     squares = weight_squares, room_squares
-    stretch = _newton_stretch(torch.zeros_like(target), full, squares, target)
+    start = torch.zeros_like(target)
+    stretch = _newton_stretch(start, full, squares, target)
     for _ in range(POLISH):
-        stretch = _newton_stretch(
-            stretch, (stretch * weight).ge_(room), squares, target
-        )
+        full = (stretch * weight).ge_(room)
+        stretch = _newton_stretch(stretch, full, squares, target)
     return stretch
 
 
@@ -150,12 +155,14 @@ def _newton_stretch(
     ``squares`` are those of the weights and of the rooms.
     """
     weight_squares, room_squares = squares
-    missing = target - (full * room_squares).sum(1, keepdim=True)
-    free = torch.addcmul(weight_squares, full, weight_squares, value=-1).sum(
-        1, keepdim=True
-    )
-    root = (missing.clamp(min=0) / free.clamp(min=torch.finfo(free.dtype).tiny)).sqrt()
-    return torch.where((free > 0) & (missing >= 0), root, stretch)
+    full_part = (full * room_squares).sum(1, keepdim=True)
+    missing = target - full_part
+    free_squares = torch.addcmul(weight_squares, full, weight_squares, value=-1)
+    free = free_squares.sum(1, keepdim=True)
+    tiny = torch.finfo(free.dtype).tiny
+    root = (missing.clamp(min=0) / free.clamp(min=tiny)).sqrt()
+    has_root = (free > 0) & (missing >= 0)
+    return torch.where(has_root, root, stretch)
 
 
 def _scale_and_square(direction: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,20 +173,25 @@ def _scale_and_square(direction: Tensor) -> tuple[Tensor, Tensor]:
         if least >= SMALLEST and most <= LARGEST:
             return direction, squares
     exact = (squares >= SMALLEST) & (squares <= LARGEST)
-    direction = direction / _largest(direction.abs()).masked_fill_(exact, 1)
-    return direction, _square_sum(direction).clamp_(min=torch.finfo(squares.dtype).tiny)
+    scale = _largest(direction.abs())
+    direction = direction / scale.masked_fill_(exact, 1)
+    squares = _square_sum(direction)
+    tiny = torch.finfo(squares.dtype).tiny
+    return direction, squares.clamp_(min=tiny)
 
 
 def _square_sum(rows: Tensor) -> Tensor:
     """‖v‖₂² of each row, (rows, 1). The norm takes no memory, but loses digits over many coordinates."""
     if rows.shape[1] <= SHORT:
-        return torch.linalg.vector_norm(rows, dim=1, keepdim=True).square_()
+        lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+        return lengths.square_()
     return rows.square().sum(1, keepdim=True)
 
 
 def _largest(values: Tensor) -> Tensor:
     """The largest value of each row, (rows, 1), replaced by the smallest positive number where it is 0."""
-    return values.amax(1, keepdim=True).clamp_(min=torch.finfo(values.dtype).tiny)
+    tiny = torch.finfo(values.dtype).tiny
+    return values.amax(1, keepdim=True).clamp_(min=tiny)
 
 
 def support(direction: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:
@@ -214,7 +226,11 @@ def project(point: Tensor, sides: Sides | None, radius: Tensor) -> Tensor:
         return support(point, sides, radius)
     if bool(outside.any()):
         rows = outside[:, 0]
-        outside_sides = None if sides is None else (sides[0][rows], sides[1][rows])
-        clipped = clipped.clone() if sides is None else clipped
+        if sides is None:
+            outside_sides = None
+            clipped = clipped.clone()
+        else:
+            low, high = sides
+            outside_sides = (low[rows], high[rows])
         clipped[rows] = support(point[rows], outside_sides, radius[rows])
     return clipped

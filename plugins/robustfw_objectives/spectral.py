@@ -90,22 +90,28 @@ def find_top_vector(layer: nn.Module, like: Tensor, iterations: int) -> Tensor:
         return adjoint.flatten()
 
     # 1. an orthonormal basis of the Krylov space, and the image of each of its vectors under WᵀW
-    basis = (start / torch.linalg.vector_norm(start)).flatten()[None]
+    first = start / torch.linalg.vector_norm(start)
+    basis = first.flatten()[None]
     images = normal(basis[0])[None]
-    for _ in range(min(iterations, like.numel()) - 1):
-        residual = images[-1]
-        for _ in range(2):  # once loses orthogonality to rounding
+    eps = torch.finfo(like.dtype).eps
+    dimension = min(iterations, like.numel())
+    for _ in range(dimension - 1):
+        latest = images[-1]
+        residual = latest
+        # twice, since once loses orthogonality to rounding
+        for _ in range(2):
             residual = residual - basis.t() @ (basis @ residual)
         length = torch.linalg.vector_norm(residual)
-        independent = length > torch.finfo(
-            residual.dtype
-        ).eps * torch.linalg.vector_norm(images[-1])
+        independent = length > eps * torch.linalg.vector_norm(latest)
         # where the space is complete, or W is 0, the vector is 0: to stop there would be to wait for the device
-        basis = torch.cat([basis, torch.where(independent, residual / length, 0)[None]])
-        images = torch.cat([images, normal(basis[-1])[None]])
+        vector = torch.where(independent, residual / length, 0)
+        basis = torch.cat([basis, vector[None]])
+        images = torch.cat([images, normal(vector)[None]])
     # 2. the top eigenvector of WᵀW restricted to that space
-    small = basis @ images.t()
-    weights = torch.linalg.eigh((small + small.t()) / 2).eigenvectors[:, -1]
+    restricted = basis @ images.t()
+    symmetric = (restricted + restricted.t()) / 2
+    weights = torch.linalg.eigh(symmetric).eigenvectors[:, -1]
     best = weights @ basis
     size = torch.linalg.vector_norm(best)
-    return torch.where(size > 0, best / size, basis[0]).reshape(like.shape)
+    unit = torch.where(size > 0, best / size, basis[0])
+    return unit.reshape(like.shape)

@@ -169,12 +169,8 @@ def _takes_twice_as_long(measured: Measurements) -> Claim:
     baseline = measured.seconds(measured.plan.experiment.baseline)
     ratios = {}
     for net in measured.robust_nets():
-        ratios[net] = Mean(
-            tuple(
-                robust / plain
-                for robust, plain in zip(measured.seconds(net), baseline, strict=True)
-            )
-        )
+        pairs = zip(measured.seconds(net), baseline, strict=True)
+        ratios[net] = Mean(tuple(robust / plain for robust, plain in pairs))
     reported = dict.fromkeys(ratios, "about 2 times")
     text = "training takes about twice the baseline's time"
     return _claim(

@@ -43,7 +43,8 @@ def corruption_set(
     ]
     none = x[:, None][:, :0]
     candidates = torch.stack(changes, 1).to(x.dtype) if changes else none
-    levels = torch.tensor(severities, dtype=torch.float64).div(max(severities))
+    levels = torch.tensor(severities, dtype=torch.float64)
+    levels = levels.div(max(severities))
     return Finite.from_candidates(candidates, levels.repeat(len(kinds)))
 
 
@@ -53,11 +54,13 @@ def _change(kind: str, x: Tensor, severity: float, seed: int) -> Tensor:
         return torch.full_like(x, BRIGHTER * severity)
     if kind == "contrast":
         mean = per_row(x.flatten(1).mean(1), x)
-        return min(1.0, FLATTER * severity) * (mean - x)
+        share = min(1.0, FLATTER * severity)
+        return share * (mean - x)
     if kind == "gaussian-noise":
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(x.shape[1:], generator=generator, dtype=torch.float64)
-        return (NOISIER * severity * noise).to(x).expand_as(x)
+        change = NOISIER * severity * noise
+        return change.to(x).expand_as(x)
     return _blur(x, BLURRIER * severity) - x
 
 
@@ -74,9 +77,7 @@ def _blur(x: Tensor, deviation: float) -> Tensor:
     channels = x.shape[1]
     vertical = kernel.reshape(1, 1, -1, 1).expand(channels, 1, -1, -1)
     horizontal = kernel.reshape(1, 1, 1, -1).expand(channels, 1, -1, -1)
-    x = conv2d(
-        pad(x, (0, 0, reach, reach), mode="replicate"), vertical, groups=channels
-    )
-    return conv2d(
-        pad(x, (reach, reach, 0, 0), mode="replicate"), horizontal, groups=channels
-    )
+    padded = pad(x, (0, 0, reach, reach), mode="replicate")
+    x = conv2d(padded, vertical, groups=channels)
+    padded = pad(x, (reach, reach, 0, 0), mode="replicate")
+    return conv2d(padded, horizontal, groups=channels)

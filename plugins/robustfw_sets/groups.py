@@ -43,11 +43,9 @@ class Layout:
 
     def join(self, groups: Tensor) -> Tensor:
         """Groups (batch, groups, largest size) as rows (batch, d)."""
-        width = (
-            int((self.index < self.index.max()).sum())
-            if self._has_padding()
-            else self.index.numel()
-        )
+        width = self.index.numel()
+        if self._has_padding():
+            width = int((self.index < self.index.max()).sum())
         rows = groups.new_zeros(len(groups), width + 1)
         rows[:, self.index.flatten().to(groups.device)] = groups.flatten(1)
         return rows[:, :width]
@@ -73,12 +71,11 @@ def labels(
         UsageError: the kind is "block", and examples are no images.
     """
     channels, *places = shape
+    pixels = torch.Size(places).numel()
     if kind == "channel":
-        return torch.arange(channels).repeat_interleave(
-            max(1, torch.Size(places).numel())
-        )
+        return torch.arange(channels).repeat_interleave(max(1, pixels))
     if kind == "pixel":
-        return torch.arange(torch.Size(places).numel()).repeat(channels)
+        return torch.arange(pixels).repeat(channels)
     if len(places) != 2:
         raise UsageError(
             f"blocks need images (channels, height, width), not examples of shape {shape}"
@@ -110,27 +107,24 @@ class GroupBall(BoxedRegion):
             norm: "sum" or "max".
             radius: r.
         """
-        lower, upper = infinite_sides(x.detach())
-        return cls(
-            x.detach(),
-            lower.new_full((len(x), 1), radius),
-            lower,
-            upper,
-            Layout(label),
-            norm,
-        )
+        like = x.detach()
+        lower, upper = infinite_sides(like)
+        radii = lower.new_full((len(x), 1), radius)
+        return cls(like, radii, lower, upper, Layout(label), norm)
 
     def violation(self, delta: Tensor) -> Tensor:
         """The larger of the norm − r, without rounding, and the distance from the box; (batch,)."""
         point = self._rows(delta)
         beyond_ball = self._excess(self.layout.split(point))
-        return torch.maximum(beyond_ball, self._box_violation(point)).to(delta.dtype)
+        beyond_box = self._box_violation(point)
+        return torch.maximum(beyond_ball, beyond_box).to(delta.dtype)
 
     def _excess(self, groups: Tensor) -> Tensor:
         """The norm − r where it is more than rounding, else 0, (batch,)."""
-        beyond = self._norm(groups) - self.radius[:, 0]
-        rounding = 16 * torch.finfo(groups.dtype).eps * self.radius[:, 0]
-        return torch.where(beyond > rounding, beyond, 0)
+        radius = self.radius[:, 0]
+        excess = self._norm(groups) - radius
+        rounding = 16 * torch.finfo(groups.dtype).eps * radius
+        return torch.where(excess > rounding, excess, 0)
 
     def _norm(self, groups: Tensor) -> Tensor:
         """The norm of groups (batch, groups, size), (batch,)."""
@@ -155,7 +149,8 @@ class GroupBall(BoxedRegion):
         rows = self._direction_rows(direction)
         gain, room = self._split(rows)
         solve = support_sum if self.norm == "sum" else support_maximum
-        magnitudes = self.layout.join(solve(gain, room, self.radius))
+        groups = solve(gain, room, self.radius)
+        magnitudes = self.layout.join(groups)
         return self._member(magnitudes, rows, direction)
 
     def _split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,17 +160,18 @@ class GroupBall(BoxedRegion):
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Groups of random directions and of random lengths within r, projected on the box."""
-        noise = self.layout.split(exact(normal_like(self.like, generator)).flatten(1))
-        unit = noise / torch.linalg.vector_norm(noise, dim=2, keepdim=True).clamp(
-            min=TINY
-        )
-        share = uniform_like(noise[:, :, 0], generator)
+        # 1. a unit vector in each group
+        noise = exact(normal_like(self.like, generator)).flatten(1)
+        groups = self.layout.split(noise)
+        lengths = torch.linalg.vector_norm(groups, dim=2, keepdim=True)
+        unit = groups / lengths.clamp(min=TINY)
+        # 2. the length of each group, as a share of r
+        share = uniform_like(groups[:, :, 0], generator)
         if self.norm == "sum":
             weights = -torch.log1p(-share)
-            share = (
-                weights
-                / weights.sum(1, keepdim=True)
-                * uniform_like(self.radius, generator)
-            )
-        rows = self.layout.join(self.radius[..., None] * share[..., None] * unit)
-        return self.project(rows.reshape(self.like.shape)).to(self.like.dtype)
+            total = weights.sum(1, keepdim=True)
+            share = weights / total * uniform_like(self.radius, generator)
+        point = self.radius[..., None] * share[..., None] * unit
+        # 3. the nearest point of the box
+        rows = self.layout.join(point).reshape(self.like.shape)
+        return self.project(rows).to(self.like.dtype)

@@ -60,18 +60,21 @@ class PatchRegion(Region):
         height, width = x.shape[2:]
         tall = min(side, height)
         wide = min(side, width)
-        if (row or 0) > height - tall or (column or 0) > width - wide:
+        last_row = height - tall
+        last_column = width - wide
+        if (row or 0) > last_row or (column or 0) > last_column:
             raise UsageError(
                 f"a square of side {side} at row {row}, column {column} is not in images of {height}x{width}"
             )
-        rows = range(height - tall + 1) if row is None else [row]
-        columns = range(width - wide + 1) if column is None else [column]
+        rows = range(last_row + 1) if row is None else [row]
+        columns = range(last_column + 1) if column is None else [column]
         corners = list(itertools.product(rows, columns))
-        masks = exact(like).new_zeros(len(corners), height, width)
-        for number, (top, left) in enumerate(corners):
-            masks[number, top : top + tall, left : left + wide] = 1
         reach = torch.full_like(exact(like), limit)
-        return cls(like, masks.flatten(1).expand(len(x), -1, -1), -reach, reach)
+        masks = reach.new_zeros(len(corners), height, width)
+        for mask, (top, left) in zip(masks, corners, strict=True):
+            mask[top : top + tall, left : left + wide] = 1
+        places = masks.flatten(1).expand(len(x), -1, -1)
+        return cls(like, places, -reach, reach)
 
     @property
     def convex(self) -> bool:
@@ -85,7 +88,8 @@ class PatchRegion(Region):
 
     def _mask(self, place: Tensor) -> Tensor:
         """1 in the place of each row, (batch, 1, height, width)."""
-        masks = self.places[torch.arange(len(place), device=place.device), place]
+        rows = torch.arange(len(place), device=place.device)
+        masks = self.places[rows, place]
         return masks.reshape(len(place), 1, *self.like.shape[2:])
 
     def violation(self, delta: Tensor) -> Tensor:
@@ -93,30 +97,26 @@ class PatchRegion(Region):
         point = exact(delta)
         squares = with_unit_maximum(point).square()
         outside = point - self._keep_best_place(point, squares)
-        beyond = torch.linalg.vector_norm(outside.flatten(1), dim=1)
-        box = (
-            torch.maximum(self.lower - point, point - self.upper)
-            .flatten(1)
-            .amax(1)
-            .clamp(min=0)
-        )
-        return torch.maximum(beyond, box).to(delta.dtype)
+        beyond_place = torch.linalg.vector_norm(outside.flatten(1), dim=1)
+        beyond_sides = torch.maximum(self.lower - point, point - self.upper)
+        beyond_box = beyond_sides.flatten(1).amax(1).clamp(min=0)
+        return torch.maximum(beyond_place, beyond_box).to(delta.dtype)
 
     def project(self, point: Tensor) -> Tensor:
         """Clamp, and keep the place whose clamped values save the most distance."""
         far = exact(point)
         clamped = far.clamp(self.lower, self.upper)
         saved = far.square() - (far - clamped).square()
-        return round_toward_zero(self._keep_best_place(clamped, saved), point.dtype)
+        nearest = self._keep_best_place(clamped, saved)
+        return round_toward_zero(nearest, point.dtype)
 
     def support(self, direction: Tensor) -> Tensor:
         """The corner of the box in the place of largest Σ g_j·corner_j."""
         unit = with_unit_maximum(exact(direction))
         corner = torch.where(unit > 0, self.upper, self.lower)
         corner = torch.where(unit == 0, 0, corner)
-        return round_toward_zero(
-            self._keep_best_place(corner, corner * unit), direction.dtype
-        )
+        farthest = self._keep_best_place(corner, corner * unit)
+        return round_toward_zero(farthest, direction.dtype)
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """⟨g, support(g)⟩ by the exact support in float64, and a margin for rounding; (batch,)."""
@@ -136,15 +136,18 @@ class PatchRegion(Region):
         """Values drawn uniformly from the box, at a place drawn at random."""
         scores = uniform_like(self.places[:, :, 0], generator)
         share = exact(uniform_like(self.like, generator))
-        point = self.lower + share * (self.upper - self.lower)
-        return round_toward_zero(point * self._mask(scores.argmax(1)), self.like.dtype)
+        values = self.lower + share * (self.upper - self.lower)
+        point = values * self._mask(scores.argmax(1))
+        return round_toward_zero(point, self.like.dtype)
 
     def clip(self, lower: Bound, upper: Bound) -> PatchRegion:
         """The region of these places with the smaller of both boxes, with exact oracles."""
         dtype = self.lower.dtype
         device = self.lower.device
-        low = torch.as_tensor(lower, dtype=dtype, device=device).expand_as(self.like)
-        high = torch.as_tensor(upper, dtype=dtype, device=device).expand_as(self.like)
+        low = torch.as_tensor(lower, dtype=dtype, device=device)
+        low = low.expand_as(self.like)
+        high = torch.as_tensor(upper, dtype=dtype, device=device)
+        high = high.expand_as(self.like)
         return attrs.evolve(
             self,
             lower=torch.maximum(self.lower, low),
@@ -154,6 +157,6 @@ class PatchRegion(Region):
     def scale(self, factor: Tensor | float) -> PatchRegion:
         """factor·𝒰: these places with the box scaled by the factor."""
         factors = per_row(factor, self.lower)
-        return attrs.evolve(
-            self, lower=factors * self.lower, upper=factors * self.upper
-        )
+        low = factors * self.lower
+        high = factors * self.upper
+        return attrs.evolve(self, lower=low, upper=high)

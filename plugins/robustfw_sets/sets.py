@@ -1,50 +1,28 @@
-"""The uncertainty sets of this package with their options. This module does not import torch."""
+"""The uncertainty sets of vectors and tables with their options; those of images are in `robustfw_sets.image_sets`.
+
+This module does not import torch.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal, final
+from typing import TYPE_CHECKING, Annotated, Literal, final
 
 import attrs
-from attrs.validators import ge, in_, optional
+from attrs.validators import ge, in_
 
 from robustfw import Ratio, UncertaintySet
 from robustfw.plugin.options import Array
+from robustfw_sets.numbers import check_all_finite, check_finite, floats
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from robustfw.regions import Finite, Polyhedron
+    from robustfw.regions import Polyhedron
     from robustfw_sets.groups import GroupBall
     from robustfw_sets.lp import LpBall
-    from robustfw_sets.patches import PatchRegion
-    from robustfw_sets.spatial import RigidMotions
     from robustfw_sets.tables import TableRegion
-
-
-def _floats(value: Ratio | tuple[Ratio, ...]) -> float | tuple[float, ...]:
-    """Numbers as floats, by which sets compare: 8/255 from the shell, an exact ratio, is 8/255 from Python."""
-    return (
-        tuple(float(number) for number in value)
-        if isinstance(value, tuple)
-        else float(value)
-    )
-
-
-def _check_finite(_: object, field: attrs.Attribute[Any], value: Ratio) -> None:
-    """Raise a `ValueError` unless a number is finite and not negative."""
-    if not 0 <= float(value) < math.inf:
-        raise ValueError(f"{field.name} must be finite and not negative, not {value}")
-
-
-def _check_all_finite(
-    _: object, field: attrs.Attribute[Any], value: Ratio | tuple[Ratio, ...]
-) -> None:
-    """Raise a `ValueError` unless one or several numbers are finite and not negative."""
-    numbers = value if isinstance(value, tuple) else (value,)
-    if not numbers or not all(0 <= float(number) < math.inf for number in numbers):
-        raise ValueError(f"{field.name} must be finite and not negative, not {value}")
 
 
 @final
@@ -53,10 +31,10 @@ class Lp(UncertaintySet):
     """{‖δ‖_p ≤ r} for any p ≥ 1, exact within the data range, too; p = 1, 2 and ∞ are ``l1``, ``l2`` and ``linf``."""
 
     p: Annotated[Ratio, "p, from 1 on; 3/2 is kept exactly"] = attrs.field(
-        default=1.5, eq=_floats
+        default=1.5, eq=floats
     )
     radius: Annotated[Ratio, "r, in the data's unit"] = attrs.field(
-        default=2.0, validator=_check_finite, eq=_floats
+        default=2.0, validator=check_finite, eq=floats
     )
 
     @p.validator
@@ -79,10 +57,10 @@ class Budget(UncertaintySet):
     """{|δ_j| ≤ r, Σ_j |δ_j|/r ≤ Γ}: at most Γ coordinates deviate fully (Bertsimas & Sim 2004)."""
 
     radius: Annotated[Ratio, "r, how far one coordinate may move"] = attrs.field(
-        default=0.3, validator=_check_finite, eq=_floats
+        default=0.3, validator=check_finite, eq=floats
     )
     gamma: Annotated[Ratio, "Γ, how many may move fully"] = attrs.field(
-        default=5.0, validator=_check_finite, eq=_floats
+        default=5.0, validator=check_finite, eq=floats
     )
 
     def at(self, x: Tensor) -> LpBall:
@@ -102,7 +80,7 @@ class GroupL2(UncertaintySet):
     """
 
     radius: Annotated[Ratio, "r, in the data's unit"] = attrs.field(
-        default=2.0, validator=_check_finite, eq=_floats
+        default=2.0, validator=check_finite, eq=floats
     )
     norm: Annotated[Literal["sum", "max"], "of the groups' lengths"] = attrs.field(
         default="sum", validator=in_(("sum", "max"))
@@ -138,7 +116,7 @@ class PolyhedralSet(UncertaintySet):
         attrs.field(factory=lambda: Array([0.5, 0.5]), converter=Array)
     )
     limit: Annotated[Ratio, "how far one coordinate may move"] = attrs.field(
-        default=0.3, validator=_check_finite, eq=_floats
+        default=0.3, validator=check_finite, eq=floats
     )
 
     def __attrs_post_init__(self) -> None:
@@ -177,59 +155,6 @@ class PolyhedralSet(UncertaintySet):
 
 @final
 @attrs.frozen
-class Patch(UncertaintySet):
-    """{δ : δ = 0 outside of a square of pixels, |δ_j| ≤ limit within}: the square at one place, or anywhere.
-
-    Anywhere is the union over all places, which is not convex; a given place is a box. All channels may change.
-    """
-
-    side: Annotated[int, "side of the square, in pixels"] = attrs.field(
-        default=3, validator=ge(1)
-    )
-    row: Annotated[int | None, "upper row of the square; none: anywhere"] = attrs.field(
-        default=None, validator=optional(ge(0))
-    )
-    column: Annotated[int | None, "left column of the square; none: anywhere"] = (
-        attrs.field(default=None, validator=optional(ge(0)))
-    )
-    limit: Annotated[
-        Ratio, "how far one value may move; 1 is all of a [0, 1] range"
-    ] = attrs.field(default=1.0, validator=_check_finite, eq=_floats)
-
-    def at(self, x: Tensor) -> PatchRegion:
-        """The patch, at its place or at all places, in each image of x."""
-        from robustfw_sets.patches import PatchRegion
-
-        return PatchRegion.at(x, self.side, self.row, self.column, float(self.limit))
-
-
-@final
-@attrs.frozen
-class RotationTranslation(UncertaintySet):
-    """{(α, s, t) : |α| ≤ angle, |s|, |t| ≤ shift}: x turned by α degrees and moved by s and t pixels (Engstrom 2019).
-
-    δ are these three numbers, relative to their largest values. x̃ is sampled bilinearly; what comes in is ``padding``.
-    """
-
-    angle: Annotated[Ratio, "largest angle, in degrees"] = attrs.field(
-        default=30.0, validator=_check_finite, eq=_floats
-    )
-    shift: Annotated[Ratio, "largest shift along each axis, in pixels"] = attrs.field(
-        default=3.0, validator=_check_finite, eq=_floats
-    )
-    padding: Annotated[
-        Literal["zeros", "border", "reflection"], "what comes in at the edges"
-    ] = attrs.field(default="zeros", validator=in_(("zeros", "border", "reflection")))
-
-    def at(self, x: Tensor) -> RigidMotions:
-        """The rotations and translations of each image of x."""
-        from robustfw_sets.spatial import RigidMotions
-
-        return RigidMotions.at(x, float(self.angle), float(self.shift), self.padding)
-
-
-@final
-@attrs.frozen
 class Tabular(UncertaintySet):
     """{|δ_j| ≤ r_j, immutable features stay, integer ones move in whole steps, one-hot groups change their category}.
 
@@ -238,14 +163,14 @@ class Tabular(UncertaintySet):
 
     radius: Annotated[
         Ratio | tuple[Ratio, ...], "r, or one per feature, in the data's unit"
-    ] = attrs.field(default=0.1, validator=_check_all_finite, eq=_floats)
+    ] = attrs.field(default=0.1, validator=check_all_finite, eq=floats)
     immutable: Annotated[tuple[int, ...], "features that do not change, from 0"] = ()
     integer: Annotated[
         tuple[int, ...], "features that change by whole multiples of ``step``"
     ] = ()
     step: Annotated[
         Ratio | tuple[Ratio, ...], "1 in the data's unit, or one per integer feature"
-    ] = attrs.field(default=1.0, validator=_check_all_finite, eq=_floats)
+    ] = attrs.field(default=1.0, validator=check_all_finite, eq=floats)
     one_hot: Annotated[
         tuple[tuple[int, ...], ...],
         "groups of features, one of which is 1 and the others 0",
@@ -281,48 +206,3 @@ class Tabular(UncertaintySet):
         from robustfw_sets.tables import TableRegion
 
         return TableRegion.at(x, self)
-
-
-KINDS = ("brightness", "contrast", "gaussian-noise", "blur")
-"""Names of the corruptions."""
-
-
-@final
-@attrs.frozen
-class Corruptions(UncertaintySet):
-    """{0} ∪ {c_s(x) − x}: a finite list of corruptions c at severities s, cut off at the data range.
-
-    Brightness adds 0.1·s, contrast shrinks x towards its mean by 0.15·s, noise adds 0.04·s·n with one fixed normal n
-    for all examples, blur has a standard deviation of 0.4·s pixels (after Hendrycks & Dietterich 2019, in [0, 1]).
-    A smaller set stops at lower severities.
-    """
-
-    kinds: Annotated[
-        tuple[str, ...], "of brightness, contrast, gaussian-noise and blur"
-    ] = attrs.field(default=KINDS)
-    severities: Annotated[tuple[Ratio, ...], "from mild to strong, 5 being strong"] = (
-        1.0,
-        2.0,
-        3.0,
-        4.0,
-        5.0,
-    )
-    seed: Annotated[int, "of the noise"] = 0
-
-    def __attrs_post_init__(self) -> None:
-        unknown = [kind for kind in self.kinds if kind not in KINDS]
-        if unknown:
-            raise ValueError(
-                f"there is no corruption {unknown[0]!r}; there are {', '.join(KINDS)}"
-            )
-        if not self.severities or not all(
-            0 < float(severity) < math.inf for severity in self.severities
-        ):
-            raise ValueError("severities must be finite and positive")
-
-    def at(self, x: Tensor) -> Finite:
-        """The corruptions of each row of x."""
-        from robustfw_sets.corruptions import corruption_set
-
-        severities = tuple(float(severity) for severity in self.severities)
-        return corruption_set(x.detach(), self.kinds, severities, self.seed)

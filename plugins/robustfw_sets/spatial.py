@@ -63,15 +63,13 @@ class RigidMotions(Parametric):
         right = 2 * self.shift * motion[:, 1] / width
         down = 2 * self.shift * motion[:, 2] / height
         ratio = height / width
-        rows = (
-            torch.stack(
-                [cosine, -sine * ratio, -(cosine * right - sine * ratio * down)], 1
-            ),
-            torch.stack(
-                [sine / ratio, cosine, -(sine / ratio * right + cosine * down)], 1
-            ),
-        )
-        grid = affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
+        # the inverse of a turn and a shift, as a 2 x 3 matrix
+        shift_right = -(cosine * right - sine * ratio * down)
+        shift_down = -(sine / ratio * right + cosine * down)
+        first_row = torch.stack([cosine, -sine * ratio, shift_right], 1)
+        second_row = torch.stack([sine / ratio, cosine, shift_down], 1)
+        matrix = torch.stack([first_row, second_row], 1)
+        grid = affine_grid(matrix, list(x.shape), align_corners=False)
         perturbed = grid_sample(
             image, grid, padding_mode=self.padding, align_corners=False
         )

@@ -69,22 +69,18 @@ class TableRegion(Region):
             raise UsageError(
                 f"tabular names feature {max(named)}, but examples have {width}, from 0 to {width - 1}"
             )
-        radii = (
-            options.radius
-            if isinstance(options.radius, tuple)
-            else (options.radius,) * width
-        )
+        radii = options.radius
+        if not isinstance(radii, tuple):
+            radii = (radii,) * width
         if len(radii) != width:
             raise UsageError(
                 f"{len(radii)} radii do not fit {width} features: give one, or one per feature"
             )
         radius = rows.new_tensor([float(r) for r in radii])
         radius[[*options.immutable, *grouped]] = 0
-        steps = (
-            options.step
-            if isinstance(options.step, tuple)
-            else (options.step,) * len(options.integer)
-        )
+        steps = options.step
+        if not isinstance(steps, tuple):
+            steps = (steps,) * len(options.integer)
         step = torch.zeros_like(radius)
         for feature, size in zip(options.integer, steps, strict=True):
             step[feature] = float(size)
@@ -125,15 +121,18 @@ class TableRegion(Region):
     def _choices(
         self, group: tuple[int, ...], row_moves: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Replace columns of ``values``, those of each group by its open move of highest score, the first at a tie."""
+        """The moves of a group, (batch, 1 + k, k), the first to stay, and which of them are open, (batch, 1 + k)."""
         categories = exact(self.x).flatten(1)[:, group]
         changes = torch.eye(len(group)).to(categories) - categories[:, None]
         stay = torch.zeros_like(changes[:, :1])
         choices = torch.cat([stay, changes], 1)
         low = self.lower[:, None, group]
         high = self.upper[:, None, group]
-        within_range = ((choices >= low - SLACK) & (choices <= high + SLACK)).all(2)
-        is_open = within_range & (row_moves >= 1 - SLACK)[:, None]
+        not_below = choices >= low - SLACK
+        not_above = choices <= high + SLACK
+        within_range = (not_below & not_above).all(2)
+        may_change = row_moves >= 1 - SLACK
+        is_open = within_range & may_change[:, None]
         is_open[:, 0] = True
         return choices, is_open
 
@@ -141,7 +140,8 @@ class TableRegion(Region):
         """Replace, in ``values``, the columns of each group by its open move of highest score, the first at a tie."""
         for number, (group, score) in enumerate(zip(self.groups, scores, strict=True)):
             choices, is_open = self._choices(group, self.moves[:, number])
-            best = torch.where(is_open, score, -torch.inf).argmax(1)
+            open_score = torch.where(is_open, score, -torch.inf)
+            best = open_score.argmax(1)
             rows = torch.arange(len(best), device=best.device)
             values[:, group] = choices[rows, best]
         return values
@@ -163,11 +163,12 @@ class TableRegion(Region):
     def _nearest(self, far: Tensor) -> Tensor:
         """The member nearest to points (batch, d), as (batch, d), float64."""
         low, high = self._sides()
-        size = torch.where(self.step > 0, self.step, 1)
-        rounded = torch.where(
-            self.step > 0, (far.clamp(-1e15, 1e15) / size).round() * size, far
-        )
-        return self._choose(torch.clamp(rounded, low, high), self._scores(far, 1.0))
+        is_integer = self.step > 0
+        size = torch.where(is_integer, self.step, 1)
+        steps = (far.clamp(-1e15, 1e15) / size).round()
+        rounded = torch.where(is_integer, steps * size, far)
+        nearest = torch.clamp(rounded, low, high)
+        return self._choose(nearest, self._scores(far, 1.0))
 
     def violation(self, delta: Tensor) -> Tensor:
         """The ℓ2 distance to the nearest member, without differences that are rounding in the type of δ; (batch,)."""
@@ -175,13 +176,13 @@ class TableRegion(Region):
         nearest = self._nearest(point)
         differences = (point - nearest).abs()
         rounding = torch.finfo(delta.dtype).eps * nearest.abs()
-        return norms(torch.where(differences > rounding, differences, 0)).to(
-            delta.dtype
-        )
+        differences = torch.where(differences > rounding, differences, 0)
+        return norms(differences).to(delta.dtype)
 
     def project(self, point: Tensor) -> Tensor:
         """Continuous features clamped, integer ones rounded to the nearest open step, groups to the nearest move."""
-        return self._member(self._nearest(exact(point).flatten(1)), point)
+        nearest = self._nearest(exact(point).flatten(1))
+        return self._member(nearest, point)
 
     def support(self, direction: Tensor) -> Tensor:
         """Each feature at the end that gains, each group at the move that gains most; 0 where nothing does."""
@@ -189,14 +190,15 @@ class TableRegion(Region):
         low, high = self._sides()
         end = torch.where(unit > 0, high, low)
         corner = torch.where(unit == 0, 0, end)
-        return self._member(self._choose(corner, self._scores(unit, 0.0)), direction)
+        farthest = self._choose(corner, self._scores(unit, 0.0))
+        return self._member(farthest, direction)
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """⟨g, support(g)⟩ by the exact support in float64, and a margin for rounding to the type of x; (batch,)."""
-        farthest = exact(self.support(exact(direction)))
-        rounding = (
-            torch.finfo(self.like.dtype).eps * norms(exact(direction)) * norms(farthest)
-        )
+        gradient = exact(direction)
+        farthest = exact(self.support(gradient))
+        eps = torch.finfo(self.like.dtype).eps
+        rounding = eps * norms(gradient) * norms(farthest)
         return exact_bound(direction, farthest) + rounding
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
@@ -213,11 +215,15 @@ class TableRegion(Region):
         """Members drawn uniformly from intervals, open steps of lattices and open moves of groups."""
         low, high = self._sides()
         share = exact(uniform_like(self.like, generator)).flatten(1)
-        size = torch.where(self.step > 0, self.step, 1)
-        steps = ((share * ((high - low) / size + 1)).floor() * size).clamp(
-            max=high - low
-        )
-        values = low + torch.where(self.step > 0, steps, share * (high - low))
+        width = high - low
+        # 1. a place in each interval, or a step of each lattice
+        is_integer = self.step > 0
+        size = torch.where(is_integer, self.step, 1)
+        count = width / size + 1
+        number = (share * count).floor()
+        steps = (number * size).clamp(max=width)
+        values = low + torch.where(is_integer, steps, share * width)
+        # 2. a move of each group, that of the largest random score
         shapes = [
             self.moves.new_empty(len(self), 1 + len(group)) for group in self.groups
         ]
@@ -228,16 +234,10 @@ class TableRegion(Region):
         """The region of the changes that also keep lower ≤ δ ≤ upper."""
         dtype = self.lower.dtype
         device = self.lower.device
-        low = (
-            torch.as_tensor(lower, dtype=dtype, device=device)
-            .expand_as(self.like)
-            .flatten(1)
-        )
-        high = (
-            torch.as_tensor(upper, dtype=dtype, device=device)
-            .expand_as(self.like)
-            .flatten(1)
-        )
+        low = torch.as_tensor(lower, dtype=dtype, device=device)
+        low = low.expand_as(self.like).flatten(1)
+        high = torch.as_tensor(upper, dtype=dtype, device=device)
+        high = high.expand_as(self.like).flatten(1)
         return attrs.evolve(
             self,
             lower=torch.maximum(self.lower, low),

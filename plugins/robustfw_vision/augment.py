@@ -38,18 +38,20 @@ class Crop:
         batch, _, height, width = x.shape
         require_larger(self.pad, min(height, width))
         padded = functional.pad(x, [self.pad] * 4, mode="reflect")
-        shifts = torch.randint(
-            0, 2 * self.pad + 1, (2, batch, 1), generator=generator
-        ).to(x.device)
-        rows = shifts[0] + torch.arange(height, device=x.device)
-        columns = shifts[1] + torch.arange(width, device=x.device)
+        # 1. the rows and columns of the padded image that each image shows
+        most = 2 * self.pad
+        shifts = torch.randint(0, most + 1, (2, batch, 1), generator=generator)
+        down, right = shifts.to(x.device)
+        rows = down + torch.arange(height, device=x.device)
+        columns = right + torch.arange(width, device=x.device)
         if self.flip:
             mirrored = _has_odd_sum(x) ^ (epoch % 2 == 1)
             columns = torch.where(mirrored, columns.flip(1), columns)
+        # 2. one gather, with channels last
         example = torch.arange(batch, device=x.device)[:, None, None]
-        return padded.permute(0, 2, 3, 1)[
-            example, rows[:, :, None], columns[:, None, :]
-        ].permute(0, 3, 1, 2)
+        pixels = padded.permute(0, 2, 3, 1)
+        shown = pixels[example, rows[:, :, None], columns[:, None, :]]
+        return shown.permute(0, 3, 1, 2)
 
 
 def require_larger(shift: int, side: int) -> None:
@@ -63,9 +65,9 @@ def require_larger(shift: int, side: int) -> None:
 
 def _has_odd_sum(x: Tensor) -> Tensor:
     """Whether an image's bytes have an odd sum, (batch, 1): so in half of all images, and in every epoch."""
-    return (x * 255).round().flatten(1).sum(
-        1, keepdim=True, dtype=torch.float64
-    ) % 2 == 1
+    values = (x * 255).round().flatten(1)
+    total = values.sum(1, keepdim=True, dtype=torch.float64)
+    return total % 2 == 1
 
 
 @final
@@ -92,13 +94,14 @@ class Cutout:
             least = 1 - (self.side + 1) // 2
             most = size - self.side // 2
             start = torch.randint(least, most + 1, (batch, 1), generator=generator)
+            end = start + self.side
             places = torch.arange(size)
-            masks.append((places >= start) & (places < start + self.side))
+            masks.append((places >= start) & (places < end))
         rows, columns = masks
-        hole = (rows[:, None, :, None] & columns[:, None, None, :]).to(x.device)
-        colour = torch.tensor(
-            self.fill or (0.5,) * channels, dtype=x.dtype, device=x.device
-        )
+        hole = rows[:, None, :, None] & columns[:, None, None, :]
+        hole = hole.to(x.device)
+        fill = self.fill or (0.5,) * channels
+        colour = torch.tensor(fill, dtype=x.dtype, device=x.device)
         return torch.where(hole, colour[:, None, None], x)
 
 

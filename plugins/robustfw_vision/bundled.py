@@ -74,9 +74,9 @@ def _load_digits() -> tuple[Tensor, Tensor, DataSpec]:
     bunch = load_digits()
     x = torch.from_numpy(bunch.images).float().div(FULL).unsqueeze(1)
     labels = tuple(str(name) for name in bunch.target_names)
-    spec = DataSpec(
-        (1, 8, 8), 10, mean=(float(x.mean()),), std=(float(x.std()),), labels=labels
-    )
+    mean = float(x.mean())
+    std = float(x.std())
+    spec = DataSpec((1, 8, 8), 10, mean=(mean,), std=(std,), labels=labels)
     return x, torch.from_numpy(bunch.target).long(), spec
 
 

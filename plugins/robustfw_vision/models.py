@@ -1,4 +1,4 @@
-"""The options of the models; the nets are in `robustfw_vision.nets`, which needs torch."""
+"""The options of the models; the nets are in `robustfw_vision.nets` and `paper_nets`, which need torch."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ class PaperMnist(Model):
 
     def build(self, spec: DataSpec) -> nn.Module:
         """106 thousand parameters on 28x28 images."""
-        from robustfw_vision import nets
+        from robustfw_vision import paper_nets
 
-        return nets.paper_mnist(spec, self.input_norm)
+        return paper_nets.paper_mnist(spec, self.input_norm)
 
 
 @final
@@ -99,9 +99,9 @@ class PaperCifar(Model):
 
     def build(self, spec: DataSpec) -> nn.Module:
         """15 million parameters on 32x32 images."""
-        from robustfw_vision import nets
+        from robustfw_vision import paper_nets
 
-        return nets.paper_cifar(spec, self.dropout)
+        return paper_nets.paper_cifar(spec, self.dropout)
 
 
 @final
@@ -142,9 +142,9 @@ class MadryMnist(Model):
 
     def build(self, spec: DataSpec) -> nn.Module:
         """3.3 million parameters on 28x28 images; no standardisation, as in the original."""
-        from robustfw_vision import nets
+        from robustfw_vision import paper_nets
 
-        return nets.madry_mnist(spec)
+        return paper_nets.madry_mnist(spec)
 
 
 @final

@@ -21,7 +21,7 @@ from robustfw_kernels import accelerate
 from robustfw_kernels.layers import ChannelsLast
 from robustfw_kernels.pooled import has_hooks
 from robustfw_vision.memory import require_memory
-from robustfw_vision.pixels import Seen, Yuv, standardize, standardize_padded
+from robustfw_vision.pixels import standardize
 
 
 class FlattenLast(nn.Flatten):
@@ -36,7 +36,8 @@ class FlattenLast(nn.Flatten):
         return input.permute(0, 2, 3, 1).flatten(1)
 
 
-def _require_images(spec: DataSpec, name: str, least: int) -> None:
+def require_images(spec: DataSpec, name: str, least: int) -> None:
+    """Raise a `UsageError` unless the data is images of at least so many pixels a side, with one answer each."""
     require_answer_per_example(spec, name)
     if len(spec.shape) != 3 or min(spec.shape[1:]) < least:
         raise UsageError(
@@ -52,7 +53,7 @@ def require_answer_per_example(spec: DataSpec, name: str) -> None:
         )
 
 
-def _ready(net: nn.Module) -> nn.Module:
+def ready(net: nn.Module) -> nn.Module:
     """The net as it is run: in channels-last memory, and by faster layers where a CPU has them."""
     return accelerate(net.to(memory_format=torch.channels_last))
 
@@ -67,14 +68,15 @@ def mlp(spec: DataSpec, hidden: Sequence[int], *, bias: bool = True) -> nn.Modul
         raise UsageError(
             "the examples are single numbers without an axis: give them the shape (1,)"
         )
-    before = nn.Identity() if len(spec.shape) == 3 and not hidden else standardize(spec)
-    per_pixel = isinstance(spec.task, Segmentation)
+    in_pixels = len(spec.shape) == 3 and not hidden
+    before = nn.Identity() if in_pixels else standardize(spec)
+    inputs = math.prod(spec.shape)
+    if not isinstance(spec.task, Segmentation):
+        layers = perceptron(inputs, hidden, spec.outputs, bias=bias)
+        return nn.Sequential(before, nn.Flatten(), *layers)
     maps = (spec.outputs, *spec.shape[1:])
-    outputs = math.prod(maps) if per_pixel else spec.outputs
-    layers = perceptron(math.prod(spec.shape), hidden, outputs, bias=bias)
-    return nn.Sequential(
-        before, nn.Flatten(), *layers, *([nn.Unflatten(1, maps)] if per_pixel else [])
-    )
+    layers = perceptron(inputs, hidden, math.prod(maps), bias=bias)
+    return nn.Sequential(before, nn.Flatten(), *layers, nn.Unflatten(1, maps))
 
 
 def fcn(spec: DataSpec, width: int, layers: int) -> nn.Module:
@@ -89,7 +91,7 @@ def fcn(spec: DataSpec, width: int, layers: int) -> nn.Module:
     modules.append(nn.Conv2d(before, spec.outputs, 1))
     if not isinstance(spec.task, Segmentation):
         modules += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return _ready(nn.Sequential(*modules))
+    return ready(nn.Sequential(*modules))
 
 
 def perceptron(
@@ -97,9 +99,8 @@ def perceptron(
 ) -> list[nn.Module]:
     """Linear layers of these widths, with ReLU between; ``bias`` is that of the last."""
     widths = [inputs, *hidden]
-    numbers = sum(
-        before * after for before, after in itertools.pairwise([*widths, classes])
-    )
+    pairs = itertools.pairwise([*widths, classes])
+    numbers = sum(before * after for before, after in pairs)
     require_memory(numbers, "the fully connected layers", "fewer hidden units")
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):
@@ -107,7 +108,7 @@ def perceptron(
     return [*layers, nn.Linear(widths[-1], classes, bias=bias)]
 
 
-def _first_dense(inputs: int, outputs: int, owner: str) -> nn.Linear:
+def first_dense(inputs: int, outputs: int, owner: str) -> nn.Linear:
     """The linear layer after the maps, which grows with the image.
 
     Raises:
@@ -119,84 +120,6 @@ def _first_dense(inputs: int, outputs: int, owner: str) -> nn.Linear:
         "smaller images",
     )
     return nn.Linear(inputs, outputs)
-
-
-def paper_mnist(spec: DataSpec, input_norm: str) -> nn.Module:
-    """Section 5.1, with the padding to 32x32 of the authors' scripts, of which the pools leave 28x28 in use."""
-    _require_images(spec, "paper-mnist", 24)
-    channels, height, width = spec.shape
-    rows, columns = ((side // 3 - 4) // 2 for side in (height, width))
-    seen = [3 * (2 * side + 4) + 4 for side in (rows, columns)]
-    if input_norm == "batch":  # its statistics are those of the whole image
-        first = [nn.ZeroPad2d(2), nn.BatchNorm2d(channels, affine=False), Seen(*seen)]
-        before: list[nn.Module] = []
-    else:
-        ends = [n - side - 2 for n, side in zip(seen, (height, width), strict=True)]
-        first, before = (
-            [],
-            [
-                nn.ZeroPad2d((2, ends[1], 2, ends[0])),
-                standardize_padded(spec, 2),
-                ChannelsLast(),
-            ],
-        )
-    return _ready(
-        nn.Sequential(
-            *first,
-            nn.Sequential(*before, nn.Conv2d(channels, 32, 5), nn.MaxPool2d(3)),
-            nn.ReLU(),
-            nn.Conv2d(32, 64, 5),
-            nn.MaxPool2d(2),
-            nn.ReLU(),
-            FlattenLast(),
-            _first_dense(64 * rows * columns, 200, "paper-mnist"),
-            nn.ReLU(),
-            nn.Linear(200, spec.outputs),
-        )
-    )
-
-
-def paper_cifar(spec: DataSpec, dropout: bool) -> nn.Module:
-    """Section 5.2: 64-64, 128-128, 256x3, 512x3, 512x3 with batch norm, five 2x2 pools, 512 units.
-
-    The authors' data is YUV, normalised; here a fixed colour layer and a batch norm without parameters do both.
-    """
-    _require_images(spec, "paper-cifar", 32)
-    channels, height, width = spec.shape
-    layers: list[nn.Module] = [
-        Yuv(),
-        nn.BatchNorm2d(channels, affine=False),
-        ChannelsLast(),
-    ]
-    before = channels
-    for width_of_block, convolutions in (
-        (64, 2),
-        (128, 2),
-        (256, 3),
-        (512, 3),
-        (512, 3),
-    ):
-        for i in range(convolutions):
-            layers += [
-                nn.Conv2d(before, width_of_block, 3, padding=1),
-                nn.BatchNorm2d(width_of_block, eps=1e-3),
-                nn.ReLU(),
-            ]
-            before = width_of_block
-            if dropout and i < convolutions - 1:
-                layers.append(nn.Dropout(0.3 if width_of_block == 64 else 0.4))
-        layers.append(nn.MaxPool2d(2, ceil_mode=True))
-    halved = math.ceil(height / 32) * math.ceil(width / 32)
-    half = nn.Dropout(0.5) if dropout else nn.Identity()
-    layers += [
-        nn.Flatten(),
-        half,
-        _first_dense(512 * halved, 512, "paper-cifar"),
-        nn.BatchNorm1d(512),
-        nn.ReLU(),
-        half,
-    ]
-    return _ready(nn.Sequential(*layers, nn.Linear(512, spec.outputs)))
 
 
 STEEP = 1.702
@@ -216,17 +139,21 @@ class ShiftedNorm(nn.BatchNorm2d):
         self.register_buffer("scale", torch.full((channels,), STEEP), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        mean, var = cast(Tensor, self.running_mean), cast(Tensor, self.running_var)
-        shift, momentum = STEEP * self.RATE * self.shift, cast(float, self.momentum)
+        mean = cast(Tensor, self.running_mean)
+        var = cast(Tensor, self.running_var)
+        shift = STEEP * self.RATE * self.shift
+        momentum = cast(float, self.momentum)
         return functional.batch_norm(
             x, mean, var, self.scale, shift, self.training, momentum, self.eps
         )
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """Scale and shift of each channel in evaluation mode."""
-        mean, var = cast(Tensor, self.running_mean), cast(Tensor, self.running_var)
+        mean = cast(Tensor, self.running_mean)
+        var = cast(Tensor, self.running_var)
         scale = self.scale * torch.rsqrt(var + self.eps)
-        return scale, STEEP * self.RATE * self.shift - mean * scale
+        shift = STEEP * self.RATE * self.shift
+        return scale, shift - mean * scale
 
 
 class NormedConv2d(nn.Sequential):
@@ -237,14 +164,11 @@ class NormedConv2d(nn.Sequential):
     """
 
     def __init__(self, before: int, after: int, *, pool: int = 1) -> None:
-        convolution, norm = (
-            nn.Conv2d(before, after, 3, padding=1, bias=False),
-            ShiftedNorm(after),
-        )
-        nn.init.dirac_(
-            convolution.weight.data[:before]
-        )  # the first filters hand their channel on
-        super().__init__(convolution, *([nn.MaxPool2d(pool)] if pool > 1 else []), norm)
+        convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)
+        # the first filters hand their channel on
+        nn.init.dirac_(convolution.weight.data[:before])
+        pools = [nn.MaxPool2d(pool)] if pool > 1 else []
+        super().__init__(convolution, *pools, ShiftedNorm(after))
 
     def forward(self, input: Tensor) -> Tensor:
         convolution, *pools, norm = self
@@ -254,9 +178,8 @@ class NormedConv2d(nn.Sequential):
             return input
         scale, shift = cast(ShiftedNorm, norm).scale_and_shift()
         convolution = cast(nn.Conv2d, convolution)
-        x = convolution._conv_forward(
-            input, convolution.weight * scale[:, None, None, None], shift
-        )
+        weight = convolution.weight * scale[:, None, None, None]
+        x = convolution._conv_forward(input, weight, shift)
         return cast(Tensor, pools[0](x)) if pools else x
 
 
@@ -276,7 +199,7 @@ def fast_cifar(
 ) -> nn.Module:
     """A whitening layer and its mirror image, blocks of two convolutions, each map's largest value, small logits."""
     least = 2 ** len(widths) + 1
-    _require_images(spec, "fast-cifar", least)
+    require_images(spec, "fast-cifar", least)
     channels, height, width = spec.shape
     layers: list[nn.Module] = [
         standardize(spec),
@@ -293,14 +216,16 @@ def fast_cifar(
             nn.Hardswish(),
         ]
         before = after
-    rows, columns = ((side - 1) // 2 ** len(widths) for side in (height, width))
+    stride = 2 ** len(widths)
+    rows = (height - 1) // stride
+    columns = (width - 1) // stride
     head = [
         nn.MaxPool2d((rows, columns)),
         nn.Flatten(),
         nn.Linear(before, spec.outputs, bias=False),
         Scale(1 / 9 / STEEP),
     ]
-    return _ready(nn.Sequential(*layers, *head))
+    return ready(nn.Sequential(*layers, *head))
 
 
 def _whitening_layer(
@@ -313,30 +238,11 @@ def _whitening_layer(
     layer = nn.Conv2d(channels, 2 * 4 * channels, 2, bias=False)
     if filters is not None:
         std = torch.ones(channels) if spec.std is None else torch.tensor(spec.std)
-        own = STEEP * filters * std[:, None, None]  # the layer sees standardised pixels
+        # the layer sees standardised pixels
+        standardised = STEEP * filters * std[:, None, None]
         with torch.no_grad():
-            layer.weight.copy_(torch.cat([own, -own]))
+            layer.weight.copy_(torch.cat([standardised, -standardised]))
     return layer.requires_grad_(False)
-
-
-def madry_mnist(spec: DataSpec) -> nn.Module:
-    """Two padded 5x5 convolutions, each with a 2x2 pool, and 1024 units."""
-    _require_images(spec, "madry-mnist", 4)
-    channels, height, width = spec.shape
-    return _ready(
-        nn.Sequential(
-            ChannelsLast(),
-            nn.Sequential(nn.Conv2d(channels, 32, 5, padding=2), nn.MaxPool2d(2)),
-            nn.ReLU(),
-            nn.Conv2d(32, 64, 5, padding=2),
-            nn.MaxPool2d(2),
-            nn.ReLU(),
-            FlattenLast(),
-            _first_dense(64 * (height // 4) * (width // 4), 1024, "madry-mnist"),
-            nn.ReLU(),
-            nn.Linear(1024, spec.outputs),
-        )
-    )
 
 
 class PreActBlock(nn.Module):
@@ -364,16 +270,14 @@ class PreActBlock(nn.Module):
 
 def preact_resnet18(spec: DataSpec, width: int) -> nn.Module:
     """Stages of two blocks each, at 1, 2, 4 and 8 times the width, halving the image three times."""
-    _require_images(spec, "resnet18-cifar", 8)
+    require_images(spec, "resnet18-cifar", 8)
     layers: list[nn.Module] = [standardize(spec), ChannelsLast()]
     layers.append(nn.Conv2d(spec.shape[0], width, 3, padding=1, bias=False))
     before = width
     for stage in range(4):
         after = width * 2**stage
-        layers += [
-            PreActBlock(before, after, 1 if stage == 0 else 2),
-            PreActBlock(after, after, 1),
-        ]
+        stride = 1 if stage == 0 else 2
+        layers += [PreActBlock(before, after, stride), PreActBlock(after, after, 1)]
         before = after
     layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return _ready(nn.Sequential(*layers, nn.Linear(before, spec.outputs)))
+    return ready(nn.Sequential(*layers, nn.Linear(before, spec.outputs)))

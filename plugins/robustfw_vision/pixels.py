@@ -40,15 +40,17 @@ def standardize_padded(spec: DataSpec, pad: int) -> nn.Module:
     if spec.mean is None or spec.std is None:
         return nn.Identity()
     _, height, width = spec.shape
-    share = height * width / ((height + 2 * pad) * (width + 2 * pad))
-    mean = [share * m for m in spec.mean]
-    squares = [
-        share * (s * s + m * m) for m, s in zip(spec.mean, spec.std, strict=True)
-    ]
-    return Standardize(
-        mean,
-        [math.sqrt(square - m * m) for square, m in zip(squares, mean, strict=True)],
-    )
+    padded_height = height + 2 * pad
+    padded_width = width + 2 * pad
+    share = height * width / (padded_height * padded_width)
+    means = []
+    stds = []
+    for mean, std in zip(spec.mean, spec.std, strict=True):
+        padded_mean = share * mean
+        mean_square = share * (std * std + mean * mean)
+        means.append(padded_mean)
+        stds.append(math.sqrt(mean_square - padded_mean * padded_mean))
+    return Standardize(means, stds)
 
 
 class Yuv(nn.Module):

@@ -54,15 +54,20 @@ class Scattering2d(nn.Module):
         self.scales = scales
         self.angles = angles
         self.order = order
-        self.frame = tuple(-(-side // 2**scales) * 2**scales for side in size)
-        psi, phi = filters((self.frame[0], self.frame[1]), scales, angles)
+        # sides rounded up to multiples of 2^J
+        stride = 2**scales
+        self.frame = tuple(-(-side // stride) * stride for side in size)
+        height, width = self.frame
+        psi, phi = filters((height, width), scales, angles)
+        # φ̂ is the product of a factor of the row and one of the column
+        root = phi[0, 0].sqrt()
+        gain = 2 ** (scales / 2)
+        down = gain * _matrix_of_filter(phi[:, 0] / root, stride)
+        across = gain * _matrix_of_filter(phi[0] / root, stride)
         # not in the checkpoint: the options determine all of it
         self.register_buffer("psi", psi.float(), persistent=False)
-        for name, side in (("down", phi[:, 0]), ("across", phi[0])):
-            matrix = 2 ** (scales / 2) * _matrix_of_filter(
-                side / phi[0, 0].sqrt(), 2**scales
-            )
-            self.register_buffer(name, matrix.float(), persistent=False)
+        self.register_buffer("down", down.float(), persistent=False)
+        self.register_buffer("across", across.float(), persistent=False)
 
     @property
     def maps(self) -> int:
@@ -77,22 +82,26 @@ class Scattering2d(nn.Module):
         # autocast would round the products to half precision
         with full_precision(x.device):
             # torch's transform of an empty batch fails with some versions of MKL
-            filled = x if len(x) else torch.cat([x, x.new_zeros((1, *x.shape[1:]))])
-            return self._transform(filled.to(wide(x.dtype)))[: len(x)].to(x.dtype)
+            images = x
+            if not len(x):
+                blank = x.new_zeros((1, *x.shape[1:]))
+                images = torch.cat([x, blank])
+            maps = self._transform(images.to(wide(x.dtype)))
+            return maps[: len(x)].to(x.dtype)
 
     def _transform(self, x: Tensor) -> Tensor:
         """S x of at least one image, in float32 or wider."""
         height, width = x.shape[-2:]
-        framed = functional.pad(
-            x, [0, self.frame[1] - width, 0, self.frame[0] - height]
-        )
+        right = self.frame[1] - width
+        below = self.frame[0] - height
+        framed = functional.pad(x, [0, right, 0, below])
         # order 0: x ⋆ φ
         maps = [self._smooth(framed[:, :, None])]
         # order 1: |x ⋆ ψ_λ| ⋆ φ
         if self.order >= 1:
-            moduli = torch.fft.ifft2(
-                torch.fft.fft2(framed)[:, :, None, None] * self.psi
-            ).abs()
+            spectrum = torch.fft.fft2(framed)
+            filtered = spectrum[:, :, None, None] * self.psi
+            moduli = torch.fft.ifft2(filtered).abs()
             maps.append(self._smooth(moduli.flatten(2, 3)))
             # order 2: ||x ⋆ ψ_λ| ⋆ ψ_μ| ⋆ φ, for each scale of λ but the coarsest
             if self.order == 2:
@@ -103,9 +112,9 @@ class Scattering2d(nn.Module):
     def _second_order(self, moduli: Tensor, scale: int) -> Tensor:
         """The maps ||x ⋆ ψ_λ| ⋆ ψ_μ| ⋆ φ for the moduli of one scale of λ, and all coarser scales of μ."""
         coarser = self.psi[scale + 1 :].flatten(0, 1)
-        second_moduli = torch.fft.ifft2(
-            torch.fft.fft2(moduli)[:, :, :, None] * coarser
-        ).abs()
+        spectrum = torch.fft.fft2(moduli)
+        filtered = spectrum[:, :, :, None] * coarser
+        second_moduli = torch.fft.ifft2(filtered).abs()
         return self._smooth(second_moduli.flatten(2, 3))
 
     def _smooth(self, u: Tensor) -> Tensor:
@@ -118,7 +127,9 @@ def _matrix_of_filter(spectrum: Tensor, step: int) -> Tensor:
     """The matrix that convolves a line with the filter of this spectrum and keeps every ``step``-th value."""
     line = torch.fft.ifft(spectrum).real
     places = torch.arange(len(line))
-    return line[(places[::step, None] - places) % len(line)]
+    kept_places = places[::step, None]
+    shifts = (kept_places - places) % len(line)
+    return line[shifts]
 
 
 def filters(size: tuple[int, int], scales: int, angles: int) -> tuple[Tensor, Tensor]:
@@ -137,18 +148,26 @@ def filters(size: tuple[int, int], scales: int, angles: int) -> tuple[Tensor, Te
     Returns:
         ψ̂ (scales, angles, height, width) and φ̂ (height, width), real, on the frequencies of `torch.fft.fft2`.
     """
+    # 1. wavelets of each scale and angle, and a Gaussian as wide as the coarsest of them
+    slant = 4 / angles
     by_scale = []
     for j in range(scales):
-        wavelets = [
-            _morlet(size, j, math.pi * a / angles, 4 / angles) for a in range(angles)
-        ]
+        wavelets = []
+        for a in range(angles):
+            angle = math.pi * a / angles
+            wavelets.append(_morlet(size, j, angle, slant))
         by_scale.append(torch.stack(wavelets))
     psi = torch.stack(by_scale)
-    phi = _periodic(size, (0.0, 0.0), 0.8 * 2 ** (scales - 1), 0.0, 1.0)
+    widest = 0.8 * 2 ** (scales - 1)
+    phi = _periodic(size, (0.0, 0.0), widest, 0.0, 1.0)
+    # 2. each of largest gain 1
     psi = psi / energy(psi).amax().sqrt()
     phi = phi / phi[0, 0]
-    bound = torch.linalg.eigvalsh(_forms(psi, phi, 2**scales)).amax()
-    return SHORT * psi / bound.sqrt(), SHORT * phi / bound.sqrt()
+    # 3. both divided by the square root of the frame bound
+    forms = _forms(psi, phi, 2**scales)
+    bound = torch.linalg.eigvalsh(forms).amax()
+    root = bound.sqrt()
+    return SHORT * psi / root, SHORT * phi / root
 
 
 def energy(psi: Tensor) -> Tensor:
@@ -164,14 +183,14 @@ def _forms(psi: Tensor, phi: Tensor, step: int) -> Tensor:
     def group(spectrum: Tensor) -> Tensor:
         """A spectrum by classes of frequencies, (classes, step²)."""
         height, width = (side // step for side in spectrum.shape)
-        return (
-            spectrum.reshape(step, height, step, width)
-            .permute(1, 3, 0, 2)
-            .reshape(height * width, step * step)
-        )
+        blocks = spectrum.reshape(step, height, step, width)
+        classes = blocks.permute(1, 3, 0, 2)
+        return classes.reshape(height * width, step * step)
 
     low = group(phi)
-    return low[:, :, None] * low[:, None, :] + torch.diag_embed(group(energy(psi)))
+    low_form = low[:, :, None] * low[:, None, :]
+    wavelet_form = torch.diag_embed(group(energy(psi)))
+    return low_form + wavelet_form
 
 
 def _morlet(size: tuple[int, int], scale: int, angle: float, slant: float) -> Tensor:
@@ -181,7 +200,8 @@ def _morlet(size: tuple[int, int], scale: int, angle: float, slant: float) -> Te
     centre = frequency * math.cos(angle), frequency * math.sin(angle)
     wave = _periodic(size, centre, spread, angle, slant)
     base = _periodic(size, (0.0, 0.0), spread, angle, slant)
-    return wave - wave[0, 0] / base[0, 0] * base
+    share = wave[0, 0] / base[0, 0]
+    return wave - share * base
 
 
 def _periodic(
@@ -192,17 +212,25 @@ def _periodic(
     slant: float,
 ) -> Tensor:
     """exp(−½ spread² (ω∥² + ω⊥²/slant²)), ω from the centre along ``angle``, summed over the periods of the grid."""
-    rows, columns = (
-        2 * math.pi * torch.fft.fftfreq(side, dtype=torch.float64) for side in size
-    )
-    periods = 2 * math.pi * torch.arange(-2, 3, dtype=torch.float64)
-    down = (rows[:, None] + periods - centre[1])[:, :, None, None]
-    right = (columns[:, None] + periods - centre[0])[None, None]
-    along = math.cos(angle) * right + math.sin(angle) * down
-    across = math.cos(angle) * down - math.sin(angle) * right
-    return torch.exp(
-        -0.5 * spread**2 * (along.square() + across.square() / slant**2)
-    ).sum((1, 3))
+    height, width = size
+    # 1. frequencies from the centre, as (rows, periods, columns, periods)
+    turn = 2 * math.pi
+    rows = turn * torch.fft.fftfreq(height, dtype=torch.float64)
+    columns = turn * torch.fft.fftfreq(width, dtype=torch.float64)
+    periods = turn * torch.arange(-2, 3, dtype=torch.float64)
+    down = rows[:, None] + periods - centre[1]
+    right = columns[:, None] + periods - centre[0]
+    down = down[:, :, None, None]
+    right = right[None, None]
+    # 2. turned by the angle
+    cosine = math.cos(angle)
+    sine = math.sin(angle)
+    along = cosine * right + sine * down
+    across = cosine * down - sine * right
+    # 3. the Gaussian, summed over the periods
+    distance = along.square() + across.square() / slant**2
+    gaussian = torch.exp(-0.5 * spread**2 * distance)
+    return gaussian.sum((1, 3))
 
 
 def scattering(
@@ -225,10 +253,10 @@ def scattering(
         raise UsageError(f"scattering needs images; the data has shape {spec.shape}")
     channels, height, width = spec.shape
     waves = Scattering2d((height, width), scales=scales, angles=angles, order=order)
-    features = (
-        channels * waves.maps * math.prod(side // 2**scales for side in waves.frame)
-    )
-    norm = nn.BatchNorm2d(channels * waves.maps, affine=False)
+    maps = channels * waves.maps
+    places = math.prod(side // 2**scales for side in waves.frame)
+    features = maps * places
+    norm = nn.BatchNorm2d(maps, affine=False)
     return nn.Sequential(
         standardize(spec),
         waves,

@@ -9,7 +9,7 @@ from torch.autograd.gradcheck import gradcheck, gradgradcheck
 
 from robustfw import DataSpec, make
 from robustfw.training import hardware
-from robustfw_kernels import accelerate, pooled
+from robustfw_kernels import accelerate, patch_plan
 from robustfw_kernels.convolution import InputConv2d
 from robustfw_kernels.layers import ChannelsLast, Standardize
 from robustfw_kernels.pooled import PooledInputConv2d
@@ -70,8 +70,8 @@ def test_values_and_gradients_are_torchs(form, layout):
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # torch's compiler
 def test_the_fast_way_is_taken_by_attacks_and_by_nobody_who_wants_more(monkeypatch):
     taken = []
-    fast = pooled._Plan.input_gradient
-    monkeypatch.setattr(pooled._Plan, "input_gradient", lambda *args: taken.append(1) or fast(*args))
+    fast = patch_plan.Plan.input_gradient
+    monkeypatch.setattr(patch_plan.Plan, "input_gradient", lambda *args: taken.append(1) or fast(*args))
     ours, theirs, x = pair({"pool": 2, "frame": (1, 0, 0, 0)})
     gradients(ours, x)
     assert len(taken) == 1
@@ -120,7 +120,7 @@ def test_torch_func(form):
 def test_images_are_worked_on_a_few_at_a_time(form, at_a_time, monkeypatch):
     ours, theirs, _ = pair(form)
     x = torch.randn(5, 2, 9, 8, dtype=torch.float64)
-    monkeypatch.setattr(pooled, "AT_A_TIME", at_a_time)
+    monkeypatch.setattr(patch_plan, "AT_A_TIME", at_a_time)
     for one, other in zip(gradients(ours, x), gradients(theirs, x), strict=True):
         torch.testing.assert_close(one, other)
 
