@@ -130,7 +130,9 @@ class PaperJudge(Judge):
                     continue
                 lead = paired_differences(accuracies(self.best), accuracies(net))
                 known = net in reported and self.best in reported
-                words = _format_signed(reported[self.best] - reported[net]) if known else ""
+                words = (
+                    _format_signed(reported[self.best] - reported[net]) if known else ""
+                )
                 parts.append(
                     Part(
                         f"{where}, ahead of {measured.label(net)}",
