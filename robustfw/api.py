@@ -211,7 +211,11 @@ def worst_case(
     raised_loss = _make_loss(loss)
     threat = Threat(make("uncertainty", uncertainty), bounds)
     adversary = Adversary(
-        threat, maximizer, generator or _call.draw_generator(), known_task, raised_loss
+        threat=threat,
+        attack=maximizer,
+        generator=generator or _call.draw_generator(),
+        task=known_task,
+        loss=raised_loss,
     )
     return _call.find_worst_cases(
         model,

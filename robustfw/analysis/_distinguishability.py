@@ -160,10 +160,10 @@ def spaces(model: nn.Module, split: Split, batch_size: int = 500) -> list[Points
     data = torch.cat(data_batches)
     labels = torch.cat(label_batches)
     if head is None or torch.equal(torch.cat(feature_batches), data):
-        return [Points("data", data, labels, head)]
+        return [Points(name="data", x=data, y=labels, head=head)]
     return [
-        Points("data", data, labels, None),
-        Points("features", torch.cat(feature_batches), labels, head),
+        Points(name="data", x=data, y=labels, head=None),
+        Points(name="features", x=torch.cat(feature_batches), y=labels, head=head),
     ]
 
 

@@ -68,14 +68,16 @@ class SearchSpace:
         """The range of the data, or that of the examples where the data has none."""
         if spec.bounds is not None:
             low, high = _extremes(spec.bounds)
-            return cls(spec.classes, spec.shape, low, high)
+            return cls(classes=spec.classes, shape=spec.shape, low=low, high=high)
         lows = []
         highs = []
         for x, _ in split.iterate(500):
             low_of_batch, high_of_batch = x.aminmax()
             lows.append(float(low_of_batch))
             highs.append(float(high_of_batch))
-        return cls(spec.classes, spec.shape, min(lows), max(highs))
+        return cls(
+            classes=spec.classes, shape=spec.shape, low=min(lows), high=max(highs)
+        )
 
     def noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
         """Uniform noise, one image for each class, of the type and on the device of ``like``."""

@@ -107,7 +107,10 @@ def layers(model: nn.Module, x: Tensor, *, seed: int = 0) -> Iterator[LayerBound
     with freeze(model):
         for module, inputs in _record_calls(model, names, x):
             yield _bound_layer(
-                names[module] or type(module).__name__, module, inputs, generator
+                names[module] or type(module).__name__,
+                module=module,
+                inputs=inputs,
+                generator=generator,
             )
 
 
@@ -181,14 +184,16 @@ def _bound_layer(
     kind = type(module).__name__
     author_constant = _author_constant(module)
     if author_constant is not None:
-        return LayerBound(name, kind, author_constant, "declared")
+        return LayerBound(name=name, kind=kind, bound=author_constant, how="declared")
     slope = _largest_slope(module)
     if slope is not None:
-        return LayerBound(name, kind, slope, "known")
+        return LayerBound(name=name, kind=kind, bound=slope, how="known")
     if is_affine(module, inputs, generator):
         norm, exact = spectral_norm(module, inputs, generator)
-        return LayerBound(name, kind, norm, "exact" if exact else "iteration")
-    return LayerBound(name, kind, None, "unknown")
+        return LayerBound(
+            name=name, kind=kind, bound=norm, how="exact" if exact else "iteration"
+        )
+    return LayerBound(name=name, kind=kind, bound=None, how="unknown")
 
 
 def _largest_slope(module: nn.Module) -> float | None:

@@ -90,10 +90,10 @@ def audit(
         attacks = attacks_of(subject.known, attack)
         loss_raised = subject.loss(loss)
         case = AuditCase(
-            subject.model,
-            subject.split,
-            threat,
-            attacks,
+            model=subject.model,
+            split=subject.split,
+            threat=threat,
+            attacks=attacks,
             transfer=[
                 _load_transfer(subject, path, threat.uncertainty)
                 for path in collections
@@ -147,7 +147,12 @@ def _load_transfer(
         raise UsageError(
             f"{path} is made from {collection.split} examples: give --split {collection.split}"
         )
-    verify(examples, collection.originals(subject.splits), threats, subject.task)
+    verify(
+        examples,
+        split=collection.originals(subject.splits),
+        threats=threats,
+        task=subject.task,
+    )
     audited_sets = [
         number for number, member in enumerate(sets) if member == uncertainty
     ]

@@ -58,8 +58,8 @@ def compare(
         threat = subject.threat(uncertainty)
         attacks_made = [subject.attack(spec) for spec in attacks or (JUDGE,)]
         loss_raised = subject.loss(loss)
-        ours = _verdicts(subject, threat, attacks_made, loss_raised)
-        theirs = _verdicts(other, threat, attacks_made, loss_raised)
+        ours = _verdicts(subject, threat=threat, attacks=attacks_made, loss=loss_raised)
+        theirs = _verdicts(other, threat=threat, attacks=attacks_made, loss=loss_raised)
         clean = Comparison.from_masks(ours.clean, theirs.clean)
         robust = Comparison.from_masks(ours.robust, theirs.robust)
         circumstances = subject.circumstances(runs=[str(first), str(second)])

@@ -87,9 +87,9 @@ def craft(
         examples = Examples.concatenate(
             list(console.track(parts, batches, "crafting", quiet=chosen.as_json))
         )
-        facts = _facts(subject, threats, attack_made, examples) | subject.loss_facts(
-            loss_raised
-        )
+        facts = _facts(
+            subject, threats=threats, attack=attack_made, examples=examples
+        ) | subject.loss_facts(loss_raised)
         place = out or NewDirectory(Path("transfer"), subject.home.resolve().name)
         collection = Collection.create(place, examples, facts)
     if chosen.as_json:
@@ -108,7 +108,7 @@ def _facts(
     known = subject.known
     bounds = subject.splits.spec.bounds
     rounded = round_to_8_bits(examples.adversarial, bounds)
-    fooled = ~correct(subject.model, rounded, examples.y, subject.task)
+    fooled = ~correct(subject.model, x=rounded, y=examples.y, task=subject.task)
     sets = []
     for number, threat in enumerate(threats):
         n = int((examples.set == number).sum())

@@ -156,7 +156,13 @@ def reproduce(
     at_a_time = processes or min(experiment.processes, processors)
     threads = max(1, processors // at_a_time)
     data = None if data_dir is None else str(data_dir.resolve())
-    plan = Plan(experiment, experiment.modes_of(budget, modes), budget, seeds, data)
+    plan = Plan(
+        experiment=experiment,
+        modes=experiment.modes_of(budget, modes),
+        budget=budget,
+        seeds=seeds,
+        data_dir=data,
+    )
     jobs = plan.jobs()
 
     # 3. run what is not there yet, and write the page
@@ -164,7 +170,9 @@ def reproduce(
         console.line(f"{experiment.title}: {len(jobs)} commands in {folder}")
         try:
             for _ in console.progress(
-                Runner(main, folder, at_a_time, threads).carry_out(jobs),
+                Runner(
+                    main=main, folder=folder, processes=at_a_time, threads=threads
+                ).carry_out(jobs),
                 f"all of it is in {folder}",
             ):
                 pass

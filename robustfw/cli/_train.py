@@ -295,7 +295,9 @@ def _finish(session: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
         loss=recipe.train.loss,
         see=gallery,
     )
-    evaluation = summarize_verdicts(batches, split, "test", splits.spec, quiet=quiet)
+    evaluation = summarize_verdicts(
+        batches, split=split, name="test", spec=splits.spec, quiet=quiet
+    )
     facts = {"split": "test", "weights": weights} | task_facts(known, splits.spec.task)
     circumstances = facts | attack_facts(known, recipe.uncertainty, [attack])
     result = circumstances | describe(evaluation)
@@ -318,7 +320,10 @@ def _finish(session: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
         # the numbers are worth more than their record
         console.problem(str(error))
     keep_worst_cases(
-        run.path, {"run": str(run.path)} | circumstances, gallery, splits.spec
+        run.path,
+        circumstances={"run": str(run.path)} | circumstances,
+        gallery=gallery,
+        spec=splits.spec,
     )
     return {"run": str(run.path)} | result
 

@@ -243,7 +243,9 @@ class Subject:
 
     def keep_worst_cases(self, circumstances: dict[str, Any], gallery: Gallery) -> None:
         """Leave the examples that were fooled beside the run, for the report to draw."""
-        keep_worst_cases(self.home, circumstances, gallery, self.spec)
+        keep_worst_cases(
+            self.home, circumstances=circumstances, gallery=gallery, spec=self.spec
+        )
 
     def keep(
         self, kind: str, circumstances: dict[str, Any], measured: dict[str, Any]

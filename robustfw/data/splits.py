@@ -77,11 +77,11 @@ class Splits:
         validation_rows = order[:count].sort().values
         training_rows = order[count:].sort().values
         return cls(
-            train.subset(training_rows),
-            train.subset(validation_rows),
-            test,
-            spec,
-            augment,
+            train=train.subset(training_rows),
+            validation=train.subset(validation_rows),
+            test=test,
+            spec=spec,
+            augment=augment,
         )
 
     def keep_labels(
@@ -106,7 +106,9 @@ class Splits:
                 "labels can be taken from examples in memory only, and these are read from files as needed"
             )
         generator = torch.Generator().manual_seed(seed)
-        labelled = _choose_per_class(self.train.y, self.spec.classes, count, generator)
+        labelled = _choose_per_class(
+            self.train.y, classes=self.spec.classes, count=count, generator=generator
+        )
         y = torch.full_like(self.train.y, UNLABELLED)
         y[labelled] = self.train.y[labelled]
         if repeats is None:

@@ -80,7 +80,12 @@ def restarts(case: AuditCase, many: Verdicts) -> Line:
         return Line.skip("restarts", "the attack has no random start")
     words = "restarts fool {} more, of {} standing"
     return _attack_standing(
-        case, many, case.attacks.restarts, "restarts", RESTARTS, words
+        case,
+        many=many,
+        attack=case.attacks.restarts,
+        name="restarts",
+        limit=RESTARTS,
+        words=words,
     )
 
 
@@ -89,7 +94,14 @@ def noise(case: AuditCase, many: Verdicts) -> Line:
     if case.attacks.noise is None:
         return Line.skip("noise", "no attack by random members was given")
     words = "random members fool {} of {} that the gradient leaves standing"
-    return _attack_standing(case, many, case.attacks.noise, "noise", WEAKER, words)
+    return _attack_standing(
+        case,
+        many=many,
+        attack=case.attacks.noise,
+        name="noise",
+        limit=WEAKER,
+        words=words,
+    )
 
 
 def _attack_standing(

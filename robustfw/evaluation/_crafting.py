@@ -98,7 +98,7 @@ def craft(
         DataError: outputs or labels do not fit the task.
     """
     task = task or Classification()
-    check_measurable(model, split, [attack], batch_size)
+    check_measurable(model, split=split, attacks=[attack], batch_size=batch_size)
     rows_of_batches = torch.arange(len(split)).split(batch_size)
     for number, (x, y) in enumerate(split.batches(rows_of_batches, device_of(model))):
         generator = generator_for(seed, "attack", number)
@@ -108,7 +108,7 @@ def craft(
             check_type(model, x)
             for threat in threats:
                 check_range(x, threat.bounds)
-            targets = read_targets(task, x, leave_inference(y), classes)
+            targets = read_targets(task, x=x, y=leave_inference(y), classes=classes)
             with torch.no_grad():
                 outputs = task.read(model(x.clone()), len(x))
             check_outputs(task, outputs, targets, classes)
@@ -132,7 +132,12 @@ def craft(
                 problem = problem.with_region(region)
                 crafted.append(
                     _craft_within(
-                        adversary, problem, task, outputs[right], index, member
+                        adversary,
+                        problem=problem,
+                        task=task,
+                        outputs=outputs[right],
+                        index=index,
+                        member=member,
                     )
                 )
         for examples in crafted:
@@ -160,7 +165,9 @@ def _craft_within(
         member: the index of the set.
     """
     attempt = adversary.attempt(problem)
-    label, confidence = _predict(task, problem.y, outputs, attempt.outputs)
+    label, confidence = _predict(
+        task, y=problem.y, clean_outputs=outputs, outputs=attempt.outputs
+    )
     examples = Examples(
         original=problem.x,
         adversarial=attempt.perturbed,

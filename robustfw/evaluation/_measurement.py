@@ -125,7 +125,7 @@ class Measurement:
         with torch.no_grad():
             # a copy, since a net may change its input in place
             outputs = self.task.read(self.model(self.x.clone()), len(self.x))
-        check_outputs(self.task, outputs, self.y, self.classes)
+        check_outputs(self.task, outputs=outputs, targets=self.y, classes=self.classes)
         return outputs
 
     def _count_ties(self, outputs: Tensor) -> int:
@@ -170,12 +170,12 @@ class Measurement:
         if self.see is not None:
             self.see(
                 AttackedBatch(
-                    problem.x,
-                    problem.y,
-                    attempt.perturbed,
-                    attempt.outputs,
-                    attempt.wrong,
-                    rows,
+                    x=problem.x,
+                    y=problem.y,
+                    perturbed=attempt.perturbed,
+                    outputs=attempt.outputs,
+                    wrong=attempt.wrong,
+                    rows=rows,
                 )
             )
 

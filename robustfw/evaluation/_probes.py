@@ -154,7 +154,7 @@ def _count_blind(case: AuditCase, clean: Tensor) -> int:
     blind = []
     with freeze(case.model):
         for x, y in case.batches():
-            _, gradient = _outputs_and_gradient(case, x, y, case.task.loss)
+            _, gradient = _outputs_and_gradient(case, x=x, y=y, loss=case.task.loss)
             zero = (gradient == 0).flatten(1).all(1)
             finite = gradient.isfinite().flatten(1).all(1)
             blind.append((zero | ~finite).cpu())
@@ -185,7 +185,7 @@ def _errors(
     """
     # 1. the slope that the gradient promises
     point, width = _interior_point(x, case.threat.bounds, generator)
-    outputs, gradient = _outputs_and_gradient(case, point, y, _steepness(case))
+    outputs, gradient = _outputs_and_gradient(case, x=point, y=y, loss=_steepness(case))
     largest = gradient.flatten(1).abs().amax(1)
     direction = width * gradient / per_row(largest.where(largest > 0, 1), gradient)
     slope = inner_products(gradient, direction)

@@ -139,23 +139,27 @@ def sweep(
             f"the radii of a sweep must grow, from 0 or above, not {list(factors)}"
         )
     task = task or Classification()
-    check_measurable(model, split, [attack], batch_size)
+    check_measurable(model, split=split, attacks=[attack], batch_size=batch_size)
     numbers = torch.arange(len(split)).split(batch_size)
     for number, (x, y) in enumerate(split.batches(numbers, device_of(model))):
         adversary = Adversary(
-            threat, attack, generator_for(seed, "attack", number), task, loss
+            threat=threat,
+            attack=attack,
+            generator=generator_for(seed, "attack", number),
+            task=task,
+            loss=loss,
         )
         with freeze(model):
             x = leave_inference(x)
             check_type(model, x)
             check_range(x, threat.bounds)
             batch = _Batch(
-                model,
-                x,
-                read_targets(task, x, leave_inference(y), classes),
-                adversary,
-                task,
-                classes,
+                model=model,
+                x=x,
+                y=read_targets(task, x=x, y=leave_inference(y), classes=classes),
+                adversary=adversary,
+                task=task,
+                classes=classes,
             )
             fooled = (
                 batch.sweep_nested(factors, bisections)
@@ -180,7 +184,7 @@ class _Batch:
         """Whether the output at the example itself is wrong, (batch,)."""
         with torch.no_grad():
             outputs = self.task.read(self.model(self.x.clone()), len(self.x))
-        check_outputs(self.task, outputs, self.y, self.classes)
+        check_outputs(self.task, outputs=outputs, targets=self.y, classes=self.classes)
         if bool(outputs.isnan().any()):
             warnings.warn(
                 "some of the net's outputs are not numbers, and count as wrong: its weights are broken, or something "
@@ -281,7 +285,12 @@ class _Batch:
 
         # 2. bisection between the last factor that held and the first that did not
         if last_delta is not None:
-            self._narrow(smallest, largest_withstood, last_delta, bisections)
+            self._narrow(
+                smallest,
+                below=largest_withstood,
+                delta=last_delta,
+                bisections=bisections,
+            )
         return Fooled(at, smallest)
 
     def _narrow(

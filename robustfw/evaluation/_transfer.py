@@ -43,7 +43,13 @@ class Share:
         n = len(right)
         correct = int(right.sum())
         accuracy = correct / n if n else None
-        return cls(uncertainty, n, correct, accuracy, wilson(correct, n))
+        return cls(
+            uncertainty=uncertainty,
+            n=n,
+            correct=correct,
+            accuracy=accuracy,
+            interval=wilson(correct, n),
+        )
 
 
 @attrs.frozen
@@ -88,9 +94,9 @@ class Transfer:
             raise DataError(
                 "the collection is empty: nothing fooled the net that it was crafted against"
             )
-        right = correct(model, examples.adversarial, examples.y, task)
+        right = correct(model, x=examples.adversarial, y=examples.y, task=task)
         rounded = round_to_8_bits(examples.adversarial, bounds)
-        right_rounded = correct(model, rounded, examples.y, task)
+        right_rounded = correct(model, x=rounded, y=examples.y, task=task)
         shares = []
         for number, spec in enumerate(sets):
             shares.append(Share.from_mask(spec, right[examples.set == number]))
@@ -134,7 +140,7 @@ def correct(
         ):
             if len(batch):
                 outputs = task.read(model(batch.to(device).clone()), len(batch))
-                check_outputs(task, outputs, targets, None)
+                check_outputs(task, outputs=outputs, targets=targets, classes=None)
                 right.append(~task.wrong(outputs, targets.to(device)).cpu())
     return torch.cat(right)
 

@@ -100,11 +100,11 @@ def find_worst_cases(
             judge = solved or (None if task is None else task.wrong)
             wrong = None if judge is None else judge(outputs, targets)
             return WorstCases(
-                perturbed,
-                delta,
-                outputs,
-                adversary.attack_loss(outputs, targets),
-                wrong,
+                x=perturbed,
+                delta=delta,
+                outputs=outputs,
+                loss=adversary.attack_loss(outputs, targets),
+                wrong=wrong,
             )
 
 

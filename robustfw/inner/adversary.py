@@ -38,16 +38,19 @@ class Attempt:
     def concatenate(cls, parts: Sequence[Attempt]) -> Attempt:
         """The rows of several results as one result, in the order of the parts."""
         return cls(
-            torch.cat([part.delta for part in parts]),
-            torch.cat([part.perturbed for part in parts]),
-            torch.cat([part.outputs for part in parts]),
-            torch.cat([part.wrong for part in parts]),
+            delta=torch.cat([part.delta for part in parts]),
+            perturbed=torch.cat([part.perturbed for part in parts]),
+            outputs=torch.cat([part.outputs for part in parts]),
+            wrong=torch.cat([part.wrong for part in parts]),
         )
 
     def __getitem__(self, rows: Tensor) -> Attempt:
         """The result for some of the rows, given as a mask or as indices."""
         return Attempt(
-            self.delta[rows], self.perturbed[rows], self.outputs[rows], self.wrong[rows]
+            delta=self.delta[rows],
+            perturbed=self.perturbed[rows],
+            outputs=self.outputs[rows],
+            wrong=self.wrong[rows],
         )
 
 
@@ -123,11 +126,11 @@ class Adversary:
             region = self.threat.region(x, checked=checked)
         counted = passes if passes is not None else Passes()
         return InnerProblem(
-            self.read(net),
-            self.attack_loss,
-            x,
-            y,
-            region,
+            forward=self.read(net),
+            loss=self.attack_loss,
+            x=x,
+            y=y,
+            region=region,
             criterion=criterion,
             passes=counted,
             start=start,

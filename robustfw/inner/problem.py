@@ -68,7 +68,9 @@ class InnerProblem:
             x: examples (batch, *shape).
             region: 𝒰(x).
         """
-        return cls(function, lambda values, _: values, x, x, region)
+        return cls(
+            forward=function, loss=lambda values, _: values, x=x, y=x, region=region
+        )
 
     def __len__(self) -> int:
         return len(self.x)

@@ -55,7 +55,7 @@ class Threat:
         examples = x[:EXAMPLES]
         lower, upper = ends(self.bounds, examples)
         half = self.scale(0.5).uncertainty.at(examples)
-        share = coverage(half, examples, lower, upper)
+        share = coverage(half, x=examples, lower=lower, upper=upper)
         if bool(share.median() >= WHOLE_RANGE):
             warnings.warn(
                 f"{self.uncertainty} is more than twice as large as the data's range {spell_bounds(lower, upper)}: "

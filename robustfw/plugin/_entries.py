@@ -153,11 +153,11 @@ class Offers:
                 )
             kind = kind_of_class
         entry = Entry(
-            kind,
-            name,
-            target,
-            self.plugin,
-            self.distribution,
+            kind=kind,
+            name=name,
+            target=target,
+            plugin=self.plugin,
+            distribution=self.distribution,
             aliases=tuple(aliases),
             instead_of=tuple(instead_of),
             summary=summary,

@@ -93,7 +93,12 @@ class Registry:
                 for name, other in self._manager.list_name_plugin()
                 if name != plugin
             ]
-            offers = Offers(plugin, self.distribution(plugin), KINDS, self.kinds)
+            offers = Offers(
+                plugin=plugin,
+                distribution=self.distribution(plugin),
+                kinds=KINDS,
+                interfaces=self.kinds,
+            )
             self._manager.subset_hook_caller("robustfw_register", others)(
                 add=offers.add
             )

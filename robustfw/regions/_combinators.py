@@ -92,7 +92,11 @@ class Sum(Region):
         reach = norms(self.support(point)).to(wide_point)
         size = reach.clamp(min=torch.finfo(wide_point.dtype).tiny)
         nearest = nearest_sum(
-            self.regions, wide_point, size, self.accuracy, self.rounds
+            self.regions,
+            point=wide_point,
+            size=size,
+            accuracy=self.accuracy,
+            rounds=self.rounds,
         )
         return nearest.to(point.dtype)
 

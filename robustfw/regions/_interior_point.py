@@ -105,7 +105,14 @@ class _State:
             slack = torch.where(exists > 0, distance.clamp(min=0.1), 1)
             slacks.append(slack)
         duals = tuple(0.1 * exists for exists in has)
-        return cls(program, point, tuple(slacks), duals, has, fixed)
+        return cls(
+            program=program,
+            point=point,
+            slack=tuple(slacks),
+            dual=duals,
+            has=has,
+            fixed=fixed,
+        )
 
     def select(self, rows: Tensor) -> _State:
         """The state of some of the rows."""
@@ -168,7 +175,9 @@ class _State:
         to_zero = tuple(
             -slack * dual for slack, dual in zip(self.slack, self.dual, strict=True)
         )
-        _, slack_move, dual_move = self._direction(system, gradient, room, to_zero)
+        _, slack_move, dual_move = self._direction(
+            system, gradient=gradient, room=room, target=to_zero
+        )
         slack_length = _longest_step(self.slack, slack_move)
         dual_length = _longest_step(self.dual, dual_move)
         slack_ahead = _advance(self.slack, slack_move, slack_length)
@@ -181,7 +190,7 @@ class _State:
             second_order = slack_move[i] * dual_move[i]
             targets.append(exists * (centre - second_order) + to_zero[i])
         move, slack_move, dual_move = self._direction(
-            system, gradient, room, tuple(targets)
+            system, gradient=gradient, room=room, target=tuple(targets)
         )
         # 3. the lengths; with a quadratic term the residual of the duals depends on the point, too: one length for both
         slack_length = BACKTRACK * _longest_step(self.slack, slack_move)

@@ -112,7 +112,12 @@ class Intersection(Region):
     def _common_point(self, drive: Tensor, weight: Tensor, size: Tensor) -> Tensor:
         """`common_point` of these sets with this accuracy."""
         return common_point(
-            self.regions, drive, weight, size, self.accuracy, self.rounds
+            self.regions,
+            drive=drive,
+            weight=weight,
+            size=size,
+            accuracy=self.accuracy,
+            rounds=self.rounds,
         )
 
     def clip(self, lower: Bound, upper: Bound) -> Region:

@@ -212,7 +212,14 @@ class Polyhedron(Region):
         farthest_sides = torch.maximum(-lower, upper).clamp(max=1e6)
         reach = farthest_sides @ self.normals.matrix.abs().mT
         offsets = torch.minimum(self.offsets / size, 1 + reach)
-        program = Program(self.normals, offsets, lower, upper, drive, weight)
+        program = Program(
+            normals=self.normals,
+            offsets=offsets,
+            lower=lower,
+            upper=upper,
+            drive=drive,
+            weight=weight,
+        )
         answer = solve(program, precision)
         unsolved = int(answer.unsolved.sum())
         if unsolved:

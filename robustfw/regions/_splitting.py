@@ -116,7 +116,7 @@ def nearest_sum(
         rounds: largest number of rounds. The result is a sum of members after any number; at the border the last
             digits take very many.
     """
-    state = _State(sets, point, size, accuracy)
+    state = _State(sets=sets, drive=point, size=size, accuracy=accuracy)
     length = norms(point)
     safe_length = torch.where(length > 0, length, size)
     penalty = per_row(PUSH_SUM * size / safe_length, point)

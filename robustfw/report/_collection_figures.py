@@ -67,7 +67,11 @@ def pixel_figures(material: Material) -> list[Drawing]:
     else:
         chosen = images[np.argsort(counts, kind="stable")[:COLUMNS]]
     source = material.name_of(collection.manifest.source.run)
-    return [_pixel_figure(collection, source, chosen, int((counts == 1).sum()))]
+    return [
+        _pixel_figure(
+            collection, source=source, images=chosen, single=int((counts == 1).sum())
+        )
+    ]
 
 
 def _pixel_figure(
@@ -96,7 +100,14 @@ def _pixel_figure(
         f"{source}. Below each picture: the class and the net's confidence in it. Shown: {how}."
     )
     draw = partial(_draw_pixels, collection, images)
-    return Drawing("pixels", title, draw, caption, alt, collection.manifest.command)
+    return Drawing(
+        kind="pixels",
+        title=title,
+        draw=draw,
+        caption=caption,
+        alt=alt,
+        command=collection.manifest.command,
+    )
 
 
 def _draw_pixels(collection: ReportedCollection, images: CollectionImages) -> Figure:
@@ -184,7 +195,11 @@ def sample_figures(material: Material) -> list[Drawing]:
         rows = take_turns(images.set, images.y, COLUMNS * BLOCKS)
         rows.sort(key=lambda row: int(images.set[row]))
         source = material.name_of(collection.manifest.source.run)
-        drawings.append(_sample_figure(collection, source, images[rows], len(images)))
+        drawings.append(
+            _sample_figure(
+                collection, source=source, sample=images[rows], n=len(images)
+            )
+        )
     return drawings
 
 
@@ -220,7 +235,14 @@ def _sample_figure(
     )
     title = f"Examples that fool {source}"
     draw = partial(_draw_sample, collection, sample)
-    return Drawing("examples", title, draw, caption, alt, collection.manifest.command)
+    return Drawing(
+        kind="examples",
+        title=title,
+        draw=draw,
+        caption=caption,
+        alt=alt,
+        command=collection.manifest.command,
+    )
 
 
 def _letter(i: int) -> str:

@@ -336,4 +336,6 @@ def _read_collection(path: Path, runs: Sequence[ReportedRun]) -> ReportedCollect
     manifest = structure_file(read_json(file), CollectionManifest, file)
     labels_of_runs = next((run.labels for run in runs if run.labels), None)
     labels = manifest.labels or labels_of_runs
-    return ReportedCollection(path, printable(path.resolve().name), manifest, labels)
+    return ReportedCollection(
+        path=path, name=printable(path.resolve().name), manifest=manifest, labels=labels
+    )

@@ -70,11 +70,11 @@ def _claim_tables(reproduction: Reproduction) -> list[Table]:
 def _copy_table(table: GivenTable) -> Table:
     """A table of the reproduction as the report shows it."""
     return Table(
-        table.title,
-        table.columns,
-        table.rows,
-        table.note,
-        commands([table.command]),
+        title=table.title,
+        columns=table.columns,
+        rows=table.rows,
+        note=table.note,
+        commands=commands([table.command]),
         folded=False,
     )
 
@@ -107,7 +107,13 @@ def _run_table(runs: Sequence[ReportedRun]) -> Table:
     when = "Measured on test examples when the training ended: its best weights, under its validation attack."
     rows = [_run_row(run) for run in runs]
     again = commands(run.at_the_end.command for run in runs if run.at_the_end)
-    return Table("Runs", columns, rows, f"{when} {INTERVALS}", again)
+    return Table(
+        title="Runs",
+        columns=columns,
+        rows=rows,
+        note=f"{when} {INTERVALS}",
+        commands=again,
+    )
 
 
 def _run_row(run: ReportedRun) -> tuple[str, ...]:

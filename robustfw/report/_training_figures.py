@@ -48,7 +48,11 @@ def _run_figure(run: ReportedRun) -> Drawing:
         "Mean training loss, and accuracies on the validation split, after each epoch."
     )
     return Drawing(
-        "training", f"Training of {run.name}", partial(_draw_run, run), caption, alt
+        kind="training",
+        title=f"Training of {run.name}",
+        draw=partial(_draw_run, run),
+        caption=caption,
+        alt=alt,
     )
 
 
@@ -78,7 +82,13 @@ def _net_figure(mode: str, runs: Sequence[ReportedRun]) -> Drawing:
         "Mean training loss, and clean and robust accuracy on the validation split, after each epoch; "
         f"a line for each of {count_of(len(runs), 'run')}, a colour for each net."
     )
-    return Drawing("training", title, partial(_draw_nets, runs, nets), caption, alt)
+    return Drawing(
+        kind="training",
+        title=title,
+        draw=partial(_draw_nets, runs, nets),
+        caption=caption,
+        alt=alt,
+    )
 
 
 def _draw_nets(runs: Sequence[ReportedRun], nets: Sequence[str]) -> Figure:

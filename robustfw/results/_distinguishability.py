@@ -128,7 +128,15 @@ class DistinguishabilityKind(ResultKind):
         )
         again = commands(result.command for _, result in results)
         return (
-            [Table("Distinguishability", columns, rows, MEANING + measured, again)]
+            [
+                Table(
+                    title="Distinguishability",
+                    columns=columns,
+                    rows=rows,
+                    note=MEANING + measured,
+                    commands=again,
+                )
+            ]
             if rows
             else []
         )
@@ -217,12 +225,12 @@ def _figure(
     )
     names = {label: run.label(label) for label in chosen}
     return Drawing(
-        "distinguishability",
-        title,
-        partial(_draw, names, space.pairs),
-        caption,
-        alt,
-        result.command,
+        kind="distinguishability",
+        title=title,
+        draw=partial(_draw, names, space.pairs),
+        caption=caption,
+        alt=alt,
+        command=result.command,
     )
 
 
@@ -259,8 +267,22 @@ def _draw(names: dict[int, str], pairs: Sequence[ClassPair]) -> Figure:
     ):
         first, second = sorted((place[pair.first], place[pair.second]))
         # linear bounds below the diagonal, quadratic ones above
-        draw_cell(axes, first, second, linear_shade, _three(pair.linear), 9.5)
-        draw_cell(axes, second, first, quadratic_shade, _three(pair.quadratic), 9.5)
+        draw_cell(
+            axes,
+            column=first,
+            row=second,
+            shade=linear_shade,
+            text=_three(pair.linear),
+            size=9.5,
+        )
+        draw_cell(
+            axes,
+            column=second,
+            row=first,
+            shade=quadratic_shade,
+            text=_three(pair.quadratic),
+            size=9.5,
+        )
     axes.set_xlim(-0.5, len(place) - 0.5)
     axes.set_ylim(len(place) - 0.5, -0.5)
     longest = max(len(name) for name in names.values())

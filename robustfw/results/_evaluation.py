@@ -81,13 +81,18 @@ class EvaluationFields:
     def clean_share(self) -> str:
         """The clean accuracy with interval and denominator, for a table."""
         share = format_share(
-            self.clean_accuracy, self.clean_interval, self.correct, self.n
+            self.clean_accuracy,
+            interval=self.clean_interval,
+            count=self.correct,
+            n=self.n,
         )
         return f"{share} {self.right}".rstrip()
 
     def robust_share(self) -> str:
         """The robust accuracy with interval and denominator, for a table."""
-        share = format_share(self.robust_accuracy, self.interval, self.robust, self.n)
+        share = format_share(
+            self.robust_accuracy, interval=self.interval, count=self.robust, n=self.n
+        )
         return f"{share} {self.right}".rstrip()
 
 
@@ -122,13 +127,17 @@ class EvaluationKind(ResultKind):
         noun = "" if result.right else " accuracy"
         yield share(
             f"clean{noun}",
-            result.correct,
-            result.n,
-            result.clean_interval,
-            result.right,
+            count=result.correct,
+            n=result.n,
+            interval=result.clean_interval,
+            what=result.right,
         )
         yield share(
-            f"robust{noun}", result.robust, result.n, result.interval, result.right
+            f"robust{noun}",
+            count=result.robust,
+            n=result.n,
+            interval=result.interval,
+            what=result.right,
         )
         for name, values in result.metrics.items():
             numbers = [f"{when} {number(value)}" for when, value in values.items()]
@@ -222,7 +231,11 @@ def _accuracy_table(runs: Sequence[ReportedRun]) -> list[Table]:
     again = commands(
         evaluation.command for run in runs for evaluation in run.evaluations()
     )
-    return [Table("Evaluations", columns, rows, note, again)]
+    return [
+        Table(
+            title="Evaluations", columns=columns, rows=rows, note=note, commands=again
+        )
+    ]
 
 
 def _metrics_table(runs: Sequence[ReportedRun]) -> list[Table]:
@@ -245,7 +258,19 @@ def _metrics_table(runs: Sequence[ReportedRun]) -> list[Table]:
     columns = ("run", "task", "set", "attacks", "metric", *moments, "n")
     note = "Clean: on the examples as they are. Robust: at the worst cases that the attacks found."
     again = commands(evaluation.command for _, evaluation in evaluations)
-    return [Table("Metrics of the task", columns, rows, note, again)] if rows else []
+    return (
+        [
+            Table(
+                title="Metrics of the task",
+                columns=columns,
+                rows=rows,
+                note=note,
+                commands=again,
+            )
+        ]
+        if rows
+        else []
+    )
 
 
 def _class_figure(run: ReportedRun, evaluation: EvaluationFields) -> Drawing:
@@ -273,7 +298,12 @@ def _class_figure(run: ReportedRun, evaluation: EvaluationFields) -> Drawing:
     title = f"Classes: {run.name}"
     alt = f"Classes of {run.name}:{extremes}"
     return Drawing(
-        "classes", title, partial(_draw_classes, rows), caption, alt, evaluation.command
+        kind="classes",
+        title=title,
+        draw=partial(_draw_classes, rows),
+        caption=caption,
+        alt=alt,
+        command=evaluation.command,
     )
 
 
@@ -319,7 +349,15 @@ def _net_figure(mode: str, runs: Sequence[ReportedRun]) -> list[Drawing]:
     alt = f"{title}: robust accuracy is lowest for {join_words(worst)}."
     names = [run_with_names.label(label) for label in lowest]
     bars = {net: shares[lowest] for net, shares in robust.items()}
-    return [Drawing("classes", title, partial(_draw_nets, names, bars), caption, alt)]
+    return [
+        Drawing(
+            kind="classes",
+            title=title,
+            draw=partial(_draw_nets, names, bars),
+            caption=caption,
+            alt=alt,
+        )
+    ]
 
 
 def _selection(chosen: int, classes: int) -> str:

@@ -137,7 +137,19 @@ class FoolingKind(ResultKind):
             "not reached within the budget may be within another."
         )
         again = commands(result.command for _, result in results)
-        return [Table("Fooling images", columns, rows, note, again)] if rows else []
+        return (
+            [
+                Table(
+                    title="Fooling images",
+                    columns=columns,
+                    rows=rows,
+                    note=note,
+                    commands=again,
+                )
+            ]
+            if rows
+            else []
+        )
 
     def figures(self, material: Material) -> list[Drawing]:
         """The images of each run; examples that are no images have the table alone."""
@@ -180,12 +192,12 @@ def _figure(run: ReportedRun, result: FoolingFields) -> Drawing:
         f"Below each picture: the class, and the net's confidence.{selection}"
     )
     return Drawing(
-        "fooling",
-        title,
-        partial(_draw, run, result, pictured),
-        caption,
-        alt,
-        result.command,
+        kind="fooling",
+        title=title,
+        draw=partial(_draw, run, result, pictured),
+        caption=caption,
+        alt=alt,
+        command=result.command,
     )
 
 

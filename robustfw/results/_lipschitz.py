@@ -147,11 +147,11 @@ def _table(run: ReportedRun, result: LipschitzFields) -> Table:
     ]
     columns = "layer", "kind", "Lipschitz constant", "how"
     return Table(
-        f"Lipschitz constants of {run.name}",
-        columns,
-        rows,
-        MEANING,
-        commands([result.command]),
+        title=f"Lipschitz constants of {run.name}",
+        columns=columns,
+        rows=rows,
+        note=MEANING,
+        commands=commands([result.command]),
     )
 
 
@@ -184,12 +184,12 @@ def _figure(run: ReportedRun, result: LipschitzFields) -> Drawing:
         f"the median. The largest slope bounds the constant from below.{selection}"
     )
     return Drawing(
-        "lipschitz",
-        title,
-        partial(_draw, result, layers[:MOST]),
-        caption,
-        alt,
-        result.command,
+        kind="lipschitz",
+        title=title,
+        draw=partial(_draw, result, layers[:MOST]),
+        caption=caption,
+        alt=alt,
+        command=result.command,
     )
 
 

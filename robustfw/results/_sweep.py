@@ -181,11 +181,11 @@ def _table(group: Sequence[tuple[ReportedRun, SweepFields]]) -> Table:
     )
     title = f"Accuracy against radius: {uncertainty}, {attack}"
     return Table(
-        title,
-        heads,
-        rows,
-        note,
-        commands(sweep.command for _, sweep in group),
+        title=title,
+        columns=heads,
+        rows=rows,
+        note=note,
+        commands=commands(sweep.command for _, sweep in group),
         folded=folded,
     )
 
@@ -292,7 +292,12 @@ def _figure(mode: str, key: tuple[str, str], lines: list[SweepLine]) -> Drawing:
     command = again.pop() if len(again) == 1 else ""
     title = f"Accuracy against radius: {uncertainty}, {abbreviate(attack)}{of_mode}"
     return Drawing(
-        "radius", title, partial(_draw, lines), caption + shape, alt, command
+        kind="radius",
+        title=title,
+        draw=partial(_draw, lines),
+        caption=caption + shape,
+        alt=alt,
+        command=command,
     )
 
 

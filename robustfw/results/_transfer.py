@@ -78,10 +78,15 @@ class TransferKind(ResultKind):
     def lines(
         self, result: TransferFields, labels: Sequence[str] | None = None
     ) -> Iterator[ConsoleOutput]:
-        yield share("accuracy", result.correct, result.n, result.interval)
+        yield share(
+            "accuracy", count=result.correct, n=result.n, interval=result.interval
+        )
         for of_set in result.sets:
             yield share(
-                f"  {of_set.uncertainty}", of_set.correct, of_set.n, of_set.interval
+                f"  {of_set.uncertainty}",
+                count=of_set.correct,
+                n=of_set.n,
+                interval=of_set.interval,
             )
         if result.accuracy_8bit is not None:
             yield fact(
@@ -102,14 +107,20 @@ class TransferKind(ResultKind):
                 material.name_of(result.collection),
             )
             accuracy = format_share(
-                result.accuracy, result.interval, result.correct, result.n
+                result.accuracy,
+                interval=result.interval,
+                count=result.correct,
+                n=result.n,
             )
             rows.append((*head, "all", accuracy, percent(result.accuracy_8bit, 2)))
             if len(result.sets) == 1:
                 continue
             for of_set in result.sets:
                 accuracy = format_share(
-                    of_set.accuracy, of_set.interval, of_set.correct, of_set.n
+                    of_set.accuracy,
+                    interval=of_set.interval,
+                    count=of_set.correct,
+                    n=of_set.n,
                 )
                 rows.append((*head, of_set.uncertainty, accuracy, "–"))
         columns = (
@@ -121,7 +132,19 @@ class TransferKind(ResultKind):
             "rounded to 8 bits",
         )
         again = commands(result.command for _, result in material.pairs(TransferFields))
-        return [Table("Transfer", columns, rows, INTERVALS, again)] if rows else []
+        return (
+            [
+                Table(
+                    title="Transfer",
+                    columns=columns,
+                    rows=rows,
+                    note=INTERVALS,
+                    commands=again,
+                )
+            ]
+            if rows
+            else []
+        )
 
     def figures(self, material: Material) -> list[Drawing]:
         """Who fools whom: accuracy of each net on examples crafted against each."""
@@ -169,7 +192,13 @@ def _figure(mode: str, accuracies: dict[tuple[str, str], list[float]]) -> Drawin
     most = max(len(values) for values in accuracies.values())
     caption = "Accuracy, in per cent, of the net of each column on examples crafted against the net of each row."
     caption += f" Each cell is the mean of up to {most} results." if most > 1 else ""
-    return Drawing("transfer", title, partial(_draw, means), caption, alt)
+    return Drawing(
+        kind="transfer",
+        title=title,
+        draw=partial(_draw, means),
+        caption=caption,
+        alt=alt,
+    )
 
 
 def _draw(means: dict[tuple[str, str], float]) -> Figure:
@@ -190,7 +219,11 @@ def _draw(means: dict[tuple[str, str], float]) -> Figure:
     axes = figure.subplots()
     for (row, column), value in means.items():
         draw_cell(
-            axes, columns.index(column), rows.index(row), value, f"{100 * value:.1f}"
+            axes,
+            column=columns.index(column),
+            row=rows.index(row),
+            shade=value,
+            text=f"{100 * value:.1f}",
         )
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)

@@ -103,7 +103,17 @@ class WorstCasesKind(ResultKind):
         columns = ("run", "set", "before", "after", "largest change", "entries changed")
         note = "Examples that the attack fools the net with: what it says of them before and after."
         return (
-            [Table("Worst cases", columns, rows, note, commands(again))] if rows else []
+            [
+                Table(
+                    title="Worst cases",
+                    columns=columns,
+                    rows=rows,
+                    note=note,
+                    commands=commands(again),
+                )
+            ]
+            if rows
+            else []
         )
 
     def figures(self, material: Material) -> list[Drawing]:
@@ -143,7 +153,12 @@ def _figure(run: ReportedRun, result: WorstCasesFields) -> Drawing:
         f"where it takes away; below: adversarial, with what the net takes it for.{colour}"
     )
     return Drawing(
-        "worst-cases", title, partial(_draw, run, result), caption, alt, result.command
+        kind="worst-cases",
+        title=title,
+        draw=partial(_draw, run, result),
+        caption=caption,
+        alt=alt,
+        command=result.command,
     )
 
 

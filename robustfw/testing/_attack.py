@@ -99,9 +99,9 @@ def check_feasible(attack: Attack, seed: int) -> None:
             problem = attrs.evolve(linear, forward=function)
             _require_member(
                 attack,
-                problem,
-                attack.maximize(problem, _generator(seed)),
-                f" ({name})",
+                problem=problem,
+                delta=attack.maximize(problem, _generator(seed)),
+                when=f" ({name})",
             )
 
 
@@ -196,9 +196,9 @@ def check_no_rows(attack: Attack, seed: int) -> None:
         empty = attrs.evolve(problem, forward=refuse)[:0]
         _require_member(
             attack,
-            empty,
-            attack.maximize(empty, _generator(seed)),
-            f" for a batch without rows ({name})",
+            problem=empty,
+            delta=attack.maximize(empty, _generator(seed)),
+            when=f" for a batch without rows ({name})",
         )
     classifier = classifier_problem(attack.example_shape, seed, _cube_in_range)
 
@@ -210,9 +210,9 @@ def check_no_rows(attack: Attack, seed: int) -> None:
         empty = attrs.evolve(classifier, forward=classify, criterion=criterion)[:0]
         _require_member(
             attack,
-            empty,
-            attack.maximize(empty, _generator(seed)),
-            " for no labelled rows",
+            problem=empty,
+            delta=attack.maximize(empty, _generator(seed)),
+            when=" for no labelled rows",
         )
 
 
@@ -224,15 +224,27 @@ def check_solved(attack: Attack, seed: int) -> None:
             linear, y=number, criterion=lambda values, y: y % 3 == 0
         )
         delta = attack.maximize(some_solved, _generator(seed))
-        _require_member(attack, linear, delta, f" when some rows are solved ({name})")
+        _require_member(
+            attack,
+            problem=linear,
+            delta=delta,
+            when=f" when some rows are solved ({name})",
+        )
         all_solved = attrs.evolve(linear, y=number, criterion=lambda values, y: y >= 0)
         delta = attack.maximize(all_solved, _generator(seed))
-        _require_member(attack, linear, delta, f" when all rows are solved ({name})")
+        _require_member(
+            attack,
+            problem=linear,
+            delta=delta,
+            when=f" when all rows are solved ({name})",
+        )
 
 
 def check_scale_free(attack: Attack, seed: int) -> None:
     """J and 1e-30·J have the same δ: no gradient is too small to follow, down to where its square vanishes."""
-    for name, problem in _problems(attack, seed, parabola, torch.float32, few=True):
+    for name, problem in _problems(
+        attack, seed=seed, function=parabola, dtype=torch.float32, few=True
+    ):
         faint = attrs.evolve(problem, forward=_scale_down(problem.forward))
         plain = copy.deepcopy(attack).maximize(problem, _generator(seed))
         faint_delta = copy.deepcopy(attack).maximize(faint, _generator(seed))
@@ -264,7 +276,10 @@ def check_masked_classes(attack: Attack, seed: int) -> None:
             )
             delta = copy.deepcopy(attack).maximize(masked, _generator(seed))
             _require_member(
-                attack, masked, delta, f" where a class has the logit {value:g}"
+                attack,
+                problem=masked,
+                delta=delta,
+                when=f" where a class has the logit {value:g}",
             )
             deltas.append(delta)
         apart = norms(deltas[0] - deltas[1])
@@ -284,10 +299,16 @@ def _mask_classes(forward: Function, value: float) -> Function:
 def check_half_precision(attack: Attack, seed: int) -> None:
     """In float16, bfloat16 and float32 every δ is a finite member, of that type."""
     for dtype in (torch.float16, torch.bfloat16, torch.float32):
-        for name, problem in _problems(attack, seed, parabola, dtype, few=True):
+        for name, problem in _problems(
+            attack, seed=seed, function=parabola, dtype=dtype, few=True
+        ):
             delta = attack.maximize(problem, _generator(seed))
             _require_member(
-                attack, problem, delta, f" ({name}, {dtype})", HALF_PRECISION_SLACK
+                attack,
+                problem=problem,
+                delta=delta,
+                when=f" ({name}, {dtype})",
+                slack=HALF_PRECISION_SLACK,
             )
 
 
@@ -299,7 +320,7 @@ def check_targets(attack: Attack, seed: int) -> None:
     for k in range(1, 5):
         problem = plain.with_target((plain.y + k) % 5)
         delta = attack.maximize(problem, _generator(seed))
-        _require_member(attack, problem, delta, " with a target")
+        _require_member(attack, problem=problem, delta=delta, when=" with a target")
         gain = problem.value(delta) - problem.value(problem.region.zero())
         require(
             gain > 0, "lowers the target's loss by {}", gain, x=problem.x, delta=delta

@@ -85,11 +85,24 @@ def cases(
         x = x.to(dtype)
         bare = fit_to_random(uncertainty, shape, seed).at(x)
         points = sample_points(bare, generator)
-        yield Case(f"bare, shape {shape}", bare, points, tolerance, seed, x)
+        yield Case(
+            name=f"bare, shape {shape}",
+            region=bare,
+            points=points,
+            tolerance=tolerance,
+            seed=seed,
+            x=x,
+        )
         region = restrict_to_unit_range(bare, x)
         points = sample_points(region, generator)
         yield Case(
-            f"in [0, 1], shape {shape}", region, points, tolerance, seed, x, bare
+            name=f"in [0, 1], shape {shape}",
+            region=region,
+            points=points,
+            tolerance=tolerance,
+            seed=seed,
+            x=x,
+            bare=bare,
         )
 
 

@@ -72,7 +72,7 @@ def check_certain(objective: Objective, seed: int) -> None:
         for parameter in last.parameters():
             parameter.mul_(1e4)
     for labels in (y, model(x).argmax(1)):
-        values = losses_of(objective, model, x, labels)
+        values = losses_of(objective, model=model, x=x, y=labels)
         require(
             bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}"
         )
@@ -124,12 +124,16 @@ def check_rows(objective: Objective, seed: int) -> None:
     mixed_y = (y + 1) % 3
     mixed_x[same_rows] = x[same_rows]
     mixed_y[same_rows] = y[same_rows]
-    mixed = ask_from_seed(objective, model, mixed_x, mixed_y, seed).values
+    mixed = ask_from_seed(
+        objective, model=model, x=mixed_x, y=mixed_y, seed=seed
+    ).values
     close = _close(mixed[same_rows], values[same_rows])
     require(close, "the loss of a row depends on other rows", was=values[same_rows])
     # 2. the rows change places
     order = torch.arange(len(x)).roll(3)
-    permuted = ask_from_seed(objective, model, x[order], y[order], seed).values
+    permuted = ask_from_seed(
+        objective, model=model, x=x[order], y=y[order], seed=seed
+    ).values
     require(
         _close(permuted, values[order]) | losses_before.draws,
         "the loss of a row depends on its place in the batch",
@@ -182,7 +186,7 @@ def check_reproducible(objective: Objective, seed: int) -> None:
     """
     model, x, y = small_net(seed)
     first = ask_from_seed(objective, model, x, y, seed)
-    ask_from_seed(objective, model, x.flip(0), y, seed + 1)
+    ask_from_seed(objective, model=model, x=x.flip(0), y=y, seed=seed + 1)
     second = ask_from_seed(objective, model, x, y, seed)
     require(
         bool(torch.equal(first.values, second.values)),
@@ -238,7 +242,11 @@ def check_unlabelled(objective: Objective, seed: int) -> None:
     before = ask_from_seed(objective, model, x, y, seed).values
     unlabelled = torch.arange(len(y)) % 2 == 0
     values = ask_from_seed(
-        objective, model, x, y.masked_fill(unlabelled, losses.UNLABELLED), seed
+        objective,
+        model=model,
+        x=x,
+        y=y.masked_fill(unlabelled, losses.UNLABELLED),
+        seed=seed,
     ).values
     require(bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}")
     if objective.couples_rows:

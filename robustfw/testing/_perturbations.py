@@ -60,7 +60,7 @@ def check_apply(case: Case) -> None:
             apart,
         )
         if case.bare is not None:
-            _require_range(case, x, delta, perturbed, case.bare)
+            _require_range(case, x=x, delta=delta, perturbed=perturbed, bare=case.bare)
 
 
 def _require_form(case: Case, perturbed: Tensor, x: Tensor) -> None:
@@ -184,13 +184,22 @@ def check_smaller_sets(uncertainty: UncertaintySet, seed: int) -> None:
             zip(FACTORS, regions, strict=True)
         ):
             _require_inside(
-                case, small, large, f"a member of scale({a}) is outside of scale({b})"
+                case,
+                inner=small,
+                outer=large,
+                text=f"a member of scale({a}) is outside of scale({b})",
             )
         _require_inside(
-            case, regions[-1], case.region, "a member of scale(1) is outside of the set"
+            case,
+            inner=regions[-1],
+            outer=case.region,
+            text="a member of scale(1) is outside of the set",
         )
         _require_inside(
-            case, case.region, regions[-1], "a member of the set is outside of scale(1)"
+            case,
+            inner=case.region,
+            outer=regions[-1],
+            text="a member of the set is outside of scale(1)",
         )
         nothing = _smaller(uncertainty, 0.0, case)
         for member in (

@@ -233,7 +233,11 @@ def classifier_problem(
         return (moved - 0.5).reshape(len(moved), -1) @ w.to(moved)
 
     return InnerProblem(
-        classifier, losses.cross_entropy, x, classifier(x).argmax(1), region(x)
+        forward=classifier,
+        loss=losses.cross_entropy,
+        x=x,
+        y=classifier(x).argmax(1),
+        region=region(x),
     )
 
 

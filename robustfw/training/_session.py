@@ -106,7 +106,15 @@ def begin(
         )
     with failures.explain(), _claim_directory(out) as lock:
         place = out if lock is None else lock.path
-        return _set_up(recipe, registry, data_dir, device, place, lock, resume=resume)
+        return _set_up(
+            recipe,
+            registry=registry,
+            data_dir=data_dir,
+            device=device,
+            out=place,
+            lock=lock,
+            resume=resume,
+        )
 
 
 @contextlib.contextmanager
@@ -161,9 +169,9 @@ def _set_up(
     )
     state = State.fresh(
         lambda: _build_net(recipe.model, splits, has_weights=has_weights),
-        options,
-        device,
-        updates,
+        options=options,
+        device=device,
+        updates=updates,
     )
     check_net(state.model, splits, device)
 
@@ -188,7 +196,11 @@ def _set_up(
         if earlier is not None and state.epoch + state.batch:
             warn_of_lost_state(tuned)
     return Session(
-        tuned, splits, state, run if parallel.rank() == 0 else None, registry
+        recipe=tuned,
+        splits=splits,
+        state=state,
+        run=run if parallel.rank() == 0 else None,
+        registry=registry,
     )
 
 

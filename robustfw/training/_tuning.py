@@ -121,7 +121,9 @@ def _warn_of_slow_bf16(
     """Time bf16, which was asked for, and warn if it is slower than fp32 here; the tuning with its times."""
     fp32 = attrs.evolve(tuning, precision="fp32", compiled=False)
     bf16 = attrs.evolve(tuning, compiled=False)
-    fp32_seconds, bf16_seconds = _time_updates(recipe, splits, state, [fp32, bf16])
+    fp32_seconds, bf16_seconds = _time_updates(
+        recipe, splits=splits, state=state, candidates=[fp32, bf16]
+    )
     seconds = {"fp32": fp32_seconds, "bf16": bf16_seconds}
     factor = seconds["bf16"] / seconds["fp32"]
     if factor > 1 and parallel.rank() == 0:
@@ -185,7 +187,9 @@ def _choose_compilation(
     # 1. a short training is not worth the attempt
     eager = tuning.seconds.get(_name(tuning))
     if not eager:
-        (eager,) = _time_updates(recipe, splits, state, [tuning])
+        (eager,) = _time_updates(
+            recipe, splits=splits, state=state, candidates=[tuning]
+        )
     updates = recipe.train.epochs * engine.updates_per_epoch(
         len(splits.train), recipe.train.batch_size
     )
@@ -197,7 +201,10 @@ def _choose_compilation(
     start = time.perf_counter()
     try:
         (compiled,) = _time_updates(
-            recipe, splits, state, [attrs.evolve(tuning, compiled=True)]
+            recipe,
+            splits=splits,
+            state=state,
+            candidates=[attrs.evolve(tuning, compiled=True)],
         )
     except (
         RuntimeError,
@@ -258,7 +265,9 @@ def _run_updates(
     device = state.total_loss.device
     model = copy.deepcopy(state.model)
     tuned = apply(candidate, recipe, model)
-    trial = State.fresh(lambda: model, tuned.train, device, TURNS + 2)
+    trial = State.fresh(
+        lambda: model, options=tuned.train, device=device, updates=TURNS + 2
+    )
     tuned = copy.deepcopy(tuned)
 
     # 2. the first batch; on a CPU a part of it is enough
@@ -267,19 +276,19 @@ def _run_updates(
     size = batch_size if needs_full_batch else min(batch_size, ENOUGH)
     x, y, meta = _first_batch(splits, size, device)
     adversary = Adversary(
-        Threat(tuned.uncertainty, splits.spec.bounds),
-        tuned.attack,
-        generator_for(recipe.train.seed, "tuning"),
-        splits.spec.task,
-        tuned.train.loss,
+        threat=Threat(tuned.uncertainty, splits.spec.bounds),
+        attack=tuned.attack,
+        generator=generator_for(recipe.train.seed, "tuning"),
+        task=splits.spec.task,
+        loss=tuned.train.loss,
     )
     net = engine.compile_if_asked(tuned, trial)
     batch = Batch(
-        net,
-        x,
-        y,
-        adversary,
-        splits.spec.task,
+        net=net,
+        x=x,
+        y=y,
+        adversary=adversary,
+        task=splits.spec.task,
         meta=meta,
         mode=tuned.train.ascent_mode,
         trusted=True,
