@@ -97,9 +97,10 @@ def _blame(error: Exception) -> str:
     """The plugin whose code an error arose in, or was called from last; nothing for an error of robustfw's own."""
     plugin_of_package = {}
     for entry in registry.installed().entries.values():
-        place = (
-            entry.target if isinstance(entry.target, str) else entry.target.__module__
-        )
+        if isinstance(entry.target, str):
+            place = entry.target
+        else:
+            place = entry.target.__module__
         package = place.partition(":")[0].partition(".")[0]
         plugin_of_package[package] = (
             f", in the plugin {entry.plugin} ({entry.distribution})"

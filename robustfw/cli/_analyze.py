@@ -89,11 +89,10 @@ def analyze(
             ),
             "lipschitz": _analyze_lipschitz,
         }
-        results = {
-            name: analyses[name](subject)
-            for name in ANALYSES
-            if name in (only or ANALYSES)
-        }
+        results = {}
+        for name in ANALYSES:
+            if name in (only or ANALYSES):
+                results[name] = analyses[name](subject)
     if chosen.as_json:
         print_json(results)
 

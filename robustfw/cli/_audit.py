@@ -176,9 +176,9 @@ def attacks_of(known: registry.Registry, spec: str) -> Attacks:
     from robustfw.evaluation._audit import Attacks
 
     many: Any = known.make("attack", spec)
-    values = {
-        field.name: getattr(many, field.name) for field in options.fields(type(many))
-    }
+    values = {}
+    for field in options.fields(type(many)):
+        values[field.name] = getattr(many, field.name)
     double: Attack | None = None
     if isinstance(values.get("steps"), int):
         double = attrs.evolve(many, steps=2 * values["steps"])

@@ -94,7 +94,7 @@ def _verdicts(
     )
     all_verdicts = Verdicts.concatenate(batches)
     for doubt in Evaluation.from_verdicts(
-        all_verdicts, subject.spec.classes, subject.task
+        all_verdicts, classes=subject.spec.classes, task=subject.task
     ).doubts:
         console.problem(f"{subject.name}: {doubt}")
     return all_verdicts

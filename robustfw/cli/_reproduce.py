@@ -325,11 +325,10 @@ def recipes(ctx: click.Context) -> None:
     from robustfw import console
 
     for title, experiments in (("robustfw train", False), ("robustfw reproduce", True)):
-        rows = [
-            [each.name, each.about, each.package]
-            for each in find_recipes(registry.installed().modules()).values()
-            if each.is_experiment == experiments
-        ]
+        rows = []
+        for each in find_recipes(registry.installed().modules()).values():
+            if each.is_experiment == experiments:
+                rows.append([each.name, each.about, each.package])
         console.table(f"for {title}", ["", "what it is", "from"], rows)
     console.line("robustfw recipes copy NAME hands one out, to be edited")
 

@@ -118,7 +118,9 @@ def sweep(
 
 def _unit(radius: Any) -> float:
     """The radius at factor 1; a set without a scalar one is measured in factors."""
-    return float(radius) if isinstance(radius, int | float) and radius > 0 else 1.0
+    if isinstance(radius, int | float) and radius > 0:
+        return float(radius)
+    return 1.0
 
 
 def _read_radii(text: str | None, unit: float) -> list[Ratio]:

@@ -51,7 +51,9 @@ def _one_or_list(
     """What a recipe would hold: a spec where there is one, a list where there are several."""
     if not specs:
         return None
-    return specs[0] if len(specs) == 1 else list(specs)
+    if len(specs) == 1:
+        return specs[0]
+    return list(specs)
 
 
 @functools.cache
@@ -212,10 +214,9 @@ def _new_run(known: registry.Registry, recipe: Recipe) -> NewDirectory:
     """A directory in runs/ named by data set, model and set, with a number where there is one already."""
     from robustfw.storage._locks import NewDirectory
 
-    names = [
-        known.name_of(part)
-        for part in (recipe.dataset, recipe.model, recipe.uncertainty)
-    ]
+    names = []
+    for part in (recipe.dataset, recipe.model, recipe.uncertainty):
+        names.append(known.name_of(part))
     return NewDirectory(Path("runs"), "-".join(names))
 
 

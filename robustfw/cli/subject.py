@@ -208,7 +208,9 @@ class Subject:
 
     def loss(self, spec: str | None) -> Loss:
         """The loss that attacks raise, by its spec; the task's by default."""
-        return self.task.loss if spec is None else self.known.make("loss", spec)
+        if spec is None:
+            return self.task.loss
+        return self.known.make("loss", spec)
 
     def measurement_facts(
         self, threat: Threat, attacks: list[Attack], loss: Loss
@@ -296,9 +298,9 @@ def _first_examples(splits: Splits, name: str, examples: int | None) -> Split:
 
 def alone_on_stdout(as_json: bool) -> contextlib.AbstractContextManager[object]:
     """Where one JSON object is promised, whatever else is printed meanwhile (by a plugin, say) goes to stderr."""
-    return (
-        contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
-    )
+    if as_json:
+        return contextlib.redirect_stdout(sys.stderr)
+    return contextlib.nullcontext()
 
 
 def print_json(result: dict[str, Any]) -> None:

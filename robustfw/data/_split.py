@@ -57,7 +57,9 @@ class Split(ABC):
 
     def first(self, n: int | None) -> Split:
         """The split of the first n examples; the split itself where n is None or not less than its length."""
-        return self if n is None or n >= len(self) else self.subset(torch.arange(n))
+        if n is None or n >= len(self):
+            return self
+        return self.subset(torch.arange(n))
 
 
 class StreamedSplit(ABC):

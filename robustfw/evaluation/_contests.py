@@ -267,7 +267,9 @@ def _distance_to_corner(case: AuditCase, factor: float) -> float | None:
     low, high = (torch.as_tensor(end).to(x) for end in ends(case.threat.bounds, x))
     corner = torch.where(x > (low + high) / 2, low, high)
     violation = region.violation(corner - x)
-    return float(violation.max()) if bool((violation > TOLERANCE).any()) else 0.0
+    if bool((violation > TOLERANCE).any()):
+        return float(violation.max())
+    return 0.0
 
 
 def _find_wrong(case: AuditCase, examples: TransferExamples) -> Tensor:

@@ -48,7 +48,9 @@ class Gallery:
         """The label or the numbers; nothing where there are too many to say in a word."""
         if self.task.labelled:
             return self._class_name(int(y))
-        return _numbers(y) if y.numel() <= FEW else ""
+        if y.numel() <= FEW:
+            return _numbers(y)
+        return ""
 
     def _describe_outputs(self, outputs: Tensor, y: Tensor) -> str:
         """The class with its probability, the numbers, or how far off they are."""
@@ -64,14 +66,14 @@ class Gallery:
             return _numbers(outputs)
         measure = self.task.measure(outputs[None], y[None])
         error = 0.0 if measure is None else float(measure[0, 0])
-        return f"off by {error:.3g}" if regression else f"{100 * error:.0f} % wrong"
+        if regression:
+            return f"off by {error:.3g}"
+        return f"{100 * error:.0f} % wrong"
 
     def _class_name(self, label: int) -> str:
-        return (
-            self.labels[label]
-            if self.labels and label < len(self.labels)
-            else str(label)
-        )
+        if self.labels and label < len(self.labels):
+            return self.labels[label]
+        return str(label)
 
     @property
     def pictures(self) -> tuple[Tensor, Tensor] | None:

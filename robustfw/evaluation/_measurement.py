@@ -87,11 +87,10 @@ class Measurement:
         robust = clean.clone()
         robust_measure = None if clean_measure is None else clean_measure.clone()
         zero_gradients = 0
-        rows = (
-            torch.arange(len(self.y), device=clean.device)
-            if graded
-            else clean.nonzero()[:, 0]
-        )
+        if graded:
+            rows = torch.arange(len(self.y), device=clean.device)
+        else:
+            rows = clean.nonzero()[:, 0]
         if len(rows):
             problem = self.adversaries[0].problem(
                 self.model,

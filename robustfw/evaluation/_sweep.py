@@ -161,11 +161,10 @@ def sweep(
                 task=task,
                 classes=classes,
             )
-            fooled = (
-                batch.sweep_nested(factors, bisections)
-                if nested
-                else batch.sweep_independent(factors)
-            )
+            if nested:
+                fooled = batch.sweep_nested(factors, bisections)
+            else:
+                fooled = batch.sweep_independent(factors)
         yield Fooled(fooled.at.cpu(), fooled.smallest.cpu())
 
 

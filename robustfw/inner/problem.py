@@ -224,16 +224,22 @@ class InnerProblem:
         """J of outputs, (batch,), or −J(…, target) of a targeted problem."""
         values = self.loss(logits, self.y if self.target is None else self.target)
         losses.check_per_example(values, len(self), self.loss)
-        return values if self.target is None else -values
+        if self.target is None:
+            return values
+        return -values
 
     def _evaluate_criterion(self, logits: Tensor) -> Tensor | None:
         """Where the criterion is met, (batch,); None without one."""
-        return None if self.criterion is None else self.criterion(logits, self.y)
+        if self.criterion is None:
+            return None
+        return self.criterion(logits, self.y)
 
     @staticmethod
     def _mark_solved(values: Tensor, solved: Tensor | None) -> Tensor:
         """Values with ∞ for the rows that are solved."""
-        return values if solved is None else values.masked_fill(solved, torch.inf)
+        if solved is None:
+            return values
+        return values.masked_fill(solved, torch.inf)
 
 
 def _gradient(values: Tensor, delta: Tensor, *, keep: bool = False) -> Tensor:

@@ -214,7 +214,9 @@ def _read_toml_literal(text: str) -> Any:
         raise UsageError(
             f"the number {cut(text)} has {len(text)} digits, which no option takes"
         ) from error
-    return value if isinstance(value, int | float | str | list | dict) else text
+    if isinstance(value, int | float | str | list | dict):
+        return value
+    return text
 
 
 def read_toml(text: str) -> dict[str, Any]:
@@ -265,28 +267,39 @@ def drop_options(spec: str, *names: str) -> str:
         key = item.partition("=")[0].strip().replace("-", "_")
         if key not in names:
             options.append(item.strip())
-    return f"{name.strip()}:{','.join(options)}" if options else name.strip()
+    if options:
+        return f"{name.strip()}:{','.join(options)}"
+    return name.strip()
 
 
 def spell(value: Any) -> str:
     """Write a recorded value in the grammar of specs; for a mapping, the inverse of `parse`."""
     if isinstance(value, Mapping):
         name = str(value["use"])
-        options = {key: part for key, part in value.items() if key != "use"}
+        options = {}
+        for key, part in value.items():
+            if key != "use":
+                options[key] = part
         items = [f"{key}={_spell_part(part)}" for key, part in options.items()]
-        return f"{name}:{','.join(items)}" if items else name
+        if items:
+            return f"{name}:{','.join(items)}"
+        return name
     if isinstance(value, list | tuple):
         return "[" + ",".join(map(_spell_part, value)) + "]"
     if isinstance(value, bool):
         return str(value).lower()
-    return "none" if value is None else str(value)
+    if value is None:
+        return "none"
+    return str(value)
 
 
 def _spell_part(value: Any) -> str:
     """Write a value beside others: specs in brackets, words that would be read as something else in quotes."""
     if isinstance(value, Mapping):
         return f"({spell(value)})"
-    return quote(value) if isinstance(value, str) else spell(value)
+    if isinstance(value, str):
+        return quote(value)
+    return spell(value)
 
 
 def quote(word: str) -> str:
@@ -311,4 +324,6 @@ def cut(value: Any, most: int = 60) -> str:
         return "a number of thousands of digits"
     except RecursionError:
         return "lists within lists"
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    if len(text) <= most:
+        return text
+    return f"{text[: most - 1]}…"

@@ -27,32 +27,32 @@ class Quotient(Fraction):
     __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
-        return (
-            float(self) == other if isinstance(other, float) else super().__eq__(other)
-        )
+        if isinstance(other, float):
+            return float(self) == other
+        return super().__eq__(other)
 
     def __hash__(self) -> int:  # type: ignore[override]  # typeshed's Complex has None
         return hash(float(self))
 
     def __lt__(self, other: Any) -> bool:
-        return (
-            float(self) < other if isinstance(other, float) else super().__lt__(other)
-        )
+        if isinstance(other, float):
+            return float(self) < other
+        return super().__lt__(other)
 
     def __le__(self, other: Any) -> bool:
-        return (
-            float(self) <= other if isinstance(other, float) else super().__le__(other)
-        )
+        if isinstance(other, float):
+            return float(self) <= other
+        return super().__le__(other)
 
     def __gt__(self, other: Any) -> bool:
-        return (
-            float(self) > other if isinstance(other, float) else super().__gt__(other)
-        )
+        if isinstance(other, float):
+            return float(self) > other
+        return super().__gt__(other)
 
     def __ge__(self, other: Any) -> bool:
-        return (
-            float(self) >= other if isinstance(other, float) else super().__ge__(other)
-        )
+        if isinstance(other, float):
+            return float(self) >= other
+        return super().__ge__(other)
 
     def __repr__(self) -> str:
         return str(self)
@@ -94,6 +94,6 @@ def number(value: Any) -> Any:
     """
     if isinstance(value, list | tuple):
         return [number(part) for part in value]
-    return (
-        float(read_ratio(value)) if isinstance(value, str) and "/" in value else value
-    )
+    if isinstance(value, str) and "/" in value:
+        return float(read_ratio(value))
+    return value

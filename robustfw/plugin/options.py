@@ -299,10 +299,14 @@ def describe(cls: type, plain: Any) -> list[Help]:
 def _spell_default(field: attrs.Attribute[Any], plain: Any) -> str:
     """The default of an option in the grammar of specs, or "required"."""
     default = default_of(field)
-    return "required" if default is attrs.NOTHING else spell(plain(default))
+    if default is attrs.NOTHING:
+        return "required"
+    return spell(plain(default))
 
 
 def _first_line(error: Exception) -> str:
     """The message of an attrs validator, without the attribute object that it appends."""
     message = error.args[0] if error.args else error
-    return str(message).splitlines()[0] if str(message) else type(error).__name__
+    if str(message):
+        return str(message).splitlines()[0]
+    return type(error).__name__

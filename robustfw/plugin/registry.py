@@ -124,11 +124,10 @@ class Registry:
     def _report(self, plugin: str, error: BaseException) -> None:
         """Note that a plugin could not be loaded, and why."""
         lines = f"{type(error).__name__}: {error}".splitlines()
-        reason = (
-            "; ".join(lines)
-            if isinstance(error, pluggy.PluginValidationError)
-            else lines[0]
-        )
+        if isinstance(error, pluggy.PluginValidationError):
+            reason = "; ".join(lines)
+        else:
+            reason = lines[0]
         self.broken.append(Broken(plugin, self.distribution(plugin), reason))
 
     def _enter(self, entry: Entry) -> None:
@@ -137,9 +136,10 @@ class Registry:
         Raises:
             UsageError: another plugin has a kind or a class of that name.
         """
-        interface = (
-            interface_of(entry.target) if isinstance(entry.target, type) else None
-        )
+        if isinstance(entry.target, type):
+            interface = interface_of(entry.target)
+        else:
+            interface = None
         if (
             interface is not None
             and self.kinds.setdefault(entry.kind, interface) is not interface
@@ -231,13 +231,12 @@ class Registry:
 
     def _list_broken(self) -> str:
         """The plugins that failed to load, for the end of a message."""
-        reasons = [
-            f"{broken.plugin} ({broken.distribution}): {broken.reason}"
-            for broken in self.broken
-        ]
-        return (
-            f" (plugins that failed to load: {'; '.join(reasons)})" if reasons else ""
-        )
+        reasons = []
+        for broken in self.broken:
+            reasons.append(f"{broken.plugin} ({broken.distribution}): {broken.reason}")
+        if reasons:
+            return f" (plugins that failed to load: {'; '.join(reasons)})"
+        return ""
 
     @overload
     def make(
@@ -334,7 +333,9 @@ class Registry:
             return [self.record(part, brief=brief) for part in value]
         if isinstance(value, Fraction):
             return options.ratio_or_float(value)
-        return str(value) if isinstance(value, Path) else value
+        if isinstance(value, Path):
+            return str(value)
+        return value
 
     def _record_options(self, value: Any, *, brief: bool) -> dict[str, Any]:
         """The options of an attrs object by name, its own name first if it is a plugin."""

@@ -55,7 +55,9 @@ class Intersection(Region):
     def apply(self, x: Tensor, delta: Tensor) -> Tensor:
         """x̃ by the `apply` of the region that has one of its own; otherwise x + δ."""
         special = transformation(self.regions, "an intersection")
-        return x + delta if special is None else special.apply(x, delta)
+        if special is None:
+            return x + delta
+        return special.apply(x, delta)
 
     def violation(self, delta: Tensor) -> Tensor:
         """The largest violation of one of the sets, (batch,)."""
@@ -93,11 +95,10 @@ class Intersection(Region):
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """The smallest bound of one of the sets, (batch,): a bound for one set holds for the intersection."""
-        bounds = [
-            region.support_bound(direction)
-            for region in self.regions
-            if has_support_bound(region)
-        ]
+        bounds = []
+        for region in self.regions:
+            if has_support_bound(region):
+                bounds.append(region.support_bound(direction))
         if not bounds:
             return super().support_bound(direction)
         return torch.stack(bounds).amin(0)

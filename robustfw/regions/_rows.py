@@ -21,7 +21,9 @@ def per_row(values: Tensor | float, like: Tensor) -> Tensor:
 
 def step_per_row(step: Tensor | float, like: Tensor) -> Tensor | float:
     """A step length that broadcasts to ``like``: a number as it is, or a tensor (batch,) as (batch, 1, …, 1)."""
-    return per_row(step, like) if isinstance(step, Tensor) else step
+    if isinstance(step, Tensor):
+        return per_row(step, like)
+    return step
 
 
 def share_of_way(step: Tensor | float, way: Tensor) -> Tensor:

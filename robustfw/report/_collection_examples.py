@@ -81,7 +81,9 @@ def read_images(collection: ReportedCollection) -> CollectionImages | None:
         raise damage_error(
             file, "an example is of a set that its manifest does not name"
         )
-    return images[images.label != images.y] if images.original.ndim == 4 else None
+    if images.original.ndim == 4:
+        return images[images.label != images.y]
+    return None
 
 
 def take_turns(first: Integers, then: Integers, most: int) -> list[int]:

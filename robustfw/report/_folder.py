@@ -143,9 +143,8 @@ class FigureFolder:
 
     def _write_listing(self, names: set[str]) -> None:
         self._listed[self._page] = sorted(names)
-        pages = {
-            page: self._listed[page]
-            for page in sorted(self._listed)
-            if self._listed[page]
-        }
+        pages = {}
+        for page in sorted(self._listed):
+            if self._listed[page]:
+                pages[page] = self._listed[page]
         write_whole(self._folder / LISTING, json_bytes(pages))

@@ -119,8 +119,8 @@ def _read_members(
         name = ", ".join(part for part in (net, mode, seed) if part)
         run = _read_run(
             _path_within(folder, member.path),
-            kinds,
-            notes,
+            kinds=kinds,
+            notes=notes,
             path_in_commands=member.path,
         )
         runs.append(attrs.evolve(run, name=name, net=net, mode=mode, seed=member.seed))
@@ -165,10 +165,10 @@ def _read_run(
     at_the_end: EvaluationFields | None = None
     if manifest.get("result") is not None:
         evaluation = structure_file(
-            manifest["result"], EvaluationFields, path / "manifest.json"
+            manifest["result"], cls=EvaluationFields, file=path / "manifest.json"
         )
         command = _evaluation_command(
-            path_in_commands or str(path), manifest, evaluation
+            path_in_commands or str(path), manifest=manifest, evaluation=evaluation
         )
         at_the_end = attrs.evolve(evaluation, command=command)
     return ReportedRun(
@@ -205,11 +205,10 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     for part in PARTS:
         value = recipe.get(part)
         # an objective may be a list of a loss and penalties
-        entries = (
-            value
-            if part == "objective" and isinstance(value, list) and value
-            else [value]
-        )
+        if part == "objective" and isinstance(value, list) and value:
+            entries = value
+        else:
+            entries = [value]
         if not all(
             isinstance(entry, dict) and (part == "train" or "use" in entry)
             for entry in entries

@@ -55,10 +55,9 @@ def _describe_reproduction(reproduction: Reproduction) -> list[str]:
     claims = [claim for claim in reproduction.claims if not claim.net]
     if claims:
         verdicts = [claim.verdict for claim in claims]
-        counts = [
-            f"{verdicts.count(word)} {word}"
-            for word in ("confirmed", "not confirmed", "undecided")
-        ]
+        counts = []
+        for word in ("confirmed", "not confirmed", "undecided"):
+            counts.append(f"{verdicts.count(word)} {word}")
         sentences.append(f"Of {count_of(len(claims), 'claim')}: {', '.join(counts)}.")
     effort = []
     if reproduction.mode:
@@ -156,11 +155,10 @@ def _facts(run: ReportedRun) -> dict[str, str]:
     """Versions, hardware and data of a run, by what they are called in the report; without what is not known."""
     manifest = run.manifest
     data = manifest["data"]
-    counts = [
-        f"{data[split]} {split}"
-        for split in ("train", "validation", "test")
-        if split in data
-    ]
+    counts = []
+    for split in ("train", "validation", "test"):
+        if split in data:
+            counts.append(f"{data[split]} {split}")
     facts = {
         "robustfw": manifest.get("robustfw"),
         "commit": manifest.get("commit"),
@@ -187,13 +185,13 @@ def _dict_or_empty(value: object) -> dict[str, Any]:
 
 def _spell_recipe(recipe: Mapping[str, Any]) -> dict[str, str]:
     """The parts of a recipe as specs, and the engine's options by their names."""
-    parts = {
-        kind: spell_value(part) for kind, part in recipe.items() if kind != "train"
-    }
-    train = {
-        name.replace("_", " "): spell_value(value)
-        for name, value in recipe["train"].items()
-    }
+    parts = {}
+    for kind, part in recipe.items():
+        if kind != "train":
+            parts[kind] = spell_value(part)
+    train = {}
+    for name, value in recipe["train"].items():
+        train[name.replace("_", " ")] = spell_value(value)
     return parts | train
 
 

@@ -126,9 +126,9 @@ def inline(svg: bytes, name: str, alt: str) -> str:
     ids: set[str | None] = {None}
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
-        attributes = {
-            key.rpartition("}")[2]: value for key, value in element.attrib.items()
-        }
+        attributes = {}
+        for key, value in element.attrib.items():
+            attributes[key.rpartition("}")[2]] = value
         # matplotlib names pictures by what they show, so that equal ones clash
         if attributes.get("id") in ids:
             attributes.pop("id", None)

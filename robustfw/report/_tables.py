@@ -126,9 +126,8 @@ def _run_row(run: ReportedRun) -> tuple[str, ...]:
     else:
         clean = robust = "not measured yet"
     recipe = run.manifest["recipe"]
-    parts = [
-        abbreviate(spell_value(recipe[kind]), kind)
-        for kind in ("attack", "objective", "model", "dataset")
-    ]
+    parts = []
+    for kind in ("attack", "objective", "model", "dataset"):
+        parts.append(abbreviate(spell_value(recipe[kind]), kind))
     epochs = f"{len(run.epochs)} of {recipe['train'].get('epochs', '?')}"
     return run.name, clean, robust, spell_value(recipe["uncertainty"]), *parts, epochs

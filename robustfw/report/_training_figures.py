@@ -74,7 +74,10 @@ def _net_figure(mode: str, runs: Sequence[ReportedRun]) -> Drawing:
     title = f"Training, {mode}" if mode else "Training"
     ends = []
     for net in nets:
-        last = [run.epochs[-1].robust_accuracy for run in runs if run.line == net]
+        last = []
+        for run in runs:
+            if run.line == net:
+                last.append(run.epochs[-1].robust_accuracy)
         ends.append(f"{net} at {percent(_mean(last))}")
     number_of_nets = count_of(len(nets), "net")
     alt = f"{title} of {number_of_nets}: robust validation accuracy ends, on average, for {join_words(ends)}."
@@ -128,4 +131,6 @@ def _curve(run: ReportedRun, field: str) -> tuple[list[int], list[float]]:
 def _mean(values: Sequence[float | None]) -> float | None:
     """The mean of the values that are there; None where none is."""
     numbers = [value for value in values if value is not None]
-    return sum(numbers) / len(numbers) if numbers else None
+    if numbers:
+        return sum(numbers) / len(numbers)
+    return None

@@ -80,10 +80,9 @@ class Measurements:
     def count_collected(self) -> list[int]:
         """How many adversarial examples each seed's collection has."""
         source = self.plan.experiment.transfer.source
-        paths = [
-            self.plan.collection(self.mode, source, seed)
-            for seed in range(self.plan.seeds)
-        ]
+        paths = []
+        for seed in range(self.plan.seeds):
+            paths.append(self.plan.collection(self.mode, source, seed))
         return [
             json.loads((self.folder / path / "manifest.json").read_bytes())["n"]
             for path in paths
@@ -193,9 +192,9 @@ class Measurements:
             ("the test set", self.clean),
             (f"adversarial examples of {whose}", self.transfer),
         ):
-            accuracies = [
-                f"{self.label(net)} {_mean(measure(net))}" for net in self.nets()
-            ]
+            accuracies = []
+            for net in self.nets():
+                accuracies.append(f"{self.label(net)} {_mean(measure(net))}")
             sentences.append(
                 f"{self.mode}, accuracy on {where}: {', '.join(accuracies)}."
             )
@@ -225,4 +224,6 @@ def _is(result: dict[str, Any], examples: int | None) -> bool:
 
 
 def _per_cent(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f} %"
+    if value is None:
+        return ""
+    return f"{value:.2f} %"

@@ -106,8 +106,8 @@ class ComparisonKind(ResultKind):
         columns = ("first", "second", "accuracy", "second − first", "p", *counts, "n")
         note = "The same examples for both. p: of a difference as great or greater, if the two were equally good."
         again = commands(result.command for result in results)
-        return (
-            [
+        if rows:
+            return [
                 Table(
                     title="Comparisons",
                     columns=columns,
@@ -116,9 +116,7 @@ class ComparisonKind(ResultKind):
                     commands=again,
                 )
             ]
-            if rows
-            else []
-        )
+        return []
 
 
 def _console_row(name: str, pairs: Pairs) -> tuple[str, ...]:

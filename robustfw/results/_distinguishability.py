@@ -101,9 +101,9 @@ class DistinguishabilityKind(ResultKind):
                 most = _console_cell(pairs[-1], classifier, labels)
                 rows.append((space.name, classifier, least, median, most))
         yield Table(
-            "robustness of pairs",
-            ("", "classifier", "least, classes", "median", "most, classes"),
-            rows,
+            title="robustness of pairs",
+            columns=("", "classifier", "least, classes", "median", "most, classes"),
+            rows=rows,
         )
         yield fact(
             "examples", f"{result.examples}; mean distances to a boundary, in ℓ2"
@@ -127,8 +127,8 @@ class DistinguishabilityKind(ResultKind):
             "included."
         )
         again = commands(result.command for _, result in results)
-        return (
-            [
+        if rows:
+            return [
                 Table(
                     title="Distinguishability",
                     columns=columns,
@@ -137,9 +137,7 @@ class DistinguishabilityKind(ResultKind):
                     commands=again,
                 )
             ]
-            if rows
-            else []
-        )
+        return []
 
     def figures(self, material: Material) -> list[Drawing]:
         """A matrix of pairs for each run and space."""
@@ -247,7 +245,9 @@ def _three(value: float) -> str:
     """A number in three digits, or as many as there are before the point."""
     if value < 10:
         return f"{value:.2f}"
-    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+    if value < 100:
+        return f"{value:.1f}"
+    return f"{value:.0f}"
 
 
 def _draw(names: dict[int, str], pairs: Sequence[ClassPair]) -> Figure:

@@ -76,7 +76,9 @@ class EvaluationFields:
     def right(self) -> str:
         """What holds for examples that count as correct, where that is not that they are classified correctly."""
         name = self.task.partition(":")[0]
-        return "" if name in CLASSES_NAMED else RIGHT.get(name, "right")
+        if name in CLASSES_NAMED:
+            return ""
+        return RIGHT.get(name, "right")
 
     def clean_share(self) -> str:
         """The clean accuracy with interval and denominator, for a table."""
@@ -198,11 +200,10 @@ def _accuracy_table(runs: Sequence[ReportedRun]) -> list[Table]:
     rows = []
     for run in runs:
         for evaluation in run.evaluations():
-            blind = (
-                f"{evaluation.zero_gradients} of {evaluation.correct}"
-                if evaluation.zero_gradients
-                else "0"
-            )
+            if evaluation.zero_gradients:
+                blind = f"{evaluation.zero_gradients} of {evaluation.correct}"
+            else:
+                blind = "0"
             rows.append(
                 (
                     run.name,
@@ -258,8 +259,8 @@ def _metrics_table(runs: Sequence[ReportedRun]) -> list[Table]:
     columns = ("run", "task", "set", "attacks", "metric", *moments, "n")
     note = "Clean: on the examples as they are. Robust: at the worst cases that the attacks found."
     again = commands(evaluation.command for _, evaluation in evaluations)
-    return (
-        [
+    if rows:
+        return [
             Table(
                 title="Metrics of the task",
                 columns=columns,
@@ -268,9 +269,7 @@ def _metrics_table(runs: Sequence[ReportedRun]) -> list[Table]:
                 commands=again,
             )
         ]
-        if rows
-        else []
-    )
+    return []
 
 
 def _class_figure(run: ReportedRun, evaluation: EvaluationFields) -> Drawing:
@@ -362,11 +361,9 @@ def _net_figure(mode: str, runs: Sequence[ReportedRun]) -> list[Drawing]:
 
 def _selection(chosen: int, classes: int) -> str:
     """A sentence that says that not all classes are shown; nothing where they are."""
-    return (
-        ""
-        if chosen == classes
-        else f" The {chosen} of {classes} classes with the lowest are shown."
-    )
+    if chosen == classes:
+        return ""
+    return f" The {chosen} of {classes} classes with the lowest are shown."
 
 
 def _draw_classes(rows: Sequence[tuple[str, tuple[int, int, int]]]) -> Figure:

@@ -105,7 +105,9 @@ class FoolingKind(ResultKind):
             ]
             rows.append((name, *cells))
         yield Table(
-            "fooling images", ("", *(search.name for search in result.searches)), rows
+            title="fooling images",
+            columns=("", *(search.name for search in result.searches)),
+            rows=rows,
         )
         for search in result.searches:
             reached = f"{search.reached} of {len(search.confidence)} classes at {result.target:.0%} confidence"
@@ -137,8 +139,8 @@ class FoolingKind(ResultKind):
             "not reached within the budget may be within another."
         )
         again = commands(result.command for _, result in results)
-        return (
-            [
+        if rows:
+            return [
                 Table(
                     title="Fooling images",
                     columns=columns,
@@ -147,9 +149,7 @@ class FoolingKind(ResultKind):
                     commands=again,
                 )
             ]
-            if rows
-            else []
-        )
+        return []
 
     def figures(self, material: Material) -> list[Drawing]:
         """The images of each run; examples that are no images have the table alone."""
@@ -184,9 +184,10 @@ def _figure(run: ReportedRun, result: FoolingFields) -> Drawing:
         ways.append(f"{search.name} (at most {count_of(search.budget, 'round')})")
     title = f"Fooling images of {run.name}"
     alt = f"{title}: {percent(result.target, 0)} confidence is reached for {join_words(successes)}."
-    selection = (
-        f" The first {pictured} classes are shown." if pictured < classes else ""
-    )
+    if pictured < classes:
+        selection = f" The first {pictured} classes are shown."
+    else:
+        selection = ""
     caption = (
         f"Noise, changed until {run.name} is {percent(result.target, 0)} sure of a class, by {join_words(ways)}. "
         f"Below each picture: the class, and the net's confidence.{selection}"
@@ -219,7 +220,9 @@ def _read_pictures(run: ReportedRun, result: FoolingFields) -> dict[str, Floats]
 
     shape = (len(result.searches[0].confidence), *result.shape)
     tensors = read_tensors(
-        run.path, result.images, {search.name: shape for search in result.searches}
+        run.path,
+        name=result.images,
+        shapes={search.name: shape for search in result.searches},
     )
     low, high = result.range
     width = (high - low) or 1.0
@@ -235,10 +238,9 @@ def _picture_rows(run: ReportedRun, search: Search, pictures: Floats) -> list[Ro
     names = [truncate(run.label(label), 11) for label in range(len(pictures))]
     longest = max(len(name) for name in names)
     separator = ", " if longest <= 3 else "\n"
-    words = [
-        f"{name}{separator}{percent(search.confidence[i], 0)}"
-        for i, name in enumerate(names)
-    ]
+    words = []
+    for i, name in enumerate(names):
+        words.append(f"{name}{separator}{percent(search.confidence[i], 0)}")
     rows = []
     for start in range(0, len(pictures), COLUMNS):
         block = slice(start, start + COLUMNS)

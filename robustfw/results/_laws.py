@@ -51,13 +51,15 @@ def check_fields(kind: ResultKind, seed: int) -> None:
         structure(written, kind.fields) == _example(kind),
         "the example is another one after it was written",
     )
-    required = [
-        field.name
-        for field in attrs.fields(kind.fields)
-        if field.default is attrs.NOTHING
-    ]
+    required = []
+    for field in attrs.fields(kind.fields):
+        if field.default is attrs.NOTHING:
+            required.append(field.name)
     for name in required:
-        incomplete = {key: value for key, value in written.items() if key != name}
+        incomplete = {}
+        for key, value in written.items():
+            if key != name:
+                incomplete[key] = value
         try:
             structure(incomplete, kind.fields)
         except Misfit:

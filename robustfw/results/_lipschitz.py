@@ -127,10 +127,9 @@ class LipschitzKind(ResultKind):
 
 
 def _table(run: ReportedRun, result: LipschitzFields) -> Table:
-    rows = [
-        (layer.name, layer.kind, number(layer.bound), layer.how)
-        for layer in result.informative_layers()
-    ]
+    rows = []
+    for layer in result.informative_layers():
+        rows.append((layer.name, layer.kind, number(layer.bound), layer.how))
     upper = "product of the layers"
     if result.upper is None:
         upper = f"not by a product: {join_words(result.unbounded)}"
@@ -159,25 +158,24 @@ def _figure(run: ReportedRun, result: LipschitzFields) -> Drawing:
     title = f"Lipschitz constants of {run.name}"
     layers = [layer for layer in result.informative_layers() if layer.bound is not None]
     steepest = max(layers, key=lambda layer: layer.bound or 0.0, default=None)
-    above = (
-        "nothing bounds it from above"
-        if result.upper is None
-        else f"at most {number(result.upper)}"
-    )
-    most = (
-        f" The largest of a layer is {number(steepest.bound)}, of {steepest.name}."
-        if steepest
-        else ""
-    )
+    if result.upper is None:
+        above = "nothing bounds it from above"
+    else:
+        above = f"at most {number(result.upper)}"
+    if steepest:
+        most = (
+            f" The largest of a layer is {number(steepest.bound)}, of {steepest.name}."
+        )
+    else:
+        most = ""
     alt = (
         f"{title}: the net's is at least {number(result.quantiles[-1])}, the steepest slope at {result.n} examples, "
         f"and {above}; the median slope is {number(result.quantile(0.5))}.{most}"
     )
-    selection = (
-        f" The first {MOST} of {len(layers)} layers are shown."
-        if len(layers) > MOST
-        else ""
-    )
+    if len(layers) > MOST:
+        selection = f" The first {MOST} of {len(layers)} layers are shown."
+    else:
+        selection = ""
     caption = (
         "The spectral norm of each layer; for the net, their product where it bounds its constant, and below it the "
         f"slopes ‖J‖₂ at {result.n} {result.split} examples: a line over all, a bar over the middle half, a mark at "
@@ -198,10 +196,9 @@ def _draw(result: LipschitzFields, layers: Sequence[LayerConstant]) -> Figure:
 
     from robustfw.results._style import COLOURS, INK, WIDTH, mark_bars
 
-    bars = [
-        (f"{layer.name}  {layer.kind}", layer.bound or 0.0, COLOURS[0])
-        for layer in layers
-    ]
+    bars = []
+    for layer in layers:
+        bars.append((f"{layer.name}  {layer.kind}", layer.bound or 0.0, COLOURS[0]))
     if result.upper is not None:
         bars.append(("the net, product", result.upper, COLOURS[1]))
     figure = Figure(figsize=(WIDTH, 1.0 + 0.3 * (len(bars) + 1)), layout="constrained")

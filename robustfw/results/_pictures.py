@@ -65,9 +65,9 @@ class PicturesKind(ResultKind):
     def lines(
         self, result: PicturesFields, labels: Sequence[str] | None = None
     ) -> Iterator[ConsoleOutput]:
-        counts = [
-            f"{count_of(len(row.words), 'picture')} ({row.name})" for row in result.rows
-        ]
+        counts = []
+        for row in result.rows:
+            counts.append(f"{count_of(len(row.words), 'picture')} ({row.name})")
         yield fact("pictures", f"{result.title}: {join_words(counts)}")
         yield fact("images", result.images)
 

@@ -72,7 +72,9 @@ def keep(
         circumstances
     )
     return _write(
-        run, path_of(run, kind, circumstances), json_bytes(facts | dict(measured))
+        run,
+        path=path_of(run, kind, circumstances),
+        content=json_bytes(facts | dict(measured)),
     )
 
 

@@ -194,9 +194,9 @@ def _accuracies(sweep: SweepFields, with_intervals: bool) -> list[str]:
     shares = [percent(share) for share in sweep.accuracy]
     if not with_intervals:
         return shares
-    ranges = [
-        f" ({100 * low:.1f} to {100 * high:.1f})" for low, high in sweep.intervals
-    ]
+    ranges = []
+    for low, high in sweep.intervals:
+        ranges.append(f" ({100 * low:.1f} to {100 * high:.1f})")
     return [share + interval for share, interval in zip(shares, ranges, strict=True)]
 
 

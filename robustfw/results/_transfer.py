@@ -132,8 +132,8 @@ class TransferKind(ResultKind):
             "rounded to 8 bits",
         )
         again = commands(result.command for _, result in material.pairs(TransferFields))
-        return (
-            [
+        if rows:
+            return [
                 Table(
                     title="Transfer",
                     columns=columns,
@@ -142,9 +142,7 @@ class TransferKind(ResultKind):
                     commands=again,
                 )
             ]
-            if rows
-            else []
-        )
+        return []
 
     def figures(self, material: Material) -> list[Drawing]:
         """Who fools whom: accuracy of each net on examples crafted against each."""

@@ -68,7 +68,9 @@ def share(name: str, count: int, n: int, interval: Interval, what: str = "") -> 
 
 def percent(share: float | None, digits: int = 1) -> str:
     """0.5225 as 52.2 %; a dash where there is no number."""
-    return "–" if share is None else f"{100 * share:.{digits}f} %"
+    if share is None:
+        return "–"
+    return f"{100 * share:.{digits}f} %"
 
 
 def format_share(share: float | None, interval: Interval, count: int, n: int) -> str:
@@ -94,20 +96,26 @@ def points(difference: float, interval: Interval) -> str:
 
 def number(value: float | None, beyond: str = "–") -> str:
     """A number in four digits, without idle zeros."""
-    return beyond if value is None else f"{value:.4g}"
+    if value is None:
+        return beyond
+    return f"{value:.4g}"
 
 
 def radius(value: float) -> str:
     """A radius as people write it: 8/255, or a number in four digits."""
     written = options.ratio_or_float(value)
-    return written if isinstance(written, str) else number(written)
+    if isinstance(written, str):
+        return written
+    return number(written)
 
 
 def chance(p: float | None) -> str:
     """A p-value in three digits; a dash where there is none."""
     if p is None:
         return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    if p < 0.001:
+        return "< 0.001"
+    return f"{p:.3f}"
 
 
 @functools.cache
@@ -163,7 +171,9 @@ def join_words(parts: Sequence[str], most: int = 6) -> str:
 
 def truncate(text: str, most: int) -> str:
     """A text of at most so many characters, the last of which is … where something was cut off."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+    if len(text) <= most:
+        return text
+    return text[: most - 1] + "…"
 
 
 def wrap_text(text: str, width: int, most: int) -> str:

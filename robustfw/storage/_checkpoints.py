@@ -98,10 +98,14 @@ def encode(named: Mapping[str, Any], facts: Mapping[str, Any]) -> bytes:
         UsageError: a value cannot be stored.
     """
     check_storable(named)
-    tensors = {
-        name: value for name, value in named.items() if isinstance(value, Tensor)
-    }
-    values = {name: value for name, value in named.items() if name not in tensors}
+    tensors = {}
+    for name, value in named.items():
+        if isinstance(value, Tensor):
+            tensors[name] = value
+    values = {}
+    for name, value in named.items():
+        if name not in tensors:
+            values[name] = value
     complex_names = [name for name, value in tensors.items() if value.is_complex()]
     header = {"facts": json.dumps(facts)}
     if complex_names:
@@ -171,7 +175,9 @@ def misfit(facts: object, fresh: object, name: str = "facts") -> str | None:
             if reason is not None:
                 return reason
         return None
-    return None if _has_same_type(facts, fresh) else f"{name} is {str(facts)[:40]!r}"
+    if _has_same_type(facts, fresh):
+        return None
+    return f"{name} is {str(facts)[:40]!r}"
 
 
 def _has_same_type(value: object, fresh: object) -> bool:

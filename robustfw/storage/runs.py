@@ -187,7 +187,9 @@ class Run:
                     self._append(record)
                     if record.best:
                         self._save_tensors(
-                            "best", state.weights(), {"epoch": record.epoch}
+                            "best",
+                            tensors=state.weights(),
+                            facts={"epoch": record.epoch},
                         )
                 if (
                     isinstance(record, Epoch)
@@ -262,9 +264,10 @@ class Run:
         """
         named, _ = self._load_tensors(name)
         weights = weights_to_evaluate(named) if name == "last" else named
-        tensors = {
-            key: value for key, value in weights.items() if isinstance(value, Tensor)
-        }
+        tensors = {}
+        for key, value in weights.items():
+            if isinstance(value, Tensor):
+                tensors[key] = value
         with_nan = [key for key, value in tensors.items() if bool(value.isnan().any())]
         if with_nan:
             warnings.warn(
@@ -288,9 +291,10 @@ class Run:
 
     def _keep_metrics_until(self, epoch: int) -> None:
         """Drop the metrics of later epochs, which a resumed training will go through again."""
-        lines = [
-            json_line(line) + b"\n" for line in self.metrics() if line["epoch"] <= epoch
-        ]
+        lines = []
+        for line in self.metrics():
+            if line["epoch"] <= epoch:
+                lines.append(json_line(line) + b"\n")
         self._write(self.metrics_path, b"".join(lines))
 
     def _save_tensors(

@@ -124,12 +124,16 @@ class Regression(Task):
             raise DataError(
                 f"targets are {dtype_name(y)}: a regression needs floating point (y.float())"
             )
-        return y.reshape(len(y), 1) if y.dim() == 1 else y.flatten(1)
+        if y.dim() == 1:
+            return y.reshape(len(y), 1)
+        return y.flatten(1)
 
     def read(self, outputs: Tensor, n: int) -> Tensor:
         """Outputs (n, d), from (n,) where d is 1."""
         check_tensor(outputs, n)
-        return outputs.reshape(n, 1) if outputs.dim() == 1 else outputs.flatten(1)
+        if outputs.dim() == 1:
+            return outputs.reshape(n, 1)
+        return outputs.flatten(1)
 
     def check(self, y: Tensor, classes: int) -> None:
         """Raise a `DataError` unless targets are d finite numbers each."""

@@ -144,8 +144,8 @@ def check_linear(attack: Attack, seed: int) -> None:
         share = (problem.value(delta) - problem.value(problem.region.zero())) / best
         require(
             share >= attack.linear_share - 1e-9,
-            f"gains {{}} of the maximum, promised is {attack.linear_share:g} ({name})",
-            share,
+            text=f"gains {{}} of the maximum, promised is {attack.linear_share:g} ({name})",
+            value=share,
             x=problem.x,
             delta=delta,
         )
@@ -251,8 +251,8 @@ def check_scale_free(attack: Attack, seed: int) -> None:
         apart = norms(faint_delta - plain)
         require(
             apart <= 1e-3 * (1e-3 + norms(plain)),
-            f"δ is {{}} away from that of the same objective, 2^100 times as large ({name})",
-            apart,
+            text=f"δ is {{}} away from that of the same objective, 2^100 times as large ({name})",
+            value=apart,
             delta=plain,
         )
 
@@ -285,8 +285,8 @@ def check_masked_classes(attack: Attack, seed: int) -> None:
         apart = norms(deltas[0] - deltas[1])
         require(
             apart <= 1e-6,
-            "δ is {} away from that with −10,000 instead of −∞",
-            apart,
+            text="δ is {} away from that with −10,000 instead of −∞",
+            value=apart,
             delta=deltas[0],
         )
 
@@ -323,7 +323,11 @@ def check_targets(attack: Attack, seed: int) -> None:
         _require_member(attack, problem=problem, delta=delta, when=" with a target")
         gain = problem.value(delta) - problem.value(problem.region.zero())
         require(
-            gain > 0, "lowers the target's loss by {}", gain, x=problem.x, delta=delta
+            gain > 0,
+            text="lowers the target's loss by {}",
+            value=gain,
+            x=problem.x,
+            delta=delta,
         )
 
 

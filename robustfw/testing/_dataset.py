@@ -46,11 +46,10 @@ def check_spec(dataset: Dataset, seed: int) -> None:
         split = getattr(splits, name)
         if not len(split):
             continue
-        x, y = (
-            split.first_examples(8)
-            if isinstance(split, StreamedSplit)
-            else next(split.iterate(8))
-        )
+        if isinstance(split, StreamedSplit):
+            x, y = split.first_examples(8)
+        else:
+            x, y = next(split.iterate(8))
         require(
             x.is_floating_point() and tuple(x.shape[1:]) == splits.spec.shape,
             f"{name}: x is {tuple(x.shape)}",
@@ -111,8 +110,8 @@ def check_parts(dataset: Dataset, seed: int) -> None:
         count = min(5, len(split))
         _require_same(
             f"{name}: its first examples",
-            _all(split.first(count)),
-            _all(split.subset(torch.arange(count))),
+            found=_all(split.first(count)),
+            expected=_all(split.subset(torch.arange(count))),
         )
         require(
             len(split.first(None)) == len(split),
@@ -178,7 +177,9 @@ def check_stream(dataset: Dataset, seed: int) -> None:
         f"an epoch has {count} examples, and the length is {len(stream)}",
     )
     _require_batches(
-        "the same seed and epoch", list(stream.epoch(1, seed, size, 0, (0, 1))), batches
+        "the same seed and epoch",
+        batches=list(stream.epoch(1, seed, size, 0, (0, 1))),
+        expected=batches,
     )
     # 2. skipped batches
     for skip in (1, 2):
@@ -250,11 +251,10 @@ def check_apart(dataset: Dataset, seed: int) -> None:
     parts = [splits.train, splits.validation, splits.test]
     if not all(isinstance(part, TensorSplit) for part in parts):
         return
-    rows = [
-        {bytes(x.numpy().tobytes()) for x in part.x[:2000]}
-        for part in parts
-        if isinstance(part, TensorSplit)
-    ]
+    rows = []
+    for part in parts:
+        if isinstance(part, TensorSplit):
+            rows.append({bytes(x.numpy().tobytes()) for x in part.x[:2000]})
     for other, name in ((rows[1], "validation"), (rows[2], "test")):
         shared = len(rows[0] & other)
         require(
@@ -269,11 +269,10 @@ def check_augmentation(dataset: Dataset, seed: int) -> None:
     if splits.augment is None:
         return
     train = splits.train
-    x, _ = (
-        train.first_examples(8)
-        if isinstance(train, StreamedSplit)
-        else next(train.iterate(8))
-    )
+    if isinstance(train, StreamedSplit):
+        x, _ = train.first_examples(8)
+    else:
+        x, _ = next(train.iterate(8))
     for epoch in range(2):
         first = splits.augment(x, torch.Generator().manual_seed(seed), epoch)
         second = splits.augment(x, torch.Generator().manual_seed(seed), epoch)

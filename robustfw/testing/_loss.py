@@ -104,8 +104,8 @@ def check_unlabelled(loss: Loss, seed: int) -> None:
         values = loss(outputs, some_labels)
         require(
             (values == 0) | ~unlabelled,
-            f"{name}: the value without a label is {{}}, not 0",
-            values,
+            text=f"{name}: the value without a label is {{}}, not 0",
+            value=values,
         )
         same = (values == before) | unlabelled
         require(

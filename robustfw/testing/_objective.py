@@ -154,9 +154,9 @@ def check_halves(objective: Objective, seed: int) -> None:
     ):
         return
     expected = _gradient(objective, batch_of(model, x, y))
-    parts = [
-        batch_of(model, x[rank::2], y[rank::2], share=(rank, 2)) for rank in range(2)
-    ]
+    parts = []
+    for rank in range(2):
+        parts.append(batch_of(model, x[rank::2], y[rank::2], share=(rank, 2)))
     halves = [_gradient(objective, part) for part in parts]
     apart = float(((halves[0] + halves[1]) / 2 - expected).abs().max())
     limit = 1e-4 * (1 + float(expected.abs().max()))
@@ -229,10 +229,9 @@ def _copy_state(source: Objective, target: Objective) -> None:
     """Give the state of each part of an objective to the same part of another, by way of a checkpoint."""
     receivers = dict(stateful_parts(target))
     for way, part in stateful_parts(source):
-        state = {
-            name: pass_through_checkpoint(value)
-            for name, value in part.state_dict().items()
-        }
+        state = {}
+        for name, value in part.state_dict().items():
+            state[name] = pass_through_checkpoint(value)
         receivers[way].load_state_dict(state)
 
 

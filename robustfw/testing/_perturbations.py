@@ -103,9 +103,9 @@ def _require_range(
 def check_ascent(case: Case) -> None:
     """⟨g, ascent(g, δ, t)⟩ ≥ 0, finite: a move of ascent does not descend; t is one for all rows or one per row."""
     start = case.region.sample(case.generator())
-    moves = {
-        step: case.region.ascent(case.points, start, step) for step in (0.1, 0.3, 1.0)
-    }
+    moves = {}
+    for step in (0.1, 0.3, 1.0):
+        moves[step] = case.region.ascent(case.points, start, step)
     for move in moves.values():
         gain = inner_products(case.points, move)
         holds = (gain >= -case.slack(norms(case.points))) & gain.isfinite()
@@ -222,7 +222,9 @@ def _smaller(uncertainty: UncertaintySet, factor: float, case: Case) -> Region:
     region = (
         fit_to_random(uncertainty, tuple(x.shape[1:]), case.seed).scale(factor).at(x)
     )
-    return region if case.bare is None else restrict_to_unit_range(region, x)
+    if case.bare is None:
+        return region
+    return restrict_to_unit_range(region, x)
 
 
 def _require_inside(case: Case, inner: Region, outer: Region, text: str) -> None:

@@ -42,13 +42,15 @@ def _candidates(task: Task, seed: int) -> Iterator[_Case]:
         pixels = torch.randn(ROWS, width, 4, 4, generator=generator)
         yield _Case(classes, outputs, torch.arange(ROWS) % classes)
         yield _Case(
-            classes,
-            outputs,
-            (torch.rand(ROWS, width, generator=generator) > 0.5).float(),
+            classes=classes,
+            outputs=outputs,
+            y=(torch.rand(ROWS, width, generator=generator) > 0.5).float(),
         )
         yield _Case(classes, outputs, torch.randn(ROWS, width, generator=generator))
         yield _Case(
-            classes, pixels, torch.randint(classes, (ROWS, 4, 4), generator=generator)
+            classes=classes,
+            outputs=pixels,
+            y=torch.randint(classes, (ROWS, 4, 4), generator=generator),
         )
 
 

@@ -197,16 +197,15 @@ def check_resumed(update: Update, seed: int) -> None:
         original.step(rows)
     # 2. another training with the state of the first
     resumed = _Training(copy.deepcopy(update), seed)
-    tensors = {
-        name: value.detach().clone() for name, value in original.state.tensors().items()
-    }
+    tensors = {}
+    for name, value in original.state.tensors().items():
+        tensors[name] = value.detach().clone()
     resumed.state.restore(tensors, original.state.facts())
     receivers = dict(stateful_parts(resumed.recipe.train.update))
     for way, part in stateful_parts(original.recipe.train.update):
-        state = {
-            name: pass_through_checkpoint(value)
-            for name, value in part.state_dict().items()
-        }
+        state = {}
+        for name, value in part.state_dict().items():
+            state[name] = pass_through_checkpoint(value)
         receivers[way].load_state_dict(state)
     resumed.number = original.number
     # 3. two more updates of each

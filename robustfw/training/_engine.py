@@ -151,7 +151,9 @@ def grow_threat(recipe: Recipe, threat: Threat, epochs: float) -> Threat:
         epochs: epochs trained so far, a fraction within an epoch.
     """
     warmup = recipe.train.radius_warmup
-    return threat.scale(epochs / warmup) if epochs < warmup else threat
+    if epochs < warmup:
+        return threat.scale(epochs / warmup)
+    return threat
 
 
 def may_read_values(device: torch.device, batch: int) -> bool:

@@ -53,9 +53,9 @@ def read_batches(
                 f"the training split gave {len(x)} examples and {len(y)} targets for {len(rows)} indices"
             )
         meta = {"index": rows, **split.metadata(rows)}
-        meta_on_device = {
-            name: values.to(device, non_blocking=True) for name, values in meta.items()
-        }
+        meta_on_device = {}
+        for name, values in meta.items():
+            meta_on_device[name] = values.to(device, non_blocking=True)
         yield x, y, meta_on_device
 
 
@@ -98,7 +98,9 @@ def copy_inputs(
 
 def _clone_tensor(value: Any) -> Any:
     """A copy of a tensor; any other value itself."""
-    return value.clone() if isinstance(value, Tensor) else value
+    if isinstance(value, Tensor):
+        return value.clone()
+    return value
 
 
 def changes_inputs(model: nn.Module, splits: Splits, device: torch.device) -> bool:

@@ -207,7 +207,9 @@ def _set_up(
 def _read_tuning(manifest: Mapping[str, Any] | None) -> tuning.Tuning | None:
     """The tuning that was chosen when a run began; None where its manifest has none."""
     facts = None if manifest is None else manifest.get("tuning")
-    return None if facts is None else tuning.read(facts)
+    if facts is None:
+        return None
+    return tuning.read(facts)
 
 
 def _build_net(model: Model, splits: Splits, *, has_weights: bool) -> nn.Module:
@@ -216,11 +218,10 @@ def _build_net(model: Model, splits: Splits, *, has_weights: bool) -> nn.Module:
     ``has_weights`` says that a checkpoint has its weights, so that none need be downloaded or learnt from data.
     """
     fitted = model.fit(splits.learning_split())
-    net = (
-        fitted.build_untrained(splits.spec)
-        if has_weights
-        else fitted.build(splits.spec)
-    )
+    if has_weights:
+        net = fitted.build_untrained(splits.spec)
+    else:
+        net = fitted.build(splits.spec)
     if any(
         isinstance(p, nn.parameter.UninitializedParameter) for p in net.parameters()
     ):

@@ -89,7 +89,9 @@ class State:
     @property
     def net_to_evaluate(self) -> nn.Module:
         """The net that is evaluated: the average where there is one, else the trained net."""
-        return self.model if self.average is None else self.average.module
+        if self.average is None:
+            return self.model
+        return self.average.module
 
     def weights(self) -> dict[str, Tensor]:
         """Parameters and buffers of the net that is evaluated."""
@@ -174,9 +176,10 @@ class State:
         for name in ("epoch", "batch", "best_accuracy", "smallest_gap"):
             setattr(self, name, facts[name])
         self.best_clean = facts.get("best_clean", self.best_accuracy)
-        self.best_loss = (
-            math.inf if facts.get("best_loss") is None else facts["best_loss"]
-        )
+        if facts.get("best_loss") is None:
+            self.best_loss = math.inf
+        else:
+            self.best_loss = facts["best_loss"]
         self._restore_parts(tensors, facts.get("parts", {}))
 
     def _restore_parts(
@@ -185,11 +188,10 @@ class State:
         """Give each part that remembers its saved state; warn of one that has none, which begins afresh."""
         for path, part in self.parts.items():
             start = f"part.{path}/"
-            own_tensors = {
-                name.removeprefix(start): value
-                for name, value in tensors.items()
-                if name.startswith(start)
-            }
+            own_tensors = {}
+            for name, value in tensors.items():
+                if name.startswith(start):
+                    own_tensors[name.removeprefix(start)] = value
             if path not in facts:
                 warnings.warn(
                     f"the checkpoint has no state of {type(part).__name__} ({path}): it begins afresh, and the resumed "
@@ -262,11 +264,10 @@ def _copy_state(state: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a state dict that shares no memory with it; a module's extra state may be no tensor."""
     copies = {}
     for name, value in state.items():
-        copies[name] = (
-            value.detach().clone()
-            if isinstance(value, Tensor)
-            else copy.deepcopy(value)
-        )
+        if isinstance(value, Tensor):
+            copies[name] = value.detach().clone()
+        else:
+            copies[name] = copy.deepcopy(value)
     return copies
 
 

@@ -226,11 +226,9 @@ def _choose_compilation(
 
 def _name(tuning: Tuning) -> str:
     """The name of a candidate, by its precision and its layout."""
-    return (
-        tuning.precision
-        if tuning.layout is None
-        else f"{tuning.precision} {tuning.layout}"
-    )
+    if tuning.layout is None:
+        return tuning.precision
+    return f"{tuning.precision} {tuning.layout}"
 
 
 def _time_updates(

@@ -209,8 +209,8 @@ def validate(recipe: Recipe, splits: Splits, state: State) -> Validation:
     )
     diagnosis = diagnose(
         symptoms,
-        correct / n,
-        robust / n,
+        clean_accuracy=correct / n,
+        robust_accuracy=robust / n,
         smallest_gap=state.smallest_gap,
         limit=options.overfitting_gap,
     )

@@ -167,11 +167,10 @@ class Batch:
         """
         adversary = self.adversary
         if attack is not None or loss is not None or uncertainty is not None:
-            threat = (
-                self.threat
-                if uncertainty is None
-                else self.threat.with_uncertainty(uncertainty)
-            )
+            if uncertainty is None:
+                threat = self.threat
+            else:
+                threat = self.threat.with_uncertainty(uncertainty)
             adversary = Adversary(
                 threat=threat,
                 attack=attack or adversary.attack,
@@ -197,11 +196,10 @@ class Batch:
         self, x: Tensor | None = None, uncertainty: UncertaintySet | None = None
     ) -> Region:
         """𝒰(x) within the data range, at the batch's x or another one."""
-        threat = (
-            self.threat
-            if uncertainty is None
-            else self.threat.with_uncertainty(uncertainty)
-        )
+        if uncertainty is None:
+            threat = self.threat
+        else:
+            threat = self.threat.with_uncertainty(uncertainty)
         return threat.region(
             self.x if x is None else x, checked=self.checked and x is None
         )

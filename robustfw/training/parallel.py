@@ -139,7 +139,9 @@ def sum_over_processes(values: Tensor) -> Tensor:
 
 def mean(values: Tensor) -> Tensor:
     """The elementwise mean of a tensor over the processes, known to all of them."""
-    return values if world() == 1 else sum_over_processes(values.clone()) / world()
+    if world() == 1:
+        return values
+    return sum_over_processes(values.clone()) / world()
 
 
 def broadcast(value: Value) -> Value:
@@ -200,11 +202,10 @@ def check_equal(model: nn.Module) -> None:
     Raises:
         TrainingError: they differ, on all processes alike.
     """
-    named = [
-        (name, parameter)
-        for name, parameter in model.named_parameters()
-        if parameter.numel()
-    ]
+    named = []
+    for name, parameter in model.named_parameters():
+        if parameter.numel():
+            named.append((name, parameter))
     if world() == 1 or not named:
         return
     checksums = torch.stack([_checksum(parameter) for _, parameter in named]).to(
