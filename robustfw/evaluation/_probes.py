@@ -162,14 +162,16 @@ def _steepness(case: AuditCase) -> losses.LossFunction:
 
 def _count_blind(case: AuditCase, clean: Tensor) -> int:
     """At how many correct examples the task's loss has a gradient that is zero, or not finite."""
-    blind = []
+    masks = []
     with freeze(case.model):
         for x, y in case.batches():
             _, gradient = _outputs_and_gradient(case, x=x, y=y, loss=case.task.loss)
             zero = (gradient == 0).flatten(1).all(1)
             finite = gradient.isfinite().flatten(1).all(1)
-            blind.append((zero | ~finite).cpu())
-    return int((torch.cat(blind) & clean).sum())
+            blind = zero | ~finite
+            masks.append(blind.cpu())
+    blind_and_correct = torch.cat(masks) & clean
+    return int(blind_and_correct.sum())
 
 
 def _outputs_and_gradient(
@@ -198,12 +200,14 @@ def _errors(
     point, width = _interior_point(x, case.threat.bounds, generator)
     outputs, gradient = _outputs_and_gradient(case, x=point, y=y, loss=_steepness(case))
     largest = gradient.flatten(1).abs().amax(1)
-    direction = width * gradient / per_row(largest.where(largest > 0, 1), gradient)
+    safe_largest = largest.where(largest > 0, 1)
+    direction = width * gradient / per_row(safe_largest, gradient)
     slope = inner_products(gradient, direction)
 
     # 2. what rounding makes of a difference of two losses
     values = _losses_at(case, point, y)
-    largest_number = torch.maximum(outputs.flatten(1).abs().amax(1), values.abs())
+    largest_output = outputs.flatten(1).abs().amax(1)
+    largest_number = torch.maximum(largest_output, values.abs())
     rounding = ROUNDING * torch.finfo(outputs.dtype).eps * largest_number
 
     # 3. the slope that is measured, beyond rounding
@@ -212,9 +216,14 @@ def _errors(
         ahead = _losses_at(case, point + h * direction, y)
         behind = _losses_at(case, point - h * direction, y)
         measured_slope = (ahead - behind) / (2 * h)
-        gap = ((measured_slope - slope).abs() - rounding / (2 * h)).clamp(min=0)
-        errors.append(gap / torch.maximum(measured_slope.abs(), slope.abs()))
-    error = torch.stack(errors).median(0).values.nan_to_num(1, 1, 1)
+        gap = (measured_slope - slope).abs()
+        gap_beyond_rounding = (gap - rounding / (2 * h)).clamp(min=0)
+        steepest = torch.maximum(measured_slope.abs(), slope.abs())
+        errors.append(gap_beyond_rounding / steepest)
+
+    # 4. the median over the steps; 1 where there is no number or no gradient
+    median = torch.stack(errors).median(0).values
+    error = median.nan_to_num(1, 1, 1)
     return error.where(largest > 0, torch.ones_like(error))
 
 
