@@ -238,9 +238,12 @@ def _mutate(
     chosen = uniform_like(x, generator) < rate
     u = uniform_like(x, generator)
     power = 1 / (STRENGTH + 1)
-    step = torch.where(u < 0.5, (2 * u) ** power - 1, 1 - (2 * (1 - u)) ** power)
-    perturbed = x + (space.high - space.low) * step.to(x.dtype)
-    return torch.where(chosen, perturbed, x).clamp(space.low, space.high)
+    step_down = (2 * u) ** power - 1
+    step_up = 1 - (2 * (1 - u)) ** power
+    step = torch.where(u < 0.5, step_down, step_up).to(x.dtype)
+    perturbed = x + (space.high - space.low) * step
+    mutated = torch.where(chosen, perturbed, x)
+    return mutated.clamp(space.low, space.high)
 
 
 def keep(path: Path, **searches: FoolingImages) -> None:

@@ -112,10 +112,14 @@ class Splits:
         y = torch.full_like(self.train.y, UNLABELLED)
         y[labelled] = self.train.y[labelled]
         if repeats is None:
+            # so often that labelled examples are their share of all
             odds = LABELLED_SHARE / (1 - LABELLED_SHARE)
             unlabelled = len(y) - len(labelled)
-            repeats = max(1, round(odds * unlabelled / max(1, len(labelled))))
-        rows = torch.cat([torch.arange(len(y)), labelled.repeat(repeats - 1)])
+            wanted = odds * unlabelled / max(1, len(labelled))
+            repeats = max(1, round(wanted))
+        all_rows = torch.arange(len(y))
+        repetitions = labelled.repeat(repeats - 1)
+        rows = torch.cat([all_rows, repetitions])
         train = TensorSplit(self.train.x[rows], y[rows], self.train.metadata(rows))
         return attrs.evolve(self, train=train)
 

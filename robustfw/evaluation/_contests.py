@@ -264,7 +264,9 @@ def _distance_to_corner(case: AuditCase, factor: float) -> float | None:
         or not region.additive
     ):
         return None
-    low, high = (torch.as_tensor(end).to(x) for end in ends(case.threat.bounds, x))
+    lower, upper = ends(case.threat.bounds, x)
+    low = torch.as_tensor(lower).to(x)
+    high = torch.as_tensor(upper).to(x)
     corner = torch.where(x > (low + high) / 2, low, high)
     violation = region.violation(corner - x)
     if bool((violation > TOLERANCE).any()):
@@ -276,22 +278,23 @@ def _find_wrong(case: AuditCase, examples: TransferExamples) -> Tensor:
     """Which of the given examples the net gets wrong, (k,); they must lie within the set and the range."""
     indices = examples.indices
     adversarial = examples.adversarial
-    if len(indices) != len(adversarial) or not bool((indices < len(case)).all()):
+    are_examples = bool((indices < len(case)).all())
+    if len(indices) != len(adversarial) or not are_examples:
         raise DataError(
             f"transferred examples need one index each, below {len(case)}: there are {len(adversarial)} with "
             f"{len(indices)} indices"
         )
-    wrong = [torch.zeros(0, dtype=torch.bool)]
+    masks = [torch.zeros(0, dtype=torch.bool)]
     originals = case.batches(case.split.subset(indices.cpu()))
-    for (x, y), perturbed in zip(
-        originals, adversarial.split(case.batch_size), strict=False
-    ):
+    perturbed_batches = adversarial.split(case.batch_size)
+    for (x, y), perturbed in zip(originals, perturbed_batches, strict=False):
         perturbed = perturbed.to(x)
         _check_within(case, x, perturbed)
         with freeze(case.model), torch.no_grad():
             outputs = case.task.read(case.model(perturbed), len(perturbed))
-            wrong.append(case.task.wrong(outputs, case.task.targets(y)).cpu())
-    return torch.cat(wrong)
+            wrong = case.task.wrong(outputs, case.task.targets(y))
+        masks.append(wrong.cpu())
+    return torch.cat(masks)
 
 
 def _check_within(case: AuditCase, x: Tensor, perturbed: Tensor) -> None:

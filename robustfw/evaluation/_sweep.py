@@ -254,7 +254,8 @@ class _Batch:
             problem = problem.with_region(self.problem(right, factor).region)
             fooled = self.adversary.attempt(problem).wrong
             at[right, point] = fooled
-            smallest[right[fooled]] = smallest[right[fooled]].clamp(max=factor)
+            rows = right[fooled]
+            smallest[rows] = smallest[rows].clamp(max=factor)
         return Fooled(at, smallest)
 
     def sweep_nested(self, factors: Sequence[float], bisections: int) -> Fooled:

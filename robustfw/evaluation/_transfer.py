@@ -147,9 +147,14 @@ def correct(
 
 def round_to_8_bits(x: Tensor, bounds: Bounds) -> Tensor:
     """x as an image file of 8 bits keeps it: the nearest of 256 values of the range (of [0, 1] where there is none)."""
-    low, high = (torch.as_tensor(end).to(x) for end in ends(bounds or (0.0, 1.0), x))
-    width = (high - low).where(high > low, torch.ones_like(high - low))
-    return ((x - low) / width * 255).round().clamp(0, 255) / 255 * width + low
+    lower, upper = ends(bounds or (0.0, 1.0), x)
+    low = torch.as_tensor(lower).to(x)
+    high = torch.as_tensor(upper).to(x)
+    width = high - low
+    width = width.where(high > low, torch.ones_like(width))
+    shares = (x - low) / width
+    levels = (shares * 255).round().clamp(0, 255)
+    return levels / 255 * width + low
 
 
 def verify(

@@ -121,16 +121,18 @@ def guess_task(y: Tensor, loss: object) -> Task | None:
     is_column = y.dim() == 1 or (y.dim() == 2 and y.shape[1] == 1)
     if not y.is_floating_point() and is_column:
         return Classification()
+    if loss is not None:
+        return None
     if y.dim() == 2:
         only_zeros_and_ones = ((y == 0) | (y == 1)).all(1)
-        if bool((only_zeros_and_ones & (y.sum(1) == 1)).all()):
-            return Classification() if loss is None else None
-    if loss is None:
-        raise DataError(
-            f"targets are {str(y.dtype).removeprefix('torch.')} of shape {tuple(y.shape)}, no class labels: say by "
-            "task= what they are (binary, multilabel, regression, segmentation), or give a loss"
-        )
-    return None
+        one_hot = only_zeros_and_ones & (y.sum(1) == 1)
+        if bool(one_hot.all()):
+            return Classification()
+    dtype = str(y.dtype).removeprefix("torch.")
+    raise DataError(
+        f"targets are {dtype} of shape {tuple(y.shape)}, no class labels: say by "
+        "task= what they are (binary, multilabel, regression, segmentation), or give a loss"
+    )
 
 
 def check_inputs(

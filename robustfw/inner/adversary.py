@@ -165,10 +165,12 @@ class Adversary:
         violation = region.violation(delta)
         outside = violation > TOLERANCE * (1 + norms(delta.double()))
         if bool(outside.any()) or not bool(delta.isfinite().all()):
+            name = type(self.attack).__name__
+            count = int(outside.sum())
+            farthest = float(violation.nan_to_num(torch.inf).max())
             raise PluginError(
-                f"{type(self.attack).__name__} left the uncertainty set: {int(outside.sum())} of {len(delta)} "
-                f"perturbations, by up to {float(violation.nan_to_num(torch.inf).max()):.3g}; its numbers cannot be "
-                "used"
+                f"{name} left the uncertainty set: {count} of {len(delta)} perturbations, by up to {farthest:.3g}; "
+                "its numbers cannot be used"
             )
 
     @staticmethod

@@ -156,10 +156,10 @@ def _console_cell(
     """The number of a pair and the names of its classes."""
     names = []
     for label in (pair.first, pair.second):
-        names.append(
-            labels[label] if labels and 0 <= label < len(labels) else str(label)
-        )
-    return f"{getattr(pair, classifier):.4g}  {', '.join(names)}"
+        has_name = labels and 0 <= label < len(labels)
+        names.append(labels[label] if labels and has_name else str(label))
+    value = getattr(pair, classifier)
+    return f"{value:.4g}  {', '.join(names)}"
 
 
 def _sort_pairs(space: SpacePairs, classifier: str) -> list[ClassPair]:
@@ -176,9 +176,10 @@ def _rows(
             pairs = _sort_pairs(space, classifier)
             if not pairs:
                 continue
-            least = f"{number(getattr(pairs[0], classifier))} ({_class_names(run, pairs[0])})"
-            median = number(getattr(pairs[len(pairs) // 2], classifier))
-            most = f"{number(getattr(pairs[-1], classifier))} ({_class_names(run, pairs[-1])})"
+            values = [number(getattr(pair, classifier)) for pair in pairs]
+            least = f"{values[0]} ({_class_names(run, pairs[0])})"
+            median = values[len(values) // 2]
+            most = f"{values[-1]} ({_class_names(run, pairs[-1])})"
             points = f"{space.name}, {count_of(space.dimension, 'dimension')}"
             yield (
                 run.name,
@@ -256,16 +257,23 @@ def _draw(names: dict[int, str], pairs: Sequence[ClassPair]) -> Figure:
     from robustfw.results._style import WIDTH, clear_frame, draw_cell
 
     place = {label: i for i, label in enumerate(names)}
-    size = min(0.7, (WIDTH - 0.9) / len(place))
-    figure = Figure(figsize=(WIDTH, 0.8 + size * len(place)), layout="constrained")
+    cell_size = min(0.7, (WIDTH - 0.9) / len(place))
+    height = 0.8 + cell_size * len(place)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots()
-    in_matrix = [pair for pair in pairs if pair.first in place and pair.second in place]
+    # 1. the cells
+    in_matrix = []
+    for pair in pairs:
+        if pair.first in place and pair.second in place:
+            in_matrix.append(pair)
     linear_shades = _shades([pair.linear for pair in in_matrix])
     quadratic_shades = _shades([pair.quadratic for pair in in_matrix])
     for pair, linear_shade, quadratic_shade in zip(
         in_matrix, linear_shades, quadratic_shades, strict=True
     ):
-        first, second = sorted((place[pair.first], place[pair.second]))
+        places = (place[pair.first], place[pair.second])
+        first = min(places)
+        second = max(places)
         # linear bounds below the diagonal, quadratic ones above
         draw_cell(
             axes,
@@ -283,11 +291,13 @@ def _draw(names: dict[int, str], pairs: Sequence[ClassPair]) -> Figure:
             text=_three(pair.quadratic),
             size=9.5,
         )
+    # 2. the names of the classes
     axes.set_xlim(-0.5, len(place) - 0.5)
     axes.set_ylim(len(place) - 0.5, -0.5)
     longest = max(len(name) for name in names.values())
+    rotation = 35 if longest > 3 else 0
     ticks = [truncate(name, 11) for name in names.values()]
-    axes.set_xticks(range(len(place)), ticks, rotation=35 if longest > 3 else 0)
+    axes.set_xticks(range(len(place)), ticks, rotation=rotation)
     axes.set_yticks(range(len(place)), ticks)
     axes.set_aspect("equal", anchor="W")
     clear_frame(axes)

@@ -169,7 +169,9 @@ class EvaluationKind(ResultKind):
 def strongest(run: ReportedRun) -> EvaluationFields | None:
     """The evaluation with the least robust accuracy in the set of the training, or in any set if there is none."""
     evaluations = run.evaluations()
-    training_set = run.at_the_end.uncertainty if run.at_the_end else None
+    training_set = None
+    if run.at_the_end:
+        training_set = run.at_the_end.uncertainty
     in_training_set = [
         evaluation
         for evaluation in evaluations
@@ -182,14 +184,14 @@ def strongest(run: ReportedRun) -> EvaluationFields | None:
 
 
 def _cost(result: EvaluationFields) -> Iterator[str]:
-    if (
-        result.forward_passes is None
-        or result.backward_passes is None
-        or result.seconds is None
-    ):
+    if result.forward_passes is None or result.backward_passes is None:
+        return
+    if result.seconds is None:
         return
     n = max(result.n, 1)
-    passes = f"{result.forward_passes / n:.1f} forward and {result.backward_passes / n:.1f} backward passes"
+    forward = result.forward_passes / n
+    backward = result.backward_passes / n
+    passes = f"{forward:.1f} forward and {backward:.1f} backward passes"
     yield fact("cost", f"{passes} per example, {result.seconds:.1f} s")
 
 
@@ -274,11 +276,17 @@ def _metrics_table(runs: Sequence[ReportedRun]) -> list[Table]:
 
 def _class_figure(run: ReportedRun, evaluation: EvaluationFields) -> Drawing:
     """Clean and robust share of each class of one run."""
+    # 1. names and robust shares of the classes that have examples
     counts = evaluation.per_class
-    classes = [label for label, (n, _, _) in enumerate(counts) if n]
     has_names = run.labels is not None and len(run.labels) == len(counts)
-    names = {label: run.label(label) if has_names else str(label) for label in classes}
-    robust = {label: counts[label][2] / counts[label][0] for label in classes}
+    names = {}
+    robust = {}
+    for label, (n, _, withstood) in enumerate(counts):
+        if n:
+            names[label] = run.label(label) if has_names else str(label)
+            robust[label] = withstood / n
+    classes = list(names)
+    # 2. the classes that withstand least, in words and bars
     lowest = sorted(classes, key=lambda label: robust[label])[:MOST_CLASSES]
     extremes = " none of them has an example, 0 of 0."
     if classes:
@@ -325,8 +333,10 @@ def _net_figure(mode: str, runs: Sequence[ReportedRun]) -> list[Drawing]:
     totals = {}
     robust = {}
     for net, seeds in counts_of_seeds.items():
-        totals[net] = np.sum([counts[:classes] for counts in seeds], axis=0)
-        robust[net] = totals[net][:, 2] / np.maximum(totals[net][:, 0], 1)
+        common = [counts[:classes] for counts in seeds]
+        total = np.sum(common, axis=0)
+        totals[net] = total
+        robust[net] = total[:, 2] / np.maximum(total[:, 0], 1)
 
     # 3. the classes that withstand least, in words and bars
     least = np.min(list(robust.values()), axis=0)
@@ -334,16 +344,17 @@ def _net_figure(mode: str, runs: Sequence[ReportedRun]) -> list[Drawing]:
     run_with_names = next((run for run in runs if run.labels), runs[0])
     worst = []
     for net, shares in robust.items():
-        worst.append(
-            f"{net} at {percent(float(shares.min()))} of class {run_with_names.label(int(shares.argmin()))}"
-        )
-    examples = join_words(
-        [f"{int(counts[:, 0].sum())} of {net}" for net, counts in totals.items()]
-    )
+        share = percent(float(shares.min()))
+        name = run_with_names.label(int(shares.argmin()))
+        worst.append(f"{net} at {share} of class {name}")
+    counts_in_words = []
+    for net, total in totals.items():
+        examples = int(total[:, 0].sum())
+        counts_in_words.append(f"{examples} of {net}")
     title = f"Classes, {mode}" if mode else "Classes"
     caption = (
         "Share of each class that withstands, for each net under the evaluation that leaves least of it; the examples "
-        f"of all seeds together, {examples}.{_selection(len(lowest), classes)}"
+        f"of all seeds together, {join_words(counts_in_words)}.{_selection(len(lowest), classes)}"
     )
     alt = f"{title}: robust accuracy is lowest for {join_words(worst)}."
     names = [run_with_names.label(label) for label in lowest]

@@ -201,14 +201,17 @@ def _draw(result: LipschitzFields, layers: Sequence[LayerConstant]) -> Figure:
         bars.append((f"{layer.name}  {layer.kind}", layer.bound or 0.0, COLOURS[0]))
     if result.upper is not None:
         bars.append(("the net, product", result.upper, COLOURS[1]))
-    figure = Figure(figsize=(WIDTH, 1.0 + 0.3 * (len(bars) + 1)), layout="constrained")
+    height = 1.0 + 0.3 * (len(bars) + 1)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots()
-    _scale_axis(axes, [*(value for _, value, _ in bars), *result.quantiles])
+    bar_values = [value for _, value, _ in bars]
+    _scale_axis(axes, [*bar_values, *result.quantiles])
+    number_style: dict[str, Any] = {"va": "center", "fontsize": 9.5, "color": INK}
 
     # 1. a bar for each layer, and for their product
     for i, (_, value, colour) in enumerate(bars):
         axes.barh(i, value, 0.62, color=colour)
-        axes.text(value, i, f" {number(value)}", va="center", fontsize=9.5, color=INK)
+        axes.text(value, i, f" {number(value)}", **number_style)
 
     # 2. the slopes: a line over all, a bar over the middle half, a mark at the median
     last = len(bars)
@@ -222,12 +225,10 @@ def _draw(result: LipschitzFields, layers: Sequence[LayerConstant]) -> Figure:
     axes.plot(
         result.quantile(0.5), last, "|", color=INK, markersize=12, markeredgewidth=2
     )
-    axes.text(high, last, f" {number(high)}", va="center", fontsize=9.5, color=INK)
+    axes.text(high, last, f" {number(high)}", **number_style)
 
-    axes.set_yticks(
-        range(last + 1),
-        [*(truncate(name, 24) for name, _, _ in bars), "the net, slopes"],
-    )
+    bar_names = [truncate(name, 24) for name, _, _ in bars]
+    axes.set_yticks(range(last + 1), [*bar_names, "the net, slopes"])
     axes.invert_yaxis()
     axes.set_xlabel("Lipschitz constant, ℓ2")
     mark_bars(axes)

@@ -233,39 +233,37 @@ class SweepLine:
             return low, high
         if len(values) == 2:
             return values.min(axis=0), values.max(axis=0)
-        half = (
-            student_quantile(len(values) - 1)
-            * values.std(axis=0, ddof=1)
-            / math.sqrt(len(values))
-        )
-        return np.clip(self.mean() - half, 0, 1), np.clip(self.mean() + half, 0, 1)
+        quantile = student_quantile(len(values) - 1)
+        half = quantile * values.std(axis=0, ddof=1) / math.sqrt(len(values))
+        mean = self.mean()
+        low = np.clip(mean - half, 0, 1)
+        high = np.clip(mean + half, 0, 1)
+        return low, high
 
 
 def _figures(mode: str, runs: Sequence[ReportedRun]) -> list[Drawing]:
     """A figure for each set and attack of the sweeps of a mode, with a line for each net and list of radii."""
-    panels: dict[
-        tuple[str, str], dict[tuple[str, tuple[float, ...]], list[SweepFields]]
-    ] = {}
+    # 1. the sweeps of each figure, and of each of its lines
+    panels: dict[tuple[str, str], SweepsOfLines] = {}
     for run in runs:
         for sweep in run.results_of(SweepFields):
-            lines = panels.setdefault(
-                (drop_radius(sweep.uncertainty), sweep.attack), {}
-            )
-            lines.setdefault((run.line, sweep.radii), []).append(sweep)
+            set_and_attack = (drop_radius(sweep.uncertainty), sweep.attack)
+            sweeps_of_lines = panels.setdefault(set_and_attack, {})
+            sweeps_of_lines.setdefault((run.line, sweep.radii), []).append(sweep)
+    # 2. the lines of each figure
     figures = []
-    for key, lines_of_panel in panels.items():
-        figures.append(
-            (
-                key,
-                [
-                    SweepLine(name, tuple(sweeps))
-                    for (name, _), sweeps in lines_of_panel.items()
-                ],
-            )
-        )
+    for key, sweeps_of_lines in panels.items():
+        lines = []
+        for (name, _), sweeps in sweeps_of_lines.items():
+            lines.append(SweepLine(name, tuple(sweeps)))
+        figures.append((key, lines))
     # curves whose radii were attacked independently first, as in the paper's Figure 3
     figures.sort(key=lambda figure: (not _has_independent(figure[1]), figure[0]))
     return [_figure(mode, key, lines) for key, lines in figures]
+
+
+SweepsOfLines: TypeAlias = dict[tuple[str, tuple[float, ...]], list[SweepFields]]
+"""The sweeps of a figure's lines, by the net's name and the radii."""
 
 
 def _has_independent(lines: list[SweepLine]) -> bool:
@@ -273,7 +271,8 @@ def _has_independent(lines: list[SweepLine]) -> bool:
 
 
 def _figure(mode: str, key: tuple[str, str], lines: list[SweepLine]) -> Drawing:
-    uncertainty, attack = key
+    uncertainty, attack_spec = key
+    attack = abbreviate(attack_spec)
     of_mode = f", {mode}" if mode else ""
     ends = []
     for line in lines:
@@ -285,15 +284,17 @@ def _figure(mode: str, key: tuple[str, str], lines: list[SweepLine]) -> Drawing:
     shape = " What fools a net within a small set counts within larger ones, so that no curve rises."
     if lines[0].sweeps[0].independent:
         shape = " Each radius is attacked on its own, so that a curve may rise."
-    what = f"{uncertainty} under {abbreviate(attack)}{of_mode}"
+    what = f"{uncertainty} under {attack}{of_mode}"
     alt = f"Accuracy against the radius of {what}: {join_words(ends)}."
-    caption = f"Accuracy against the radius of {uncertainty}, under {abbreviate(attack)}{of_mode}. {_band_words(lines)}"
-    again = {sweep.command for line in lines for sweep in line.sweeps}
+    caption = f"Accuracy against the radius of {uncertainty}, under {attack}{of_mode}. {_band_words(lines)}"
+    again = set()
+    for line in lines:
+        for sweep in line.sweeps:
+            again.add(sweep.command)
     command = again.pop() if len(again) == 1 else ""
-    title = f"Accuracy against radius: {uncertainty}, {abbreviate(attack)}{of_mode}"
     return Drawing(
         kind="radius",
-        title=title,
+        title=f"Accuracy against radius: {uncertainty}, {attack}{of_mode}",
         draw=partial(_draw, lines),
         caption=caption + shape,
         alt=alt,
@@ -317,7 +318,8 @@ def _draw(lines: list[SweepLine]) -> Figure:
 
     from robustfw.results._style import WIDTH, draw_legend, line_style, show_percent
 
-    figure = Figure(figsize=(WIDTH, 3.2 + 0.18 * len(lines)), layout="constrained")
+    height = 3.2 + 0.18 * len(lines)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots()
     for i, line in enumerate(lines):
         radii = line.sweeps[0].radii

@@ -181,15 +181,20 @@ def accuracy_matrix(
 def _figure(mode: str, accuracies: dict[tuple[str, str], list[float]]) -> Drawing:
     title = f"Transfer, {mode}" if mode else "Transfer"
     means = {key: sum(values) / len(values) for key, values in accuracies.items()}
-    (weak_row, weak_column), low = min(means.items(), key=lambda item: item[1])
-    (strong_row, strong_column), high = max(means.items(), key=lambda item: item[1])
+    lowest = min(means, key=lambda key: means[key])
+    highest = max(means, key=lambda key: means[key])
+    weak_row, weak_column = lowest
+    strong_row, strong_column = highest
+    low = percent(means[lowest])
+    high = percent(means[highest])
     alt = (
-        f"{title}: accuracy is lowest, {percent(low)}, for {weak_column} on examples crafted against "
-        f"{weak_row}, and highest, {percent(high)}, for {strong_column} on those against {strong_row}."
+        f"{title}: accuracy is lowest, {low}, for {weak_column} on examples crafted against "
+        f"{weak_row}, and highest, {high}, for {strong_column} on those against {strong_row}."
     )
     most = max(len(values) for values in accuracies.values())
     caption = "Accuracy, in per cent, of the net of each column on examples crafted against the net of each row."
-    caption += f" Each cell is the mean of up to {most} results." if most > 1 else ""
+    if most > 1:
+        caption += f" Each cell is the mean of up to {most} results."
     return Drawing(
         kind="transfer",
         title=title,
@@ -209,11 +214,11 @@ def _draw(means: dict[tuple[str, str], float]) -> Figure:
     sources = list(dict.fromkeys(row for row, _ in means))
     rows = [name for name in columns if name in sources]
     rows += [name for name in sources if name not in columns]
-    tilt = 35 if max(map(len, columns)) > 3 else 0
-    size = max(0.34, min(0.7, (WIDTH - 1.5) / len(columns)))
-    figure = Figure(
-        figsize=(WIDTH, (1.4 if tilt else 0.7) + size * len(rows)), layout="constrained"
-    )
+    tilted = max(map(len, columns)) > 3
+    cell_size = max(0.34, min(0.7, (WIDTH - 1.5) / len(columns)))
+    space_for_names = 1.4 if tilted else 0.7
+    height = space_for_names + cell_size * len(rows)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots()
     for (row, column), value in means.items():
         draw_cell(
@@ -225,14 +230,15 @@ def _draw(means: dict[tuple[str, str], float]) -> Figure:
         )
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    alignment = "right" if tilt else "center"
+    column_names = [wrap_text(name, 18, 3) for name in columns]
     axes.set_xticks(
         range(len(columns)),
-        [wrap_text(name, 18, 3) for name in columns],
-        rotation=tilt,
-        ha=alignment,
+        column_names,
+        rotation=35 if tilted else 0,
+        ha="right" if tilted else "center",
     )
-    axes.set_yticks(range(len(rows)), [wrap_text(name, 18, 3) for name in rows])
+    row_names = [wrap_text(name, 18, 3) for name in rows]
+    axes.set_yticks(range(len(rows)), row_names)
     axes.set_aspect("equal", anchor="W")
     axes.set_xlabel("evaluated on")
     axes.set_ylabel("crafted against")

@@ -138,14 +138,17 @@ def _same_rows(case: Case) -> bool:
 
 def _distances_to_projection(case: Case, projected: Tensor) -> Tensor:
     """‖Pz − z*‖, with z* by Frank-Wolfe with exact line search, which needs nothing but `support`."""
-    region, z = case.region, case.points
-    inside = per_row((region.violation(projected) <= 0).to(z.dtype), z) > 0
+    region = case.region
+    z = case.points
+    is_member = region.violation(projected) <= 0
+    inside = per_row(is_member.to(z.dtype), z) > 0
     nearest = torch.where(inside, projected, 0)
     for _ in range(2000):
-        step = region.support(z - nearest) - nearest
-        share = inner_products(z - nearest, step) / inner_products(step, step).clamp(
-            min=1e-300
-        )
+        away = z - nearest
+        step = region.support(away) - nearest
+        # the share of the step that goes nearest to z
+        squares = inner_products(step, step).clamp(min=1e-300)
+        share = inner_products(away, step) / squares
         nearest = nearest + per_row(share.clamp(0, 1), step) * step
     return norms(nearest - projected)
 
@@ -158,7 +161,9 @@ def check_non_expansive(case: Case) -> None:
     noise = torch.randn(z.shape, generator=case.generator(), dtype=torch.float64).to(z)
     for w in (z + 0.1 * noise, 0.5 * z, noise):
         before = norms(z - w)
-        after = norms(case.region.project(z) - case.region.project(w))
+        projected_z = case.region.project(z)
+        projected_w = case.region.project(w)
+        after = norms(projected_z - projected_w)
         holds = after <= before + case.slack(before, norms(z))
         case.require(
             holds, "projecting moves z and w apart by {}", after - before, z=z, w=w
