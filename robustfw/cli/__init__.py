@@ -20,8 +20,9 @@ from robustfw.cli._craft import craft
 from robustfw.cli._evaluate import evaluate
 from robustfw.cli._flags import advise
 from robustfw.cli._plugins import plugins, show
+from robustfw.cli._recipes import recipes
 from robustfw.cli._report import report
-from robustfw.cli._reproduce import recipes, reproduce
+from robustfw.cli._reproduce import reproduce
 from robustfw.cli._stopping import Stopped
 from robustfw.cli._sweep import sweep
 from robustfw.cli._train import train

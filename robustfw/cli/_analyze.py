@@ -12,7 +12,8 @@ import attrs
 import click
 
 from robustfw.cli._choices import Choices
-from robustfw.cli.subject import Subject, alone_on_stdout, print_json
+from robustfw.cli._stdout import alone_on_stdout, print_json
+from robustfw.cli.subject import Subject
 from robustfw.errors import UsageError
 
 if TYPE_CHECKING:

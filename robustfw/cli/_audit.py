@@ -10,7 +10,8 @@ import attrs
 import click
 
 from robustfw.cli._choices import Choices, loss_option
-from robustfw.cli.subject import ATTACK, Subject, alone_on_stdout, print_json
+from robustfw.cli._stdout import alone_on_stdout, print_json
+from robustfw.cli.subject import ATTACK, Subject
 from robustfw.errors import UsageError
 from robustfw.plugin import options, registry
 

@@ -9,7 +9,8 @@ import attrs
 import click
 
 from robustfw.cli._choices import Choices, loss_option
-from robustfw.cli.subject import JUDGE, Subject, alone_on_stdout, print_json
+from robustfw.cli._stdout import alone_on_stdout, print_json
+from robustfw.cli.subject import JUDGE, Subject
 
 if TYPE_CHECKING:
     from robustfw.attack import Attack

@@ -11,7 +11,8 @@ import click
 
 from robustfw.cli._choices import Choices, loss_option
 from robustfw.cli._records import command_line
-from robustfw.cli.subject import Subject, alone_on_stdout, print_json
+from robustfw.cli._stdout import alone_on_stdout, print_json
+from robustfw.cli.subject import Subject
 from robustfw.version import __version__
 
 if TYPE_CHECKING:

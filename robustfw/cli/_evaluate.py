@@ -11,7 +11,8 @@ import click
 
 from robustfw.cli import _stopping as stopping
 from robustfw.cli._choices import Choices, loss_option
-from robustfw.cli.subject import JUDGE, Subject, alone_on_stdout, print_json
+from robustfw.cli._stdout import alone_on_stdout, print_json
+from robustfw.cli.subject import JUDGE, Subject
 from robustfw.errors import UsageError
 
 if TYPE_CHECKING:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import click
 
 from robustfw.cli._choices import Choices
 from robustfw.cli._records import (
@@ -19,6 +15,7 @@ from robustfw.cli._records import (
     keep_worst_cases,
     task_facts,
 )
+from robustfw.cli._stdout import alone_on_stdout, print_json
 from robustfw.dataset import data_root
 from robustfw.errors import DataError, UsageError
 from robustfw.plugin import registry
@@ -294,17 +291,3 @@ def _first_examples(splits: Splits, name: str, examples: int | None) -> Split:
             f"there are {len(split)} {name} examples: leave out --examples {examples} to take them all"
         )
     return split.first(examples)
-
-
-def alone_on_stdout(as_json: bool) -> contextlib.AbstractContextManager[object]:
-    """Where one JSON object is promised, whatever else is printed meanwhile (by a plugin, say) goes to stderr."""
-    if as_json:
-        return contextlib.redirect_stdout(sys.stderr)
-    return contextlib.nullcontext()
-
-
-def print_json(result: dict[str, Any]) -> None:
-    """One object on one line, valid JSON in any encoding."""
-    from robustfw.storage.files import json_value
-
-    click.echo(json.dumps(json_value(result), allow_nan=False))

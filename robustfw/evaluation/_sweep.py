@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
 import torch
@@ -16,8 +16,8 @@ from robustfw.data.bounds import check_range
 from robustfw.data.splits import Split
 from robustfw.errors import RobustfwWarning, UsageError
 from robustfw.evaluation._accuracy import check_measurable, device_of
-from robustfw.evaluation._intervals import wilson
 from robustfw.evaluation._measurement import check_outputs, read_targets
+from robustfw.evaluation._sweep_result import Fooled
 from robustfw.inner._randomness import generator_for
 from robustfw.inner.adversary import Adversary, Attempt
 from robustfw.inner.freezing import check_type, freeze, leave_inference
@@ -28,63 +28,6 @@ from robustfw.uncertainty import UncertaintySet
 
 BISECTIONS = 6
 """Halvings of the distance between two points of the sweep: the smallest factor is known to 1/64 of it."""
-
-
-@attrs.frozen(eq=False)
-class Fooled:
-    """What became of each example of a batch over the sweep."""
-
-    at: Tensor
-    """Whether the net is fooled at each factor, (n, factors)."""
-    smallest: Tensor
-    """The smallest factor found that fools the net, (n,); 0 where it is wrong from the start, ∞ if none has."""
-
-    @classmethod
-    def concatenate(cls, parts: Iterable[Fooled]) -> Fooled:
-        """Several batches as one, in their order."""
-        batches = list(parts)
-        at = torch.cat([batch.at for batch in batches])
-        smallest = torch.cat([batch.smallest for batch in batches])
-        return cls(at, smallest)
-
-
-@attrs.frozen
-class Sweep:
-    """Accuracy at each factor, of all n examples."""
-
-    n: int
-    """Examples."""
-    factors: tuple[float, ...]
-    """Sizes of the set, as multiples of it."""
-    correct: tuple[int, ...]
-    """Examples that are right under attack, at each factor."""
-    accuracy: tuple[float, ...]
-    """correct / n at each factor."""
-    intervals: tuple[tuple[float, float], ...]
-    """95 % interval of the accuracy, at each factor."""
-    quartiles: tuple[float, float, float]
-    """Quartiles of the smallest factor that fools the net; ∞ where a quarter, a half … was not fooled."""
-    beyond: int
-    """Examples that no factor of the sweep has fooled."""
-
-    @classmethod
-    def from_fooled(cls, fooled: Fooled, factors: Sequence[float]) -> Sweep:
-        """Counts, shares and Wilson's intervals."""
-        n = len(fooled.at)
-        correct = tuple((~fooled.at).sum(0).tolist())
-        ordered = fooled.smallest.sort().values
-        first, median, third = (
-            float(ordered[min(n - 1, n * quarter // 4)]) for quarter in (1, 2, 3)
-        )
-        return cls(
-            n=n,
-            factors=tuple(factors),
-            correct=correct,
-            accuracy=tuple(count / n for count in correct),
-            intervals=tuple(wilson(count, n) for count in correct),
-            quartiles=(first, median, third),
-            beyond=int(fooled.smallest.isinf().sum()),
-        )
 
 
 def sweep(

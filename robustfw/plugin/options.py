@@ -37,8 +37,8 @@ from robustfw.plugin._grammar import (
     read_toml,
     read_value,
     same_values,
-    spell,
 )
+from robustfw.plugin._help import Help, describe
 from robustfw.plugin._names import suggest
 from robustfw.plugin._option_types import (
     describe_type,
@@ -51,6 +51,7 @@ from robustfw.plugin._option_types import (
     takes_floats,
 )
 from robustfw.plugin._ratios import Quotient, number, ratio_or_float, read_ratio
+from robustfw.plugin._spelling import spell
 
 __all__ = [
     "Array",
@@ -265,43 +266,6 @@ def _read_path(value: Any, _: type) -> Path:
         raise UsageError(
             f"there is no home directory for {cut(text)}: write the path in full"
         ) from error
-
-
-@attrs.frozen
-class Help:
-    """One option as `robustfw show` prints it."""
-
-    name: str
-    type: str
-    """The type in words, such as "a whole number"."""
-    default: str
-    """The default as a spec spells it, or "required"."""
-    meaning: str
-    """The help text of the option."""
-    aliases: tuple[str, ...] = ()
-
-
-def describe(cls: type, plain: Any) -> list[Help]:
-    """The options of a class in words; ``plain`` turns a default into plain values (see `Registry.record`)."""
-    options = []
-    for field in fields(cls):
-        option = Help(
-            name=name_of(field),
-            type=describe_type(field.type),
-            default=_spell_default(field, plain),
-            meaning=help_text(field.type),
-            aliases=aliases(field),
-        )
-        options.append(option)
-    return options
-
-
-def _spell_default(field: attrs.Attribute[Any], plain: Any) -> str:
-    """The default of an option in the grammar of specs, or "required"."""
-    default = default_of(field)
-    if default is attrs.NOTHING:
-        return "required"
-    return spell(plain(default))
 
 
 def _first_line(error: Exception) -> str:

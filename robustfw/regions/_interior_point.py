@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import attrs
 import torch
 from torch import Tensor
 
 from robustfw.regions._newton_system import IMMOVABLE, NewtonSystem
 from robustfw.regions._programs import Answer, Program
-
-Parts: TypeAlias = tuple[Tensor, ...]
-"""Three tensors: for the inequalities (batch, k), the lower sides (batch, n) and the upper sides (batch, n)."""
+from robustfw.regions._sides import Parts, advance, distances, longest_step
 
 ITERATIONS = 60
 """Largest number of Newton steps; 10 to 25 are the rule."""
@@ -101,7 +97,7 @@ class _State:
         has_inequality = torch.ones_like(program.offsets)
         has = (has_inequality, has_lower.to(point), has_upper.to(point))
         slacks = []
-        for exists, distance in zip(has, _room(program, has, point), strict=True):
+        for exists, distance in zip(has, distances(program, has, point), strict=True):
             slack = torch.where(exists > 0, distance.clamp(min=0.1), 1)
             slacks.append(slack)
         duals = tuple(0.1 * exists for exists in has)
@@ -140,7 +136,7 @@ class _State:
             - v_upper
         )
         gradient = torch.where(self.fixed, 0, gradient)
-        room = _room(program, self.has, self.point)
+        room = distances(program, self.has, self.point)
         slack_residuals = []
         for exists, distance, slack in zip(self.has, room, self.slack, strict=True):
             slack_residuals.append(exists * (distance - slack))
@@ -178,10 +174,10 @@ class _State:
         _, slack_move, dual_move = self._direction(
             system, gradient=gradient, room=room, target=to_zero
         )
-        slack_length = _longest_step(self.slack, slack_move)
-        dual_length = _longest_step(self.dual, dual_move)
-        slack_ahead = _advance(self.slack, slack_move, slack_length)
-        dual_ahead = _advance(self.dual, dual_move, dual_length)
+        slack_length = longest_step(self.slack, slack_move)
+        dual_length = longest_step(self.dual, dual_move)
+        slack_ahead = advance(self.slack, slack_move, slack_length)
+        dual_ahead = advance(self.dual, dual_move, dual_length)
         # 2. the corrector aims at products of one size; where these fall ahead of the residuals, systems become so
         # ill-conditioned that the residuals never follow
         centre = self._centre(self._gap(slack_ahead, dual_ahead))
@@ -193,16 +189,16 @@ class _State:
             system, gradient=gradient, room=room, target=tuple(targets)
         )
         # 3. the lengths; with a quadratic term the residual of the duals depends on the point, too: one length for both
-        slack_length = BACKTRACK * _longest_step(self.slack, slack_move)
-        dual_length = BACKTRACK * _longest_step(self.dual, dual_move)
+        slack_length = BACKTRACK * longest_step(self.slack, slack_move)
+        dual_length = BACKTRACK * longest_step(self.dual, dual_move)
         common = torch.minimum(slack_length, dual_length)
         curved = self.program.weight > 0
         slack_length = torch.where(curved, common, slack_length)
         dual_length = torch.where(curved, common, dual_length)
         # 4. the step
         self.point = self.point + slack_length * move
-        self.slack = _advance(self.slack, slack_move, slack_length)
-        self.dual = _advance(self.dual, dual_move, dual_length)
+        self.slack = advance(self.slack, slack_move, slack_length)
+        self.dual = advance(self.dual, dual_move, dual_length)
 
     def _centre(self, gap_ahead: Tensor) -> Tensor:
         """The size of slack·dual at which the corrector aims, (batch, 1): gap · (gap ahead / gap)³."""
@@ -275,36 +271,3 @@ class _State:
             pull[2] + has_upper * self.dual[2] / self.slack[2] * move,
         )
         return move, slack_move, dual_move
-
-
-def _room(program: Program, has: Parts, point: Tensor) -> Parts:
-    """The distances b − Aδ, δ − lower and upper − δ; 1 where there is no side.
-
-    Args:
-        program: the inequalities and sides.
-        has: 1 where there is such an inequality or side, see `_State.has`.
-        point: δ, (batch, n).
-    """
-    _, has_lower, has_upper = has
-    above = torch.where(has_lower > 0, point - program.lower, 1)
-    below = torch.where(has_upper > 0, program.upper - point, 1)
-    inequalities = program.offsets - program.normals.times(point)
-    return inequalities, above, below
-
-
-def _longest_step(values: Parts, moves: Parts) -> Tensor:
-    """The longest step up to 1 that keeps all values positive, (batch, 1)."""
-    lengths = []
-    for value, move in zip(values, moves, strict=True):
-        if not value.shape[1]:
-            continue
-        to_zero = torch.where(move < 0, -value / move, torch.inf)
-        lengths.append(to_zero.amin(1, keepdim=True))
-    return torch.stack(lengths).amin(0).clamp(max=1)
-
-
-def _advance(values: Parts, moves: Parts, length: Tensor) -> Parts:
-    """values + length · moves."""
-    return tuple(
-        value + length * move for value, move in zip(values, moves, strict=True)
-    )

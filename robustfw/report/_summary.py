@@ -9,7 +9,7 @@ import attrs
 
 from robustfw.report._schema import Reproduction
 from robustfw.results._audit import AuditFields
-from robustfw.results._evaluation import EvaluationFields, strongest
+from robustfw.results._evaluation_fields import EvaluationFields, strongest
 from robustfw.results._material import Material, ReportedCollection, ReportedRun
 from robustfw.results._table import Table
 from robustfw.results._words import (

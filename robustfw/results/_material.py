@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from robustfw.results._evaluation import EvaluationFields
+from robustfw.results._evaluation_fields import EvaluationFields
 from robustfw.results._kind import ResultKind
 
 if TYPE_CHECKING:

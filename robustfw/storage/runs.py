@@ -26,8 +26,12 @@ from robustfw.storage._checkpoints import (
 )
 from robustfw.storage._locks import DirectoryLock, claim
 from robustfw.storage._manifests import read_manifest, read_metrics
+from robustfw.storage._run_errors import (
+    missing_manifest,
+    unreadable_checkpoint,
+    unwritable,
+)
 from robustfw.storage.files import (
-    advice,
     append_line,
     json_bytes,
     json_line,
@@ -73,7 +77,7 @@ class Run:
                     f"{path} holds a run already: go on with it by --resume, or choose another --out"
                 )
             if existing:
-                raise run._manifest_error()
+                raise missing_manifest(run.manifest_path)
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(
@@ -134,19 +138,12 @@ class Run:
         if not self.manifest_path.exists() and any(
             file.exists() for file in self._files()
         ):
-            raise self._manifest_error()
+            raise missing_manifest(self.manifest_path)
         return read_manifest(self.manifest_path)
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest."""
         self._write(self.manifest_path, json_bytes(manifest))
-
-    def _manifest_error(self) -> RunError:
-        """The error for a directory that has other files of a run, but no manifest."""
-        return RunError(
-            f"{self.path} holds parts of a run, but {self.manifest_path} is missing, which says what was trained: put "
-            "it back, or choose another --out"
-        )
 
     def metrics(self) -> list[dict[str, Any]]:
         """Read the finished epochs; a last line that was cut off by a kill or a full disk is left out."""
@@ -183,18 +180,14 @@ class Run:
         last_save = time.monotonic()
         try:
             for record in records:
+                save_now = time.monotonic() - last_save > SAVE_EVERY
                 if isinstance(record, Epoch):
                     self._append(record)
                     if record.best:
-                        self._save_tensors(
-                            "best",
-                            tensors=state.weights(),
-                            facts={"epoch": record.epoch},
-                        )
-                if (
-                    isinstance(record, Epoch)
-                    or time.monotonic() - last_save > SAVE_EVERY
-                ):
+                        epoch = {"epoch": record.epoch}
+                        self._save_tensors("best", state.weights(), epoch)
+                    save_now = True
+                if save_now:
                     self.save(state)
                     last_save = time.monotonic()
                 yield record
@@ -238,21 +231,18 @@ class Run:
             return
         tensors, facts = self._load_tensors("last")
         reason = misfit(facts, state.facts())
-        try:
-            if reason is None:
-                state.restore(tensors, facts)
-        except (
-            Exception
-        ) as error:  # whatever torch raises at what it was not given by itself
-            reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
-            raise misfit_error(path, reason) from error
-        counts = (state.epoch, state.batch)
-        if reason is None and not all(
-            type(count) is int and count >= 0 for count in counts
-        ):
-            reason = f"it stands at epoch {state.epoch}, batch {state.batch}"
         if reason is not None:
             raise misfit_error(path, reason)
+        try:
+            state.restore(tensors, facts)
+        # whatever torch raises at what it was not given by itself
+        except Exception as error:
+            lines = str(error).splitlines() or [type(error).__name__]
+            raise misfit_error(path, lines[-1].strip()) from error
+        for count in (state.epoch, state.batch):
+            if type(count) is not int or count < 0:
+                reason = f"it stands at epoch {state.epoch}, batch {state.batch}"
+                raise misfit_error(path, reason)
 
     def weights(self, name: str = "best") -> dict[str, Any]:
         """Read the weights ``best``, of highest robust validation accuracy, or those of the ``last`` checkpoint.
@@ -268,7 +258,10 @@ class Run:
         for key, value in weights.items():
             if isinstance(value, Tensor):
                 tensors[key] = value
-        with_nan = [key for key, value in tensors.items() if bool(value.isnan().any())]
+        with_nan = []
+        for key, value in tensors.items():
+            if bool(value.isnan().any()):
+                with_nan.append(key)
         if with_nan:
             warnings.warn(
                 f"{len(with_nan)} of the {name} weights in {self.path} are not numbers (NaN), the first of them "
@@ -287,7 +280,7 @@ class Run:
         try:
             append_line(self.metrics_path, json_line(values), within=self.path)
         except OSError as error:
-            raise self._unwritable(self.metrics_path, error) from error
+            raise unwritable(self.metrics_path, error, self.resume_command()) from error
 
     def _keep_metrics_until(self, epoch: int) -> None:
         """Drop the metrics of later epochs, which a resumed training will go through again."""
@@ -307,26 +300,18 @@ class Run:
         """Read a checkpoint; an error says whether the other one may help."""
         path = self.checkpoint_path(name)
         other = "last" if name == "best" else "best"
-        command = shlex.join(
-            ["robustfw", "evaluate", str(self.path), "--weights", other]
-        )
         instead = "put the folder checkpoints back, or train again with another --out"
         if self.checkpoint_path(other).exists():
-            instead = f"the {other} weights may be there: {command}"
+            command = ["robustfw", "evaluate", str(self.path), "--weights", other]
+            instead = f"the {other} weights may be there: {shlex.join(command)}"
         try:
             return decode(path)
         except FileNotFoundError:
             raise RunError(
                 f"{self.path} has no {name} checkpoint ({path} is missing); {instead}"
             ) from None
-        except OSError as error:
-            raise RunError(
-                f"cannot read {path}: {error.strerror}; mend that, or {instead}"
-            ) from error
-        except DAMAGED as error:
-            raise RunError(
-                f"the checkpoint {path} is damaged, or none of robustfw ({error}); {instead}"
-            ) from error
+        except (OSError, *DAMAGED) as error:
+            raise unreadable_checkpoint(path, error, instead) from error
 
     def _write(self, path: Path, content: bytes, *, new: bool = False) -> None:
         """Write a file; ``new`` says that the run is new, so that nothing has been saved yet."""
@@ -336,7 +321,8 @@ class Run:
                 path.parent.mkdir(exist_ok=True)
             write_whole(path, content, within=self.path)
         except OSError as error:
-            raise self._unwritable(path, error, new=new) from error
+            go_on = None if new else self.resume_command()
+            raise unwritable(path, error, go_on) from error
 
     def _check_place(self) -> None:
         """Make sure that the path still leads to this run: another one may have taken its name meanwhile."""
@@ -345,11 +331,3 @@ class Run:
                 f"{self.path} was renamed or removed while it was trained: what was saved is in it, and robustfw train "
                 "--resume --out with its new name goes on"
             )
-
-    def _unwritable(self, path: Path, error: OSError, *, new: bool = False) -> RunError:
-        """The error for a file that cannot be written, with advice."""
-        if new:
-            help_ = f"{advice(error)} or choose another --out, then start again"
-        else:
-            help_ = f"what was saved before is whole: {advice(error)}, then go on with: {self.resume_command()}"
-        return RunError(f"cannot write {path}: {error.strerror}; {help_}")

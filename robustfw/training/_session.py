@@ -28,6 +28,7 @@ from robustfw.storage._locks import DirectoryLock, NewDirectory, claim
 from robustfw.storage.runs import Run
 from robustfw.training import _engine as engine
 from robustfw.training import _failures as failures
+from robustfw.training import _settings as settings
 from robustfw.training import _tuning as tuning
 from robustfw.training import hardware, parallel
 from robustfw.training._loggers import Loggers
@@ -181,7 +182,7 @@ def _set_up(
         splits.first_examples(8)[0]
     )
     chosen = _read_tuning(manifest_before) or tuning.choose(fitted, splits, state)
-    tuned = tuning.apply(chosen, fitted, state.model)
+    tuned = settings.apply(chosen, fitted, state.model)
     state.parts = dict(stateful_parts(tuned))
 
     # 5. the run directory
@@ -204,12 +205,12 @@ def _set_up(
     )
 
 
-def _read_tuning(manifest: Mapping[str, Any] | None) -> tuning.Tuning | None:
+def _read_tuning(manifest: Mapping[str, Any] | None) -> settings.Tuning | None:
     """The tuning that was chosen when a run began; None where its manifest has none."""
     facts = None if manifest is None else manifest.get("tuning")
     if facts is None:
         return None
-    return tuning.read(facts)
+    return settings.read(facts)
 
 
 def _build_net(model: Model, splits: Splits, *, has_weights: bool) -> nn.Module:
