@@ -59,8 +59,9 @@ class Gallery:
             # at a tie it is the other class that counts
             others[int(y)] = -torch.inf
             label = int(others.argmax())
-            probability = float(outputs.double().softmax(0)[label])
-            return f"{self._class_name(label)}, {100 * probability:.0f} %"
+            probabilities = outputs.double().softmax(0)
+            per_cent = 100 * float(probabilities[label])
+            return f"{self._class_name(label)}, {per_cent:.0f} %"
         regression = isinstance(self.task, Regression)
         if regression and y.numel() <= FEW:
             return _numbers(outputs)

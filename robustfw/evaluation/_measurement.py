@@ -123,7 +123,8 @@ class Measurement:
         """The net's outputs at the examples, in the form of the task."""
         with torch.no_grad():
             # a copy, since a net may change its input in place
-            outputs = self.task.read(self.model(self.x.clone()), len(self.x))
+            raw_outputs = self.model(self.x.clone())
+        outputs = self.task.read(raw_outputs, len(self.x))
         check_outputs(self.task, outputs=outputs, targets=self.y, classes=self.classes)
         return outputs
 

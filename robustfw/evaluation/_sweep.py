@@ -125,7 +125,8 @@ class _Batch:
     def wrong(self) -> Tensor:
         """Whether the output at the example itself is wrong, (batch,)."""
         with torch.no_grad():
-            outputs = self.task.read(self.model(self.x.clone()), len(self.x))
+            raw_outputs = self.model(self.x.clone())
+        outputs = self.task.read(raw_outputs, len(self.x))
         check_outputs(self.task, outputs=outputs, targets=self.y, classes=self.classes)
         if bool(outputs.isnan().any()):
             warnings.warn(

@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from typing import Any, TypeAlias
 
 from robustfw.errors import UsageError
-from robustfw.plugin._ratios import Quotient, number, read_ratio
+from robustfw.plugin._ratios import number
 
 Spec: TypeAlias = str | Mapping[str, Any]
 """What names a plugin and its options: ``"l1:radius=8"`` or ``{"use": "l1", "radius": 8}``."""
@@ -23,39 +22,6 @@ DECIMAL = re.compile(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 """Decimals that TOML refuses, though every programming language reads them: .1 and 5."""
 
 
-def numbers(text: str) -> list[float | Quotient]:
-    """The numbers in a text, with commas between: ``"0.1,4/255"``; ratios keep their spelling.
-
-    Raises:
-        UsageError: a part is no number, or not a finite one.
-    """
-    values: list[float | Quotient] = []
-    for part in split(text):
-        value = read_value(part.strip())
-        if isinstance(value, str):
-            try:
-                value = read_ratio(value)
-            except ValueError:
-                value = None
-        is_number = isinstance(value, int | float | Quotient) and not isinstance(
-            value, bool
-        )
-        if not is_number or not _is_finite(value):
-            raise UsageError(
-                f"{cut(part.strip())} is no number: write numbers with commas between, like 0.1,4/255"
-            )
-        values.append(value if isinstance(value, Quotient) else float(value))
-    return values
-
-
-def _is_finite(value: float | Fraction) -> bool:
-    """Whether a number is finite and has a float."""
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
-
-
 def same_values(before: Any, now: Any) -> bool:
     """Whether two recorded values are equal; numbers count by their value, however each is written."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
@@ -63,8 +29,12 @@ def same_values(before: Any, now: Any) -> bool:
             return False
         return all(same_values(before[key], now[key]) for key in before)
     if isinstance(before, list | tuple) and isinstance(now, list | tuple):
-        return len(before) == len(now) and all(map(same_values, before, now))
-    return bool(_read_number(before) == _read_number(now))
+        if len(before) != len(now):
+            return False
+        return all(map(same_values, before, now))
+    number_before = _read_number(before)
+    number_now = _read_number(now)
+    return bool(number_before == number_now)
 
 
 def _read_number(value: Any) -> Any:
@@ -90,7 +60,8 @@ def parse(
     """
     check_text(text)
     name, _, option_text = text.strip().partition(":")
-    options: dict[str, Any] = {"use": name.strip()}
+    name = name.strip()
+    options: dict[str, Any] = {"use": name}
     for position, item in enumerate(split(option_text)):
         key, equals, value = item.partition("=")
         # a first value without a key belongs to the positional option
@@ -98,10 +69,11 @@ def parse(
             key = first
             equals = "="
             value = item
-        if not equals or not key.strip():
-            help_ = _how_to_write(name.strip(), known)
+        key = key.strip()
+        if not equals or not key:
+            help_ = _how_to_write(name, known)
             raise UsageError(f"cannot read {cut(item.strip())} in {cut(text)}: {help_}")
-        word = key.strip().replace("-", "_")
+        word = key.replace("-", "_")
         if word in options:
             raise UsageError(f"{word} is given twice in {cut(text)}")
         options[word] = read_value(value.strip())
@@ -191,9 +163,14 @@ def read_value(text: str) -> Any:
     if text.startswith("(") and text.endswith(")"):
         return text[1:-1]
     if text.startswith("[") and text.endswith("]"):
-        return [read_value(part.strip()) for part in split(text[1:-1])]
-    value = float(text) if DECIMAL.fullmatch(text) else _read_toml_literal(text)
-    if isinstance(value, float) and math.isinf(value) and text.strip("+-") != "inf":
+        parts = split(text[1:-1])
+        return [read_value(part.strip()) for part in parts]
+    if DECIMAL.fullmatch(text):
+        value = float(text)
+    else:
+        value = _read_toml_literal(text)
+    is_infinite = isinstance(value, float) and math.isinf(value)
+    if is_infinite and text.strip("+-") != "inf":
         raise UsageError(
             f"the number {cut(text)} is larger than any that a float holds; write inf if that is meant"
         )
@@ -251,7 +228,11 @@ def expand_spec(spec: Spec) -> dict[str, Any]:
         return parse(spec)
     if "use" not in spec:
         raise UsageError(f'{cut(dict(spec))} names nothing: add use = "…"')
-    return {str(key).replace("-", "_"): value for key, value in spec.items()}
+    options = {}
+    for key, value in spec.items():
+        word = str(key).replace("-", "_")
+        options[word] = value
+    return options
 
 
 def drop_options(spec: str, *names: str) -> str:

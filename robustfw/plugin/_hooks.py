@@ -34,3 +34,11 @@ def call_only(manager: pluggy.PluginManager, hook: str, plugin: str) -> Any:
         if name != plugin:
             others.append(module)
     return manager.subset_hook_caller(hook, others)
+
+
+def explain_failure(error: BaseException) -> str:
+    """Why a plugin could not be loaded, in one line; pluggy's messages need all of theirs."""
+    lines = f"{type(error).__name__}: {error}".splitlines()
+    if isinstance(error, pluggy.PluginValidationError):
+        return "; ".join(lines)
+    return lines[0]

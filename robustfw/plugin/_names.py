@@ -132,12 +132,11 @@ def _count_edits(one: str, other: str) -> int:
             insertion = row[j - 1] + 1
             replacement = row_above[j - 1] + (letter != other_letter)
             edits = min(deletion, insertion, replacement)
-            have_neighbours = i > 1 and j > 1
-            if (
-                have_neighbours
-                and letter == other[j - 2]
-                and one[i - 2] == other_letter
-            ):
-                edits = min(edits, row_two_above[j - 2] + 1)
+            # two neighbours that are swapped count as one edit
+            if i > 1 and j > 1:
+                last_two = one[i - 2 : i]
+                other_last_two = other[j - 2 : j]
+                if last_two == other_last_two[::-1]:
+                    edits = min(edits, row_two_above[j - 2] + 1)
             row.append(edits)
     return row[-1]

@@ -32,7 +32,6 @@ from robustfw.plugin._grammar import (
     cut,
     drop_options,
     expand_spec,
-    numbers,
     parse,
     read_toml,
     read_value,
@@ -40,6 +39,7 @@ from robustfw.plugin._grammar import (
 )
 from robustfw.plugin._help import Help, describe
 from robustfw.plugin._names import suggest
+from robustfw.plugin._number_lists import numbers
 from robustfw.plugin._option_types import (
     describe_type,
     help_text,

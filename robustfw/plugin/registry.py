@@ -18,8 +18,8 @@ from robustfw.model import Model
 from robustfw.objective import Objective, combine
 from robustfw.plugin import _names as names
 from robustfw.plugin import options
-from robustfw.plugin._entries import Broken, Entry, Offers, suggest_entries
-from robustfw.plugin._hooks import call_only, check_hooks
+from robustfw.plugin._entries import Broken, Entry, Offers, list_broken, suggest_entries
+from robustfw.plugin._hooks import call_only, check_hooks, explain_failure
 from robustfw.plugin._kinds import KINDS as KINDS
 from robustfw.plugin._recorder import Recorder
 from robustfw.uncertainty import UncertaintySet
@@ -100,11 +100,7 @@ class Registry:
 
     def _report(self, plugin: str, error: BaseException) -> None:
         """Note that a plugin could not be loaded, and why."""
-        lines = f"{type(error).__name__}: {error}".splitlines()
-        if isinstance(error, pluggy.PluginValidationError):
-            reason = "; ".join(lines)
-        else:
-            reason = lines[0]
+        reason = explain_failure(error)
         self.broken.append(Broken(plugin, self.distribution(plugin), reason))
 
     def _enter(self, entry: Entry) -> None:
@@ -197,17 +193,8 @@ class Registry:
             )
         advice = suggest_entries(name, entries)
         raise UsageError(
-            f"no {kind} named {options.cut(name)}; {advice}{self._list_broken()}"
+            f"no {kind} named {options.cut(name)}; {advice}{list_broken(self.broken)}"
         )
-
-    def _list_broken(self) -> str:
-        """The plugins that failed to load, for the end of a message."""
-        reasons = []
-        for broken in self.broken:
-            reasons.append(f"{broken.plugin} ({broken.distribution}): {broken.reason}")
-        if reasons:
-            return f" (plugins that failed to load: {'; '.join(reasons)})"
-        return ""
 
     @overload
     def make(

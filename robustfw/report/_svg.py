@@ -134,9 +134,8 @@ def inline(svg: bytes, name: str, alt: str) -> str:
             attributes.pop("id", None)
         ids.add(attributes.get("id"))
         element.attrib.clear()
-        element.attrib.update(
-            {key: _fit_attribute(key, value, name) for key, value in attributes.items()}
-        )
+        for key, value in attributes.items():
+            element.attrib[key] = _fit_attribute(key, value, name)
 
     # 2. what the page has no use for
     for picture in root.iter("image"):

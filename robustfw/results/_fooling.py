@@ -98,7 +98,9 @@ class FoolingKind(ResultKind):
     ) -> Iterator[ConsoleOutput]:
         rows = []
         for label in range(len(result.searches[0].confidence)):
-            name = labels[label] if labels and label < len(labels) else str(label)
+            name = str(label)
+        if labels and label < len(labels):
+            name = labels[label]
             cells = [
                 f"{search.confidence[label]:.2%} after {search.rounds[label]}"
                 for search in result.searches

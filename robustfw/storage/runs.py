@@ -6,29 +6,28 @@ import contextlib
 import math
 import shlex
 import time
-import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import attrs
-from torch import Tensor
 
-from robustfw.errors import RobustfwWarning, RunError, UsageError
+from robustfw.errors import RunError, UsageError
 from robustfw.records import Epoch, Record
 from robustfw.storage._checkpoints import (
-    DAMAGED,
-    decode,
     encode,
-    misfit,
-    misfit_error,
     weights_to_evaluate,
 )
 from robustfw.storage._locks import DirectoryLock, claim
 from robustfw.storage._manifests import read_manifest, read_metrics
+from robustfw.storage._run_checkpoints import (
+    checkpoint_path,
+    read_checkpoint,
+    restore_last,
+    warn_of_nan,
+)
 from robustfw.storage._run_errors import (
     missing_manifest,
-    unreadable_checkpoint,
     unwritable,
 )
 from robustfw.storage.files import (
@@ -123,7 +122,7 @@ class Run:
 
     def checkpoint_path(self, name: str) -> Path:
         """The file of ``last``, a whole `State`, or of ``best``, the weights of highest robust validation accuracy."""
-        return self.path / "checkpoints" / f"{name}.safetensors"
+        return checkpoint_path(self.path, name)
 
     def resume_command(self) -> str:
         """The command that goes on with this run."""
@@ -229,20 +228,7 @@ class Run:
                     "another --out"
                 )
             return
-        tensors, facts = self._load_tensors("last")
-        reason = misfit(facts, state.facts())
-        if reason is not None:
-            raise misfit_error(path, reason)
-        try:
-            state.restore(tensors, facts)
-        # whatever torch raises at what it was not given by itself
-        except Exception as error:
-            lines = str(error).splitlines() or [type(error).__name__]
-            raise misfit_error(path, lines[-1].strip()) from error
-        for count in (state.epoch, state.batch):
-            if type(count) is not int or count < 0:
-                reason = f"it stands at epoch {state.epoch}, batch {state.batch}"
-                raise misfit_error(path, reason)
+        restore_last(self.path, state)
 
     def weights(self, name: str = "best") -> dict[str, Any]:
         """Read the weights ``best``, of highest robust validation accuracy, or those of the ``last`` checkpoint.
@@ -252,23 +238,9 @@ class Run:
         Raises:
             RunError: the checkpoint is missing or damaged.
         """
-        named, _ = self._load_tensors(name)
+        named, _ = read_checkpoint(self.path, name)
         weights = weights_to_evaluate(named) if name == "last" else named
-        tensors = {}
-        for key, value in weights.items():
-            if isinstance(value, Tensor):
-                tensors[key] = value
-        with_nan = []
-        for key, value in tensors.items():
-            if bool(value.isnan().any()):
-                with_nan.append(key)
-        if with_nan:
-            warnings.warn(
-                f"{len(with_nan)} of the {name} weights in {self.path} are not numbers (NaN), the first of them "
-                f"{with_nan[0]}: what is measured with them says nothing",
-                RobustfwWarning,
-                stacklevel=2,
-            )
+        warn_of_nan(weights, name, self.path)
         return weights
 
     def _append(self, record: Epoch) -> None:
@@ -295,23 +267,6 @@ class Run:
     ) -> None:
         """Write the checkpoint of that name."""
         self._write(self.checkpoint_path(name), encode(tensors, facts))
-
-    def _load_tensors(self, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Read a checkpoint; an error says whether the other one may help."""
-        path = self.checkpoint_path(name)
-        other = "last" if name == "best" else "best"
-        instead = "put the folder checkpoints back, or train again with another --out"
-        if self.checkpoint_path(other).exists():
-            command = ["robustfw", "evaluate", str(self.path), "--weights", other]
-            instead = f"the {other} weights may be there: {shlex.join(command)}"
-        try:
-            return decode(path)
-        except FileNotFoundError:
-            raise RunError(
-                f"{self.path} has no {name} checkpoint ({path} is missing); {instead}"
-            ) from None
-        except (OSError, *DAMAGED) as error:
-            raise unreadable_checkpoint(path, error, instead) from error
 
     def _write(self, path: Path, content: bytes, *, new: bool = False) -> None:
         """Write a file; ``new`` says that the run is new, so that nothing has been saved yet."""

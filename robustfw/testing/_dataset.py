@@ -82,47 +82,57 @@ def check_batches(dataset: Dataset, seed: int) -> None:
             len(first) == len(indices),
             f"{name}: {len(first)} batches for {len(indices)} tensors of indices",
         )
-        for rows, (x, y), (second_x, second_y) in zip(
-            indices, first, second, strict=True
-        ):
+        for rows, batch, again in zip(indices, first, second, strict=True):
+            x, y = batch
             require(
                 len(x) == len(y) == len(rows),
                 f"{name}: {len(x)} examples and {len(y)} targets for {len(rows)}",
             )
-            same = torch.equal(x, second_x) and torch.equal(y, second_y)
             require(
-                same,
+                _are_equal(batch, again),
                 f"{name}: examples {rows.tolist()} are others when they are asked for again",
             )
             for i, row in enumerate(rows.tolist()):
-                alone_x, alone_y = next(split.batches([torch.tensor([row])]))
-                same = torch.equal(x[i], alone_x[0]) and torch.equal(y[i], alone_y[0])
-                require(same, f"{name}: example {row} is another alone")
+                alone = next(split.batches([torch.tensor([row])]))
+                in_batch = (x[i : i + 1], y[i : i + 1])
+                require(
+                    _are_equal(in_batch, alone),
+                    f"{name}: example {row} is another alone",
+                )
 
 
 def check_parts(dataset: Dataset, seed: int) -> None:
     """`subset` and `first` keep the order that is asked for, `iterate` goes through all, and metadata goes along."""
     for name, split in _splits_by_index(_load(dataset)):
-        rows = torch.tensor([min(4, len(split) - 1), 0])
+        # 1. subset
+        last = min(4, len(split) - 1)
+        rows = torch.tensor([last, 0])
         part = split.subset(rows)
         require(len(part) == 2, f"{name}: a subset of 2 examples has {len(part)}")
-        _require_same(f"{name}: a subset", _all(part), next(split.batches([rows])))
+        batch = next(split.batches([rows]))
+        _require_same(f"{name}: a subset", _all(part), batch)
+        # 2. first
         count = min(5, len(split))
+        first_rows = torch.arange(count)
         _require_same(
             f"{name}: its first examples",
-            found=_all(split.first(count)),
-            expected=_all(split.subset(torch.arange(count))),
+            examples=_all(split.first(count)),
+            expected=_all(split.subset(first_rows)),
         )
         require(
             len(split.first(None)) == len(split),
             f"{name}: first(None) is not all of it",
         )
-        lengths = [len(x) for x, _ in itertools.islice(split.iterate(3), 4)]
-        expected = [len(rows) for rows in torch.arange(len(split)).split(3)][:4]
+        # 3. iterate
+        first_batches = itertools.islice(split.iterate(3), 4)
+        lengths = [len(x) for x, _ in first_batches]
+        all_lengths = [len(rows) for rows in torch.arange(len(split)).split(3)]
+        expected = all_lengths[:4]
         require(
             lengths == expected,
             f"{name}: iterate(3) gives batches of {lengths}, not {expected}",
         )
+        # 4. metadata
         _check_metadata(name, split, part, rows)
 
 
@@ -148,28 +158,40 @@ def _check_metadata(name: str, split: Split, part: Split, rows: Tensor) -> None:
 
 def _all(split: Split) -> Batch:
     """All examples and targets of a split, in order."""
-    batches = list(split.iterate(2))
-    return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+    x_batches = []
+    y_batches = []
+    for x, y in split.iterate(2):
+        x_batches.append(x)
+        y_batches.append(y)
+    return torch.cat(x_batches), torch.cat(y_batches)
 
 
-def _require_same(what: str, found: Batch, expected: Batch) -> None:
+def _are_equal(batch: Batch, other: Batch) -> bool:
+    """Whether two batches have the same examples and targets."""
+    x, y = batch
+    other_x, other_y = other
+    return torch.equal(x, other_x) and torch.equal(y, other_y)
+
+
+def _require_same(what: str, examples: Batch, expected: Batch) -> None:
     """Require that two batches are equal."""
-    same = torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
-    require(same, f"{what}: these are not the examples at the indices")
+    require(
+        _are_equal(examples, expected),
+        f"{what}: these are not the examples at the indices",
+    )
 
 
 def check_apart(dataset: Dataset, seed: int) -> None:
     """Validation is cut from train, and neither shares its examples with test, but for chance duplicates."""
     splits = _load(dataset)
-    parts = [splits.train, splits.validation, splits.test]
-    if not all(isinstance(part, TensorSplit) for part in parts):
-        return
-    rows = []
-    for part in parts:
-        if isinstance(part, TensorSplit):
-            rows.append({bytes(x.numpy().tobytes()) for x in part.x[:2000]})
-    for other, name in ((rows[1], "validation"), (rows[2], "test")):
-        shared = len(rows[0] & other)
+    examples = []
+    for part in (splits.train, splits.validation, splits.test):
+        if not isinstance(part, TensorSplit):
+            return
+        examples.append({bytes(x.numpy().tobytes()) for x in part.x[:2000]})
+    train, validation, test = examples
+    for other, name in ((validation, "validation"), (test, "test")):
+        shared = len(train & other)
         require(
             shared <= 0.02 * max(len(other), 1),
             f"{shared} {name} examples are training examples too",

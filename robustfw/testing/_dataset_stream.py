@@ -22,7 +22,9 @@ def check_stream(dataset: Dataset, seed: int) -> None:
     stream = splits.train
     if not isinstance(stream, StreamedSplit):
         return
-    size = max(2, min(8, len(stream) // 3 // 2 * 2))
+    # an even size of which the stream has three batches, where it has so many examples
+    even_third = len(stream) // 3 // 2 * 2
+    size = max(2, min(8, even_third))
     # 1. its length, and the same batches once more
     batches = list(stream.epoch(1, seed, size, 0, (0, 1)))
     count = sum(len(batch[0]) for batch in batches)
@@ -41,9 +43,12 @@ def check_stream(dataset: Dataset, seed: int) -> None:
         skipped = list(stream.epoch(1, seed, size, skip, (0, 1)))
         _require_batches(f"with {skip} batches skipped", skipped, batches[skip:])
     # 3. the shares of two processes
-    shares = [list(stream.epoch(1, seed, size, 0, (rank, 2))) for rank in range(2)]
+    shares = []
+    for rank in range(2):
+        share = stream.epoch(1, seed, size, 0, (rank, 2))
+        shares.append(list(share))
     for number, batch in enumerate(batches[:full_batches]):
-        parts = [share[number] for share in shares]
+        parts = [batches_of_share[number] for batches_of_share in shares]
         for part in parts:
             _require_rows(number, part)
         lengths = [len(part[0]) for part in parts]
@@ -78,9 +83,8 @@ def _rows(batches: list[StreamedBatch]) -> list[bytes]:
     rows = []
     for batch in batches:
         for example in zip(*_tensors(batch), strict=True):
-            rows.append(
-                b"".join(bytes(part.cpu().numpy().tobytes()) for part in example)
-            )
+            parts = [bytes(part.cpu().numpy().tobytes()) for part in example]
+            rows.append(b"".join(parts))
     return sorted(rows)
 
 

@@ -39,15 +39,15 @@ def read_batches(
     if isinstance(splits.train, StreamedSplit):
         yield from _stream_batches(splits.train, options, state, device)
         return
+    # 1. the indices of each batch that is left, and of them this process's share
     split: Split = splits.train
-    order = options.sampler.order(
-        split, generator_for(options.seed, "order", state.epoch), state.epoch
-    )
+    generator = generator_for(options.seed, "order", state.epoch)
+    order = options.sampler.order(split, generator, state.epoch)
     indices_left = order.split(options.batch_size)[state.batch : batches]
     own_indices = [parallel.share(indices) for indices in indices_left]
-    for rows, (x, y) in zip(
-        own_indices, split.batches(iter(own_indices), device), strict=False
-    ):
+    # 2. the examples at these
+    examples = split.batches(iter(own_indices), device)
+    for rows, (x, y) in zip(own_indices, examples, strict=False):
         if len(x) != len(rows) or len(y) != len(rows):
             raise DataError(
                 f"the training split gave {len(x)} examples and {len(y)} targets for {len(rows)} indices"
