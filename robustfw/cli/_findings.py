@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from robustfw.cli.subject import command_line
 
@@ -16,6 +16,30 @@ FINDINGS = "reproduction.json"
 """What the page is made of, in the folder of an experiment."""
 
 
+def _describe_plan(plan: Plan) -> dict[str, Any]:
+    """What a reproduction is made of, as its report needs it."""
+    experiment = plan.experiment
+    nets = []
+    for net, label in experiment.labels.items():
+        nets.append({"name": net, "label": label})
+    runs = []
+    collections = []
+    for mode in plan.modes:
+        for net in experiment.nets_of(mode):
+            for seed in range(plan.seeds):
+                path = plan.run(mode, net, seed)
+                runs.append({"path": path, "net": net, "seed": seed, "mode": mode})
+        collections.append(plan.collection(mode, experiment.transfer.source, 0))
+    return {
+        "mode": ", ".join(plan.modes),
+        "budget": plan.budget,
+        "seeds": plan.seeds,
+        "nets": nets,
+        "runs": runs,
+        "collections": collections,
+    }
+
+
 def write_findings(plan: Plan, folder: Path, judge: Judge | None) -> None:
     """Write the numbers and the verdicts of all modes, on the screen and for the report."""
     from robustfw import console
@@ -24,7 +48,9 @@ def write_findings(plan: Plan, folder: Path, judge: Judge | None) -> None:
     from robustfw.storage.files import json_bytes, write_whole
 
     # 1. what was measured in each mode, and what its judge says
-    tables, sentences, rows = [], [], []
+    tables = []
+    sentences = []
+    rows = []
     for mode in plan.modes:
         measured = Measurements(plan, mode, folder)
         judgement = Judgement() if judge is None else judge.judge(measured)
@@ -34,28 +60,9 @@ def write_findings(plan: Plan, folder: Path, judge: Judge | None) -> None:
             rows += claim.rows(mode)
 
     # 2. for the report
-    experiment = plan.experiment
-    page = {
-        "title": experiment.title,
-        "summary": sentences,
-        "mode": ", ".join(plan.modes),
-        "budget": plan.budget,
-        "seeds": plan.seeds,
-        "nets": [
-            {"name": net, "label": label} for net, label in experiment.labels.items()
-        ],
-        "runs": [
-            {"path": plan.run(mode, net, seed), "net": net, "seed": seed, "mode": mode}
-            for mode in plan.modes
-            for net in experiment.nets_of(mode)
-            for seed in range(plan.seeds)
-        ],
-        "collections": [
-            plan.collection(mode, experiment.transfer.source, 0) for mode in plan.modes
-        ],
-        "tables": tables,
-        "claims": rows,
-    }
+    head = {"title": plan.experiment.title, "summary": sentences}
+    numbers = {"tables": tables, "claims": rows}
+    page = head | _describe_plan(plan) | numbers
     write_whole(folder / FINDINGS, json_bytes(page))
 
     # 3. for the screen

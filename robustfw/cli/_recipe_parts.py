@@ -34,7 +34,9 @@ def collect_parts(recipe: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
 
 def merge_parts(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """The parts of two recipes as one, options of the engine one by one; what is above wins."""
-    train = below.get("train", {}) | above.get("train", {})
+    train_below = below.get("train", {})
+    train_above = above.get("train", {})
+    train = train_below | train_above
     return below | above | {"train": train}
 
 

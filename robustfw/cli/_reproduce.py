@@ -35,10 +35,12 @@ class RecipeCommand(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The command's own parameters and the recipe's flags."""
-        own = super().get_params(ctx)
-        taken = {name for parameter in own for name in parameter.opts}
+        *parameters, help_flag = super().get_params(ctx)
+        taken = set(help_flag.opts)
+        for parameter in parameters:
+            taken.update(parameter.opts)
         flags = [flag for flag in self._recipe_flags(ctx) if flag.opts[0] not in taken]
-        return [*own[:-1], *flags, own[-1]]  # the last one is --help
+        return [*parameters, *flags, help_flag]
 
     def _recipe_flags(self, ctx: click.Context) -> list[click.Option]:
         experiment = _named_experiment(ctx.meta.get(TYPED, []))

@@ -65,9 +65,8 @@ def _train_flags() -> list[click.Option]:
     """A flag for each of the engine's own options."""
     known = registry.installed()
     flags = []
-    for help_ in options.describe(
-        TrainOptions, functools.partial(known.spell, brief=True)
-    ):
+    spell = functools.partial(known.spell, brief=True)
+    for help_ in options.describe(TrainOptions, spell):
         default = options.spell(DEFAULTS["train"].get(help_.name, help_.default))
         words = help_.meaning
         if not words.startswith(default):

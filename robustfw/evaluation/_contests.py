@@ -225,16 +225,15 @@ def _distance_to_corner(case: AuditCase, factor: float) -> float | None:
     """How far the opposite corner of the range lies outside the set, at most; None where that means nothing."""
     x, _ = next(case.batches())
     region = case.threat.scale(factor).uncertainty.at(x)
-    if (
-        case.threat.bounds is None
-        or region.like.shape != x.shape
-        or not region.additive
-    ):
+    if case.threat.bounds is None:
+        return None
+    if region.like.shape != x.shape or not region.additive:
         return None
     lower, upper = ends(case.threat.bounds, x)
     low = torch.as_tensor(lower).to(x)
     high = torch.as_tensor(upper).to(x)
-    corner = torch.where(x > (low + high) / 2, low, high)
+    middle = (low + high) / 2
+    corner = torch.where(x > middle, low, high)
     violation = region.violation(corner - x)
     if bool((violation > TOLERANCE).any()):
         return float(violation.max())

@@ -39,10 +39,12 @@ class Gallery:
         """Take in what is wrong, as long as there is room."""
         room = MOST - len(self.before)
         for row in batch.wrong.nonzero()[:room, 0].tolist():
+            y = batch.y[row]
+            outputs = batch.outputs[row]
             self.originals.append(batch.x[row].cpu())
             self.adversarials.append(batch.perturbed[row].cpu())
-            self.before.append(self._describe_target(batch.y[row]))
-            self.after.append(self._describe_outputs(batch.outputs[row], batch.y[row]))
+            self.before.append(self._describe_target(y))
+            self.after.append(self._describe_outputs(outputs, y))
 
     def _describe_target(self, y: Tensor) -> str:
         """The label or the numbers; nothing where there are too many to say in a word."""

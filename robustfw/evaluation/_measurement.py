@@ -134,8 +134,10 @@ class Measurement:
             return 0
         largest = outputs.amax(1, keepdim=True)
         shared = (outputs == largest).sum(1) > 1
-        label_is_largest = (outputs.gather(1, self.y[:, None]) == largest)[:, 0]
-        return int((shared & label_is_largest).sum())
+        label_logit = outputs.gather(1, self.y[:, None])
+        label_is_largest = (label_logit == largest)[:, 0]
+        ties = shared & label_is_largest
+        return int(ties.sum())
 
     def _attack_standing(
         self, problem: InnerProblem, rows: Tensor, robust: Tensor

@@ -216,14 +216,14 @@ class _Batch:
             if not len(standing) or factor == 0:
                 continue
             attempt = self.adversary.attempt(self.problem(standing, factor, start))
+            delta = attempt.delta
             if last_delta is None:
-                last_delta = attempt.delta.new_zeros(
-                    (len(wrong), *attempt.delta.shape[1:])
-                )
-            last_delta[standing] = attempt.delta
+                last_delta = delta.new_zeros((len(wrong), *delta.shape[1:]))
+            last_delta[standing] = delta
             smallest[standing[attempt.wrong]] = factor
-            standing = standing[~attempt.wrong]
-            start = attempt.delta[~attempt.wrong]
+            withstood = ~attempt.wrong
+            standing = standing[withstood]
+            start = delta[withstood]
             largest_withstood[standing] = factor
         at = smallest[:, None] <= smallest.new_tensor(factors)
 
@@ -246,6 +246,8 @@ class _Batch:
             middle = (above[rows] + below[rows]) / 2
             attempt = self.attempt(rows, middle, delta[rows])
             fooled = attempt.wrong
-            above[rows[fooled]] = middle[fooled]
-            below[rows[~fooled]] = middle[~fooled]
-            delta[rows[fooled]] = attempt.delta[fooled]
+            withstood = ~fooled
+            fooled_rows = rows[fooled]
+            above[fooled_rows] = middle[fooled]
+            below[rows[withstood]] = middle[withstood]
+            delta[fooled_rows] = attempt.delta[fooled]

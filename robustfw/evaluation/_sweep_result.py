@@ -52,17 +52,22 @@ class Sweep:
     def from_fooled(cls, fooled: Fooled, factors: Sequence[float]) -> Sweep:
         """Counts, shares and Wilson's intervals."""
         n = len(fooled.at)
-        correct = tuple((~fooled.at).sum(0).tolist())
+        # 1. accuracy at each factor
+        withstood = ~fooled.at
+        correct = withstood.sum(0).tolist()
+        accuracy = [count / n for count in correct]
+        intervals = [wilson(count, n) for count in correct]
+        # 2. quartiles of the smallest factor that fools
         ordered = fooled.smallest.sort().values
-        first, median, third = (
-            float(ordered[min(n - 1, n * quarter // 4)]) for quarter in (1, 2, 3)
-        )
+        first = float(ordered[n // 4])
+        median = float(ordered[n // 2])
+        third = float(ordered[3 * n // 4])
         return cls(
             n=n,
             factors=tuple(factors),
-            correct=correct,
-            accuracy=tuple(count / n for count in correct),
-            intervals=tuple(wilson(count, n) for count in correct),
+            correct=tuple(correct),
+            accuracy=tuple(accuracy),
+            intervals=tuple(intervals),
             quartiles=(first, median, third),
             beyond=int(fooled.smallest.isinf().sum()),
         )

@@ -157,7 +157,9 @@ def check_inputs(
     if len(x) != len(y):
         raise DataError(f"there are {len(x)} examples and {len(y)} targets")
     check_type(model, x)
-    return x, y if task is None else task.targets(y)
+    if task is None:
+        return x, y
+    return x, task.targets(y)
 
 
 def check_targets_once(forward: Forward, task: Task, y: Tensor) -> Forward:

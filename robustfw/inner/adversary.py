@@ -150,10 +150,10 @@ class Adversary:
         delta = self.attack.maximize(problem, self.generator).detach()
         like = problem.region.like
         if delta.shape != like.shape or delta.dtype != like.dtype:
-            raise PluginError(
-                f"{type(self.attack).__name__} returned {tuple(delta.shape)} {delta.dtype} for perturbations "
-                f"of {tuple(like.shape)} {like.dtype}"
-            )
+            name = type(self.attack).__name__
+            form = f"{tuple(delta.shape)} {delta.dtype}"
+            wanted = f"{tuple(like.shape)} {like.dtype}"
+            raise PluginError(f"{name} returned {form} for perturbations of {wanted}")
         if not trusted and self.attack.stays_inside:
             self.check_membership(problem.region, delta)
         return delta

@@ -108,4 +108,5 @@ class Threat:
             return perturbed.clamp(lower, upper)
         low = torch.as_tensor(lower).to(perturbed)
         high = torch.as_tensor(upper).to(perturbed)
-        return torch.minimum(torch.maximum(perturbed, low), high)
+        above_low = torch.maximum(perturbed, low)
+        return torch.minimum(above_low, high)

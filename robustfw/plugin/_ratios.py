@@ -67,9 +67,11 @@ def read_ratio(text: str) -> Quotient:
     match = RATIO.fullmatch(text.strip())
     if match is None or max(map(len, match.groups())) > DIGITS:
         raise ValueError(text)
-    if Fraction(match[2]) == 0:
+    numerator = Fraction(match[1])
+    denominator = Fraction(match[2])
+    if denominator == 0:
         raise ValueError(text)
-    return Quotient(Fraction(match[1]) / Fraction(match[2]))
+    return Quotient(numerator / denominator)
 
 
 def ratio_or_float(value: float | Fraction) -> float | str:

@@ -213,7 +213,9 @@ class Reader:
         if not isinstance(value, list | tuple):
             raise ValueError(value)
         parts = typing.get_args(annotation)
-        types = [parts[0]] * len(value) if Ellipsis in parts else list(parts)
+        types = list(parts)
+        if Ellipsis in parts:
+            types = [parts[0]] * len(value)
         if len(types) != len(value):
             raise ValueError(value)
         values = []

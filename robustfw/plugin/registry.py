@@ -74,7 +74,8 @@ class Registry:
         for key, entry in list(self.entries.items()):
             if entry.kind not in self.kinds:
                 del self.entries[key]
-                reason = f"{entry.name!r} is of a kind {entry.kind!r}; {names.suggest(entry.kind, self.kinds)}"
+                advice = names.suggest(entry.kind, self.kinds)
+                reason = f"{entry.name!r} is of a kind {entry.kind!r}; {advice}"
                 self.broken.append(Broken(entry.plugin, entry.distribution, reason))
 
     def _load(self, plugin: str, module: Any) -> None:
@@ -227,14 +228,11 @@ class Registry:
         kind = self.kind(kind)
         if isinstance(spec, self.kinds[kind]):
             return spec
-        if (
-            kind == "objective"
-            and isinstance(spec, str)
-            and spec.strip().startswith("[")
-        ):
-            spec = options.read_value(spec.strip())
-        if kind == "objective" and isinstance(spec, list | tuple):
-            return combine([self.make(kind, part) for part in spec])
+        if kind == "objective":
+            if isinstance(spec, str) and spec.strip().startswith("["):
+                spec = options.read_value(spec.strip())
+            if isinstance(spec, list | tuple):
+                return combine([self.make(kind, part) for part in spec])
         if not isinstance(spec, str | Mapping):
             raise UsageError(
                 f'cannot make a plugin of kind {kind!r} from {options.cut(spec)}: give a spec like "name:key=value"'

@@ -71,10 +71,11 @@ class Intersection(Region):
             far = point[outside].to(wide(point.dtype))
             part = self[outside]
             size = self._size(point)[outside].to(far)
-            weight = per_row((PUSH_COMMON * size / norms(far)).clamp(max=1), far)
-            projected[outside] = part._common_point(weight * far, weight, size).to(
-                point.dtype
-            )
+            # far points are pulled no harder than those at a few sizes of the set
+            pull = (PUSH_COMMON * size / norms(far)).clamp(max=1)
+            weight = per_row(pull, far)
+            nearest = part._common_point(weight * far, weight, size)
+            projected[outside] = nearest.to(point.dtype)
         return projected
 
     def support(self, direction: Tensor) -> Tensor:

@@ -186,15 +186,17 @@ class Polyhedron(Region):
         """The solution of the linear program max ⟨direction, δ⟩, in units of the size of the set."""
         flat = exact(with_unit_maximum(direction)).flatten(1)
         length = norms(flat)[:, None]
-        unit = flat / torch.where(length > 0, length, 1)
+        safe_length = torch.where(length > 0, length, 1)
+        unit = flat / safe_length
         return self._solve(unit, torch.zeros_like(length), precision)
 
     @property
     def _size(self) -> Tensor:
         """The unit of length of each row, (batch, 1): the reach of the box, or the farthest half-space."""
-        reach = torch.maximum(-self.lower, self.upper).amax(1, keepdim=True)
-        offsets = self.offsets
-        farthest = offsets.masked_fill(offsets.isinf(), 0).amax(1, keepdim=True)
+        longer_sides = torch.maximum(-self.lower, self.upper)
+        reach = longer_sides.amax(1, keepdim=True)
+        finite_offsets = self.offsets.masked_fill(self.offsets.isinf(), 0)
+        farthest = finite_offsets.amax(1, keepdim=True)
         size = torch.where(reach.isfinite(), reach, farthest)
         return torch.where(size > 0, size, 1)
 

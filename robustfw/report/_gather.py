@@ -79,7 +79,9 @@ def gather(paths: Sequence[Path], known: Registry | None = None) -> Material:
         if not run.net:
             collection_folders += _find_collections(run, notes)
     unique_folders = {folder.resolve(): folder for folder in collection_folders}
-    collections = [_read_collection(folder, runs) for folder in unique_folders.values()]
+    collections = []
+    for folder in unique_folders.values():
+        collections.append(_read_collection(folder, runs))
     return Material(
         runs=tuple(runs),
         collections=tuple(collections),

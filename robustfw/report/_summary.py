@@ -58,7 +58,8 @@ def _describe_reproduction(reproduction: Reproduction) -> list[str]:
         counts = []
         for word in ("confirmed", "not confirmed", "undecided"):
             counts.append(f"{verdicts.count(word)} {word}")
-        sentences.append(f"Of {count_of(len(claims), 'claim')}: {', '.join(counts)}.")
+        all_claims = count_of(len(claims), "claim")
+        sentences.append(f"Of {all_claims}: {', '.join(counts)}.")
     effort = []
     if reproduction.mode:
         effort.append(f"mode: {reproduction.mode}")
@@ -89,7 +90,8 @@ def _describe_run(run: ReportedRun) -> str:
     evaluation = strongest(run)
     if evaluation:
         low, high = evaluation.interval
-        robust = f"{percent(evaluation.robust_accuracy)} ({100 * low:.1f} to {100 * high:.1f})"
+        ends = f"{100 * low:.1f} to {100 * high:.1f}"
+        robust = f"{percent(evaluation.robust_accuracy)} ({ends})"
         attacks = abbreviate_attacks(evaluation.attacks)
         clean_words = _describe_clean_accuracy(run, evaluation)
         return f"{clean_words}; {robust} withstand {evaluation.uncertainty} under {attacks}."
@@ -202,9 +204,10 @@ def _compare_facts(title: str, facts: Mapping[str, Mapping[str, str]]) -> list[T
         title: of the first table.
         facts: for each run by its name, its facts by theirs.
     """
-    names = list(
-        dict.fromkeys(name for facts_of_run in facts.values() for name in facts_of_run)
-    )
+    # each name once, in the order of the runs
+    names: dict[str, None] = {}
+    for facts_of_run in facts.values():
+        names |= dict.fromkeys(facts_of_run)
     same = []
     different = []
     for name in names:
@@ -220,6 +223,7 @@ def _compare_facts(title: str, facts: Mapping[str, Mapping[str, str]]) -> list[T
     if different:
         rows = []
         for run, facts_of_run in facts.items():
-            rows.append((run, *(facts_of_run.get(name, "–") for name in different)))
+            values_of_run = [facts_of_run.get(name, "–") for name in different]
+            rows.append((run, *values_of_run))
         tables.append(Table(f"{title}, where runs differ", ("run", *different), rows))
     return tables

@@ -154,7 +154,9 @@ def _fit_attribute(key: str, value: str, name: str) -> str:
     if key == "id":
         return f"{name}-{value}"
     if key == "href":
-        return f"#{name}-{value[1:]}" if value.startswith("#") else value
+        if value.startswith("#"):
+            return f"#{name}-{value[1:]}"
+        return value
     if key in ("style", "fill", "stroke"):
         for colour, colour_name in COLOUR_NAMES.items():
             value = value.replace(colour, colour_name)

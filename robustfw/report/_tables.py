@@ -121,13 +121,17 @@ def _run_row(run: ReportedRun) -> tuple[str, ...]:
         clean = run.at_the_end.clean_share()
         robust = run.at_the_end.robust_share()
     elif run.epochs:
-        clean = f"{percent(run.epochs[-1].clean_accuracy)} of validation"
-        robust = f"{percent(run.epochs[-1].robust_accuracy)} of validation"
+        last = run.epochs[-1]
+        clean = f"{percent(last.clean_accuracy)} of validation"
+        robust = f"{percent(last.robust_accuracy)} of validation"
     else:
-        clean = robust = "not measured yet"
+        clean = "not measured yet"
+        robust = "not measured yet"
     recipe = run.manifest["recipe"]
     parts = []
     for kind in ("attack", "objective", "model", "dataset"):
         parts.append(abbreviate(spell_value(recipe[kind]), kind))
-    epochs = f"{len(run.epochs)} of {recipe['train'].get('epochs', '?')}"
-    return run.name, clean, robust, spell_value(recipe["uncertainty"]), *parts, epochs
+    wanted_epochs = recipe["train"].get("epochs", "?")
+    epochs = f"{len(run.epochs)} of {wanted_epochs}"
+    uncertainty = spell_value(recipe["uncertainty"])
+    return run.name, clean, robust, uncertainty, *parts, epochs
