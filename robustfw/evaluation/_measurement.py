@@ -124,7 +124,7 @@ class Measurement:
         with torch.no_grad():
             # a copy, since a net may change its input in place
             raw_outputs = self.model(self.x.clone())
-        outputs = self.task.read(raw_outputs, len(self.x))
+            outputs = self.task.read(raw_outputs, len(self.x))
         check_outputs(self.task, outputs=outputs, targets=self.y, classes=self.classes)
         return outputs
 

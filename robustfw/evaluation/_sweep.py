@@ -126,7 +126,7 @@ class _Batch:
         """Whether the output at the example itself is wrong, (batch,)."""
         with torch.no_grad():
             raw_outputs = self.model(self.x.clone())
-        outputs = self.task.read(raw_outputs, len(self.x))
+            outputs = self.task.read(raw_outputs, len(self.x))
         check_outputs(self.task, outputs=outputs, targets=self.y, classes=self.classes)
         if bool(outputs.isnan().any()):
             warnings.warn(

@@ -99,12 +99,12 @@ class FoolingKind(ResultKind):
         rows = []
         for label in range(len(result.searches[0].confidence)):
             name = str(label)
-        if labels and label < len(labels):
-            name = labels[label]
-            cells = [
-                f"{search.confidence[label]:.2%} after {search.rounds[label]}"
-                for search in result.searches
-            ]
+            if labels and label < len(labels):
+                name = labels[label]
+            cells = []
+            for search in result.searches:
+                confidence = search.confidence[label]
+                cells.append(f"{confidence:.2%} after {search.rounds[label]}")
             rows.append((name, *cells))
         yield Table(
             title="fooling images",
