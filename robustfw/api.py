@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,12 +21,12 @@ from robustfw.inner.adversary import Adversary
 from robustfw.inner.freezing import AscentMode
 from robustfw.inner.threat import Threat
 from robustfw.plugin import registry
-from robustfw.records import Epoch, Record
+from robustfw.records import Record
 from robustfw.storage.runs import Run
 from robustfw.task import Task
-from robustfw.training._given import GivenDataset, GivenModel
+from robustfw.training._given import GivenDataset, GivenModel, yield_records
 from robustfw.training._reopen import rebuild
-from robustfw.training._session import Session, begin
+from robustfw.training._session import begin
 from robustfw.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -107,20 +106,7 @@ def train(
         out=None if out is None else Path(out),
         resume=resume,
     )
-    return _yield_records(session, steps=steps)
-
-
-def _yield_records(session: Session, *, steps: bool) -> Iterator[Record]:
-    """Yield the records that are asked for; at the end, give a net that was passed in its final weights."""
-    with contextlib.closing(session.records()) as records:
-        for record in records:
-            if steps or isinstance(record, Epoch):
-                yield record
-    state = session.state
-    # the net that is trained in place ends with the average, where there is one
-    if isinstance(session.recipe.model, GivenModel) and state.average is not None:
-        state.model.load_state_dict(state.weights())
-    state.model.eval()
+    return yield_records(session, steps=steps)
 
 
 @overload
@@ -211,7 +197,11 @@ def worst_case(
     raised_loss = _make_loss(loss)
     threat = Threat(make("uncertainty", uncertainty), bounds)
     adversary = Adversary(
-        threat, maximizer, generator or _call.draw_generator(), known_task, raised_loss
+        threat=threat,
+        attack=maximizer,
+        generator=generator or _call.draw_generator(),
+        task=known_task,
+        loss=raised_loss,
     )
     return _call.find_worst_cases(
         model,

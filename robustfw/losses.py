@@ -50,9 +50,15 @@ def cross_entropy(outputs: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
             logits, probabilities, reduction="none", label_smoothing=smoothing
         )
     values = functional.cross_entropy(
-        logits, y, ignore_index=UNLABELLED, reduction="none", label_smoothing=smoothing
+        logits,
+        target=y,
+        ignore_index=UNLABELLED,
+        reduction="none",
+        label_smoothing=smoothing,
     )
-    return values if y.dim() == 1 else _mean_of_labelled(values, y)
+    if y.dim() == 1:
+        return values
+    return _mean_of_labelled(values, y)
 
 
 def margin(outputs: Tensor, y: Tensor) -> Tensor:
@@ -66,9 +72,12 @@ def margin(outputs: Tensor, y: Tensor) -> Tensor:
     if y.is_floating_point():
         _check_same_shape(logits, y, "margin")
         signs = 1 - 2 * y.to(logits.dtype)
-        return (signs * logits).flatten(1).amax(1)
+        margins = signs * logits
+        return margins.flatten(1).amax(1)
     values = _margins(logits, y)
-    return values if y.dim() == 1 else _mean_of_labelled(values, y)
+    if y.dim() == 1:
+        return values
+    return _mean_of_labelled(values, y)
 
 
 def _margins(logits: Tensor, y: Tensor) -> Tensor:
@@ -76,7 +85,8 @@ def _margins(logits: Tensor, y: Tensor) -> Tensor:
     label = y.clamp(min=0).unsqueeze(1)
     largest_other = logits.scatter(1, label, -torch.inf).amax(1)
     label_logit = logits.gather(1, label).squeeze(1)
-    return (largest_other - label_logit).masked_fill(y == UNLABELLED, 0)
+    margins = largest_other - label_logit
+    return margins.masked_fill(y == UNLABELLED, 0)
 
 
 def dlr(outputs: Tensor, y: Tensor) -> Tensor:
@@ -88,17 +98,23 @@ def dlr(outputs: Tensor, y: Tensor) -> Tensor:
     logits = upcast(outputs)
     if y.is_floating_point() or logits.shape[1] < 3:
         return margin(outputs, y)
+    # 1. z_(1) − z_(3)
     largest = logits.topk(3, dim=1).values
     spread = largest[:, 0] - largest[:, 2]
+    has_spread = spread > 0
+    safe_spread = spread.where(has_spread, 1)
+    # 2. the ratio; 0 · margins keeps the graph where there is none
     margins = _margins(logits, y)
-    safe_spread = spread.where(spread > 0, 1)
-    values = torch.where(spread > 0, margins / safe_spread, 0 * margins)
-    return values if y.dim() == 1 else _mean_of_labelled(values, y)
+    values = torch.where(has_spread, margins / safe_spread, 0 * margins)
+    if y.dim() == 1:
+        return values
+    return _mean_of_labelled(values, y)
 
 
 def squared_error(outputs: Tensor, y: Tensor) -> Tensor:
     """The mean over targets of (o − t)², (batch,)."""
-    return _differences(outputs, y).square().flatten(1).mean(1)
+    squares = _differences(outputs, y).square()
+    return squares.flatten(1).mean(1)
 
 
 def absolute_error(outputs: Tensor, y: Tensor) -> Tensor:
@@ -162,7 +178,8 @@ def kl(outputs: Tensor, y: Tensor) -> Tensor:
             )
     log_probabilities = logits.log_softmax(1)
     t = y.to(logits.dtype)
-    return functional.kl_div(log_probabilities, t, reduction="none").flatten(1).sum(1)
+    values = functional.kl_div(log_probabilities, t, reduction="none")
+    return values.flatten(1).sum(1)
 
 
 def misclassified(outputs: Tensor, y: Tensor) -> Tensor:
@@ -188,19 +205,21 @@ def replace_infinities(outputs: Tensor) -> Tensor:
     """
     if not outputs.numel():
         return outputs
+    logits = outputs.detach()
     # on a CPU a look at the smallest logit is cheaper than a copy
-    if outputs.device.type == "cpu" and outputs.detach().min().item() > -torch.inf:
+    if logits.device.type == "cpu" and logits.min().item() > -torch.inf:
         return outputs
     masked = outputs.isneginf()
-    lowest = outputs.detach().masked_fill(masked, 0).amin(1, keepdim=True).clamp(max=0)
+    finite = logits.masked_fill(masked, 0)
+    lowest = finite.amin(1, keepdim=True).clamp(max=0)
     return torch.where(masked, lowest + MASKED, outputs)
 
 
 def upcast(outputs: Tensor) -> Tensor:
     """The outputs in float32 if they are in half precision; otherwise as they are."""
-    return (
-        outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
-    )
+    if outputs.dtype in (torch.float16, torch.bfloat16):
+        return outputs.float()
+    return outputs
 
 
 def check_per_example(values: Tensor, rows: int, loss: object) -> None:
@@ -223,16 +242,18 @@ def _mean_of_labelled(values: Tensor, y: Tensor) -> Tensor:
     """The mean over the labelled pixels of each example, (batch,); 0 where no pixel has a label."""
     labelled = y != UNLABELLED
     count = labelled.flatten(1).sum(1).clamp(min=1)
-    return values.flatten(1).sum(1) / count
+    total = values.flatten(1).sum(1)
+    return total / count
 
 
 def _differences(outputs: Tensor, y: Tensor) -> Tensor:
     """Outputs minus targets, of the shape of the outputs; labels (batch,) are read as one-hot rows."""
     values = upcast(outputs)
     if not y.is_floating_point() and y.dim() == 1:
-        one_hot = functional.one_hot(y.clamp(min=0), values.shape[1]).to(values.dtype)
-        unlabelled = (y == UNLABELLED)[:, None]
-        return (values - one_hot).masked_fill(unlabelled, 0)
+        one_hot = functional.one_hot(y.clamp(min=0), values.shape[1])
+        differences = values - one_hot.to(values.dtype)
+        unlabelled = y == UNLABELLED
+        return differences.masked_fill(unlabelled[:, None], 0)
     _check_same_shape(values, y, "squared, absolute and huber")
     return values - y.to(values.dtype)
 

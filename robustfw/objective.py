@@ -97,7 +97,9 @@ class Combined(Objective):
     @property
     def parts(self) -> tuple[Objective, ...]:
         """The loss first, if there is one, then the penalties."""
-        return self.penalties if self.loss is None else (self.loss, *self.penalties)
+        if self.loss is None:
+            return self.penalties
+        return (self.loss, *self.penalties)
 
     @property
     def couples_rows(self) -> bool:
@@ -117,9 +119,10 @@ class Combined(Objective):
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
         """The sum of the loss and the penalties, (batch,), in their order."""
-        total = (
-            batch.loss(model(x)) if self.loss is None else self.loss(model, x, y, batch)
-        )
+        if self.loss is None:
+            total = batch.loss(model(x))
+        else:
+            total = self.loss(model, x, y, batch)
         for part in self.penalties:
             total = total + part.penalty(model, x, y, batch)
         return total

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 import robustfw
 from robustfw import RobustfwError, UsageError
 from robustfw.plugin import options
-from robustfw.plugin._grammar import drop_options, numbers, read_toml, same_values
+from robustfw.plugin._grammar import drop_options, read_toml, same_values
+from robustfw.plugin._number_lists import numbers
 from robustfw.plugin._ratios import Quotient, ratio_or_float, read_ratio
 from robustfw.plugin.options import Array, Ratio, Reader
 from robustfw.plugin.registry import Registry

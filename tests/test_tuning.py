@@ -15,9 +15,11 @@ from robustfw import RunError
 from robustfw.errors import RobustfwWarning
 from robustfw.plugin.registry import installed
 from robustfw.training import _session as session
+from robustfw.training import _settings as settings
+from robustfw.training import _timing as timing
 from robustfw.training import _tuning as tuning
 from robustfw.training import hardware
-from robustfw.training._tuning import Tuning
+from robustfw.training._settings import Tuning
 from robustfw.training.recipe import Recipe
 
 SMALL = {"dataset": "digits", "model": "madry-mnist", "attack": "single-step"}
@@ -45,7 +47,7 @@ def clock(monkeypatch):
             raise RuntimeError("no compiler")
         return [told["compiled" if each.compiled else tuning._name(each)] for each in candidates]
 
-    monkeypatch.setattr(tuning, "_time_updates", timed)
+    monkeypatch.setattr(tuning, "time_updates", timed)
     return told
 
 
@@ -64,9 +66,9 @@ def test_the_fastest_is_chosen_and_bf16_only_if_it_pays(clock, times, precision,
     begun_ = begun({"precision": "auto"})
     assert begun_.recipe.train.precision == precision
     formats = {m.memory_format for m in begun_.state.model.modules() if hasattr(m, "memory_format")}
-    assert formats == {tuning.FORMATS[layout]}
+    assert formats == {settings.FORMATS[layout]}
     weight = next(m.weight for m in begun_.state.model.modules() if isinstance(m, nn.Conv2d) and m.in_channels > 1)
-    assert weight.is_contiguous(memory_format=tuning.FORMATS[layout])
+    assert weight.is_contiguous(memory_format=settings.FORMATS[layout])
 
 
 def test_nets_without_convolutions_have_one_layout(clock):
@@ -87,7 +89,7 @@ def test_a_net_that_cannot_be_compiled_is_not(clock, monkeypatch):
 
 
 def test_what_is_said_is_not_measured(monkeypatch):
-    monkeypatch.setattr(tuning, "_time_updates", lambda *_: pytest.fail("it measured"))
+    monkeypatch.setattr(tuning, "time_updates", lambda *_: pytest.fail("it measured"))
     assert begun({"precision": "bf16"}).recipe.train.precision == "bf16"
     assert begun({}).recipe.train.precision == "fp32"
 
@@ -107,9 +109,9 @@ def test_where_bf16_cannot_pay_it_is_not_tried_and_who_asks_for_it_is_told_the_f
 )
 def test_a_damaged_record_is_refused(damage):
     facts = attrs.asdict(Tuning("fp32", None, compiled=False))
-    assert tuning.read(facts) == Tuning("fp32", None, compiled=False)
+    assert settings.read(facts) == Tuning("fp32", None, compiled=False)
     with pytest.raises(RunError, match="'tuning' is damaged"):
-        tuning.read(facts | damage)
+        settings.read(facts | damage)
 
 
 def test_it_is_in_the_record_and_a_resumed_run_measures_nothing(clock, monkeypatch, tmp_path):
@@ -124,7 +126,7 @@ def test_it_is_in_the_record_and_a_resumed_run_measures_nothing(clock, monkeypat
     assert facts["seconds"] == {"fp32": 2.0, "bf16": 1.0}
     assert "0.50 of one in fp32" in facts["why"]
     clock.clear()
-    assert tuning.read(facts) == Tuning("bf16", None, False, facts["seconds"], facts["why"])
+    assert settings.read(facts) == Tuning("bf16", None, False, facts["seconds"], facts["why"])
     assert list(robustfw.train(**options | {"epochs": 2}, out=out, resume=True))
 
 
@@ -136,7 +138,7 @@ def test_measuring_leaves_the_training_as_it_was():
         if settle:
             recipe = attrs.evolve(begun_.recipe, train=attrs.evolve(begun_.recipe.train, precision="auto"))
             found = tuning.choose(recipe, begun_.splits, begun_.state)
-            assert set(found.seconds) == {f"{p} {layout}" for p in ("fp32", "bf16") for layout in tuning.FORMATS}
+            assert set(found.seconds) == {f"{p} {layout}" for p in ("fp32", "bf16") for layout in settings.FORMATS}
             assert all(seconds > 0 for seconds in found.seconds.values())
         for record in begun_.records():
             net = record.model if hasattr(record, "model") else None
@@ -146,15 +148,15 @@ def test_measuring_leaves_the_training_as_it_was():
 
 def test_a_part_of_a_large_batch_is_timed_for_the_whole(monkeypatch):
     ticks, seen = itertools.count(), []
-    monkeypatch.setattr(tuning, "ENOUGH", 50)
-    monkeypatch.setattr(tuning.time, "perf_counter", lambda: float(next(ticks)))
-    monkeypatch.setattr(tuning.engine, "update", lambda recipe, state, batch: seen.append(len(batch)))
+    monkeypatch.setattr(timing, "ENOUGH", 50)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(timing.engine, "update", lambda recipe, state, batch: seen.append(len(batch)))
     begun_ = begun({})
     eager, compiled = (Tuning("fp32", None, compiled=how) for how in (False, True))
-    assert tuning._time_updates(begun_.recipe, begun_.splits, begun_.state, [eager]) == [400 / 50]
+    assert timing.time_updates(begun_.recipe, begun_.splits, begun_.state, [eager]) == [400 / 50]
     assert set(seen) == {50}
     seen.clear()
-    assert tuning._time_updates(begun_.recipe, begun_.splits, begun_.state, [compiled]) == [1.0], (
+    assert timing.time_updates(begun_.recipe, begun_.splits, begun_.state, [compiled]) == [1.0], (
         "compiled for its own size"
     )
     assert set(seen) == {400}
@@ -164,8 +166,8 @@ def test_layouts_compute_the_same():
     net = robustfw.make("model", "madry-mnist").build(robustfw.DataSpec((1, 8, 8), 10))
     x = torch.rand(3, 1, 8, 8)
     before = net(x)
-    for layout in tuning.FORMATS:
-        tuning.lay_out(net, layout)
+    for layout in settings.FORMATS:
+        settings.lay_out(net, layout)
         torch.testing.assert_close(net(x), before)
 
 

@@ -64,17 +64,21 @@ def linear_bound(one: Tensor, other: Tensor, risk: float = 0.0) -> float:
         other: points of the second class, (n, d).
         risk: R, the share of wrong examples.
     """
-    half = torch.linalg.vector_norm(one.double().mean(0) - other.double().mean(0)) / 2
+    difference = one.double().mean(0) - other.double().mean(0)
+    half = float(torch.linalg.vector_norm(difference) / 2)
     if not risk:
-        return float(half)
+        return half
     _, radius = _ball(one, other)
-    return float(half) + 4 * risk * radius
+    return half + 4 * risk * radius
 
 
 def _ball(one: Tensor, other: Tensor) -> tuple[Tensor, float]:
     """½(m₁ + m₂), and M, the distance from there to the farthest point."""
-    centre = (one.double().mean(0) + other.double().mean(0)) / 2
-    distances = (torch.cat([one, other]).double() - centre).norm(dim=1)
+    mean_one = one.double().mean(0)
+    mean_other = other.double().mean(0)
+    centre = (mean_one + mean_other) / 2
+    points = torch.cat([one, other]).double()
+    distances = (points - centre).norm(dim=1)
     return centre, float(distances.amax())
 
 
@@ -89,11 +93,12 @@ def quadratic_bound(
         risk: R, the share of wrong examples.
         condition: κ, the ratio of the classifier's extreme eigenvalues.
     """
-    longest = (
-        float(torch.cat([one, other]).double().square().sum(1).amax()) if risk else 0.0
-    )
-    half = _nuclear_norm(one, other) / 2
-    return math.sqrt(condition * (half + 2 * longest * risk))
+    mean = _nuclear_norm(one, other) / 2
+    if risk:
+        points = torch.cat([one, other]).double()
+        squares = points.square().sum(1)
+        mean += 2 * float(squares.amax()) * risk
+    return math.sqrt(condition * mean)
 
 
 def _nuclear_norm(one: Tensor, other: Tensor) -> float:
@@ -103,14 +108,18 @@ def _nuclear_norm(one: Tensor, other: Tensor) -> float:
     R S Rᵀ.
     """
     points = torch.cat([one, other]).double()
+    # 1. S
     positive = points.new_full((len(one),), 1 / len(one))
     negative = points.new_full((len(other),), -1 / len(other))
     signs = torch.cat([positive, negative])
+    # 2. R in place of Zᵀ where there are fewer points than coordinates
     if len(points) < points.shape[1]:
         points = torch.linalg.qr(points.t(), mode="r").R.t()
-    return float(
-        torch.linalg.eigvalsh(points.t() @ (signs[:, None] * points)).abs().sum()
-    )
+    # 3. the sum of |eigenvalues|
+    signed_points = signs[:, None] * points
+    difference = points.t() @ signed_points
+    eigenvalues = torch.linalg.eigvalsh(difference)
+    return float(eigenvalues.abs().sum())
 
 
 @attrs.frozen(eq=False)
@@ -145,7 +154,8 @@ def spaces(model: nn.Module, split: Split, batch_size: int = 500) -> list[Points
         split: the examples.
         batch_size: examples in a forward pass.
     """
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    devices = [parameter.device for parameter in model.parameters()]
+    device = devices[0] if devices else torch.device("cpu")
     head: nn.Linear | None = None
     data_batches = []
     label_batches = []
@@ -159,11 +169,14 @@ def spaces(model: nn.Module, split: Split, batch_size: int = 500) -> list[Points
             feature_batches.append(features(model, head, x))
     data = torch.cat(data_batches)
     labels = torch.cat(label_batches)
-    if head is None or torch.equal(torch.cat(feature_batches), data):
-        return [Points("data", data, labels, head)]
+    if head is None:
+        return [Points(name="data", x=data, y=labels, head=None)]
+    head_inputs = torch.cat(feature_batches)
+    if torch.equal(head_inputs, data):
+        return [Points(name="data", x=data, y=labels, head=head)]
     return [
-        Points("data", data, labels, None),
-        Points("features", torch.cat(feature_batches), labels, head),
+        Points(name="data", x=data, y=labels, head=None),
+        Points(name="features", x=head_inputs, y=labels, head=head),
     ]
 
 
@@ -176,7 +189,10 @@ def pairs(points: Tensor, y: Tensor, head: nn.Linear | None = None) -> Iterator[
         head: the layer that makes logits of these points, if one does; ρ of their differences is then measured too.
     """
     points = points.detach().cpu()
-    points_of = {label: points[y.cpu() == label] for label in y.unique().tolist()}
+    labels = y.cpu()
+    points_of = {}
+    for label in labels.unique().tolist():
+        points_of[label] = points[labels == label]
     for first, second in itertools.combinations(points_of, 2):
         one = points_of[first]
         other = points_of[second]
@@ -187,34 +203,43 @@ def pairs(points: Tensor, y: Tensor, head: nn.Linear | None = None) -> Iterator[
             linear=linear_bound(one, other),
             quadratic=quadratic_bound(one, other),
         )
-        yield pair if head is None else _measure_head(pair, one, other, head)
+        if head is not None:
+            pair = _measure_head(pair, one=one, other=other, head=head)
+        yield pair
 
 
 def _measure_head(pair: Pair, one: Tensor, other: Tensor, head: nn.Linear) -> Pair:
     """The pair with ρ of the head's own classifier; as it is where that is constant in the ball of the theorem."""
     weight, bias = _logit_difference(head, pair.first, pair.second)
+    # 1. whether the boundary meets the ball
     centre, radius = _ball(one, other)
     size = float(weight.norm())
-    if not size or abs(float(centre @ weight) + bias) > size * radius:
+    logit_at_centre = float(centre @ weight) + bias
+    if not size or abs(logit_at_centre) > size * radius:
         return pair
-    # signed distances to the boundary, positive where an example is right
+    # 2. signed distances to the boundary, positive where an example is right
     distances_one = (one.double() @ weight + bias) / size
     distances_other = -(other.double() @ weight + bias) / size
-    rho = (float(distances_one.abs().mean()) + float(distances_other.abs().mean())) / 2
-    wrong_one = (distances_one <= 0).double()
-    wrong_other = (distances_other <= 0).double()
-    risk = (float(wrong_one.mean()) + float(wrong_other.mean())) / 2
+    # 3. ρ and R, in which both classes weigh ½
+    rho_one = float(distances_one.abs().mean())
+    rho_other = float(distances_other.abs().mean())
+    risk_one = float((distances_one <= 0).double().mean())
+    risk_other = float((distances_other <= 0).double().mean())
+    risk = (risk_one + risk_other) / 2
     return attrs.evolve(
-        pair, measured=rho, risk=risk, bound=linear_bound(one, other, risk)
+        pair,
+        measured=(rho_one + rho_other) / 2,
+        risk=risk,
+        bound=linear_bound(one, other, risk),
     )
 
 
 def _logit_difference(head: nn.Linear, first: int, second: int) -> tuple[Tensor, float]:
     """w and b of the difference of two logits, ⟨w, x⟩ + b."""
     weight = head.weight.detach().cpu().double()
-    bias = (
-        weight.new_zeros(len(weight))
-        if head.bias is None
-        else head.bias.detach().cpu().double()
-    )
-    return weight[first] - weight[second], float(bias[first] - bias[second])
+    difference = weight[first] - weight[second]
+    bias: Tensor | None = head.bias
+    if bias is None:
+        return difference, 0.0
+    exact_bias = bias.detach().cpu().double()
+    return difference, float(exact_bias[first] - exact_bias[second])

@@ -68,19 +68,23 @@ class SearchSpace:
         """The range of the data, or that of the examples where the data has none."""
         if spec.bounds is not None:
             low, high = _extremes(spec.bounds)
-            return cls(spec.classes, spec.shape, low, high)
+            return cls(classes=spec.classes, shape=spec.shape, low=low, high=high)
         lows = []
         highs = []
         for x, _ in split.iterate(500):
             low_of_batch, high_of_batch = x.aminmax()
             lows.append(float(low_of_batch))
             highs.append(float(high_of_batch))
-        return cls(spec.classes, spec.shape, min(lows), max(highs))
+        return cls(
+            classes=spec.classes, shape=spec.shape, low=min(lows), high=max(highs)
+        )
 
     def noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
         """Uniform noise, one image for each class, of the type and on the device of ``like``."""
-        start = uniform_like(like.new_empty(self.classes, *self.shape), generator)
-        return (self.low + (self.high - self.low) * start).to(like.dtype)
+        images = like.new_empty(self.classes, *self.shape)
+        shares = uniform_like(images, generator)
+        noise = self.low + (self.high - self.low) * shares
+        return noise.to(like.dtype)
 
 
 def _extremes(bounds: tuple[Bound, Bound]) -> tuple[float, float]:
@@ -128,13 +132,11 @@ def ascent(
 
             # 2. a step of one length in ℓ2 along the gradient of each of them
             size = norms(gradient)
-            smallest = torch.finfo(size.dtype).tiny
-            step_size = torch.where(
-                unreached & (size > 0), length / size.clamp(min=smallest), 0.0
-            )
-            x = (x + per_row(step_size, x) * gradient.nan_to_num()).clamp(
-                space.low, space.high
-            )
+            safe_size = size.clamp(min=torch.finfo(size.dtype).tiny)
+            moves = unreached & (size > 0)
+            step_size = torch.where(moves, length / safe_size, 0.0)
+            step = per_row(step_size, x) * gradient.nan_to_num()
+            x = (x + step).clamp(space.low, space.high)
             rounds = rounds + unreached
             yield FoolingImages(x, _confidence(model, x), rounds)
         else:
@@ -148,7 +150,8 @@ def _log_probability_and_gradient(
     """log p(label | x) and its gradient; 0 where nothing on the way is differentiable."""
     with torch.enable_grad():
         point = x.detach().requires_grad_()
-        value = model(point).log_softmax(1).gather(1, labels[:, None])[:, 0]
+        log_probabilities = model(point).log_softmax(1)
+        value = log_probabilities.gather(1, labels[:, None])[:, 0]
         if not value.requires_grad:
             return value, torch.zeros_like(x)
         (gradient,) = torch.autograd.grad(value.sum(), point)
@@ -158,7 +161,8 @@ def _log_probability_and_gradient(
 def _confidence(model: nn.Module, x: Tensor) -> Tensor:
     """The probability of each image's own class; 0 where the net gives no number, (classes,)."""
     with torch.no_grad():
-        return model(x).softmax(1).diagonal().nan_to_num()
+        probabilities = model(x).softmax(1)
+        return probabilities.diagonal().nan_to_num()
 
 
 def evolution(
@@ -204,18 +208,21 @@ def evolution(
             rounds = rounds + unreached
 
             # 2. mutated copies of random champions
-            parents = torch.randint(
-                space.classes, (children * space.classes,), generator=generator
-            ).to(like.device)
+            count = children * space.classes
+            parents = torch.randint(space.classes, (count,), generator=generator)
             rate = RATE * 0.5 ** (generation // HALVED_AFTER)
-            offspring = _mutate(champions[parents], space, rate, generator)
+            offspring = _mutate(
+                champions[parents.to(like.device)],
+                space=space,
+                rate=rate,
+                generator=generator,
+            )
 
             # 3. the best child of each class replaces a champion that it beats
             value, child = _log_probabilities(model, offspring).max(0)
             better = value > best
-            champions = torch.where(
-                per_row(better, champions).bool(), offspring[child], champions
-            )
+            replaced = per_row(better, champions).bool()
+            champions = torch.where(replaced, offspring[child], champions)
             best = torch.where(better, value, best)
             yield FoolingImages(champions, best.exp(), rounds)
         else:
@@ -226,7 +233,8 @@ def evolution(
 def _log_probabilities(model: nn.Module, x: Tensor) -> Tensor:
     """Log probabilities, (n, classes); what is not a number counts as impossible."""
     with freeze(model), torch.no_grad():
-        return model(x).log_softmax(1).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
+        log_probabilities = model(x).log_softmax(1)
+    return log_probabilities.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
 
 
 def _mutate(
@@ -236,9 +244,12 @@ def _mutate(
     chosen = uniform_like(x, generator) < rate
     u = uniform_like(x, generator)
     power = 1 / (STRENGTH + 1)
-    step = torch.where(u < 0.5, (2 * u) ** power - 1, 1 - (2 * (1 - u)) ** power)
-    perturbed = x + (space.high - space.low) * step.to(x.dtype)
-    return torch.where(chosen, perturbed, x).clamp(space.low, space.high)
+    step_down = (2 * u) ** power - 1
+    step_up = 1 - (2 * (1 - u)) ** power
+    step = torch.where(u < 0.5, step_down, step_up).to(x.dtype)
+    perturbed = x + (space.high - space.low) * step
+    mutated = torch.where(chosen, perturbed, x)
+    return mutated.clamp(space.low, space.high)
 
 
 def keep(path: Path, **searches: FoolingImages) -> None:

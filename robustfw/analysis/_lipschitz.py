@@ -25,14 +25,19 @@ QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 NUMBERS = 20_000_000
 """Entries of Jacobians that are held at once, at most."""
 KNOWN: dict[type[nn.Module], float] = {
-    **dict.fromkeys(
-        (nn.Identity, nn.Flatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
-        1.0,
-    ),
-    **dict.fromkeys(
-        (nn.ReLU, nn.ReLU6, nn.Tanh, nn.Hardtanh, nn.Softplus, nn.Softsign, nn.Softmax),
-        1.0,
-    ),
+    nn.Identity: 1.0,
+    nn.Flatten: 1.0,
+    nn.Dropout: 1.0,
+    nn.Dropout1d: 1.0,
+    nn.Dropout2d: 1.0,
+    nn.Dropout3d: 1.0,
+    nn.ReLU: 1.0,
+    nn.ReLU6: 1.0,
+    nn.Tanh: 1.0,
+    nn.Hardtanh: 1.0,
+    nn.Softplus: 1.0,
+    nn.Softsign: 1.0,
+    nn.Softmax: 1.0,
     nn.Sigmoid: 0.25,
     nn.GELU: 1.13,
     nn.SiLU: 1.1,
@@ -68,11 +73,9 @@ class NetBound:
     @property
     def upper(self) -> float | None:
         """L ≤ the product of all layers' constants; None where that is no bound."""
-        return (
-            None
-            if self.unbounded
-            else math.prod(layer.bound or 0.0 for layer in self.layers)
-        )
+        if self.unbounded:
+            return None
+        return math.prod(layer.bound or 0.0 for layer in self.layers)
 
 
 @attrs.frozen
@@ -88,10 +91,9 @@ class Slopes:
     def from_batches(cls, parts: Iterable[Tensor]) -> Slopes:
         """The quantiles of the slopes of some batches, (batch,) each."""
         values = torch.cat([part.double().cpu() for part in parts])
-        return cls(
-            len(values),
-            tuple(torch.quantile(values, values.new_tensor(QUANTILES)).tolist()),
-        )
+        levels = values.new_tensor(QUANTILES)
+        quantiles = torch.quantile(values, levels)
+        return cls(len(values), tuple(quantiles.tolist()))
 
 
 def layers(model: nn.Module, x: Tensor, *, seed: int = 0) -> Iterator[LayerBound]:
@@ -106,30 +108,36 @@ def layers(model: nn.Module, x: Tensor, *, seed: int = 0) -> Iterator[LayerBound
     names = {module: name for name, module in _leaves("", model)}
     with freeze(model):
         for module, inputs in _record_calls(model, names, x):
-            yield _bound_layer(
-                names[module] or type(module).__name__, module, inputs, generator
-            )
+            name = names[module] or type(module).__name__
+            yield _bound_layer(name, module=module, inputs=inputs, generator=generator)
 
 
 def bound_net(model: nn.Module, layers: Iterable[LayerBound]) -> NetBound:
     """The layers together: a product bounds the net where nothing but chains of them is called."""
     bounds = tuple(layers)
-    unbounded = [layer.name for layer in bounds if layer.bound is None]
+    unbounded = []
+    for layer in bounds:
+        if layer.bound is None:
+            unbounded.append(layer.name)
     for name, module in _branches("", model):
         unbounded.append(f"{name or 'the net'} ({type(module).__name__})")
-    return NetBound(bounds, tuple(dict.fromkeys(unbounded)))
+    each_once = dict.fromkeys(unbounded)
+    return NetBound(bounds, tuple(each_once))
 
 
 def _is_leaf(module: nn.Module) -> bool:
-    return _author_constant(module) is not None or not any(
-        True for _ in module.children()
-    )
+    """Whether a module is looked at as a whole: its author states its constant, or it has no parts."""
+    if _author_constant(module) is not None:
+        return True
+    return not list(module.children())
 
 
 def _author_constant(module: nn.Module) -> float | None:
     """The constant that a module's author states as the attribute ``lipschitz``."""
     value = getattr(module, "lipschitz", None)
-    if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if not isinstance(value, int | float):
+        return None
+    if not math.isfinite(value) or value < 0:
         return None
     return float(value)
 
@@ -140,7 +148,8 @@ def _leaves(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         yield name, module
         return
     for child, part in module.named_children():
-        yield from _leaves(f"{name}.{child}" if name else child, part)
+        path = f"{name}.{child}" if name else child
+        yield from _leaves(path, part)
 
 
 def _branches(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -151,7 +160,8 @@ def _branches(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         yield name, module
         return
     for child, part in module.named_children():
-        yield from _branches(f"{name}.{child}" if name else child, part)
+        path = f"{name}.{child}" if name else child
+        yield from _branches(path, part)
 
 
 def _record_calls(
@@ -181,14 +191,15 @@ def _bound_layer(
     kind = type(module).__name__
     author_constant = _author_constant(module)
     if author_constant is not None:
-        return LayerBound(name, kind, author_constant, "declared")
+        return LayerBound(name=name, kind=kind, bound=author_constant, how="declared")
     slope = _largest_slope(module)
     if slope is not None:
-        return LayerBound(name, kind, slope, "known")
+        return LayerBound(name=name, kind=kind, bound=slope, how="known")
     if is_affine(module, inputs, generator):
         norm, exact = spectral_norm(module, inputs, generator)
-        return LayerBound(name, kind, norm, "exact" if exact else "iteration")
-    return LayerBound(name, kind, None, "unknown")
+        how: BoundMethod = "exact" if exact else "iteration"
+        return LayerBound(name=name, kind=kind, bound=norm, how=how)
+    return LayerBound(name=name, kind=kind, bound=None, how="unknown")
 
 
 def _largest_slope(module: nn.Module) -> float | None:
@@ -210,14 +221,19 @@ def _count_windows(pool: nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d) -> int:
     dimensions = int(type(pool).__name__.removeprefix("MaxPool")[0])
 
     def expand(value: Any) -> tuple[int, ...]:
-        return tuple(value) if isinstance(value, tuple) else (int(value),) * dimensions
+        if isinstance(value, tuple):
+            return tuple(value)
+        return (int(value),) * dimensions
 
     sizes = expand(pool.kernel_size)
     strides = expand(pool.stride)
     dilations = expand(pool.dilation)
     windows = 1
     for size, stride, dilation in zip(sizes, strides, dilations, strict=True):
-        windows *= math.ceil(size / stride) if dilation == 1 else size
+        if dilation == 1:
+            windows *= math.ceil(size / stride)
+        else:
+            windows *= size
     return windows
 
 
@@ -237,14 +253,15 @@ def _jacobian_norms(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         # J row by row: a backward pass for each class
         rows = []
         for label in range(logits.shape[1]):
-            (gradient,) = torch.autograd.grad(
-                logits[:, label].sum(), point, retain_graph=True
-            )
+            total = logits[:, label].sum()
+            (gradient,) = torch.autograd.grad(total, point, retain_graph=True)
             rows.append(gradient.flatten(1))
     # ‖J‖₂ is the root of the largest eigenvalue of J Jᵀ, which is as small as there are classes
     jacobian = torch.stack(rows, 1).double()
-    eigenvalues = torch.linalg.eigvalsh(jacobian @ jacobian.transpose(1, 2))
-    return eigenvalues[:, -1].clamp(min=0).sqrt()
+    gram = jacobian @ jacobian.transpose(1, 2)
+    eigenvalues = torch.linalg.eigvalsh(gram)
+    largest = eigenvalues[:, -1].clamp(min=0)
+    return largest.sqrt()
 
 
 def batch_size(shape: Sequence[int], classes: int, most: int) -> int:
@@ -255,5 +272,6 @@ def batch_size(shape: Sequence[int], classes: int, most: int) -> int:
         classes: logits of the net.
         most: examples, at most.
     """
-    entries = classes * math.prod(shape)
-    return max(1, min(most, NUMBERS // max(1, entries)))
+    entries = max(1, classes * math.prod(shape))
+    fitting = NUMBERS // entries
+    return max(1, min(most, fitting))

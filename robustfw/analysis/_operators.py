@@ -28,15 +28,17 @@ def is_affine(module: nn.Module, like: Tensor, generator: torch.Generator) -> bo
     """
     x = normal_like(like, generator).to(like.dtype)
     y = normal_like(like, generator).to(like.dtype)
+    values = []
     with torch.no_grad():
-        values = [module(point) for point in (x + y, torch.zeros_like(x), x, y)]
-    if not all(
-        isinstance(value, Tensor) and value.is_floating_point() for value in values
-    ):
-        return False
+        for point in (x + y, torch.zeros_like(x), x, y):
+            value = module(point)
+            if not isinstance(value, Tensor) or not value.is_floating_point():
+                return False
+            values.append(value)
     both, zero, first, second = values
-    size = max(float(value.norm()) for value in (both, zero, first, second))
-    return bool((both + zero - first - second).norm() <= AFFINE * size)
+    defect = both + zero - first - second
+    size = max(float(value.norm()) for value in values)
+    return bool(defect.norm() <= AFFINE * size)
 
 
 def spectral_norm(
@@ -82,16 +84,17 @@ def subspace_iteration(
         like: (1, *shape); its values do not matter.
         generator: the source of the first V.
     """
-    size = like.numel()
-    start = normal_like(like.expand(min(VECTORS, size), *like.shape[1:]), generator)
+    count = min(VECTORS, like.numel())
+    shape = like.shape[1:]
+    start = normal_like(like.expand(count, *shape), generator)
     basis = _orthonormalize(start.flatten(1).to(like.dtype))
     largest = 0.0
     for _ in range(MOST):
+        vectors = basis.unflatten(1, shape)
+        image, pulled_back = _apply_and_transpose(module, vectors)
         # the largest σ² of A within the span is the largest eigenvalue of (A V)(A V)ᵀ
-        image, pulled_back = _apply_and_transpose(
-            module, basis.unflatten(1, like.shape[1:])
-        )
-        gram = image.double() @ image.double().t()
+        exact_image = image.double()
+        gram = exact_image @ exact_image.t()
         new_largest = float(torch.linalg.eigvalsh(gram)[-1])
         if new_largest <= largest * (1 + TOLERANCE):
             return max(new_largest, largest, 0.0) ** 0.5

@@ -20,8 +20,9 @@ from robustfw.cli._craft import craft
 from robustfw.cli._evaluate import evaluate
 from robustfw.cli._flags import advise
 from robustfw.cli._plugins import plugins, show
+from robustfw.cli._recipes import recipes
 from robustfw.cli._report import report
-from robustfw.cli._reproduce import recipes, reproduce
+from robustfw.cli._reproduce import reproduce
 from robustfw.cli._stopping import Stopped
 from robustfw.cli._sweep import sweep
 from robustfw.cli._train import train
@@ -97,9 +98,10 @@ def _blame(error: Exception) -> str:
     """The plugin whose code an error arose in, or was called from last; nothing for an error of robustfw's own."""
     plugin_of_package = {}
     for entry in registry.installed().entries.values():
-        place = (
-            entry.target if isinstance(entry.target, str) else entry.target.__module__
-        )
+        if isinstance(entry.target, str):
+            place = entry.target
+        else:
+            place = entry.target.__module__
         package = place.partition(":")[0].partition(".")[0]
         plugin_of_package[package] = (
             f", in the plugin {entry.plugin} ({entry.distribution})"

@@ -12,7 +12,8 @@ import attrs
 import click
 
 from robustfw.cli._choices import Choices
-from robustfw.cli.subject import Subject, alone_on_stdout, print_json
+from robustfw.cli._stdout import alone_on_stdout, print_json
+from robustfw.cli.subject import Subject
 from robustfw.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,11 +90,10 @@ def analyze(
             ),
             "lipschitz": _analyze_lipschitz,
         }
-        results = {
-            name: analyses[name](subject)
-            for name in ANALYSES
-            if name in (only or ANALYSES)
-        }
+        results = {}
+        for name in ANALYSES:
+            if name in (only or ANALYSES):
+                results[name] = analyses[name](subject)
     if chosen.as_json:
         print_json(results)
 

@@ -10,7 +10,8 @@ import attrs
 import click
 
 from robustfw.cli._choices import Choices, loss_option
-from robustfw.cli.subject import ATTACK, Subject, alone_on_stdout, print_json
+from robustfw.cli._stdout import alone_on_stdout, print_json
+from robustfw.cli.subject import ATTACK, Subject
 from robustfw.errors import UsageError
 from robustfw.plugin import options, registry
 
@@ -90,10 +91,10 @@ def audit(
         attacks = attacks_of(subject.known, attack)
         loss_raised = subject.loss(loss)
         case = AuditCase(
-            subject.model,
-            subject.split,
-            threat,
-            attacks,
+            model=subject.model,
+            split=subject.split,
+            threat=threat,
+            attacks=attacks,
             transfer=[
                 _load_transfer(subject, path, threat.uncertainty)
                 for path in collections
@@ -143,7 +144,12 @@ def _load_transfer(
         raise UsageError(
             f"{path} is made from {collection.split} examples: give --split {collection.split}"
         )
-    verify(examples, collection.originals(subject.splits), threats, subject.task)
+    verify(
+        examples,
+        split=collection.originals(subject.splits),
+        threats=threats,
+        task=subject.task,
+    )
     audited_sets = [
         number for number, member in enumerate(sets) if member == uncertainty
     ]
@@ -167,9 +173,9 @@ def attacks_of(known: registry.Registry, spec: str) -> Attacks:
     from robustfw.evaluation._audit import Attacks
 
     many: Any = known.make("attack", spec)
-    values = {
-        field.name: getattr(many, field.name) for field in options.fields(type(many))
-    }
+    values = {}
+    for field in options.fields(type(many)):
+        values[field.name] = getattr(many, field.name)
     double: Attack | None = None
     if isinstance(values.get("steps"), int):
         double = attrs.evolve(many, steps=2 * values["steps"])

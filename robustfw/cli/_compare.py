@@ -9,7 +9,8 @@ import attrs
 import click
 
 from robustfw.cli._choices import Choices, loss_option
-from robustfw.cli.subject import JUDGE, Subject, alone_on_stdout, print_json
+from robustfw.cli._stdout import alone_on_stdout, print_json
+from robustfw.cli.subject import JUDGE, Subject
 
 if TYPE_CHECKING:
     from robustfw.attack import Attack
@@ -57,8 +58,8 @@ def compare(
         threat = subject.threat(uncertainty)
         attacks_made = [subject.attack(spec) for spec in attacks or (JUDGE,)]
         loss_raised = subject.loss(loss)
-        ours = _verdicts(subject, threat, attacks_made, loss_raised)
-        theirs = _verdicts(other, threat, attacks_made, loss_raised)
+        ours = _verdicts(subject, threat=threat, attacks=attacks_made, loss=loss_raised)
+        theirs = _verdicts(other, threat=threat, attacks=attacks_made, loss=loss_raised)
         clean = Comparison.from_masks(ours.clean, theirs.clean)
         robust = Comparison.from_masks(ours.robust, theirs.robust)
         circumstances = subject.circumstances(runs=[str(first), str(second)])
@@ -87,7 +88,7 @@ def _verdicts(
     )
     all_verdicts = Verdicts.concatenate(batches)
     for doubt in Evaluation.from_verdicts(
-        all_verdicts, subject.spec.classes, subject.task
+        all_verdicts, classes=subject.spec.classes, task=subject.task
     ).doubts:
         console.problem(f"{subject.name}: {doubt}")
     return all_verdicts

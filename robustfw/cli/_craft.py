@@ -11,7 +11,8 @@ import click
 
 from robustfw.cli._choices import Choices, loss_option
 from robustfw.cli._records import command_line
-from robustfw.cli.subject import Subject, alone_on_stdout, print_json
+from robustfw.cli._stdout import alone_on_stdout, print_json
+from robustfw.cli.subject import Subject
 from robustfw.version import __version__
 
 if TYPE_CHECKING:
@@ -87,9 +88,9 @@ def craft(
         examples = Examples.concatenate(
             list(console.track(parts, batches, "crafting", quiet=chosen.as_json))
         )
-        facts = _facts(subject, threats, attack_made, examples) | subject.loss_facts(
-            loss_raised
-        )
+        facts = _facts(
+            subject, threats=threats, attack=attack_made, examples=examples
+        ) | subject.loss_facts(loss_raised)
         place = out or NewDirectory(Path("transfer"), subject.home.resolve().name)
         collection = Collection.create(place, examples, facts)
     if chosen.as_json:
@@ -108,7 +109,7 @@ def _facts(
     known = subject.known
     bounds = subject.splits.spec.bounds
     rounded = round_to_8_bits(examples.adversarial, bounds)
-    fooled = ~correct(subject.model, rounded, examples.y, subject.task)
+    fooled = ~correct(subject.model, x=rounded, y=examples.y, task=subject.task)
     sets = []
     for number, threat in enumerate(threats):
         n = int((examples.set == number).sum())

@@ -11,7 +11,8 @@ import click
 
 from robustfw.cli import _stopping as stopping
 from robustfw.cli._choices import Choices, loss_option
-from robustfw.cli.subject import JUDGE, Subject, alone_on_stdout, print_json
+from robustfw.cli._stdout import alone_on_stdout, print_json
+from robustfw.cli.subject import JUDGE, Subject
 from robustfw.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,7 +79,11 @@ def evaluate(
         subject = Subject.open(run, chosen)
         if collection is None:
             result = _evaluate_under_attack(
-                subject, uncertainty, attacks, loss, outcomes
+                subject,
+                uncertainty=uncertainty,
+                specs=attacks,
+                loss=loss,
+                outcomes=outcomes,
             )
         else:
             result = _evaluate_collection(subject, collection)
@@ -121,9 +126,9 @@ def _evaluate_under_attack(
         try:
             evaluation = summarize_verdicts(
                 saved_batches,
-                subject.split,
-                choices.split,
-                subject.spec,
+                split=subject.split,
+                name=choices.split,
+                spec=subject.spec,
                 quiet=choices.as_json,
             )
         except KeyboardInterrupt:
@@ -216,7 +221,10 @@ def _evaluate_collection(subject: Subject, path: Path) -> dict[str, Any]:
     collection = Collection.open(path)
     threats = collection.threats(subject.known, subject.splits)
     verify(
-        collection.examples, collection.originals(subject.splits), threats, subject.task
+        collection.examples,
+        split=collection.originals(subject.splits),
+        threats=threats,
+        task=subject.task,
     )
     specs = [subject.known.spell(threat.uncertainty) for threat in threats]
     transfer = Transfer.measure(

@@ -73,10 +73,9 @@ def _find_owner(kind: str, word: str) -> tuple[str, str] | None:
         except PluginError:
             # what cannot be imported has no options to offer
             continue
-        fields = {
-            options.name_of(field): options.aliases(field)
-            for field in options.fields(cls)
-        }
+        fields = {}
+        for field in options.fields(cls):
+            fields[options.name_of(field)] = options.aliases(field)
         option = names.find_option(word, fields)
         if option is not None:
             return entry.name, option

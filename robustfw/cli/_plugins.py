@@ -17,17 +17,18 @@ def plugins(as_json: bool) -> None:
     """List the installed plugins, and those that failed to load."""
     known = registry.installed()
     if as_json:
-        entries = [
-            {
-                "kind": entry.kind,
-                "name": entry.name,
-                "aliases": list(entry.aliases),
-                "plugin": entry.plugin,
-                "distribution": entry.distribution,
-                "about": entry.about,
-            }
-            for entry in known.entries.values()
-        ]
+        entries = []
+        for entry in known.entries.values():
+            entries.append(
+                {
+                    "kind": entry.kind,
+                    "name": entry.name,
+                    "aliases": list(entry.aliases),
+                    "plugin": entry.plugin,
+                    "distribution": entry.distribution,
+                    "about": entry.about,
+                }
+            )
         broken = []
         for plugin in known.broken:
             broken.append(
@@ -80,10 +81,9 @@ def show(kind: str, name: str) -> None:
     if entry.aliases:
         console.line(f"also called: {', '.join(entry.aliases)}")
     if helps:
-        rows = [
-            [help_.name, help_.type, help_.default, _help_text(help_)]
-            for help_ in helps
-        ]
+        rows = []
+        for help_ in helps:
+            rows.append([help_.name, help_.type, help_.default, _help_text(help_)])
         console.table("options", ["name", "type", "default", "meaning"], rows)
     if all(help_.default != "required" for help_ in helps):
         console.line(f"in full: {known.spell(entry.cls())}")

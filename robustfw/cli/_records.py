@@ -37,11 +37,10 @@ def keep_worst_cases(
     originals, adversarials = gallery.pictures
     lower, upper = spec.bounds or (None, None)
     # a range for each feature is none for pictures
-    bounds = (
-        (lower, upper)
-        if isinstance(lower, float) and isinstance(upper, float)
-        else None
-    )
+    if isinstance(lower, float) and isinstance(upper, float):
+        bounds = (lower, upper)
+    else:
+        bounds = None
     results.keep_worst_cases(
         home,
         circumstances,
@@ -57,7 +56,9 @@ def keep_worst_cases(
 def task_facts(known: registry.Registry, task: Task) -> dict[str, Any]:
     """The task as results record it; classification, which most data have, goes without saying."""
     spec = known.spell(task)
-    return {} if spec == "classification" else {"task": spec}
+    if spec == "classification":
+        return {}
+    return {"task": spec}
 
 
 def attack_facts(

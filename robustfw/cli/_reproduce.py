@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from robustfw.cli._findings import write_findings
+from robustfw.cli._recipes import read_recipe
 from robustfw.cli._stopping import Stopped
 from robustfw.cli.subject import command_line
 from robustfw.errors import PluginError, RobustfwError, RunError, UsageError
 from robustfw.plugin import registry
-from robustfw.reproduction._recipes import find_recipe, find_recipes
 
 if TYPE_CHECKING:
     from robustfw.reproduction import Experiment, Judge
-    from robustfw.reproduction._plan import Plan
 
 RECIPE = "recipe.toml"
 """The recipe, in the folder of an experiment."""
-FINDINGS = "reproduction.json"
-"""What the page is made of, in the folder of an experiment."""
 TYPED = "robustfw.reproduce.typed"
 """Where a context keeps the words that were typed."""
 
@@ -37,10 +35,12 @@ class RecipeCommand(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The command's own parameters and the recipe's flags."""
-        own = super().get_params(ctx)
-        taken = {name for parameter in own for name in parameter.opts}
+        *parameters, help_flag = super().get_params(ctx)
+        taken = set(help_flag.opts)
+        for parameter in parameters:
+            taken.update(parameter.opts)
         flags = [flag for flag in self._recipe_flags(ctx) if flag.opts[0] not in taken]
-        return [*own[:-1], *flags, own[-1]]  # the last one is --help
+        return [*parameters, *flags, help_flag]
 
     def _recipe_flags(self, ctx: click.Context) -> list[click.Option]:
         experiment = _named_experiment(ctx.meta.get(TYPED, []))
@@ -70,7 +70,8 @@ def _named_experiment(typed: list[str]) -> Experiment | None:
         if word.startswith("-"):
             continue
         with contextlib.suppress(RobustfwError):
-            return Experiment.read(_text(word)[1], word)
+            _, text = read_recipe(word)
+            return Experiment.read(text, word)
     return None
 
 
@@ -139,7 +140,7 @@ def reproduce(
     from robustfw.reproduction._running import Runner
 
     # 1. the recipe, and who judges it
-    name, text = _text(recipe)
+    name, text = read_recipe(recipe)
     experiment = Experiment.read(text, recipe)
     folder = out or Path("reproductions") / f"{name}-{budget}"
     if model is not None:
@@ -156,7 +157,13 @@ def reproduce(
     at_a_time = processes or min(experiment.processes, processors)
     threads = max(1, processors // at_a_time)
     data = None if data_dir is None else str(data_dir.resolve())
-    plan = Plan(experiment, experiment.modes_of(budget, modes), budget, seeds, data)
+    plan = Plan(
+        experiment=experiment,
+        modes=experiment.modes_of(budget, modes),
+        budget=budget,
+        seeds=seeds,
+        data_dir=data,
+    )
     jobs = plan.jobs()
 
     # 3. run what is not there yet, and write the page
@@ -164,7 +171,9 @@ def reproduce(
         console.line(f"{experiment.title}: {len(jobs)} commands in {folder}")
         try:
             for _ in console.progress(
-                Runner(main, folder, at_a_time, threads).carry_out(jobs),
+                Runner(
+                    main=main, folder=folder, processes=at_a_time, threads=threads
+                ).carry_out(jobs),
                 f"all of it is in {folder}",
             ):
                 pass
@@ -172,7 +181,7 @@ def reproduce(
             raise Stopped(
                 f"stopped, nothing is lost; to go on: {command_line()}"
             ) from None
-        _finish(plan, folder, judge)
+        write_findings(plan, folder, judge)
 
 
 def _judge_of(experiment: Experiment) -> Judge | None:
@@ -203,17 +212,6 @@ def _judge_of(experiment: Experiment) -> Judge | None:
     )
 
 
-def _text(recipe: str) -> tuple[str, str]:
-    """Name and text of a recipe: a file, or one that ships with a package."""
-    path = Path(recipe)
-    if path.suffix != ".toml":
-        return recipe, find_recipe(recipe, registry.installed().modules()).text
-    try:
-        return path.stem, path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read the recipe {path}: {error.strerror}") from error
-
-
 class _Folder:
     """The folder of an experiment, with its recipe, for one process at a time, until it is closed."""
 
@@ -240,107 +238,3 @@ class _Folder:
     def close(self) -> None:
         """Give the folder free."""
         self.lock.release()
-
-
-def _finish(plan: Plan, folder: Path, judge: Judge | None) -> None:
-    """Write the numbers and the verdicts of all modes, on the screen and for the report."""
-    from robustfw import console
-    from robustfw.report import write
-    from robustfw.reproduction import Judgement, Measurements
-    from robustfw.storage.files import json_bytes, write_whole
-
-    # 1. what was measured in each mode, and what its judge says
-    tables, sentences, rows = [], [], []
-    for mode in plan.modes:
-        measured = Measurements(plan, mode, folder)
-        judgement = Judgement() if judge is None else judge.judge(measured)
-        tables.append(measured.table(judge) | {"command": command_line()})
-        sentences += [*measured.summary(), *judgement.sentences]
-        for claim in judgement.claims:
-            rows += claim.rows(mode)
-
-    # 2. for the report
-    experiment = plan.experiment
-    page = {
-        "title": experiment.title,
-        "summary": sentences,
-        "mode": ", ".join(plan.modes),
-        "budget": plan.budget,
-        "seeds": plan.seeds,
-        "nets": [
-            {"name": net, "label": label} for net, label in experiment.labels.items()
-        ],
-        "runs": [
-            {"path": plan.run(mode, net, seed), "net": net, "seed": seed, "mode": mode}
-            for mode in plan.modes
-            for net in experiment.nets_of(mode)
-            for seed in range(plan.seeds)
-        ],
-        "collections": [
-            plan.collection(mode, experiment.transfer.source, 0) for mode in plan.modes
-        ],
-        "tables": tables,
-        "claims": rows,
-    }
-    write_whole(folder / FINDINGS, json_bytes(page))
-
-    # 3. for the screen
-    for table in tables:
-        console.line(table["title"])
-        console.table(table["columns"][0], table["columns"], table["rows"])
-        console.line(table["note"])
-        console.line("")
-    for mode in plan.modes:
-        shown = []
-        for row in rows:
-            if row["mode"] == mode:
-                first = f"  {row['net']}" if row["net"] else row["claim"]
-                shown.append([first, row["paper"], row["ours"], row["verdict"]])
-        if judge is not None:
-            console.table(
-                f"{mode}: claims", ["", judge.source, "ours", "verdict"], shown
-            )
-    for sentence in sentences:
-        console.line(sentence)
-    console.line(f"report: {write([folder])}")
-
-
-@click.group(
-    invoke_without_command=True,
-    short_help="List the recipes that ship with robustfw and its plugins.",
-)
-@click.pass_context
-def recipes(ctx: click.Context) -> None:
-    """List the recipes that ship with robustfw and its plugins."""
-    if ctx.invoked_subcommand is not None:
-        return
-    from robustfw import console
-
-    for title, experiments in (("robustfw train", False), ("robustfw reproduce", True)):
-        rows = [
-            [each.name, each.about, each.package]
-            for each in find_recipes(registry.installed().modules()).values()
-            if each.is_experiment == experiments
-        ]
-        console.table(f"for {title}", ["", "what it is", "from"], rows)
-    console.line("robustfw recipes copy NAME hands one out, to be edited")
-
-
-@recipes.command("copy", short_help="Write a recipe to a file.")
-@click.argument("name")
-@click.argument("path", required=False, type=click.Path(path_type=Path))
-def copy(name: str, path: Path | None) -> None:
-    """Write the recipe NAME to PATH, by default to NAME.toml here; a file that exists is left alone."""
-    from robustfw import console
-
-    recipe, target = (
-        find_recipe(name, registry.installed().modules()),
-        path or Path(f"{name}.toml"),
-    )
-    try:
-        with target.open("x", encoding="utf-8") as file:
-            file.write(recipe.text)
-    except FileExistsError:
-        raise UsageError(f"{target} exists already: give another path") from None
-    command = "reproduce" if recipe.is_experiment else "train"
-    console.line(f"{target} is yours; to run it: robustfw {command} {target}")

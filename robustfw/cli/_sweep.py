@@ -11,7 +11,8 @@ import click
 
 from robustfw.cli._choices import Choices, loss_option
 from robustfw.cli._records import radius_of
-from robustfw.cli.subject import Subject, alone_on_stdout, print_json
+from robustfw.cli._stdout import alone_on_stdout, print_json
+from robustfw.cli.subject import Subject
 from robustfw.errors import UsageError
 from robustfw.plugin import options
 
@@ -115,7 +116,9 @@ def sweep(
 
 def _unit(radius: Any) -> float:
     """The radius at factor 1; a set without a scalar one is measured in factors."""
-    return float(radius) if isinstance(radius, int | float) and radius > 0 else 1.0
+    if isinstance(radius, int | float) and radius > 0:
+        return float(radius)
+    return 1.0
 
 
 def _read_radii(text: str | None, unit: float) -> list[Ratio]:

@@ -13,8 +13,14 @@ import click
 
 from robustfw.cli import _stopping as stopping
 from robustfw.cli._evaluate import summarize_verdicts
+from robustfw.cli._recipe_parts import (
+    KINDS,
+    collect_parts,
+    merge_parts,
+    read_recorded_recipe,
+)
 from robustfw.cli._records import attack_facts, keep_worst_cases, task_facts
-from robustfw.cli.subject import alone_on_stdout, print_json
+from robustfw.cli._stdout import alone_on_stdout, print_json
 from robustfw.errors import RunError, UsageError
 from robustfw.plugin import options, registry
 from robustfw.training.recipe import DEFAULTS, Recipe, TrainOptions
@@ -24,8 +30,6 @@ if TYPE_CHECKING:
     from robustfw.storage.runs import Run
     from robustfw.training._session import Session
 
-KINDS = ("dataset", "model", "uncertainty", "attack", "objective")
-"""Kinds of plugins that a training is made of; each has a flag."""
 TESTED = 2000
 """Test examples attacked at the end of a training; `robustfw evaluate` takes all."""
 STRONGER = "restarts:n=10,attack=(pgd:steps=100)"
@@ -51,7 +55,9 @@ def _one_or_list(
     """What a recipe would hold: a spec where there is one, a list where there are several."""
     if not specs:
         return None
-    return specs[0] if len(specs) == 1 else list(specs)
+    if len(specs) == 1:
+        return specs[0]
+    return list(specs)
 
 
 @functools.cache
@@ -59,9 +65,8 @@ def _train_flags() -> list[click.Option]:
     """A flag for each of the engine's own options."""
     known = registry.installed()
     flags = []
-    for help_ in options.describe(
-        TrainOptions, functools.partial(known.spell, brief=True)
-    ):
+    spell = functools.partial(known.spell, brief=True)
+    for help_ in options.describe(TrainOptions, spell):
         default = options.spell(DEFAULTS["train"].get(help_.name, help_.default))
         words = help_.meaning
         if not words.startswith(default):
@@ -127,14 +132,14 @@ def train(
     from robustfw.training._session import begin
 
     known = registry.installed()
-    parts = _collect_parts(recipe, flags)
+    parts = collect_parts(recipe, flags)
     if resume and out is None:
         raise UsageError(
             "--resume needs --out RUN, the directory of the run to go on with"
         )
     if resume and out is not None:
         if (out / "manifest.json").exists():
-            parts = _merge_parts(_read_recorded_recipe(out), parts)
+            parts = merge_parts(read_recorded_recipe(out), parts)
         elif recipe is None and parts == {"train": {}}:
             raise RunError(
                 f"there is no run in {out} to go on with: check the name, or leave out --resume to start one there"
@@ -154,68 +159,13 @@ def train(
         print_json(result)
 
 
-def _collect_parts(recipe: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
-    """The recipe file's parts, with the flags over them."""
-    parts_of_file = {} if recipe is None else _read_toml(recipe)
-    parts: dict[str, Any] = {}
-    train = {}
-    for name, value in flags.items():
-        if value is None:
-            continue
-        if name in KINDS:
-            parts[name] = value
-        else:
-            train[name] = options.read_value(value)
-    return _merge_parts(parts_of_file, parts | {"train": train})
-
-
-def _merge_parts(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """The parts of two recipes as one, options of the engine one by one; what is above wins."""
-    train = below.get("train", {}) | above.get("train", {})
-    return below | above | {"train": train}
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    """The parts of a recipe file; a `UsageError` where it is none."""
-    try:
-        parts = options.read_toml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"the recipe {path} is not TOML, which is text in UTF-8: {error}"
-        ) from error
-    except UsageError as error:
-        raise UsageError(
-            f"the recipe {path} {str(error).removeprefix('it ')}"
-        ) from error
-    if not isinstance(parts.get("train", {}), dict):
-        raise UsageError(
-            f"in the recipe {path} train is {parts['train']!r}: make it a table [train]"
-        )
-    if "train" in parts:
-        parts["train"] = options.resolve_names(
-            TrainOptions, parts["train"], f"train in {path}"
-        )
-    return parts
-
-
-def _read_recorded_recipe(out: Path) -> dict[str, Any]:
-    """The recipe in a run's manifest."""
-    from robustfw.storage.runs import Run
-    from robustfw.training import _reopen
-
-    return _reopen.read_recipe(Run.open(out), *KINDS)
-
-
 def _new_run(known: registry.Registry, recipe: Recipe) -> NewDirectory:
     """A directory in runs/ named by data set, model and set, with a number where there is one already."""
     from robustfw.storage._locks import NewDirectory
 
-    names = [
-        known.name_of(part)
-        for part in (recipe.dataset, recipe.model, recipe.uncertainty)
-    ]
+    names = []
+    for part in (recipe.dataset, recipe.model, recipe.uncertainty):
+        names.append(known.name_of(part))
     return NewDirectory(Path("runs"), "-".join(names))
 
 
@@ -295,7 +245,9 @@ def _finish(session: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
         loss=recipe.train.loss,
         see=gallery,
     )
-    evaluation = summarize_verdicts(batches, split, "test", splits.spec, quiet=quiet)
+    evaluation = summarize_verdicts(
+        batches, split=split, name="test", spec=splits.spec, quiet=quiet
+    )
     facts = {"split": "test", "weights": weights} | task_facts(known, splits.spec.task)
     circumstances = facts | attack_facts(known, recipe.uncertainty, [attack])
     result = circumstances | describe(evaluation)
@@ -318,7 +270,10 @@ def _finish(session: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
         # the numbers are worth more than their record
         console.problem(str(error))
     keep_worst_cases(
-        run.path, {"run": str(run.path)} | circumstances, gallery, splits.spec
+        run.path,
+        circumstances={"run": str(run.path)} | circumstances,
+        gallery=gallery,
+        spec=splits.spec,
     )
     return {"run": str(run.path)} | result
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import click
 
 from robustfw.cli._choices import Choices
 from robustfw.cli._records import (
@@ -19,6 +15,7 @@ from robustfw.cli._records import (
     keep_worst_cases,
     task_facts,
 )
+from robustfw.cli._stdout import alone_on_stdout, print_json
 from robustfw.dataset import data_root
 from robustfw.errors import DataError, UsageError
 from robustfw.plugin import registry
@@ -208,7 +205,9 @@ class Subject:
 
     def loss(self, spec: str | None) -> Loss:
         """The loss that attacks raise, by its spec; the task's by default."""
-        return self.task.loss if spec is None else self.known.make("loss", spec)
+        if spec is None:
+            return self.task.loss
+        return self.known.make("loss", spec)
 
     def measurement_facts(
         self, threat: Threat, attacks: list[Attack], loss: Loss
@@ -243,7 +242,9 @@ class Subject:
 
     def keep_worst_cases(self, circumstances: dict[str, Any], gallery: Gallery) -> None:
         """Leave the examples that were fooled beside the run, for the report to draw."""
-        keep_worst_cases(self.home, circumstances, gallery, self.spec)
+        keep_worst_cases(
+            self.home, circumstances=circumstances, gallery=gallery, spec=self.spec
+        )
 
     def keep(
         self, kind: str, circumstances: dict[str, Any], measured: dict[str, Any]
@@ -315,17 +316,3 @@ def _first_examples(splits: Splits, name: str, examples: int | None) -> Split:
             f"there are {len(split)} {name} examples: leave out --examples {examples} to take them all"
         )
     return split.first(examples)
-
-
-def alone_on_stdout(as_json: bool) -> contextlib.AbstractContextManager[object]:
-    """Where one JSON object is promised, whatever else is printed meanwhile (by a plugin, say) goes to stderr."""
-    return (
-        contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
-    )
-
-
-def print_json(result: dict[str, Any]) -> None:
-    """One object on one line, valid JSON in any encoding."""
-    from robustfw.storage.files import json_value
-
-    click.echo(json.dumps(json_value(result), allow_nan=False))

@@ -77,7 +77,9 @@ def _align_columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[
     cells = [list(map(printable, heads))]
     for first, *others in rows:
         cells.append([printable(f"  {first}"), *map(printable, others)])
-    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    widths = []
+    for column in zip(*cells, strict=True):
+        widths.append(max(map(cell_len, column)))
     lines = []
     for row in cells:
         padded = map(set_cell_size, row, widths)

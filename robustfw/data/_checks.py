@@ -51,7 +51,9 @@ def _check_bytes(name: str, x: Tensor, spec: DataSpec) -> None:
     """Raise a `DataError` where the values x/255 of uint8 examples are outside of the declared range."""
     if spec.bounds is None:
         return
-    low, high = (float(extreme) / 255 for extreme in x.aminmax())
+    smallest, largest = x.aminmax()
+    low = float(smallest) / 255
+    high = float(largest) / 255
     lower, upper = spec.bounds
     lowest = min(lower) if isinstance(lower, tuple) else lower
     highest = max(upper) if isinstance(upper, tuple) else upper

@@ -68,7 +68,9 @@ class LoadedSplit(Split):
         """The split of some of the examples, in the order of the indices, which become part of its identity."""
         rows = indices.tolist()
         return LoadedSplit(
-            Subset(self.dataset, rows), f"{self.identity} {rows}", self.workers
+            dataset=Subset(self.dataset, rows),
+            identity=f"{self.identity} {rows}",
+            workers=self.workers,
         )
 
 

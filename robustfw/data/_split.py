@@ -57,7 +57,9 @@ class Split(ABC):
 
     def first(self, n: int | None) -> Split:
         """The split of the first n examples; the split itself where n is None or not less than its length."""
-        return self if n is None or n >= len(self) else self.subset(torch.arange(n))
+        if n is None or n >= len(self):
+            return self
+        return self.subset(torch.arange(n))
 
 
 class StreamedSplit(ABC):
@@ -153,10 +155,12 @@ class TensorSplit(Split):
 
     def fingerprint(self) -> str:
         """SHA-256 over shape, type and bytes."""
-        digest = hashlib.sha256(f"{tuple(self.x.shape)} {self.x.dtype}".encode())
+        form = f"{tuple(self.x.shape)} {self.x.dtype}"
+        digest = hashlib.sha256(form.encode())
         metadata = [self.meta[name] for name in sorted(self.meta)]
         for tensor in (self.x, self.y, *metadata):
-            digest.update(tensor.detach().cpu().contiguous().numpy().data)
+            array = tensor.detach().cpu().contiguous().numpy()
+            digest.update(array.data)
         return digest.hexdigest()
 
     def subset(self, indices: Tensor) -> TensorSplit:

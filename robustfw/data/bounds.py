@@ -23,28 +23,33 @@ def ends(bounds: Bounds, like: Tensor) -> tuple[Tensor | float, Tensor | float]:
     if bounds is None:
         return -torch.inf, torch.inf
     lower, upper = bounds
-    return _broadcastable(lower, like), _broadcastable(upper, like)
+    low = _broadcastable(lower, like)
+    high = _broadcastable(upper, like)
+    return low, high
 
 
 def _broadcastable(end: Any, like: Tensor) -> Tensor | float:
     """One end of a range as a number or as a tensor that broadcasts to a batch ``like``, in float32 at least."""
     if isinstance(end, int | float):
         return float(end)
+    shape = tuple(like.shape[1:])
     if isinstance(end, Sequence):
-        values = torch.tensor([float(number) for number in end], dtype=torch.float64)
+        numbers = [float(number) for number in end]
+        values = torch.tensor(numbers, dtype=torch.float64)
         if like.dim() < 2 or len(values) != like.shape[1]:
             raise UsageError(
-                f"there are {len(values)} bounds, and examples of shape {tuple(like.shape[1:])}: give one number, or "
+                f"there are {len(values)} bounds, and examples of shape {shape}: give one number, or "
                 "one for each feature or channel"
             )
-        end = values.reshape(-1, *[1] * (like.dim() - 2))
+        trailing = [1] * (like.dim() - 2)
+        end = values.reshape(-1, *trailing)
     tensor = torch.as_tensor(end)
     dtype = torch.promote_types(like.dtype, torch.float32)
     try:
-        torch.broadcast_shapes(tensor.shape, like.shape[1:])
+        torch.broadcast_shapes(tensor.shape, shape)
     except RuntimeError as error:
         raise UsageError(
-            f"bounds of shape {tuple(tensor.shape)} do not fit examples of shape {tuple(like.shape[1:])}"
+            f"bounds of shape {tuple(tensor.shape)} do not fit examples of shape {shape}"
         ) from error
     return tensor.to(device=like.device, dtype=dtype)
 
@@ -56,8 +61,9 @@ def check_range(x: Tensor, bounds: Bounds) -> bool:
         Whether some of x lies outside, by no more than rounding.
     """
     if not x.is_floating_point():
+        dtype = str(x.dtype).removeprefix("torch.")
         raise DataError(
-            f"x is {str(x.dtype).removeprefix('torch.')}: give floats in the data's range (x.float() / 255)"
+            f"x is {dtype}: give floats in the data's range (x.float() / 255)"
         )
     if x.dim() < 2:
         raise DataError(
@@ -68,19 +74,21 @@ def check_range(x: Tensor, bounds: Bounds) -> bool:
         return False
     # the sum is cheaper than a test of each number, and not finite where one of them is not
     total = x.sum(dtype=torch.promote_types(x.dtype, torch.float32))
-    if not bool(total.isfinite()) and not bool(x.isfinite().all()):
-        broken = int((~x.isfinite()).flatten(1).any(1).sum())
-        raise DataError(
-            f"x has values that are not finite numbers, in {broken} of {len(x)} examples"
-        )
+    if not bool(total.isfinite()):
+        broken = (~x.isfinite()).flatten(1).any(1)
+        if bool(broken.any()):
+            raise DataError(
+                f"x has values that are not finite numbers, in {int(broken.sum())} of {len(x)} examples"
+            )
     if bounds is None:
         return False
     lower, upper = ends(bounds, x)
     if isinstance(lower, float) and isinstance(upper, float):
-        low, high = (float(extreme) for extreme in x.aminmax())
-        if lower <= low and high <= upper:
-            return False
-    elif bool(((x >= lower) & (x <= upper)).all()):
+        smallest, largest = x.aminmax()
+        is_within = lower <= float(smallest) and float(largest) <= upper
+    else:
+        is_within = bool(((x >= lower) & (x <= upper)).all())
+    if is_within:
         return False
     _check_rounding(x, lower, upper)
     return True
@@ -94,9 +102,11 @@ def _check_rounding(x: Tensor, lower: Tensor | float, upper: Tensor | float) -> 
     largest_end = torch.maximum(low.abs(), high.abs())
     scale = torch.maximum(torch.ones_like(low), largest_end)
     slack = ROUNDING * torch.finfo(x.dtype).eps * scale
-    outside = (exact < low - slack) | (exact > high + slack)
-    if bool(outside.any()):
-        least, most = (float(extreme) for extreme in x.aminmax())
+    below = exact < low - slack
+    above = exact > high + slack
+    if bool((below | above).any()):
+        least = float(x.min())
+        most = float(x.max())
         raise DataError(
             f"x ranges over [{least:.4g}, {most:.4g}], outside its bounds {spell_bounds(lower, upper)}: "
             "standardisation belongs into the model; rescale x or give other bounds"
@@ -107,8 +117,8 @@ def spell_bounds(lower: Any, upper: Any) -> str:
     """A range in words, for messages: [0, 1], or its extremes over the features."""
     low = torch.as_tensor(lower, dtype=torch.float64)
     high = torch.as_tensor(upper, dtype=torch.float64)
+    lowest = float(low.min())
+    highest = float(high.max())
     if low.numel() == high.numel() == 1:
-        return f"[{float(low):g}, {float(high):g}]"
-    return (
-        f"of each feature (from {float(low.min()):g} to {float(high.max()):g} in all)"
-    )
+        return f"[{lowest:g}, {highest:g}]"
+    return f"of each feature (from {lowest:g} to {highest:g} in all)"

@@ -77,11 +77,11 @@ class Splits:
         validation_rows = order[:count].sort().values
         training_rows = order[count:].sort().values
         return cls(
-            train.subset(training_rows),
-            train.subset(validation_rows),
-            test,
-            spec,
-            augment,
+            train=train.subset(training_rows),
+            validation=train.subset(validation_rows),
+            test=test,
+            spec=spec,
+            augment=augment,
         )
 
     def keep_labels(
@@ -106,14 +106,20 @@ class Splits:
                 "labels can be taken from examples in memory only, and these are read from files as needed"
             )
         generator = torch.Generator().manual_seed(seed)
-        labelled = _choose_per_class(self.train.y, self.spec.classes, count, generator)
+        labelled = _choose_per_class(
+            self.train.y, classes=self.spec.classes, count=count, generator=generator
+        )
         y = torch.full_like(self.train.y, UNLABELLED)
         y[labelled] = self.train.y[labelled]
         if repeats is None:
+            # so often that labelled examples are their share of all
             odds = LABELLED_SHARE / (1 - LABELLED_SHARE)
             unlabelled = len(y) - len(labelled)
-            repeats = max(1, round(odds * unlabelled / max(1, len(labelled))))
-        rows = torch.cat([torch.arange(len(y)), labelled.repeat(repeats - 1)])
+            wanted = odds * unlabelled / max(1, len(labelled))
+            repeats = max(1, round(wanted))
+        all_rows = torch.arange(len(y))
+        repetitions = labelled.repeat(repeats - 1)
+        rows = torch.cat([all_rows, repetitions])
         train = TensorSplit(self.train.x[rows], y[rows], self.train.metadata(rows))
         return attrs.evolve(self, train=train)
 

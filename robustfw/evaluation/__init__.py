@@ -5,7 +5,8 @@ from robustfw.evaluation._comparison import Comparison
 from robustfw.evaluation._crafting import Examples, craft
 from robustfw.evaluation._intervals import wilson
 from robustfw.evaluation._measurement import check_width
-from robustfw.evaluation._sweep import Fooled, Sweep, sweep
+from robustfw.evaluation._sweep import sweep
+from robustfw.evaluation._sweep_result import Fooled, Sweep
 from robustfw.evaluation._verdicts import Evaluation, Verdicts, describe
 
 __all__ = [

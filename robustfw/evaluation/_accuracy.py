@@ -122,13 +122,13 @@ def verdicts(
         start = time.perf_counter()
         with freeze(model):
             measurement = Measurement(
-                model,
-                leave_inference(x),
-                leave_inference(y),
-                task,
-                classes,
-                adversaries,
-                see,
+                model=model,
+                x=leave_inference(x),
+                y=leave_inference(y),
+                task=task,
+                classes=classes,
+                adversaries=adversaries,
+                see=see,
             )
             batch_verdicts = measurement.verdicts(start)
         # outside: the model is not frozen while the caller has the floor

@@ -17,6 +17,7 @@ from robustfw.data.splits import Split
 from robustfw.errors import DataError
 from robustfw.evaluation import _contests as contests
 from robustfw.evaluation import _probes as probes
+from robustfw.evaluation import _transferred as transferred
 from robustfw.evaluation._checklist import (
     ADVICE,
     Attacks,
@@ -36,7 +37,7 @@ CHECKS: tuple[Callable[[AuditCase, Verdicts], Line], ...] = (
     contests.restarts,
     contests.large_radius,
     contests.noise,
-    contests.transfer,
+    transferred.transfer,
     probes.gradients_not_zero,
     probes.deterministic,
     probes.logits,

@@ -82,7 +82,12 @@ class Line:
             found: the numbers in words.
             **numbers: what was counted, with its denominators.
         """
-        return cls(name, "passed" if passed else "failed", found, numbers)
+        return cls(
+            name=name,
+            verdict="passed" if passed else "failed",
+            found=found,
+            numbers=numbers,
+        )
 
     @classmethod
     def skip(cls, name: str, why: str, **numbers: Any) -> Line:
@@ -93,7 +98,7 @@ class Line:
             why: why it is not checked.
             **numbers: what was counted all the same.
         """
-        return cls(name, "not checked", why, numbers)
+        return cls(name=name, verdict="not checked", found=why, numbers=numbers)
 
     @property
     def advice(self) -> str:

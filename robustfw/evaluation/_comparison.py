@@ -74,6 +74,10 @@ def difference_interval(b: int, c: int, n: int) -> tuple[float, float]:
     more = c + 0.5
     fewer = b + 0.5
     total = n + 2
-    centre = (more - fewer) / total
-    half = Z95 * math.sqrt(more + fewer - (more - fewer) ** 2 / total) / total
-    return max(-1.0, centre - half), min(1.0, centre + half)
+    difference = more - fewer
+    centre = difference / total
+    spread = math.sqrt(more + fewer - difference**2 / total)
+    half = Z95 * spread / total
+    low = max(-1.0, centre - half)
+    high = min(1.0, centre + half)
+    return low, high

@@ -5,16 +5,12 @@ from __future__ import annotations
 import itertools
 
 import torch
-from torch import Tensor
 
 from robustfw.attack import Attack
-from robustfw.data.bounds import check_range, ends
-from robustfw.errors import DataError
-from robustfw.evaluation._checklist import AuditCase, Line, TransferExamples
+from robustfw.data.bounds import ends
+from robustfw.evaluation._checklist import AuditCase, Line
 from robustfw.evaluation._verdicts import Verdicts
 from robustfw.inner.adversary import TOLERANCE
-from robustfw.inner.freezing import freeze
-from robustfw.regions import norms
 
 WEAKER = 0.005, 1
 """Examples that only a weaker attack may fool: at most 0.5 %, or 1. Sound nets: 0; one may be chance (random start)."""
@@ -80,7 +76,12 @@ def restarts(case: AuditCase, many: Verdicts) -> Line:
         return Line.skip("restarts", "the attack has no random start")
     words = "restarts fool {} more, of {} standing"
     return _attack_standing(
-        case, many, case.attacks.restarts, "restarts", RESTARTS, words
+        case,
+        many=many,
+        attack=case.attacks.restarts,
+        name="restarts",
+        limit=RESTARTS,
+        words=words,
     )
 
 
@@ -89,7 +90,14 @@ def noise(case: AuditCase, many: Verdicts) -> Line:
     if case.attacks.noise is None:
         return Line.skip("noise", "no attack by random members was given")
     words = "random members fool {} of {} that the gradient leaves standing"
-    return _attack_standing(case, many, case.attacks.noise, "noise", WEAKER, words)
+    return _attack_standing(
+        case,
+        many=many,
+        attack=case.attacks.noise,
+        name="noise",
+        limit=WEAKER,
+        words=words,
+    )
 
 
 def _attack_standing(
@@ -181,35 +189,6 @@ def large_radius(case: AuditCase, many: Verdicts) -> Line:
     )
 
 
-def transfer(case: AuditCase, many: Verdicts) -> Line:
-    """Examples that were made on other nets fool nothing that the attack on this one leaves standing."""
-    if not case.transfer:
-        return Line.skip(
-            "transfer", "no examples that were made on another net were given"
-        )
-    tried = torch.zeros(len(case), dtype=torch.bool)
-    fooled = torch.zeros(len(case), dtype=torch.bool)
-    for examples in case.transfer:
-        wrong = _find_wrong(case, examples)
-        indices = examples.indices.cpu()
-        tried[indices] = True
-        fooled[indices[wrong]] = True
-    alone = int((fooled & many.robust).sum())
-    standing = int((tried & many.robust).sum())
-    tolerated = case.tolerance(*WEAKER)
-    return Line.check(
-        "transfer",
-        alone <= tolerated,
-        f"examples made on {len(case.transfer)} other net(s) fool {alone} of {standing} shown that the attack leaves "
-        f"standing (at most {tolerated} tolerated)",
-        nets=len(case.transfer),
-        shown=int(tried.sum()),
-        standing=standing,
-        fooled_by_transfer_alone=alone,
-        tolerated=tolerated,
-    )
-
-
 def _count_robust(verdicts: Verdicts) -> int:
     return int(verdicts.robust.sum())
 
@@ -246,50 +225,16 @@ def _distance_to_corner(case: AuditCase, factor: float) -> float | None:
     """How far the opposite corner of the range lies outside the set, at most; None where that means nothing."""
     x, _ = next(case.batches())
     region = case.threat.scale(factor).uncertainty.at(x)
-    if (
-        case.threat.bounds is None
-        or region.like.shape != x.shape
-        or not region.additive
-    ):
+    if case.threat.bounds is None:
         return None
-    low, high = (torch.as_tensor(end).to(x) for end in ends(case.threat.bounds, x))
-    corner = torch.where(x > (low + high) / 2, low, high)
-    violation = region.violation(corner - x)
-    return float(violation.max()) if bool((violation > TOLERANCE).any()) else 0.0
-
-
-def _find_wrong(case: AuditCase, examples: TransferExamples) -> Tensor:
-    """Which of the given examples the net gets wrong, (k,); they must lie within the set and the range."""
-    indices = examples.indices
-    adversarial = examples.adversarial
-    if len(indices) != len(adversarial) or not bool((indices < len(case)).all()):
-        raise DataError(
-            f"transferred examples need one index each, below {len(case)}: there are {len(adversarial)} with "
-            f"{len(indices)} indices"
-        )
-    wrong = [torch.zeros(0, dtype=torch.bool)]
-    originals = case.batches(case.split.subset(indices.cpu()))
-    for (x, y), perturbed in zip(
-        originals, adversarial.split(case.batch_size), strict=False
-    ):
-        perturbed = perturbed.to(x)
-        _check_within(case, x, perturbed)
-        with freeze(case.model), torch.no_grad():
-            outputs = case.task.read(case.model(perturbed), len(perturbed))
-            wrong.append(case.task.wrong(outputs, case.task.targets(y)).cpu())
-    return torch.cat(wrong)
-
-
-def _check_within(case: AuditCase, x: Tensor, perturbed: Tensor) -> None:
-    """Raise a `DataError` unless x̃ could come from the set; where δ is not added to x only the range is known."""
-    check_range(perturbed, case.threat.bounds)
-    region = case.threat.region(x)
     if region.like.shape != x.shape or not region.additive:
-        return
-    delta = perturbed - x
-    outside = region.violation(delta) > TOLERANCE * (1 + norms(delta))
-    if bool(outside.any()):
-        raise DataError(
-            f"{int(outside.sum())} of {len(x)} transferred examples lie outside the set: give examples that were made "
-            "within it"
-        )
+        return None
+    lower, upper = ends(case.threat.bounds, x)
+    low = torch.as_tensor(lower).to(x)
+    high = torch.as_tensor(upper).to(x)
+    middle = (low + high) / 2
+    corner = torch.where(x > middle, low, high)
+    violation = region.violation(corner - x)
+    if bool((violation > TOLERANCE).any()):
+        return float(violation.max())
+    return 0.0

@@ -98,7 +98,7 @@ def craft(
         DataError: outputs or labels do not fit the task.
     """
     task = task or Classification()
-    check_measurable(model, split, [attack], batch_size)
+    check_measurable(model, split=split, attacks=[attack], batch_size=batch_size)
     rows_of_batches = torch.arange(len(split)).split(batch_size)
     for number, (x, y) in enumerate(split.batches(rows_of_batches, device_of(model))):
         generator = generator_for(seed, "attack", number)
@@ -108,7 +108,7 @@ def craft(
             check_type(model, x)
             for threat in threats:
                 check_range(x, threat.bounds)
-            targets = read_targets(task, x, leave_inference(y), classes)
+            targets = read_targets(task, x=x, y=leave_inference(y), classes=classes)
             with torch.no_grad():
                 outputs = task.read(model(x.clone()), len(x))
             check_outputs(task, outputs, targets, classes)
@@ -132,7 +132,12 @@ def craft(
                 problem = problem.with_region(region)
                 crafted.append(
                     _craft_within(
-                        adversary, problem, task, outputs[right], index, member
+                        adversary,
+                        problem=problem,
+                        task=task,
+                        outputs=outputs[right],
+                        index=index,
+                        member=member,
                     )
                 )
         for examples in crafted:
@@ -160,7 +165,9 @@ def _craft_within(
         member: the index of the set.
     """
     attempt = adversary.attempt(problem)
-    label, confidence = _predict(task, problem.y, outputs, attempt.outputs)
+    label, confidence = _predict(
+        task, y=problem.y, clean_outputs=outputs, outputs=attempt.outputs
+    )
     examples = Examples(
         original=problem.x,
         adversarial=attempt.perturbed,
@@ -179,15 +186,20 @@ def _predict(
 ) -> tuple[Tensor, Tensor]:
     """What the net says of each x̃, and its probabilities (n, 2) of y at x and of what it says at x̃."""
     if not task.labelled:
-        prediction = outputs.argmax(1) if y.dtype == torch.int64 else outputs.detach()
-        return prediction, torch.full((len(y), 2), torch.nan, device=y.device)
-    # at a tie with the label it is the other class that counts
-    is_label = torch.nn.functional.one_hot(y, outputs.shape[1]).bool()
+        no_confidence = torch.full((len(y), 2), torch.nan, device=y.device)
+        if y.dtype == torch.int64:
+            return outputs.argmax(1), no_confidence
+        return outputs.detach(), no_confidence
+    # 1. the label; at a tie with y it is the other class that counts
+    is_y = torch.nn.functional.one_hot(y, outputs.shape[1]).bool()
     is_largest = outputs == outputs.amax(1, keepdim=True)
-    rivals = outputs.masked_fill(is_label & is_largest, -torch.inf)
+    rivals = outputs.masked_fill(is_y & is_largest, -torch.inf)
     largest = outputs.argmax(1)
     label = torch.where(largest == y, rivals.argmax(1), largest)
-    probability_of_y = clean_outputs.double().softmax(1).gather(1, y[:, None])[:, 0]
-    probability_of_label = outputs.double().softmax(1).gather(1, label[:, None])[:, 0]
-    confidence = torch.stack([probability_of_y, probability_of_label], 1)
+    # 2. the confidence, before in y and afterwards in the label
+    clean_probabilities = clean_outputs.double().softmax(1)
+    probabilities = outputs.double().softmax(1)
+    confidence_in_y = clean_probabilities.gather(1, y[:, None])
+    confidence_in_label = probabilities.gather(1, label[:, None])
+    confidence = torch.cat([confidence_in_y, confidence_in_label], 1)
     return label, confidence.float()

@@ -39,16 +39,20 @@ class Gallery:
         """Take in what is wrong, as long as there is room."""
         room = MOST - len(self.before)
         for row in batch.wrong.nonzero()[:room, 0].tolist():
+            y = batch.y[row]
+            outputs = batch.outputs[row]
             self.originals.append(batch.x[row].cpu())
             self.adversarials.append(batch.perturbed[row].cpu())
-            self.before.append(self._describe_target(batch.y[row]))
-            self.after.append(self._describe_outputs(batch.outputs[row], batch.y[row]))
+            self.before.append(self._describe_target(y))
+            self.after.append(self._describe_outputs(outputs, y))
 
     def _describe_target(self, y: Tensor) -> str:
         """The label or the numbers; nothing where there are too many to say in a word."""
         if self.task.labelled:
             return self._class_name(int(y))
-        return _numbers(y) if y.numel() <= FEW else ""
+        if y.numel() <= FEW:
+            return _numbers(y)
+        return ""
 
     def _describe_outputs(self, outputs: Tensor, y: Tensor) -> str:
         """The class with its probability, the numbers, or how far off they are."""
@@ -57,21 +61,22 @@ class Gallery:
             # at a tie it is the other class that counts
             others[int(y)] = -torch.inf
             label = int(others.argmax())
-            probability = float(outputs.double().softmax(0)[label])
-            return f"{self._class_name(label)}, {100 * probability:.0f} %"
+            probabilities = outputs.double().softmax(0)
+            per_cent = 100 * float(probabilities[label])
+            return f"{self._class_name(label)}, {per_cent:.0f} %"
         regression = isinstance(self.task, Regression)
         if regression and y.numel() <= FEW:
             return _numbers(outputs)
         measure = self.task.measure(outputs[None], y[None])
         error = 0.0 if measure is None else float(measure[0, 0])
-        return f"off by {error:.3g}" if regression else f"{100 * error:.0f} % wrong"
+        if regression:
+            return f"off by {error:.3g}"
+        return f"{100 * error:.0f} % wrong"
 
     def _class_name(self, label: int) -> str:
-        return (
-            self.labels[label]
-            if self.labels and label < len(self.labels)
-            else str(label)
-        )
+        if self.labels and label < len(self.labels):
+            return self.labels[label]
+        return str(label)
 
     @property
     def pictures(self) -> tuple[Tensor, Tensor] | None:

@@ -24,7 +24,8 @@ def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
     p = successes / n
     share = z * z / n
     centre = p + share / 2
-    half = z * math.sqrt(p * (1 - p) / n + share / (4 * n))
-    return max(0.0, (centre - half) / (1 + share)), min(
-        1.0, (centre + half) / (1 + share)
-    )
+    variance = p * (1 - p) / n
+    half = z * math.sqrt(variance + share / (4 * n))
+    low = (centre - half) / (1 + share)
+    high = (centre + half) / (1 + share)
+    return max(0.0, low), min(1.0, high)

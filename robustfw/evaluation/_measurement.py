@@ -87,11 +87,10 @@ class Measurement:
         robust = clean.clone()
         robust_measure = None if clean_measure is None else clean_measure.clone()
         zero_gradients = 0
-        rows = (
-            torch.arange(len(self.y), device=clean.device)
-            if graded
-            else clean.nonzero()[:, 0]
-        )
+        if graded:
+            rows = torch.arange(len(self.y), device=clean.device)
+        else:
+            rows = clean.nonzero()[:, 0]
         if len(rows):
             problem = self.adversaries[0].problem(
                 self.model,
@@ -124,8 +123,9 @@ class Measurement:
         """The net's outputs at the examples, in the form of the task."""
         with torch.no_grad():
             # a copy, since a net may change its input in place
-            outputs = self.task.read(self.model(self.x.clone()), len(self.x))
-        check_outputs(self.task, outputs, self.y, self.classes)
+            raw_outputs = self.model(self.x.clone())
+            outputs = self.task.read(raw_outputs, len(self.x))
+        check_outputs(self.task, outputs=outputs, targets=self.y, classes=self.classes)
         return outputs
 
     def _count_ties(self, outputs: Tensor) -> int:
@@ -134,8 +134,10 @@ class Measurement:
             return 0
         largest = outputs.amax(1, keepdim=True)
         shared = (outputs == largest).sum(1) > 1
-        label_is_largest = (outputs.gather(1, self.y[:, None]) == largest)[:, 0]
-        return int((shared & label_is_largest).sum())
+        label_logit = outputs.gather(1, self.y[:, None])
+        label_is_largest = (label_logit == largest)[:, 0]
+        ties = shared & label_is_largest
+        return int(ties.sum())
 
     def _attack_standing(
         self, problem: InnerProblem, rows: Tensor, robust: Tensor
@@ -170,12 +172,12 @@ class Measurement:
         if self.see is not None:
             self.see(
                 AttackedBatch(
-                    problem.x,
-                    problem.y,
-                    attempt.perturbed,
-                    attempt.outputs,
-                    attempt.wrong,
-                    rows,
+                    x=problem.x,
+                    y=problem.y,
+                    perturbed=attempt.perturbed,
+                    outputs=attempt.outputs,
+                    wrong=attempt.wrong,
+                    rows=rows,
                 )
             )
 

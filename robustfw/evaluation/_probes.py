@@ -56,9 +56,11 @@ def gradients_not_zero(case: AuditCase, many: Verdicts) -> Line:
         )
         more = int((~verdicts.robust).sum())
     margin_limit = case.tolerance(*MARGIN)
+    few_blind = blind <= blind_limit
+    few_more = more <= margin_limit
     return Line.check(
         "gradients not zero",
-        blind <= blind_limit and more <= margin_limit,
+        few_blind and few_more,
         f"no gradient at {blind} of {correct} correct (at most {blind_limit} tolerated); the margin loss fools {more} "
         f"more, of {len(standing)} standing (at most {margin_limit} tolerated)",
         correct=correct,
@@ -77,12 +79,15 @@ def deterministic(case: AuditCase, many: Verdicts) -> Line:
     for x, _ in case.batches():
         first = _outputs(case, x)
         second = _outputs(case, x)
+        # two NaN in the same place are equal outputs
         both_nan = first.isnan() & second.isnan()
-        differs = ((first != second) & ~both_nan).flatten(1).any(1)
-        outputs_differ += int(differs.sum())
+        unequal = (first != second) & ~both_nan
+        outputs_change = unequal.flatten(1).any(1)
+        predictions_change = outputs_change
         if case.task.labelled:
-            differs = first.argmax(1) != second.argmax(1)
-        predictions_differ += int(differs.sum())
+            predictions_change = first.argmax(1) != second.argmax(1)
+        outputs_differ += int(outputs_change.sum())
+        predictions_differ += int(predictions_change.sum())
     return Line.check(
         "deterministic",
         outputs_differ == 0,
@@ -102,8 +107,10 @@ def logits(case: AuditCase, many: Verdicts) -> Line:
         outputs = _outputs(case, x)
         if case.task.labelled:
             sums_to_one = (outputs.sum(1) - 1).abs() <= SUM_TO_ONE
-            probable += int(((outputs >= 0).all(1) & sums_to_one).sum())
-        broken += int((~outputs.isfinite()).flatten(1).any(1).sum())
+            positive = (outputs >= 0).all(1)
+            probable += int((positive & sums_to_one).sum())
+        not_finite = ~outputs.isfinite()
+        broken += int(not_finite.flatten(1).any(1).sum())
     # by chance, a few rows of logits look like probabilities
     mostly_logits = 2 * probable <= len(case)
     return Line.check(
@@ -119,10 +126,12 @@ def logits(case: AuditCase, many: Verdicts) -> Line:
 def true_gradients(case: AuditCase, many: Verdicts) -> Line:
     """The slope of the margin along its gradient is what the gradient says, on most examples."""
     generator = torch.Generator().manual_seed(case.seed)
+    error_batches = []
     with freeze(case.model):
-        errors = torch.cat(
-            [_errors(case, x, y, generator).cpu() for x, y in case.batches()]
-        )
+        for x, y in case.batches():
+            error = _errors(case, x, y, generator)
+            error_batches.append(error.cpu())
+    errors = torch.cat(error_batches)
     agree = int((errors <= AGREE).sum())
     least = math.ceil(AGREEING * len(case))
     median = float(errors.median())
@@ -146,19 +155,23 @@ def _outputs(case: AuditCase, x: Tensor) -> Tensor:
 
 def _steepness(case: AuditCase) -> losses.LossFunction:
     """The loss whose slope is measured: the margin, which never saturates, or the task's where there are no classes."""
-    return losses.margin if case.task.labelled else case.task.loss
+    if case.task.labelled:
+        return losses.margin
+    return case.task.loss
 
 
 def _count_blind(case: AuditCase, clean: Tensor) -> int:
     """At how many correct examples the task's loss has a gradient that is zero, or not finite."""
-    blind = []
+    masks = []
     with freeze(case.model):
         for x, y in case.batches():
-            _, gradient = _outputs_and_gradient(case, x, y, case.task.loss)
+            _, gradient = _outputs_and_gradient(case, x=x, y=y, loss=case.task.loss)
             zero = (gradient == 0).flatten(1).all(1)
             finite = gradient.isfinite().flatten(1).all(1)
-            blind.append((zero | ~finite).cpu())
-    return int((torch.cat(blind) & clean).sum())
+            blind = zero | ~finite
+            masks.append(blind.cpu())
+    blind_and_correct = torch.cat(masks) & clean
+    return int(blind_and_correct.sum())
 
 
 def _outputs_and_gradient(
@@ -185,14 +198,16 @@ def _errors(
     """
     # 1. the slope that the gradient promises
     point, width = _interior_point(x, case.threat.bounds, generator)
-    outputs, gradient = _outputs_and_gradient(case, point, y, _steepness(case))
+    outputs, gradient = _outputs_and_gradient(case, x=point, y=y, loss=_steepness(case))
     largest = gradient.flatten(1).abs().amax(1)
-    direction = width * gradient / per_row(largest.where(largest > 0, 1), gradient)
+    safe_largest = largest.where(largest > 0, 1)
+    direction = width * gradient / per_row(safe_largest, gradient)
     slope = inner_products(gradient, direction)
 
     # 2. what rounding makes of a difference of two losses
     values = _losses_at(case, point, y)
-    largest_number = torch.maximum(outputs.flatten(1).abs().amax(1), values.abs())
+    largest_output = outputs.flatten(1).abs().amax(1)
+    largest_number = torch.maximum(largest_output, values.abs())
     rounding = ROUNDING * torch.finfo(outputs.dtype).eps * largest_number
 
     # 3. the slope that is measured, beyond rounding
@@ -201,25 +216,39 @@ def _errors(
         ahead = _losses_at(case, point + h * direction, y)
         behind = _losses_at(case, point - h * direction, y)
         measured_slope = (ahead - behind) / (2 * h)
-        gap = ((measured_slope - slope).abs() - rounding / (2 * h)).clamp(min=0)
-        errors.append(gap / torch.maximum(measured_slope.abs(), slope.abs()))
-    error = torch.stack(errors).median(0).values.nan_to_num(1, 1, 1)
+        gap = (measured_slope - slope).abs()
+        gap_beyond_rounding = (gap - rounding / (2 * h)).clamp(min=0)
+        steepest = torch.maximum(measured_slope.abs(), slope.abs())
+        errors.append(gap_beyond_rounding / steepest)
+
+    # 4. the median over the steps; 1 where there is no number or no gradient
+    median = torch.stack(errors).median(0).values
+    error = median.nan_to_num(1, 1, 1)
     return error.where(largest > 0, torch.ones_like(error))
 
 
 def _losses_at(case: AuditCase, x: Tensor, y: Tensor) -> Tensor:
-    return _steepness(case)(_outputs(case, x), case.task.targets(y))
+    loss = _steepness(case)
+    outputs = _outputs(case, x)
+    return loss(outputs, case.task.targets(y))
 
 
 def _interior_point(
     x: Tensor, bounds: Bounds, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Points near x, from which the largest step stays within the range; and the width of each coordinate's range."""
-    extremes = x.aminmax() if bounds is None else ends(bounds, x)
-    low, high = (torch.as_tensor(end).to(x) for end in extremes)
-    width = (high - low).where(high > low, torch.ones_like(high - low))
-    point = x + JITTER * width * (2 * uniform_like(x, generator).to(x) - 1)
+    # 1. the range, of the data or of x itself
+    lower, upper = x.aminmax() if bounds is None else ends(bounds, x)
+    low = torch.as_tensor(lower).to(x)
+    high = torch.as_tensor(upper).to(x)
+    width = high - low
+    width = width.where(high > low, torch.ones_like(width))
+    # 2. a random point near x
+    noise = 2 * uniform_like(x, generator).to(x) - 1
+    point = x + JITTER * width * noise
     if bounds is None:
         return point, width
+    # 3. within the range by the largest step
     margin = STEPS[0] * width
-    return torch.minimum(torch.maximum(point, low + margin), high - margin), width
+    above_low = torch.maximum(point, low + margin)
+    return torch.minimum(above_low, high - margin), width

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
 import torch
@@ -16,8 +16,8 @@ from robustfw.data.bounds import check_range
 from robustfw.data.splits import Split
 from robustfw.errors import RobustfwWarning, UsageError
 from robustfw.evaluation._accuracy import check_measurable, device_of
-from robustfw.evaluation._intervals import wilson
 from robustfw.evaluation._measurement import check_outputs, read_targets
+from robustfw.evaluation._sweep_result import Fooled
 from robustfw.inner._randomness import generator_for
 from robustfw.inner.adversary import Adversary, Attempt
 from robustfw.inner.freezing import check_type, freeze, leave_inference
@@ -28,63 +28,6 @@ from robustfw.uncertainty import UncertaintySet
 
 BISECTIONS = 6
 """Halvings of the distance between two points of the sweep: the smallest factor is known to 1/64 of it."""
-
-
-@attrs.frozen(eq=False)
-class Fooled:
-    """What became of each example of a batch over the sweep."""
-
-    at: Tensor
-    """Whether the net is fooled at each factor, (n, factors)."""
-    smallest: Tensor
-    """The smallest factor found that fools the net, (n,); 0 where it is wrong from the start, ∞ if none has."""
-
-    @classmethod
-    def concatenate(cls, parts: Iterable[Fooled]) -> Fooled:
-        """Several batches as one, in their order."""
-        batches = list(parts)
-        at = torch.cat([batch.at for batch in batches])
-        smallest = torch.cat([batch.smallest for batch in batches])
-        return cls(at, smallest)
-
-
-@attrs.frozen
-class Sweep:
-    """Accuracy at each factor, of all n examples."""
-
-    n: int
-    """Examples."""
-    factors: tuple[float, ...]
-    """Sizes of the set, as multiples of it."""
-    correct: tuple[int, ...]
-    """Examples that are right under attack, at each factor."""
-    accuracy: tuple[float, ...]
-    """correct / n at each factor."""
-    intervals: tuple[tuple[float, float], ...]
-    """95 % interval of the accuracy, at each factor."""
-    quartiles: tuple[float, float, float]
-    """Quartiles of the smallest factor that fools the net; ∞ where a quarter, a half … was not fooled."""
-    beyond: int
-    """Examples that no factor of the sweep has fooled."""
-
-    @classmethod
-    def from_fooled(cls, fooled: Fooled, factors: Sequence[float]) -> Sweep:
-        """Counts, shares and Wilson's intervals."""
-        n = len(fooled.at)
-        correct = tuple((~fooled.at).sum(0).tolist())
-        ordered = fooled.smallest.sort().values
-        first, median, third = (
-            float(ordered[min(n - 1, n * quarter // 4)]) for quarter in (1, 2, 3)
-        )
-        return cls(
-            n=n,
-            factors=tuple(factors),
-            correct=correct,
-            accuracy=tuple(count / n for count in correct),
-            intervals=tuple(wilson(count, n) for count in correct),
-            quartiles=(first, median, third),
-            beyond=int(fooled.smallest.isinf().sum()),
-        )
 
 
 def sweep(
@@ -139,29 +82,32 @@ def sweep(
             f"the radii of a sweep must grow, from 0 or above, not {list(factors)}"
         )
     task = task or Classification()
-    check_measurable(model, split, [attack], batch_size)
+    check_measurable(model, split=split, attacks=[attack], batch_size=batch_size)
     numbers = torch.arange(len(split)).split(batch_size)
     for number, (x, y) in enumerate(split.batches(numbers, device_of(model))):
         adversary = Adversary(
-            threat, attack, generator_for(seed, "attack", number), task, loss
+            threat=threat,
+            attack=attack,
+            generator=generator_for(seed, "attack", number),
+            task=task,
+            loss=loss,
         )
         with freeze(model):
             x = leave_inference(x)
             check_type(model, x)
             check_range(x, threat.bounds)
             batch = _Batch(
-                model,
-                x,
-                read_targets(task, x, leave_inference(y), classes),
-                adversary,
-                task,
-                classes,
+                model=model,
+                x=x,
+                y=read_targets(task, x=x, y=leave_inference(y), classes=classes),
+                adversary=adversary,
+                task=task,
+                classes=classes,
             )
-            fooled = (
-                batch.sweep_nested(factors, bisections)
-                if nested
-                else batch.sweep_independent(factors)
-            )
+            if nested:
+                fooled = batch.sweep_nested(factors, bisections)
+            else:
+                fooled = batch.sweep_independent(factors)
         yield Fooled(fooled.at.cpu(), fooled.smallest.cpu())
 
 
@@ -179,8 +125,9 @@ class _Batch:
     def wrong(self) -> Tensor:
         """Whether the output at the example itself is wrong, (batch,)."""
         with torch.no_grad():
-            outputs = self.task.read(self.model(self.x.clone()), len(self.x))
-        check_outputs(self.task, outputs, self.y, self.classes)
+            raw_outputs = self.model(self.x.clone())
+            outputs = self.task.read(raw_outputs, len(self.x))
+        check_outputs(self.task, outputs=outputs, targets=self.y, classes=self.classes)
         if bool(outputs.isnan().any()):
             warnings.warn(
                 "some of the net's outputs are not numbers, and count as wrong: its weights are broken, or something "
@@ -251,7 +198,8 @@ class _Batch:
             problem = problem.with_region(self.problem(right, factor).region)
             fooled = self.adversary.attempt(problem).wrong
             at[right, point] = fooled
-            smallest[right[fooled]] = smallest[right[fooled]].clamp(max=factor)
+            rows = right[fooled]
+            smallest[rows] = smallest[rows].clamp(max=factor)
         return Fooled(at, smallest)
 
     def sweep_nested(self, factors: Sequence[float], bisections: int) -> Fooled:
@@ -268,20 +216,25 @@ class _Batch:
             if not len(standing) or factor == 0:
                 continue
             attempt = self.adversary.attempt(self.problem(standing, factor, start))
+            delta = attempt.delta
             if last_delta is None:
-                last_delta = attempt.delta.new_zeros(
-                    (len(wrong), *attempt.delta.shape[1:])
-                )
-            last_delta[standing] = attempt.delta
+                last_delta = delta.new_zeros((len(wrong), *delta.shape[1:]))
+            last_delta[standing] = delta
             smallest[standing[attempt.wrong]] = factor
-            standing = standing[~attempt.wrong]
-            start = attempt.delta[~attempt.wrong]
+            withstood = ~attempt.wrong
+            standing = standing[withstood]
+            start = delta[withstood]
             largest_withstood[standing] = factor
         at = smallest[:, None] <= smallest.new_tensor(factors)
 
         # 2. bisection between the last factor that held and the first that did not
         if last_delta is not None:
-            self._narrow(smallest, largest_withstood, last_delta, bisections)
+            self._narrow(
+                smallest,
+                below=largest_withstood,
+                delta=last_delta,
+                bisections=bisections,
+            )
         return Fooled(at, smallest)
 
     def _narrow(
@@ -293,6 +246,8 @@ class _Batch:
             middle = (above[rows] + below[rows]) / 2
             attempt = self.attempt(rows, middle, delta[rows])
             fooled = attempt.wrong
-            above[rows[fooled]] = middle[fooled]
-            below[rows[~fooled]] = middle[~fooled]
-            delta[rows[fooled]] = attempt.delta[fooled]
+            withstood = ~fooled
+            fooled_rows = rows[fooled]
+            above[fooled_rows] = middle[fooled]
+            below[rows[withstood]] = middle[withstood]
+            delta[fooled_rows] = attempt.delta[fooled]

@@ -43,7 +43,13 @@ class Share:
         n = len(right)
         correct = int(right.sum())
         accuracy = correct / n if n else None
-        return cls(uncertainty, n, correct, accuracy, wilson(correct, n))
+        return cls(
+            uncertainty=uncertainty,
+            n=n,
+            correct=correct,
+            accuracy=accuracy,
+            interval=wilson(correct, n),
+        )
 
 
 @attrs.frozen
@@ -88,9 +94,9 @@ class Transfer:
             raise DataError(
                 "the collection is empty: nothing fooled the net that it was crafted against"
             )
-        right = correct(model, examples.adversarial, examples.y, task)
+        right = correct(model, x=examples.adversarial, y=examples.y, task=task)
         rounded = round_to_8_bits(examples.adversarial, bounds)
-        right_rounded = correct(model, rounded, examples.y, task)
+        right_rounded = correct(model, x=rounded, y=examples.y, task=task)
         shares = []
         for number, spec in enumerate(sets):
             shares.append(Share.from_mask(spec, right[examples.set == number]))
@@ -134,16 +140,21 @@ def correct(
         ):
             if len(batch):
                 outputs = task.read(model(batch.to(device).clone()), len(batch))
-                check_outputs(task, outputs, targets, None)
+                check_outputs(task, outputs=outputs, targets=targets, classes=None)
                 right.append(~task.wrong(outputs, targets.to(device)).cpu())
     return torch.cat(right)
 
 
 def round_to_8_bits(x: Tensor, bounds: Bounds) -> Tensor:
     """x as an image file of 8 bits keeps it: the nearest of 256 values of the range (of [0, 1] where there is none)."""
-    low, high = (torch.as_tensor(end).to(x) for end in ends(bounds or (0.0, 1.0), x))
-    width = (high - low).where(high > low, torch.ones_like(high - low))
-    return ((x - low) / width * 255).round().clamp(0, 255) / 255 * width + low
+    lower, upper = ends(bounds or (0.0, 1.0), x)
+    low = torch.as_tensor(lower).to(x)
+    high = torch.as_tensor(upper).to(x)
+    width = high - low
+    width = width.where(high > low, torch.ones_like(width))
+    shares = (x - low) / width
+    levels = (shares * 255).round().clamp(0, 255)
+    return levels / 255 * width + low
 
 
 def verify(

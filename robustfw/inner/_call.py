@@ -100,11 +100,11 @@ def find_worst_cases(
             judge = solved or (None if task is None else task.wrong)
             wrong = None if judge is None else judge(outputs, targets)
             return WorstCases(
-                perturbed,
-                delta,
-                outputs,
-                adversary.attack_loss(outputs, targets),
-                wrong,
+                x=perturbed,
+                delta=delta,
+                outputs=outputs,
+                loss=adversary.attack_loss(outputs, targets),
+                wrong=wrong,
             )
 
 
@@ -121,16 +121,18 @@ def guess_task(y: Tensor, loss: object) -> Task | None:
     is_column = y.dim() == 1 or (y.dim() == 2 and y.shape[1] == 1)
     if not y.is_floating_point() and is_column:
         return Classification()
+    if loss is not None:
+        return None
     if y.dim() == 2:
         only_zeros_and_ones = ((y == 0) | (y == 1)).all(1)
-        if bool((only_zeros_and_ones & (y.sum(1) == 1)).all()):
-            return Classification() if loss is None else None
-    if loss is None:
-        raise DataError(
-            f"targets are {str(y.dtype).removeprefix('torch.')} of shape {tuple(y.shape)}, no class labels: say by "
-            "task= what they are (binary, multilabel, regression, segmentation), or give a loss"
-        )
-    return None
+        one_hot = only_zeros_and_ones & (y.sum(1) == 1)
+        if bool(one_hot.all()):
+            return Classification()
+    dtype = str(y.dtype).removeprefix("torch.")
+    raise DataError(
+        f"targets are {dtype} of shape {tuple(y.shape)}, no class labels: say by "
+        "task= what they are (binary, multilabel, regression, segmentation), or give a loss"
+    )
 
 
 def check_inputs(
@@ -155,7 +157,9 @@ def check_inputs(
     if len(x) != len(y):
         raise DataError(f"there are {len(x)} examples and {len(y)} targets")
     check_type(model, x)
-    return x, y if task is None else task.targets(y)
+    if task is None:
+        return x, y
+    return x, task.targets(y)
 
 
 def check_targets_once(forward: Forward, task: Task, y: Tensor) -> Forward:

@@ -38,16 +38,19 @@ class Attempt:
     def concatenate(cls, parts: Sequence[Attempt]) -> Attempt:
         """The rows of several results as one result, in the order of the parts."""
         return cls(
-            torch.cat([part.delta for part in parts]),
-            torch.cat([part.perturbed for part in parts]),
-            torch.cat([part.outputs for part in parts]),
-            torch.cat([part.wrong for part in parts]),
+            delta=torch.cat([part.delta for part in parts]),
+            perturbed=torch.cat([part.perturbed for part in parts]),
+            outputs=torch.cat([part.outputs for part in parts]),
+            wrong=torch.cat([part.wrong for part in parts]),
         )
 
     def __getitem__(self, rows: Tensor) -> Attempt:
         """The result for some of the rows, given as a mask or as indices."""
         return Attempt(
-            self.delta[rows], self.perturbed[rows], self.outputs[rows], self.wrong[rows]
+            delta=self.delta[rows],
+            perturbed=self.perturbed[rows],
+            outputs=self.outputs[rows],
+            wrong=self.wrong[rows],
         )
 
 
@@ -123,11 +126,11 @@ class Adversary:
             region = self.threat.region(x, checked=checked)
         counted = passes if passes is not None else Passes()
         return InnerProblem(
-            self.read(net),
-            self.attack_loss,
-            x,
-            y,
-            region,
+            forward=self.read(net),
+            loss=self.attack_loss,
+            x=x,
+            y=y,
+            region=region,
             criterion=criterion,
             passes=counted,
             start=start,
@@ -147,10 +150,10 @@ class Adversary:
         delta = self.attack.maximize(problem, self.generator).detach()
         like = problem.region.like
         if delta.shape != like.shape or delta.dtype != like.dtype:
-            raise PluginError(
-                f"{type(self.attack).__name__} returned {tuple(delta.shape)} {delta.dtype} for perturbations "
-                f"of {tuple(like.shape)} {like.dtype}"
-            )
+            name = type(self.attack).__name__
+            form = f"{tuple(delta.shape)} {delta.dtype}"
+            wanted = f"{tuple(like.shape)} {like.dtype}"
+            raise PluginError(f"{name} returned {form} for perturbations of {wanted}")
         if not trusted and self.attack.stays_inside:
             self.check_membership(problem.region, delta)
         return delta
@@ -162,10 +165,12 @@ class Adversary:
         violation = region.violation(delta)
         outside = violation > TOLERANCE * (1 + norms(delta.double()))
         if bool(outside.any()) or not bool(delta.isfinite().all()):
+            name = type(self.attack).__name__
+            count = int(outside.sum())
+            farthest = float(violation.nan_to_num(torch.inf).max())
             raise PluginError(
-                f"{type(self.attack).__name__} left the uncertainty set: {int(outside.sum())} of {len(delta)} "
-                f"perturbations, by up to {float(violation.nan_to_num(torch.inf).max()):.3g}; its numbers cannot be "
-                "used"
+                f"{name} left the uncertainty set: {count} of {len(delta)} perturbations, by up to {farthest:.3g}; "
+                "its numbers cannot be used"
             )
 
     @staticmethod

@@ -64,11 +64,10 @@ def freeze(model: nn.Module, mode: AscentMode = "eval") -> Iterator[None]:
             if p is not None and p.requires_grad
         ]
         _check_differentiable(parameters)
-        copies = (
-            [(buffer, buffer.clone()) for buffer in model.buffers()]
-            if mode == "train"
-            else []
-        )
+        if mode == "train":
+            copies = [(buffer, buffer.clone()) for buffer in model.buffers()]
+        else:
+            copies = []
         try:
             for parameter in parameters:
                 parameter.requires_grad_(False)
@@ -87,11 +86,11 @@ def freeze(model: nn.Module, mode: AscentMode = "eval") -> Iterator[None]:
 @contextlib.contextmanager
 def _allow_gradients(model: nn.Module) -> Iterator[None]:
     """Leave ``torch.inference_mode``, and let no process wait for the gradients of another one."""
-    unsynchronised = (
-        model.no_sync()
-        if isinstance(model, DistributedDataParallel)
-        else contextlib.nullcontext()
-    )
+    unsynchronised: contextlib.AbstractContextManager[None]
+    if isinstance(model, DistributedDataParallel):
+        unsynchronised = model.no_sync()
+    else:
+        unsynchronised = contextlib.nullcontext()
     with torch.inference_mode(mode=False), unsynchronised:
         yield
 
@@ -140,13 +139,15 @@ def _parts(value: object) -> list[object]:
 
 def _function_parts(function: types.FunctionType) -> list[object]:
     """The contents of a function's closure, the globals that it names except modules, and its defaults."""
-    contents = [
-        cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)
-    ]
+    contents = []
+    for cell in function.__closure__ or ():
+        if _is_filled(cell):
+            contents.append(cell.cell_contents)
     namespace = function.__globals__
-    named = [
-        namespace[name] for name in function.__code__.co_names if name in namespace
-    ]
+    named = []
+    for name in function.__code__.co_names:
+        if name in namespace:
+            named.append(namespace[name])
     variables = [value for value in named if not isinstance(value, types.ModuleType)]
     defaults = function.__defaults__ or ()
     keyword_defaults = function.__kwdefaults__ or {}

@@ -73,8 +73,6 @@ def half_precision(
     device: torch.device, *, enabled: bool
 ) -> contextlib.AbstractContextManager[object]:
     """A context of matrix products in bf16 if enabled; otherwise one that changes nothing."""
-    return (
-        torch.autocast(device.type, torch.bfloat16)
-        if enabled
-        else contextlib.nullcontext()
-    )
+    if enabled:
+        return torch.autocast(device.type, torch.bfloat16)
+    return contextlib.nullcontext()

@@ -68,7 +68,9 @@ class InnerProblem:
             x: examples (batch, *shape).
             region: 𝒰(x).
         """
-        return cls(function, lambda values, _: values, x, x, region)
+        return cls(
+            forward=function, loss=lambda values, _: values, x=x, y=x, region=region
+        )
 
     def __len__(self) -> int:
         return len(self.x)
@@ -97,7 +99,8 @@ class InnerProblem:
 
     def rows_left(self, value: Tensor) -> Tensor:
         """Indices of the rows whose value, (batch,), can still rise: those that are not solved."""
-        return (~value.isposinf()).nonzero()[:, 0]
+        unsolved = ~value.isposinf()
+        return unsolved.nonzero()[:, 0]
 
     def with_region(self, region: Region) -> InnerProblem:
         """The problem of these rows over another set, without a start.
@@ -133,7 +136,8 @@ class InnerProblem:
         """The outputs forward(x + δ), (batch, …), without a graph; one forward pass."""
         self.passes.forward += len(self)
         with torch.no_grad():
-            return self.forward(self.region.apply(self.x, delta))
+            perturbed = self.region.apply(self.x, delta)
+            return self.forward(perturbed)
 
     def value(self, delta: Tensor) -> Tensor:
         """J at x + δ, (batch,); ∞ where the criterion is met. Costs one forward pass; none for an empty batch."""
@@ -143,9 +147,9 @@ class InnerProblem:
 
     def evaluate_outputs(self, logits: Tensor) -> Tensor:
         """J of the outputs of a forward pass, (batch,); ∞ where the criterion is met."""
-        return self._mark_solved(
-            self._objective(logits), self._evaluate_criterion(logits)
-        )
+        values = self._objective(logits)
+        solved = self._evaluate_criterion(logits)
+        return self._mark_solved(values, solved)
 
     def value_and_grad(self, delta: Tensor) -> tuple[Tensor, Tensor]:
         """J at x + δ, (batch,), ∞ where the criterion is met, and its gradient in δ, with 0 for entries not finite.
@@ -163,7 +167,8 @@ class InnerProblem:
                 values, gradient, solved = self._differentiate(self.x, torch.clone)
             else:
                 values, gradient, solved = self.probe(self.region.zero())
-            self._linearization.append((self._mark_solved(values, solved), gradient))
+            marked_values = self._mark_solved(values, solved)
+            self._linearization.append((marked_values, gradient))
         return self._linearization[0]
 
     def probe(self, delta: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -193,7 +198,8 @@ class InnerProblem:
             logits = self.forward(perturb(variable))
             values = self._objective(logits)
             gradient = _gradient(values, variable)
-        return values.detach(), gradient, self._evaluate_criterion(logits.detach())
+        solved = self._evaluate_criterion(logits.detach())
+        return values.detach(), gradient, solved
 
     def jacobian(
         self, delta: Tensor, outputs: Callable[[Tensor], Tensor]
@@ -209,29 +215,37 @@ class InnerProblem:
         """
         with torch.enable_grad():
             delta = delta.detach().requires_grad_()
-            logits = self.forward(self.region.apply(self.x, delta))
+            perturbed = self.region.apply(self.x, delta)
+            logits = self.forward(perturbed)
             values = outputs(logits)
-            gradients = [
-                _gradient(column, delta, keep=True) for column in values.unbind(1)
-            ]
+            gradients = []
+            for column in values.unbind(1):
+                gradients.append(_gradient(column, delta, keep=True))
         self.passes.forward += len(self)
         self.passes.backward += len(self) * len(gradients)
         return logits.detach(), values.detach(), torch.stack(gradients, 1)
 
     def _objective(self, logits: Tensor) -> Tensor:
         """J of outputs, (batch,), or −J(…, target) of a targeted problem."""
-        values = self.loss(logits, self.y if self.target is None else self.target)
+        targets = self.y if self.target is None else self.target
+        values = self.loss(logits, targets)
         losses.check_per_example(values, len(self), self.loss)
-        return values if self.target is None else -values
+        if self.target is None:
+            return values
+        return -values
 
     def _evaluate_criterion(self, logits: Tensor) -> Tensor | None:
         """Where the criterion is met, (batch,); None without one."""
-        return None if self.criterion is None else self.criterion(logits, self.y)
+        if self.criterion is None:
+            return None
+        return self.criterion(logits, self.y)
 
     @staticmethod
     def _mark_solved(values: Tensor, solved: Tensor | None) -> Tensor:
         """Values with ∞ for the rows that are solved."""
-        return values if solved is None else values.masked_fill(solved, torch.inf)
+        if solved is None:
+            return values
+        return values.masked_fill(solved, torch.inf)
 
 
 def _gradient(values: Tensor, delta: Tensor, *, keep: bool = False) -> Tensor:

@@ -55,7 +55,7 @@ class Threat:
         examples = x[:EXAMPLES]
         lower, upper = ends(self.bounds, examples)
         half = self.scale(0.5).uncertainty.at(examples)
-        share = coverage(half, examples, lower, upper)
+        share = coverage(half, x=examples, lower=lower, upper=upper)
         if bool(share.median() >= WHOLE_RANGE):
             warnings.warn(
                 f"{self.uncertainty} is more than twice as large as the data's range {spell_bounds(lower, upper)}: "
@@ -108,4 +108,5 @@ class Threat:
             return perturbed.clamp(lower, upper)
         low = torch.as_tensor(lower).to(perturbed)
         high = torch.as_tensor(upper).to(perturbed)
-        return torch.minimum(torch.maximum(perturbed, low), high)
+        above_low = torch.maximum(perturbed, low)
+        return torch.minimum(above_low, high)

@@ -101,11 +101,9 @@ class Array:
         return f"{self._path}{MARK}{self._digest[:HASH_LENGTH]}"
 
     def __eq__(self, other: object) -> bool:
-        return (
-            self._digest == other._digest
-            if isinstance(other, Array)
-            else NotImplemented
-        )
+        if isinstance(other, Array):
+            return self._digest == other._digest
+        return NotImplemented
 
     def __hash__(self) -> int:
         return hash(self._digest)
@@ -212,8 +210,13 @@ def _read_npy(path: Path) -> Any:
 def _read_csv(path: Path) -> Any:
     """Rows of numbers with commas between; one row is a vector."""
     lines = path.read_text(encoding="utf-8-sig").splitlines()
-    rows = [list(map(float, line.split(","))) for line in lines if line.strip()]
-    return rows[0] if len(rows) == 1 else rows
+    rows = []
+    for line in lines:
+        if line.strip():
+            rows.append(list(map(float, line.split(","))))
+    if len(rows) == 1:
+        return rows[0]
+    return rows
 
 
 def _read_safetensors(path: Path) -> Any:

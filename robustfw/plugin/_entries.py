@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
@@ -153,11 +153,11 @@ class Offers:
                 )
             kind = kind_of_class
         entry = Entry(
-            kind,
-            name,
-            target,
-            self.plugin,
-            self.distribution,
+            kind=kind,
+            name=name,
+            target=target,
+            plugin=self.plugin,
+            distribution=self.distribution,
             aliases=tuple(aliases),
             instead_of=tuple(instead_of),
             summary=summary,
@@ -188,3 +188,13 @@ def suggest_entries(name: str, entries: Sequence[Entry]) -> str:
         all_names.update(entry.aliases)
     close = find_close(name, all_names)
     return suggest(name, close or [entry.name for entry in entries])
+
+
+def list_broken(plugins: Iterable[Broken]) -> str:
+    """The plugins that failed to load, for the end of a message."""
+    reasons = []
+    for broken in plugins:
+        reasons.append(f"{broken.plugin} ({broken.distribution}): {broken.reason}")
+    if not reasons:
+        return ""
+    return f" (plugins that failed to load: {'; '.join(reasons)})"

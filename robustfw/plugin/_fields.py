@@ -65,7 +65,7 @@ def resolve_names(cls: type, given: Mapping[str, Any], owner: str) -> dict[str, 
         if normalize(key) == "stepsize" and name == "step":
             explanation = help_text(known[name].type)
             _warn_of_distance(
-                value, key, f"{owner}: {key} is read as step, {explanation}"
+                value, key=key, text=f"{owner}: {key} is read as step, {explanation}"
             )
         options[name] = value
     return options

@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from typing import Any, TypeAlias
 
 from robustfw.errors import UsageError
-from robustfw.plugin._ratios import Quotient, number, read_ratio
+from robustfw.plugin._ratios import number
 
 Spec: TypeAlias = str | Mapping[str, Any]
 """What names a plugin and its options: ``"l1:radius=8"`` or ``{"use": "l1", "radius": 8}``."""
@@ -23,39 +22,6 @@ DECIMAL = re.compile(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 """Decimals that TOML refuses, though every programming language reads them: .1 and 5."""
 
 
-def numbers(text: str) -> list[float | Quotient]:
-    """The numbers in a text, with commas between: ``"0.1,4/255"``; ratios keep their spelling.
-
-    Raises:
-        UsageError: a part is no number, or not a finite one.
-    """
-    values: list[float | Quotient] = []
-    for part in split(text):
-        value = read_value(part.strip())
-        if isinstance(value, str):
-            try:
-                value = read_ratio(value)
-            except ValueError:
-                value = None
-        is_number = isinstance(value, int | float | Quotient) and not isinstance(
-            value, bool
-        )
-        if not is_number or not _is_finite(value):
-            raise UsageError(
-                f"{cut(part.strip())} is no number: write numbers with commas between, like 0.1,4/255"
-            )
-        values.append(value if isinstance(value, Quotient) else float(value))
-    return values
-
-
-def _is_finite(value: float | Fraction) -> bool:
-    """Whether a number is finite and has a float."""
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
-
-
 def same_values(before: Any, now: Any) -> bool:
     """Whether two recorded values are equal; numbers count by their value, however each is written."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
@@ -63,8 +29,12 @@ def same_values(before: Any, now: Any) -> bool:
             return False
         return all(same_values(before[key], now[key]) for key in before)
     if isinstance(before, list | tuple) and isinstance(now, list | tuple):
-        return len(before) == len(now) and all(map(same_values, before, now))
-    return bool(_read_number(before) == _read_number(now))
+        if len(before) != len(now):
+            return False
+        return all(map(same_values, before, now))
+    number_before = _read_number(before)
+    number_now = _read_number(now)
+    return bool(number_before == number_now)
 
 
 def _read_number(value: Any) -> Any:
@@ -90,7 +60,8 @@ def parse(
     """
     check_text(text)
     name, _, option_text = text.strip().partition(":")
-    options: dict[str, Any] = {"use": name.strip()}
+    name = name.strip()
+    options: dict[str, Any] = {"use": name}
     for position, item in enumerate(split(option_text)):
         key, equals, value = item.partition("=")
         # a first value without a key belongs to the positional option
@@ -98,10 +69,11 @@ def parse(
             key = first
             equals = "="
             value = item
-        if not equals or not key.strip():
-            help_ = _how_to_write(name.strip(), known)
+        key = key.strip()
+        if not equals or not key:
+            help_ = _how_to_write(name, known)
             raise UsageError(f"cannot read {cut(item.strip())} in {cut(text)}: {help_}")
-        word = key.strip().replace("-", "_")
+        word = key.replace("-", "_")
         if word in options:
             raise UsageError(f"{word} is given twice in {cut(text)}")
         options[word] = read_value(value.strip())
@@ -191,9 +163,14 @@ def read_value(text: str) -> Any:
     if text.startswith("(") and text.endswith(")"):
         return text[1:-1]
     if text.startswith("[") and text.endswith("]"):
-        return [read_value(part.strip()) for part in split(text[1:-1])]
-    value = float(text) if DECIMAL.fullmatch(text) else _read_toml_literal(text)
-    if isinstance(value, float) and math.isinf(value) and text.strip("+-") != "inf":
+        parts = split(text[1:-1])
+        return [read_value(part.strip()) for part in parts]
+    if DECIMAL.fullmatch(text):
+        value = float(text)
+    else:
+        value = _read_toml_literal(text)
+    is_infinite = isinstance(value, float) and math.isinf(value)
+    if is_infinite and text.strip("+-") != "inf":
         raise UsageError(
             f"the number {cut(text)} is larger than any that a float holds; write inf if that is meant"
         )
@@ -214,7 +191,9 @@ def _read_toml_literal(text: str) -> Any:
         raise UsageError(
             f"the number {cut(text)} has {len(text)} digits, which no option takes"
         ) from error
-    return value if isinstance(value, int | float | str | list | dict) else text
+    if isinstance(value, int | float | str | list | dict):
+        return value
+    return text
 
 
 def read_toml(text: str) -> dict[str, Any]:
@@ -249,7 +228,11 @@ def expand_spec(spec: Spec) -> dict[str, Any]:
         return parse(spec)
     if "use" not in spec:
         raise UsageError(f'{cut(dict(spec))} names nothing: add use = "…"')
-    return {str(key).replace("-", "_"): value for key, value in spec.items()}
+    options = {}
+    for key, value in spec.items():
+        word = str(key).replace("-", "_")
+        options[word] = value
+    return options
 
 
 def drop_options(spec: str, *names: str) -> str:
@@ -265,42 +248,9 @@ def drop_options(spec: str, *names: str) -> str:
         key = item.partition("=")[0].strip().replace("-", "_")
         if key not in names:
             options.append(item.strip())
-    return f"{name.strip()}:{','.join(options)}" if options else name.strip()
-
-
-def spell(value: Any) -> str:
-    """Write a recorded value in the grammar of specs; for a mapping, the inverse of `parse`."""
-    if isinstance(value, Mapping):
-        name = str(value["use"])
-        options = {key: part for key, part in value.items() if key != "use"}
-        items = [f"{key}={_spell_part(part)}" for key, part in options.items()]
-        return f"{name}:{','.join(items)}" if items else name
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_spell_part, value)) + "]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "none" if value is None else str(value)
-
-
-def _spell_part(value: Any) -> str:
-    """Write a value beside others: specs in brackets, words that would be read as something else in quotes."""
-    if isinstance(value, Mapping):
-        return f"({spell(value)})"
-    return quote(value) if isinstance(value, str) else spell(value)
-
-
-def quote(word: str) -> str:
-    """A word as `read_value` reads it back: in quotes where it must have them."""
-    import json
-
-    has_special_characters = re.search(r"[\s,()\[\]{}\"'=#\x00-\x1f\x7f]", word)
-    if word and not has_special_characters:
-        try:
-            if read_value(word) == word:
-                return word
-        except UsageError:
-            pass
-    return json.dumps(word, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if options:
+        return f"{name.strip()}:{','.join(options)}"
+    return name.strip()
 
 
 def cut(value: Any, most: int = 60) -> str:
@@ -311,4 +261,6 @@ def cut(value: Any, most: int = 60) -> str:
         return "a number of thousands of digits"
     except RecursionError:
         return "lists within lists"
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    if len(text) <= most:
+        return text
+    return f"{text[: most - 1]}…"

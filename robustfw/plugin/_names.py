@@ -47,7 +47,9 @@ def find(name: str, known: Iterable[str]) -> str | None:
     matches = [
         known_name for known_name in names if normalize(known_name) == normalize(name)
     ]
-    return matches[0] if len(matches) == 1 else None
+    if len(matches) == 1:
+        return matches[0]
+    return None
 
 
 def find_option(name: str, known: Mapping[str, Iterable[str]]) -> str | None:
@@ -111,7 +113,9 @@ def _distance(word: str, name: str) -> int | None:
         return 1
     edits = _count_edits(typed, target)
     most = min(2, len(typed) // 3)
-    return edits if typed[0] == target[0] and edits <= most else None
+    if typed[0] == target[0] and edits <= most:
+        return edits
+    return None
 
 
 def _count_edits(one: str, other: str) -> int:
@@ -128,12 +132,11 @@ def _count_edits(one: str, other: str) -> int:
             insertion = row[j - 1] + 1
             replacement = row_above[j - 1] + (letter != other_letter)
             edits = min(deletion, insertion, replacement)
-            have_neighbours = i > 1 and j > 1
-            if (
-                have_neighbours
-                and letter == other[j - 2]
-                and one[i - 2] == other_letter
-            ):
-                edits = min(edits, row_two_above[j - 2] + 1)
+            # two neighbours that are swapped count as one edit
+            if i > 1 and j > 1:
+                last_two = one[i - 2 : i]
+                other_last_two = other[j - 2 : j]
+                if last_two == other_last_two[::-1]:
+                    edits = min(edits, row_two_above[j - 2] + 1)
             row.append(edits)
     return row[-1]

@@ -15,11 +15,9 @@ from robustfw.plugin._ratios import ratio_or_float
 
 def strip(annotation: Any) -> Any:
     """The type in ``Annotated[type, …]``; any other annotation as it is."""
-    return (
-        typing.get_args(annotation)[0]
-        if typing.get_origin(annotation) is typing.Annotated
-        else annotation
-    )
+    if typing.get_origin(annotation) is typing.Annotated:
+        return typing.get_args(annotation)[0]
+    return annotation
 
 
 def leaves(annotation: Any) -> Iterator[Any]:
@@ -75,11 +73,10 @@ def describe_type(annotation: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(str(part) for part in arguments)
     if origin is tuple:
-        parts = [
-            describe_type(part).removeprefix("a ")
-            for part in arguments
-            if part is not Ellipsis
-        ]
+        parts = []
+        for part in arguments:
+            if part is not Ellipsis:
+                parts.append(describe_type(part).removeprefix("a "))
         more = ", …" if Ellipsis in arguments else ""
         return f"a list like [{', '.join(parts)}{more}]"
     words = {

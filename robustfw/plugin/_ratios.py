@@ -27,32 +27,32 @@ class Quotient(Fraction):
     __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
-        return (
-            float(self) == other if isinstance(other, float) else super().__eq__(other)
-        )
+        if isinstance(other, float):
+            return float(self) == other
+        return super().__eq__(other)
 
     def __hash__(self) -> int:  # type: ignore[override]  # typeshed's Complex has None
         return hash(float(self))
 
     def __lt__(self, other: Any) -> bool:
-        return (
-            float(self) < other if isinstance(other, float) else super().__lt__(other)
-        )
+        if isinstance(other, float):
+            return float(self) < other
+        return super().__lt__(other)
 
     def __le__(self, other: Any) -> bool:
-        return (
-            float(self) <= other if isinstance(other, float) else super().__le__(other)
-        )
+        if isinstance(other, float):
+            return float(self) <= other
+        return super().__le__(other)
 
     def __gt__(self, other: Any) -> bool:
-        return (
-            float(self) > other if isinstance(other, float) else super().__gt__(other)
-        )
+        if isinstance(other, float):
+            return float(self) > other
+        return super().__gt__(other)
 
     def __ge__(self, other: Any) -> bool:
-        return (
-            float(self) >= other if isinstance(other, float) else super().__ge__(other)
-        )
+        if isinstance(other, float):
+            return float(self) >= other
+        return super().__ge__(other)
 
     def __repr__(self) -> str:
         return str(self)
@@ -67,9 +67,11 @@ def read_ratio(text: str) -> Quotient:
     match = RATIO.fullmatch(text.strip())
     if match is None or max(map(len, match.groups())) > DIGITS:
         raise ValueError(text)
-    if Fraction(match[2]) == 0:
+    numerator = Fraction(match[1])
+    denominator = Fraction(match[2])
+    if denominator == 0:
         raise ValueError(text)
-    return Quotient(Fraction(match[1]) / Fraction(match[2]))
+    return Quotient(numerator / denominator)
 
 
 def ratio_or_float(value: float | Fraction) -> float | str:
@@ -94,6 +96,6 @@ def number(value: Any) -> Any:
     """
     if isinstance(value, list | tuple):
         return [number(part) for part in value]
-    return (
-        float(read_ratio(value)) if isinstance(value, str) and "/" in value else value
-    )
+    if isinstance(value, str) and "/" in value:
+        return float(read_ratio(value))
+    return value

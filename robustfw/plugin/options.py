@@ -32,14 +32,14 @@ from robustfw.plugin._grammar import (
     cut,
     drop_options,
     expand_spec,
-    numbers,
     parse,
     read_toml,
     read_value,
     same_values,
-    spell,
 )
+from robustfw.plugin._help import Help, describe
 from robustfw.plugin._names import suggest
+from robustfw.plugin._number_lists import numbers
 from robustfw.plugin._option_types import (
     describe_type,
     help_text,
@@ -51,6 +51,7 @@ from robustfw.plugin._option_types import (
     takes_floats,
 )
 from robustfw.plugin._ratios import Quotient, number, ratio_or_float, read_ratio
+from robustfw.plugin._spelling import spell
 
 __all__ = [
     "Array",
@@ -212,7 +213,9 @@ class Reader:
         if not isinstance(value, list | tuple):
             raise ValueError(value)
         parts = typing.get_args(annotation)
-        types = [parts[0]] * len(value) if Ellipsis in parts else list(parts)
+        types = list(parts)
+        if Ellipsis in parts:
+            types = [parts[0]] * len(value)
         if len(types) != len(value):
             raise ValueError(value)
         values = []
@@ -267,42 +270,9 @@ def _read_path(value: Any, _: type) -> Path:
         ) from error
 
 
-@attrs.frozen
-class Help:
-    """One option as `robustfw show` prints it."""
-
-    name: str
-    type: str
-    """The type in words, such as "a whole number"."""
-    default: str
-    """The default as a spec spells it, or "required"."""
-    meaning: str
-    """The help text of the option."""
-    aliases: tuple[str, ...] = ()
-
-
-def describe(cls: type, plain: Any) -> list[Help]:
-    """The options of a class in words; ``plain`` turns a default into plain values (see `Registry.record`)."""
-    options = []
-    for field in fields(cls):
-        option = Help(
-            name=name_of(field),
-            type=describe_type(field.type),
-            default=_spell_default(field, plain),
-            meaning=help_text(field.type),
-            aliases=aliases(field),
-        )
-        options.append(option)
-    return options
-
-
-def _spell_default(field: attrs.Attribute[Any], plain: Any) -> str:
-    """The default of an option in the grammar of specs, or "required"."""
-    default = default_of(field)
-    return "required" if default is attrs.NOTHING else spell(plain(default))
-
-
 def _first_line(error: Exception) -> str:
     """The message of an attrs validator, without the attribute object that it appends."""
     message = error.args[0] if error.args else error
-    return str(message).splitlines()[0] if str(message) else type(error).__name__
+    if str(message):
+        return str(message).splitlines()[0]
+    return type(error).__name__

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from importlib import metadata
-from pathlib import Path
 from typing import Any, Literal, overload
 
-import attrs
 import pluggy
 
 from robustfw import hookspecs
@@ -18,12 +15,13 @@ from robustfw.dataset import Dataset
 from robustfw.errors import UsageError
 from robustfw.interface import interface_of
 from robustfw.model import Model
-from robustfw.objective import Combined, Objective, combine
+from robustfw.objective import Objective, combine
 from robustfw.plugin import _names as names
 from robustfw.plugin import options
-from robustfw.plugin._arrays import Array
-from robustfw.plugin._entries import Broken, Entry, Offers, suggest_entries
+from robustfw.plugin._entries import Broken, Entry, Offers, list_broken, suggest_entries
+from robustfw.plugin._hooks import call_only, check_hooks, explain_failure
 from robustfw.plugin._kinds import KINDS as KINDS
+from robustfw.plugin._recorder import Recorder
 from robustfw.uncertainty import UncertaintySet
 
 
@@ -56,19 +54,15 @@ class Registry:
     def installed(cls) -> Registry:
         """All plugins that the environment's distributions declare in the group ``robustfw``."""
         registry = cls({})
-        for point in sorted(
-            metadata.entry_points(group="robustfw"), key=lambda point: point.name
-        ):
+        points = metadata.entry_points(group="robustfw")
+        for point in sorted(points, key=lambda point: point.name):
             if point.dist is not None:
-                registry._distributions[point.name] = (
-                    f"{point.dist.name} {point.dist.version}"
-                )
+                distribution = f"{point.dist.name} {point.dist.version}"
+                registry._distributions[point.name] = distribution
             try:
                 module = point.load()
-            except (
-                Exception,
-                SystemExit,
-            ) as error:  # a stranger's import must break nothing else
+            # a stranger's import must break nothing else
+            except (Exception, SystemExit) as error:
                 registry._report(point.name, error)
             else:
                 registry._load(point.name, module)
@@ -80,50 +74,34 @@ class Registry:
         for key, entry in list(self.entries.items()):
             if entry.kind not in self.kinds:
                 del self.entries[key]
-                reason = f"{entry.name!r} is of a kind {entry.kind!r}; {names.suggest(entry.kind, self.kinds)}"
+                advice = names.suggest(entry.kind, self.kinds)
+                reason = f"{entry.name!r} is of a kind {entry.kind!r}; {advice}"
                 self.broken.append(Broken(entry.plugin, entry.distribution, reason))
 
     def _load(self, plugin: str, module: Any) -> None:
         """Register a plugin's classes; if any of its hooks fails, none of them."""
+        offers = Offers(
+            plugin=plugin,
+            distribution=self.distribution(plugin),
+            kinds=KINDS,
+            interfaces=self.kinds,
+        )
         try:
             self._manager.register(module, plugin)
-            self._check_hooks(module)
-            others = [
-                other
-                for name, other in self._manager.list_name_plugin()
-                if name != plugin
-            ]
-            offers = Offers(plugin, self.distribution(plugin), KINDS, self.kinds)
-            self._manager.subset_hook_caller("robustfw_register", others)(
-                add=offers.add
-            )
-        except Exception as error:  # a stranger's hooks may raise anything
+            check_hooks(self._manager, module)
+            register = call_only(self._manager, "robustfw_register", plugin)
+            register(add=offers.add)
+        # a stranger's hooks may raise anything
+        except Exception as error:
             self._manager.unregister(name=plugin)
             self._report(plugin, error)
         else:
             for entry in offers.entries:
                 self._enter(entry)
 
-    def _check_hooks(self, module: Any) -> None:
-        """Raise a `UsageError` that lists the right names where a plugin implements a hook that does not exist."""
-        for caller in self._manager.get_hookcallers(module) or ():
-            all_optional = all(hook.optionalhook for hook in caller.get_hookimpls())
-            if not caller.has_spec() and not all_optional:
-                hooks = [
-                    name for name in vars(hookspecs) if name.startswith("robustfw_")
-                ]
-                raise UsageError(
-                    f"no hook is called {caller.name}; {names.suggest(caller.name, hooks)}"
-                )
-
     def _report(self, plugin: str, error: BaseException) -> None:
         """Note that a plugin could not be loaded, and why."""
-        lines = f"{type(error).__name__}: {error}".splitlines()
-        reason = (
-            "; ".join(lines)
-            if isinstance(error, pluggy.PluginValidationError)
-            else lines[0]
-        )
+        reason = explain_failure(error)
         self.broken.append(Broken(plugin, self.distribution(plugin), reason))
 
     def _enter(self, entry: Entry) -> None:
@@ -132,13 +110,14 @@ class Registry:
         Raises:
             UsageError: another plugin has a kind or a class of that name.
         """
-        interface = (
-            interface_of(entry.target) if isinstance(entry.target, type) else None
-        )
-        if (
-            interface is not None
-            and self.kinds.setdefault(entry.kind, interface) is not interface
-        ):
+        interface = None
+        if isinstance(entry.target, type):
+            interface = interface_of(entry.target)
+        if interface is None:
+            known_interface = None
+        else:
+            known_interface = self.kinds.setdefault(entry.kind, interface)
+        if known_interface is not interface:
             raise UsageError(
                 f"{entry.plugin} ({entry.distribution}) brings a kind {entry.kind!r} of its own, and there is another "
                 "of that name: uninstall one of the plugins"
@@ -164,14 +143,8 @@ class Registry:
         implementations = getattr(self._manager.hook, hook).get_hookimpls()
         callers = {}
         for implementation in reversed(implementations):
-            others = [
-                plugin
-                for plugin in self._manager.get_plugins()
-                if plugin is not implementation.plugin
-            ]
-            callers[implementation.plugin_name] = self._manager.subset_hook_caller(
-                hook, others
-            )
+            plugin = implementation.plugin_name
+            callers[plugin] = call_only(self._manager, hook, plugin)
         return callers
 
     def modules(self) -> list[object]:
@@ -221,17 +194,7 @@ class Registry:
             )
         advice = suggest_entries(name, entries)
         raise UsageError(
-            f"no {kind} named {options.cut(name)}; {advice}{self._list_broken()}"
-        )
-
-    def _list_broken(self) -> str:
-        """The plugins that failed to load, for the end of a message."""
-        reasons = [
-            f"{broken.plugin} ({broken.distribution}): {broken.reason}"
-            for broken in self.broken
-        ]
-        return (
-            f" (plugins that failed to load: {'; '.join(reasons)})" if reasons else ""
+            f"no {kind} named {options.cut(name)}; {advice}{list_broken(self.broken)}"
         )
 
     @overload
@@ -265,14 +228,11 @@ class Registry:
         kind = self.kind(kind)
         if isinstance(spec, self.kinds[kind]):
             return spec
-        if (
-            kind == "objective"
-            and isinstance(spec, str)
-            and spec.strip().startswith("[")
-        ):
-            spec = options.read_value(spec.strip())
-        if kind == "objective" and isinstance(spec, list | tuple):
-            return combine([self.make(kind, part) for part in spec])
+        if kind == "objective":
+            if isinstance(spec, str) and spec.strip().startswith("["):
+                spec = options.read_value(spec.strip())
+            if isinstance(spec, list | tuple):
+                return combine([self.make(kind, part) for part in spec])
         if not isinstance(spec, str | Mapping):
             raise UsageError(
                 f'cannot make a plugin of kind {kind!r} from {options.cut(spec)}: give a spec like "name:key=value"'
@@ -284,15 +244,16 @@ class Registry:
         """The plugin that a spec names, and the options that it gives."""
         if isinstance(spec, str):
             options.check_text(spec)
-            entry = self.entry(kind, spec.partition(":")[0].strip())
-            known = tuple(options.name_of(field) for field in options.fields(entry.cls))
-            values = options.parse(
-                spec, first=options.positional(entry.cls), known=known
-            )
+            name = spec.partition(":")[0].strip()
+            entry = self.entry(kind, name)
+            known = [options.name_of(field) for field in options.fields(entry.cls)]
+            first = options.positional(entry.cls)
+            values = options.parse(spec, first=first, known=tuple(known))
             del values["use"]
             return entry, values
         values = options.expand_spec(spec)
-        return self.entry(kind, str(values.pop("use"))), values
+        name = str(values.pop("use"))
+        return self.entry(kind, name), values
 
     @functools.cached_property
     def reader(self) -> options.Reader:
@@ -319,30 +280,9 @@ class Registry:
             value: a plugin, options, or what an option may hold.
             brief: leave out the options that have their defaults.
         """
-        if isinstance(value, Combined):
-            return self.record(value.parts, brief=brief)
-        if isinstance(value, Array):
-            return value.record()
-        if attrs.has(type(value)):
-            return self._record_options(value, brief=brief)
-        if isinstance(value, list | tuple):
-            return [self.record(part, brief=brief) for part in value]
-        if isinstance(value, Fraction):
-            return options.ratio_or_float(value)
-        return str(value) if isinstance(value, Path) else value
-
-    def _record_options(self, value: Any, *, brief: bool) -> dict[str, Any]:
-        """The options of an attrs object by name, its own name first if it is a plugin."""
-        is_plugin = isinstance(value, tuple(self.kinds.values()))
-        record: dict[str, Any] = {"use": self.name_of(value)} if is_plugin else {}
-        for field in options.fields(type(value)):
-            option = getattr(value, field.name)
-            if brief and is_plugin and option == options.default_of(field):
-                continue
-            if is_plugin:
-                option = options.plain_numbers(option, field.type)
-            record[options.name_of(field)] = self.record(option, brief=brief)
-        return record
+        interfaces = tuple(self.kinds.values())
+        recorder = Recorder(interfaces, name_of=self.name_of, brief=brief)
+        return recorder.record(value)
 
     def spell(self, plugin: object, *, brief: bool = False) -> str:
         """Write a plugin in the grammar of specs; with ``brief``, only the options that differ from their defaults."""

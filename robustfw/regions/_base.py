@@ -154,7 +154,8 @@ def exact_bound(direction: Tensor, farthest: Tensor) -> Tensor:
     The margin is that of the type of ``farthest``: a float64 support gives a tight bound.
     """
     terms = exact(direction).flatten(1) * exact(farthest).flatten(1)
-    rounding = MARGIN * torch.finfo(farthest.dtype).eps * terms.abs().sum(1)
+    magnitude = terms.abs().sum(1)
+    rounding = MARGIN * torch.finfo(farthest.dtype).eps * magnitude
     return terms.sum(1) + rounding
 
 

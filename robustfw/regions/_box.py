@@ -66,7 +66,8 @@ class Box(Region):
         """
         longer_side = torch.maximum(-self.lower, self.upper)
         reach = step_per_row(step, delta) * longer_side
-        return self.project(delta + reach * direction.sign()) - delta
+        goal = delta + reach * direction.sign()
+        return self.project(goal) - delta
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Members drawn uniformly from the box."""

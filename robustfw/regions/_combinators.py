@@ -60,7 +60,9 @@ class Sum(Region):
     def apply(self, x: Tensor, delta: Tensor) -> Tensor:
         """x̃ by the `apply` of the summand that has one of its own; otherwise x + δ."""
         special = transformation(self.regions, "a sum")
-        return x + delta if special is None else special.apply(x, delta)
+        if special is None:
+            return x + delta
+        return special.apply(x, delta)
 
     def violation(self, delta: Tensor) -> Tensor:
         """The distance to the set, as ⟨g, δ⟩ − max_{s ∈ 𝒰} ⟨g, s⟩ with g = (δ − Pδ)/‖δ − Pδ‖₂; (batch,).
@@ -68,15 +70,14 @@ class Sum(Region):
         However accurate the projection P is, this is never positive for a member and never above the true distance.
         """
         point = exact(delta)
-        normal = with_unit_maximum(point - self._project_by_splitting(point))
+        nearest = self._project_by_splitting(point)
+        normal = with_unit_maximum(point - nearest)
         farthest = self.support(normal)
         length = norms(normal)
-        distance = inner_products(normal, point - farthest) / torch.where(
-            length > 0, length, 1
-        )
-        rounding = (
-            MARGIN * torch.finfo(delta.dtype).eps * (norms(point) + norms(farthest))
-        )
+        safe_length = torch.where(length > 0, length, 1)
+        distance = inner_products(normal, point - farthest) / safe_length
+        magnitude = norms(point) + norms(farthest)
+        rounding = MARGIN * torch.finfo(delta.dtype).eps * magnitude
         return torch.where(distance > rounding, distance, 0).to(delta.dtype)
 
     def project(self, point: Tensor) -> Tensor:
@@ -88,28 +89,29 @@ class Sum(Region):
     def _project_by_splitting(self, point: Tensor) -> Tensor:
         """The nearest sum by the iteration of `nearest_sum`, for points inside and outside."""
         wide_point = point.to(wide(point.dtype))
-        size = (
-            norms(self.support(point))
-            .to(wide_point)
-            .clamp(min=torch.finfo(wide_point.dtype).tiny)
+        reach = norms(self.support(point)).to(wide_point)
+        size = reach.clamp(min=torch.finfo(wide_point.dtype).tiny)
+        nearest = nearest_sum(
+            self.regions,
+            point=wide_point,
+            size=size,
+            accuracy=self.accuracy,
+            rounds=self.rounds,
         )
-        return nearest_sum(
-            self.regions, wide_point, size, self.accuracy, self.rounds
-        ).to(point.dtype)
+        return nearest.to(point.dtype)
 
     def support(self, direction: Tensor) -> Tensor:
-        return torch.stack([region.support(direction) for region in self.regions]).sum(
-            0
-        )
+        supports = [region.support(direction) for region in self.regions]
+        return torch.stack(supports).sum(0)
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """The sum of the summands' bounds, (batch,)."""
-        return torch.stack(
-            [region.support_bound(direction) for region in self.regions]
-        ).sum(0)
+        bounds = [region.support_bound(direction) for region in self.regions]
+        return torch.stack(bounds).sum(0)
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        return torch.stack([region.sample(generator) for region in self.regions]).sum(0)
+        members = [region.sample(generator) for region in self.regions]
+        return torch.stack(members).sum(0)
 
 
 @final
@@ -153,7 +155,8 @@ class Union(Region):
 
     def violation(self, delta: Tensor) -> Tensor:
         """The smallest violation of one of the sets, (batch,)."""
-        return torch.stack([region.violation(delta) for region in self.regions]).amin(0)
+        violations = [region.violation(delta) for region in self.regions]
+        return torch.stack(violations).amin(0)
 
     def project(self, point: Tensor) -> Tensor:
         candidates = [region.project(point) for region in self.regions]
@@ -166,15 +169,18 @@ class Union(Region):
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """The largest bound of one of the sets, (batch,)."""
-        return torch.stack(
-            [region.support_bound(direction) for region in self.regions]
-        ).amax(0)
+        bounds = [region.support_bound(direction) for region in self.regions]
+        return torch.stack(bounds).amax(0)
 
     def members(self) -> Tensor | None:
         """The members of all sets if each of them is finite; otherwise None."""
-        listed = [region.members() for region in self.regions]
-        finite = [members for members in listed if members is not None]
-        return torch.cat(finite, 1) if len(finite) == len(listed) else None
+        lists = []
+        for region in self.regions:
+            members = region.members()
+            if members is None:
+                return None
+            lists.append(members)
+        return torch.cat(lists, 1)
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
         """The step of the set whose own step goes farthest in the direction.
@@ -190,9 +196,8 @@ class Union(Region):
     def sample(self, generator: torch.Generator) -> Tensor:
         """A random member for each row, from one of the sets drawn at random."""
         candidates = [region.sample(generator) for region in self.regions]
-        scores = uniform_like(
-            self.like.new_empty(len(self.regions), len(self)), generator
-        )
+        one_per_candidate = self.like.new_empty(len(self.regions), len(self))
+        scores = uniform_like(one_per_candidate, generator)
         return _choose_best(candidates, list(scores))
 
     def clip(self, lower: Bound, upper: Bound) -> Union:

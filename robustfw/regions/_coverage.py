@@ -27,10 +27,9 @@ def coverage(region: Region, x: Tensor, lower: Bound, upper: Bound) -> Tensor:
     """
     if not len(x):
         return exact(x).new_zeros(0)
-    extent = exact(
-        torch.as_tensor(upper, device=x.device)
-        - torch.as_tensor(lower, device=x.device)
-    )
+    high = torch.as_tensor(upper, device=x.device)
+    low = torch.as_tensor(lower, device=x.device)
+    extent = exact(high - low)
     total_extent = extent.expand_as(x).flatten(1).sum(1)
     safe_extent = torch.where(total_extent > 0, total_extent, 1)
     generator = torch.Generator().manual_seed(0)
@@ -49,4 +48,6 @@ def _reach(region: Region, x: Tensor, direction: Tensor) -> Tensor:
     farthest = region.support(direction)
     if region.additive:
         return (exact(farthest) * exact(direction)).flatten(1).sum(1)
-    return (exact(region.apply(x, farthest)) - exact(x)).flatten(1).abs().sum(1)
+    perturbed = exact(region.apply(x, farthest))
+    change = perturbed - exact(x)
+    return change.flatten(1).abs().sum(1)

@@ -27,7 +27,8 @@ def transformation(regions: Sequence[Region], combinator: str) -> Region | None:
         return None
     kinds = {type(_innermost(region)) for region in special}
     if len(kinds) > 1:
-        names = " and ".join(sorted({kind.__name__ for kind in kinds}))
+        class_names = {kind.__name__ for kind in kinds}
+        names = " and ".join(sorted(class_names))
         raise UsageError(
             f"{combinator} cannot hold both {names}: they make different examples of one δ"
         )
@@ -77,15 +78,19 @@ class Scaled(Region):
 
     def violation(self, delta: Tensor) -> Tensor:
         """factor · violation(δ / factor), (batch,); ‖δ‖₂ where the factor is 0."""
+        inner_delta = self._divide(delta, self.factor)
         factor = self.factor.flatten()
-        inner = factor * self.region.violation(self._divide(delta, self.factor))
-        return torch.where(factor > 0, inner, norms(delta))
+        violation = factor * self.region.violation(inner_delta)
+        return torch.where(factor > 0, violation, norms(delta))
 
     def project(self, point: Tensor) -> Tensor:
-        return self._multiply(self.region.project(self._divide(point, self.factor)))
+        inner_point = self._divide(point, self.factor)
+        nearest = self.region.project(inner_point)
+        return self._multiply(nearest)
 
     def support(self, direction: Tensor) -> Tensor:
-        return self._multiply(self.region.support(direction))
+        farthest = self.region.support(direction)
+        return self._multiply(farthest)
 
     def support_bound(self, direction: Tensor) -> Tensor:
         bound = self.region.support_bound(direction)
@@ -94,7 +99,9 @@ class Scaled(Region):
 
     def members(self) -> Tensor | None:
         members = self.region.members()
-        return None if members is None else self.factor[:, None] * members
+        if members is None:
+            return None
+        return self.factor[:, None] * members
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
         """factor times the step of the inner region at δ / factor.
@@ -105,14 +112,16 @@ class Scaled(Region):
             step: length relative to the set, one for all rows or one per row, (batch,).
         """
         inner_delta = self._divide(delta, self.factor)
-        return self._multiply(self.region.ascent(direction, inner_delta, step))
+        inner_step = self.region.ascent(direction, inner_delta, step)
+        return self._multiply(inner_step)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         return self._multiply(self.region.sample(generator))
 
     def scale(self, factor: Tensor | float) -> Scaled:
         """The inner region scaled by the product of both factors, so that factors do not nest."""
-        return Scaled(self.region, self.factor * per_row(factor, self.factor))
+        product = self.factor * per_row(factor, self.factor)
+        return Scaled(self.region, product)
 
     def clip(self, lower: Bound, upper: Bound) -> Region:
         """f·𝒰 ∩ [l, u] = f·(𝒰 ∩ [l/f, u/f]), as exact as the inner region's `clip`; x̃ clamped if it is not x + δ."""
@@ -122,10 +131,13 @@ class Scaled(Region):
         factor = self.factor.to(wide(self.like.dtype))
         low = torch.as_tensor(lower, dtype=factor.dtype, device=factor.device)
         high = torch.as_tensor(upper, dtype=factor.dtype, device=factor.device)
+        inner_low = self._divide(low, factor)
+        inner_high = self._divide(high, factor)
         # where the factor is 0 only 0 is a member, whatever the range
-        low = torch.where(factor > 0, self._divide(low, factor), -torch.inf)
-        high = torch.where(factor > 0, self._divide(high, factor), torch.inf)
-        return Scaled(self.region.clip(low, high), self.factor)
+        inner_low = torch.where(factor > 0, inner_low, -torch.inf)
+        inner_high = torch.where(factor > 0, inner_high, torch.inf)
+        clipped = self.region.clip(inner_low, inner_high)
+        return Scaled(clipped, self.factor)
 
 
 @final
@@ -140,9 +152,9 @@ class Clipped(Region):
     @lower.validator
     @upper.validator
     def _check(self, field: attrs.Attribute[Bound], bound: Bound) -> None:
-        if isinstance(bound, Tensor) and (
-            not bound.dim() or len(bound) != len(self.region)
-        ):
+        if not isinstance(bound, Tensor):
+            return
+        if not bound.dim() or len(bound) != len(self.region):
             raise UsageError(
                 f"{field.name} must be a number or have a row for each example, not {tuple(bound.shape)}"
             )
@@ -165,7 +177,8 @@ class Clipped(Region):
         wide_x = x.to(wide(x.dtype))
         low = wide_x + self.lower
         high = wide_x + self.upper
-        return self.region.apply(x, delta).to(low.dtype).clamp(low, high).to(x.dtype)
+        perturbed = self.region.apply(x, delta).to(low.dtype)
+        return perturbed.clamp(low, high).to(x.dtype)
 
     def violation(self, delta: Tensor) -> Tensor:
         return self.region.violation(delta)
@@ -197,7 +210,8 @@ class Clipped(Region):
 
     def scale(self, factor: Tensor | float) -> Clipped:
         """The region with its perturbations scaled; the bounds on x̃ stay."""
-        return Clipped(self.region.scale(factor), self.lower, self.upper)
+        scaled = self.region.scale(factor)
+        return Clipped(scaled, self.lower, self.upper)
 
     def clip(self, lower: Bound, upper: Bound) -> Clipped:
         """The region with the tighter of both pairs of bounds on x̃."""
@@ -210,9 +224,14 @@ def _tighten(
     one: Bound, other: Bound, choose: Callable[[Tensor, Tensor], Tensor]
 ) -> Bound:
     """The maximum or minimum of two bounds; a number where both are numbers."""
-    like = next((bound for bound in (one, other) if isinstance(bound, Tensor)), None)
-    if like is None:
-        return float(choose(torch.tensor(float(one)), torch.tensor(float(other))))
+    if isinstance(one, Tensor):
+        like = one
+    elif isinstance(other, Tensor):
+        like = other
+    else:
+        first = torch.tensor(float(one))
+        second = torch.tensor(float(other))
+        return float(choose(first, second))
     first = torch.as_tensor(one, dtype=like.dtype, device=like.device)
     second = torch.as_tensor(other, dtype=like.dtype, device=like.device)
     return choose(first, second)

@@ -16,6 +16,7 @@ from robustfw.regions._rows import (
     round_toward_zero,
     share_of_way,
     uniform_like,
+    wide,
     with_unit_maximum,
 )
 
@@ -41,12 +42,17 @@ class Finite(Region):
         """The set of candidates (batch, k, *shape), with their levels (k,); by default all levels are 1."""
         batch, count = candidates.shape[:2]
         candidates = candidates.detach()
-        ones = candidates.new_ones(count, dtype=torch.float64)
-        levels = ones if level is None else level.to(torch.float64)
-        factor = torch.ones(batch, 1, dtype=torch.float64, device=candidates.device)
-        like = torch.zeros_like(candidates.sum(1)) if count else candidates.sum(1)
+        device = candidates.device
+        if level is None:
+            level = candidates.new_ones(count)
+        levels = level.to(device, torch.float64)
+        # a sum over the candidates has the shape of δ also where there is none
+        like = torch.zeros_like(candidates.sum(1))
         return cls(
-            like, candidates, levels.to(candidates.device).expand(batch, count), factor
+            like=like,
+            candidates=candidates,
+            level=levels.expand(batch, count),
+            factor=torch.ones(batch, 1, dtype=torch.float64, device=device),
         )
 
     @property
@@ -57,9 +63,9 @@ class Finite(Region):
         """0 and the candidates that the factor allows, (batch, 1 + k, *shape), with 0 in place of the others."""
         trailing = [1] * (self.like.dim() - 1)
         allowed = self._candidate_mask().reshape(*self.level.shape, *trailing)
-        return torch.cat(
-            [self.zero()[:, None], torch.where(allowed, self.candidates, 0)], 1
-        )
+        zero = self.zero()[:, None]
+        candidates = torch.where(allowed, self.candidates, 0)
+        return torch.cat([zero, candidates], 1)
 
     def _candidate_mask(self) -> Tensor:
         """The mask of the candidates that the factor allows, (batch, k), with slack for a factor rounded to float32."""
@@ -68,12 +74,15 @@ class Finite(Region):
     def _choose(self, scores: Tensor) -> Tensor:
         """For each row the member with the highest of the scores (batch, 1 + k), the first one at a tie."""
         best = scores.argmax(1)
-        return self.members()[torch.arange(len(best), device=best.device), best]
+        rows = torch.arange(len(best), device=best.device)
+        return self.members()[rows, best]
 
     def _distances(self, point: Tensor) -> Tensor:
         """‖point − member‖₂ for each member, (batch, 1 + k)."""
         differences = exact(self.members()) - exact(point)[:, None]
-        return norms(differences.flatten(0, 1)).reshape(differences.shape[:2])
+        batch_and_members = differences.shape[:2]
+        distances = norms(differences.flatten(0, 1))
+        return distances.reshape(batch_and_members)
 
     def violation(self, delta: Tensor) -> Tensor:
         """The ℓ2 distance to the nearest member, (batch,)."""
@@ -83,13 +92,17 @@ class Finite(Region):
         return self._choose(-self._distances(point)).to(point.dtype)
 
     def support(self, direction: Tensor) -> Tensor:
-        gains = exact(with_unit_maximum(direction))[:, None] * exact(self.members())
-        return self._choose(gains.flatten(2).sum(2)).to(direction.dtype)
+        unit = exact(with_unit_maximum(direction))
+        terms = unit[:, None] * exact(self.members())
+        gains = terms.flatten(2).sum(2)
+        return self._choose(gains).to(direction.dtype)
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """The largest ⟨direction, member⟩ and a margin for rounding, (batch,), in float64."""
-        terms = (exact(direction)[:, None] * exact(self.members())).flatten(2)
-        rounding = MARGIN * torch.finfo(terms.dtype).eps * terms.abs().sum(2)
+        products = exact(direction)[:, None] * exact(self.members())
+        terms = products.flatten(2)
+        magnitude = terms.abs().sum(2)
+        rounding = MARGIN * torch.finfo(terms.dtype).eps * magnitude
         return (terms.sum(2) + rounding).amax(1)
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
@@ -104,27 +117,26 @@ class Finite(Region):
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """A member drawn at random, each one that the factor allows with equal probability."""
-        scores = uniform_like(
-            self.level.new_empty(len(self), 1 + self.level.shape[1]), generator
-        )
         zero_allowed = torch.ones_like(self.factor, dtype=torch.bool)
         allowed = torch.cat([zero_allowed, self._candidate_mask()], 1)
+        one_per_member = self.level.new_empty(allowed.shape)
+        scores = uniform_like(one_per_member, generator)
         return self._choose(scores.masked_fill(~allowed, -1))
 
     def clip(self, lower: Bound, upper: Bound) -> Finite:
         """The set of the members clamped to the bounds: perturbed examples are cut off at the data range."""
-        dtype = torch.promote_types(self.like.dtype, torch.float32)
-        low = torch.as_tensor(lower, dtype=dtype, device=self.like.device).expand_as(
-            self.like
-        )
-        high = torch.as_tensor(upper, dtype=dtype, device=self.like.device).expand_as(
-            self.like
-        )
-        clamped = self.candidates.to(dtype).clamp(low[:, None], high[:, None])
-        return attrs.evolve(
-            self, candidates=round_toward_zero(clamped, self.like.dtype)
-        )
+        like = self.like
+        dtype = wide(like.dtype)
+        low = torch.as_tensor(lower, dtype=dtype, device=like.device)
+        high = torch.as_tensor(upper, dtype=dtype, device=like.device)
+        # the same bounds for all candidates of a row
+        low = low.expand_as(like)[:, None]
+        high = high.expand_as(like)[:, None]
+        clamped = self.candidates.to(dtype).clamp(low, high)
+        candidates = round_toward_zero(clamped, like.dtype)
+        return attrs.evolve(self, candidates=candidates)
 
     def scale(self, factor: Tensor | float) -> Finite:
         """The set of the members whose level is at most the product of both factors."""
-        return attrs.evolve(self, factor=self.factor * per_row(factor, self.factor))
+        product = self.factor * per_row(factor, self.factor)
+        return attrs.evolve(self, factor=product)

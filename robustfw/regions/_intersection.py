@@ -55,7 +55,9 @@ class Intersection(Region):
     def apply(self, x: Tensor, delta: Tensor) -> Tensor:
         """x̃ by the `apply` of the region that has one of its own; otherwise x + δ."""
         special = transformation(self.regions, "an intersection")
-        return x + delta if special is None else special.apply(x, delta)
+        if special is None:
+            return x + delta
+        return special.apply(x, delta)
 
     def violation(self, delta: Tensor) -> Tensor:
         """The largest violation of one of the sets, (batch,)."""
@@ -69,10 +71,11 @@ class Intersection(Region):
             far = point[outside].to(wide(point.dtype))
             part = self[outside]
             size = self._size(point)[outside].to(far)
-            weight = per_row((PUSH_COMMON * size / norms(far)).clamp(max=1), far)
-            projected[outside] = part._common_point(weight * far, weight, size).to(
-                point.dtype
-            )
+            # far points are pulled no harder than those at a few sizes of the set
+            pull = (PUSH_COMMON * size / norms(far)).clamp(max=1)
+            weight = per_row(pull, far)
+            nearest = part._common_point(weight * far, weight, size)
+            projected[outside] = nearest.to(point.dtype)
         return projected
 
     def support(self, direction: Tensor) -> Tensor:
@@ -93,11 +96,10 @@ class Intersection(Region):
 
     def support_bound(self, direction: Tensor) -> Tensor:
         """The smallest bound of one of the sets, (batch,): a bound for one set holds for the intersection."""
-        bounds = [
-            region.support_bound(direction)
-            for region in self.regions
-            if has_support_bound(region)
-        ]
+        bounds = []
+        for region in self.regions:
+            if has_support_bound(region):
+                bounds.append(region.support_bound(direction))
         if not bounds:
             return super().support_bound(direction)
         return torch.stack(bounds).amin(0)
@@ -112,7 +114,12 @@ class Intersection(Region):
     def _common_point(self, drive: Tensor, weight: Tensor, size: Tensor) -> Tensor:
         """`common_point` of these sets with this accuracy."""
         return common_point(
-            self.regions, drive, weight, size, self.accuracy, self.rounds
+            self.regions,
+            drive=drive,
+            weight=weight,
+            size=size,
+            accuracy=self.accuracy,
+            rounds=self.rounds,
         )
 
     def clip(self, lower: Bound, upper: Bound) -> Region:

@@ -65,11 +65,8 @@ class Polyhedron(Region):
             UsageError: shapes do not fit, or an offset is negative, so that 0 is no member.
         """
         size = like.flatten(1).shape[1]
-        if (
-            normals.dim() != 2
-            or normals.shape[1] != size
-            or offsets.shape[-1:] != normals.shape[:1]
-        ):
+        normals_fit = normals.dim() == 2 and normals.shape[1] == size
+        if not normals_fit or offsets.shape[-1:] != normals.shape[:1]:
             raise UsageError(
                 f"normals of shape {tuple(normals.shape)} and offsets of shape {tuple(offsets.shape)} do not fit "
                 f"perturbations of {size} coordinates: give (inequalities, {size}) and (inequalities,)"
@@ -78,26 +75,36 @@ class Polyhedron(Region):
             raise UsageError(
                 "a polyhedron needs an inequality: take a Box for bounds alone"
             )
-        if bool((offsets < 0).any()) or not bool(normals.isfinite().all()):
+        contains_zero = not bool((offsets < 0).any())
+        if not contains_zero or not bool(normals.isfinite().all()):
             raise UsageError(
                 "a polyhedron needs finite normals, and offsets that are not negative: 0 is a member"
             )
+        # 1. rows of length 1, so that offsets are distances
         exact_normals = exact(normals).to(like.device)
         exact_offsets = exact(offsets).to(like.device)
         lengths = norms(exact_normals)
         lengths = torch.where(lengths > 0, lengths, 1)
-        unit_normals = Normals(exact_normals / lengths[:, None])
-        distances = (exact_offsets / lengths).expand(len(like), -1)
+        unit_normals = exact_normals / lengths[:, None]
+        distances = exact_offsets / lengths
+        # 2. no box
         infinite = torch.full_like(exact(like).flatten(1), torch.inf)
-        return cls(like.detach(), unit_normals, distances, -infinite, infinite)
+        return cls(
+            like=like.detach(),
+            normals=Normals(unit_normals),
+            offsets=distances.expand(len(like), -1),
+            lower=-infinite,
+            upper=infinite,
+        )
 
     def violation(self, delta: Tensor) -> Tensor:
         """The largest distance to one of the half-spaces, max (A δ − b), or to the box, (batch,)."""
         point = exact(delta).flatten(1)
         beyond = self.normals.times(point) - self.offsets
         beyond = torch.where(beyond > self._rounding(point), beyond, 0)
-        box = torch.maximum(self.lower - point, point - self.upper)
-        return torch.cat([beyond, box], 1).amax(1).clamp(min=0).to(delta.dtype)
+        outside_box = torch.maximum(self.lower - point, point - self.upper)
+        largest = torch.cat([beyond, outside_box], 1).amax(1)
+        return largest.clamp(min=0).to(delta.dtype)
 
     def _rounding(self, point: Tensor) -> Tensor:
         """The violation of each inequality that counts as rounding, (batch, k).
@@ -105,8 +112,10 @@ class Polyhedron(Region):
         It is the error of the products of A and δ, and for an inequality with b = 0 the room that `solve` gives it.
         """
         eps = ROUNDING * torch.finfo(point.dtype).eps
-        room = torch.where(self.offsets <= ROOM * self._size, 2 * ROOM * self._size, 0)
-        return eps * (self.offsets + norms(point)[:, None]) + room
+        length = norms(point)[:, None]
+        size = self._size
+        room = torch.where(self.offsets <= ROOM * size, 2 * ROOM * size, 0)
+        return eps * (self.offsets + length) + room
 
     def project(self, point: Tensor) -> Tensor:
         """The nearest point, argmin ½‖δ − z‖²; members are returned as they are."""
@@ -143,9 +152,8 @@ class Polyhedron(Region):
         flat = exact(direction).flatten(1)
         length = norms(flat)
         # 1. the multipliers' part, bᵀy
-        multipliers = (
-            self._maximize(direction).multipliers.clamp(min=0) * length[:, None]
-        )
+        unit_multipliers = self._maximize(direction).multipliers.clamp(min=0)
+        multipliers = unit_multipliers * length[:, None]
         inequality_terms = self.offsets * multipliers
         # 2. the box's part for the residual direction g − Aᵀy
         residual = flat - self.normals.times_transpose(multipliers)
@@ -153,11 +161,8 @@ class Polyhedron(Region):
         box_terms = torch.where(residual == 0, 0, corner)
         # 3. their sum and a margin for rounding
         terms = torch.cat([inequality_terms, box_terms], 1)
-        rounding = (
-            MARGIN
-            * torch.finfo(terms.dtype).eps
-            * (terms.abs().sum(1) + length * self._size[:, 0])
-        )
+        magnitude = terms.abs().sum(1) + length * self._size[:, 0]
+        rounding = MARGIN * torch.finfo(terms.dtype).eps * magnitude
         return terms.sum(1) + rounding
 
     def ascent(self, direction: Tensor, delta: Tensor, step: Tensor | float) -> Tensor:
@@ -169,25 +174,29 @@ class Polyhedron(Region):
             step: length relative to the set, one for all rows or one per row, (batch,).
         """
         unit = with_unit_maximum(direction)
-        farthest = self._member(self._maximize(unit, COARSE).point, direction)
+        answer = self._maximize(unit, COARSE)
+        farthest = self._member(answer.point, direction)
         # a point of this precision may gain nothing: such rows stay
         is_gain = (inner_products(unit, farthest) > 0).to(direction)
         gains = per_row(is_gain, direction) > 0
-        return step_per_row(step, delta) * torch.where(gains, farthest, 0)
+        goal = torch.where(gains, farthest, 0)
+        return step_per_row(step, delta) * goal
 
     def _maximize(self, direction: Tensor, precision: float = PRECISION) -> Answer:
         """The solution of the linear program max ⟨direction, δ⟩, in units of the size of the set."""
         flat = exact(with_unit_maximum(direction)).flatten(1)
         length = norms(flat)[:, None]
-        unit = flat / torch.where(length > 0, length, 1)
+        safe_length = torch.where(length > 0, length, 1)
+        unit = flat / safe_length
         return self._solve(unit, torch.zeros_like(length), precision)
 
     @property
     def _size(self) -> Tensor:
         """The unit of length of each row, (batch, 1): the reach of the box, or the farthest half-space."""
-        reach = torch.maximum(-self.lower, self.upper).amax(1, keepdim=True)
-        offsets = self.offsets
-        farthest = offsets.masked_fill(offsets.isinf(), 0).amax(1, keepdim=True)
+        longer_sides = torch.maximum(-self.lower, self.upper)
+        reach = longer_sides.amax(1, keepdim=True)
+        finite_offsets = self.offsets.masked_fill(self.offsets.isinf(), 0)
+        farthest = finite_offsets.amax(1, keepdim=True)
         size = torch.where(reach.isfinite(), reach, farthest)
         return torch.where(size > 0, size, 1)
 
@@ -202,16 +211,22 @@ class Polyhedron(Region):
         lower = self.lower / size
         upper = self.upper / size
         # an offset beyond the reach of the box has no effect, and is cut off there
-        reach = (
-            torch.maximum(-lower, upper).clamp(max=1e6) @ self.normals.matrix.abs().mT
-        )
+        farthest_sides = torch.maximum(-lower, upper).clamp(max=1e6)
+        reach = farthest_sides @ self.normals.matrix.abs().mT
         offsets = torch.minimum(self.offsets / size, 1 + reach)
-        answer = solve(
-            Program(self.normals, offsets, lower, upper, drive, weight), precision
+        program = Program(
+            normals=self.normals,
+            offsets=offsets,
+            lower=lower,
+            upper=upper,
+            drive=drive,
+            weight=weight,
         )
-        if answer.unsolved.any():
+        answer = solve(program, precision)
+        unsolved = int(answer.unsolved.sum())
+        if unsolved:
             warnings.warn(
-                f"{int(answer.unsolved.sum())} programs over a polyhedron were not solved to full accuracy: "
+                f"{unsolved} programs over a polyhedron were not solved to full accuracy: "
                 "is it bounded, with coefficients of like size?",
                 RobustfwWarning,
                 stacklevel=4,
@@ -225,30 +240,27 @@ class Polyhedron(Region):
         """
         point = torch.clamp(solved * self._size, self.lower, self.upper)
         heights = self.normals.times(point)
-        over = (heights > self.offsets) & (self.offsets > ROOM * self._size)
-        shares = torch.where(over, self.offsets / torch.where(over, heights, 1), 1)
+        has_room = self.offsets > ROOM * self._size
+        over = (heights > self.offsets) & has_room
+        safe_heights = torch.where(over, heights, 1)
+        shares = torch.where(over, self.offsets / safe_heights, 1)
         member = point * shares.amin(1, keepdim=True)
         return member.reshape(like.shape).to(like.dtype)
 
     def clip(self, lower: Bound, upper: Bound) -> Polyhedron:
         """The polyhedron with these inequalities and the smaller of both boxes."""
-        dtype = self.lower.dtype
-        device = self.lower.device
-        low = (
-            torch.as_tensor(lower, dtype=dtype, device=device)
-            .expand_as(self.like)
-            .flatten(1)
-        )
-        high = (
-            torch.as_tensor(upper, dtype=dtype, device=device)
-            .expand_as(self.like)
-            .flatten(1)
-        )
+        low = self._flatten_bound(lower)
+        high = self._flatten_bound(upper)
         return attrs.evolve(
             self,
             lower=torch.maximum(self.lower, low),
             upper=torch.minimum(self.upper, high),
         )
+
+    def _flatten_bound(self, bound: Bound) -> Tensor:
+        """A bound on δ as sides of a box, (batch, n)."""
+        side = torch.as_tensor(bound, dtype=self.lower.dtype, device=self.lower.device)
+        return side.expand_as(self.like).flatten(1)
 
     def scale(self, factor: Tensor | float) -> Polyhedron:
         """factor·𝒰, by the offsets and the box."""
@@ -261,5 +273,6 @@ class Polyhedron(Region):
         """A random share of the way from 0 to the farthest point in a random direction."""
         direction = normal_like(self.like, generator).to(self.like.dtype)
         farthest = self.support(direction)
-        share = uniform_like(self.offsets.new_empty(len(self)), generator)
+        one_per_row = self.offsets.new_empty(len(self))
+        share = uniform_like(one_per_row, generator)
         return per_row(share, farthest) * farthest

@@ -66,12 +66,12 @@ class Program:
     def __getitem__(self, rows: Tensor) -> Program:
         """The programs of some of the rows."""
         return Program(
-            self.normals,
-            self.offsets[rows],
-            self.lower[rows],
-            self.upper[rows],
-            self.drive[rows],
-            self.weight[rows],
+            normals=self.normals,
+            offsets=self.offsets[rows],
+            lower=self.lower[rows],
+            upper=self.upper[rows],
+            drive=self.drive[rows],
+            weight=self.weight[rows],
         )
 
 

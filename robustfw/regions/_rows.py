@@ -15,14 +15,15 @@ SMALLEST_NORM_FLOAT32 = 1e-14
 def per_row(values: Tensor | float, like: Tensor) -> Tensor:
     """One number for all rows, or one per row, as a tensor (1 or batch, 1, …, 1) that broadcasts to ``like``."""
     trailing = [1] * (like.dim() - 1)
-    return torch.as_tensor(values, dtype=like.dtype, device=like.device).reshape(
-        -1, *trailing
-    )
+    numbers = torch.as_tensor(values, dtype=like.dtype, device=like.device)
+    return numbers.reshape(-1, *trailing)
 
 
 def step_per_row(step: Tensor | float, like: Tensor) -> Tensor | float:
     """A step length that broadcasts to ``like``: a number as it is, or a tensor (batch,) as (batch, 1, …, 1)."""
-    return per_row(step, like) if isinstance(step, Tensor) else step
+    if isinstance(step, Tensor):
+        return per_row(step, like)
+    return step
 
 
 def share_of_way(step: Tensor | float, way: Tensor) -> Tensor:
@@ -33,8 +34,9 @@ def share_of_way(step: Tensor | float, way: Tensor) -> Tensor:
         way: the whole way, (batch, *shape).
     """
     share = step_per_row(step, way)
-    share = share.clamp(max=1) if isinstance(share, Tensor) else min(share, 1.0)
-    return share * way
+    if isinstance(share, Tensor):
+        return share.clamp(max=1) * way
+    return min(share, 1.0) * way
 
 
 def norms(delta: Tensor) -> Tensor:
@@ -49,32 +51,34 @@ def norms(delta: Tensor) -> Tensor:
     if not rows.numel():
         return plain
     if plain.device.type == "cpu":
-        smallest, largest = (float(extreme) for extreme in plain.detach().aminmax())
-        if (
-            SMALLEST_NORM.get(delta.dtype, SMALLEST_NORM_FLOAT32) <= smallest
-            and largest < torch.inf
-        ):
+        smallest, largest = plain.detach().aminmax()
+        least = SMALLEST_NORM.get(delta.dtype, SMALLEST_NORM_FLOAT32)
+        if least <= float(smallest) and float(largest) < torch.inf:
             return plain
     scale = largest_magnitudes(rows)
-    return torch.linalg.vector_norm(rows / scale, dim=1) * scale[:, 0]
+    scaled_norms = torch.linalg.vector_norm(rows / scale, dim=1)
+    return scaled_norms * scale[:, 0]
 
 
 def largest_magnitudes(rows: Tensor) -> Tensor:
     """max_j |v_j| of each row of a tensor (batch, d), as (batch, 1), detached; 1 where that is 0 or not finite."""
     largest = rows.detach().abs().amax(1, keepdim=True)
-    return torch.where((largest > 0) & largest.isfinite(), largest, 1)
+    usable = (largest > 0) & largest.isfinite()
+    return torch.where(usable, largest, 1)
 
 
 def with_unit_maximum(direction: Tensor) -> Tensor:
     """Each row divided by its largest magnitude: a direction whose squares and sums neither vanish nor overflow."""
     if not direction.numel():
         return direction
-    return direction / per_row(largest_magnitudes(direction.flatten(1)), direction)
+    largest = largest_magnitudes(direction.flatten(1))
+    return direction / per_row(largest, direction)
 
 
 def inner_products(left: Tensor, right: Tensor) -> Tensor:
     """⟨left, right⟩ of each row, (batch,)."""
-    return (left.flatten(1) * right.flatten(1)).sum(1)
+    products = left.flatten(1) * right.flatten(1)
+    return products.sum(1)
 
 
 def uniform_like(like: Tensor, generator: torch.Generator) -> Tensor:
@@ -100,7 +104,9 @@ def wide(dtype: torch.dtype) -> torch.dtype:
 
 def exact(tensor: Tensor) -> Tensor:
     """The tensor in float64, in which membership is decided; in float32 on devices without float64."""
-    return tensor.to(torch.float32 if tensor.device.type == "mps" else torch.float64)
+    if tensor.device.type == "mps":
+        return tensor.to(torch.float32)
+    return tensor.to(torch.float64)
 
 
 def round_toward_zero(exact: Tensor, dtype: torch.dtype) -> Tensor:

@@ -66,9 +66,8 @@ def common_point(
     state = _State(sets, drive, size, accuracy)
     for done in range(1, rounds + 1):
         # 1. the common point: the average of parts and duals, pulled by the drive
-        agreed = (state.drive + sum(state.parts) + sum(state.duals)) / (
-            weight + len(sets)
-        )
+        total = state.drive + sum(state.parts) + sum(state.duals)
+        agreed = total / (weight + len(sets))
         primal = torch.zeros_like(state.tolerance)
         dual = torch.zeros_like(state.tolerance)
         # 2. each set's part: the projection of the relaxed common point less its dual
@@ -82,10 +81,9 @@ def common_point(
         # 3. another penalty where one residual lags behind (section 3.4.1); by ever less, or it would not converge
         if done % REBALANCE == 0:
             factor = 2 ** (REBALANCE / done) ** 0.3
-            falling = torch.where(dual > 2 * primal, factor, 1.0)
-            change = per_row(
-                torch.where(primal > 2 * dual, 1 / factor, falling), weight
-            )
+            raised = torch.where(dual > 2 * primal, factor, 1.0)
+            factors = torch.where(primal > 2 * dual, 1 / factor, raised)
+            change = per_row(factors, weight)
             weight = weight * change
             state.drive = state.drive * change
             state.duals = [values * change for values in state.duals]
@@ -118,14 +116,14 @@ def nearest_sum(
         rounds: largest number of rounds. The result is a sum of members after any number; at the border the last
             digits take very many.
     """
-    state = _State(sets, point, size, accuracy)
+    state = _State(sets=sets, drive=point, size=size, accuracy=accuracy)
     length = norms(point)
-    penalty = per_row(PUSH_SUM * size / torch.where(length > 0, length, size), point)
+    safe_length = torch.where(length > 0, length, size)
+    penalty = per_row(PUSH_SUM * size / safe_length, point)
     for _ in range(rounds):
         # 1. the common dual point
-        agreed = (state.drive + penalty * (sum(state.parts) + sum(state.duals))) / (
-            1 + penalty * len(sets)
-        )
+        pulls = sum(state.parts) + sum(state.duals)
+        agreed = (state.drive + penalty * pulls) / (1 + penalty * len(sets))
         change = torch.zeros_like(state.tolerance)
         total = torch.zeros_like(state.drive)
         # 2. each support function's proximal map, by the projection on its set
@@ -135,11 +133,9 @@ def nearest_sum(
             member = region.project(penalty * pulled)
             part = pulled - member / penalty
             state.duals[i] = state.duals[i] + part - relaxed
-            change = (
-                change
-                + norms(penalty * (part - agreed))
-                + norms(penalty * (part - state.parts[i]))
-            )
+            primal = norms(penalty * (part - agreed))
+            dual = norms(penalty * (part - state.parts[i]))
+            change = change + primal + dual
             state.parts[i] = part
             total = total + member
         # 3. rows that have converged leave
@@ -159,8 +155,9 @@ class _State:
         self.sets = list(sets)
         self.drive = drive
         # a set that is one point has size 0, and its tolerance must be positive all the same
-        least = torch.finfo(drive.dtype).tiny ** 0.5
-        relative = max(accuracy, 16 * torch.finfo(drive.dtype).eps)
+        finfo = torch.finfo(drive.dtype)
+        least = finfo.tiny**0.5
+        relative = max(accuracy, 16 * finfo.eps)
         self.tolerance = (relative * size).clamp(min=least)
         self.parts = [torch.zeros_like(drive) for _ in sets]
         self.duals = [torch.zeros_like(drive) for _ in sets]
@@ -193,11 +190,13 @@ class _State:
 
     def warn(self, rounds: int) -> None:
         """Warn if a row missed the accuracy by far; with many farthest points the last digits take many rounds."""
-        if not (self.change > SEVERE * self.tolerance).any():
+        far_off = self.change > SEVERE * self.tolerance
+        if not far_off.any():
             return
+        largest_change = float(self.change.max())
         warnings.warn(
             f"a projection on combined sets stopped after {rounds} rounds with {len(self.rows)} rows still moving by "
-            f"{float(self.change.max()):.1e}",
+            f"{largest_change:.1e}",
             RobustfwWarning,
             stacklevel=5,
         )

@@ -35,6 +35,8 @@ def write(
     default = (paths[0] if len(paths) == 1 else Path()) / "report.html"
     file = out or default
     images = draw(material, file)
-    html = page(material, images, paths, None if file == default else file)
+    html = page(
+        material, images=images, paths=paths, out=None if file == default else file
+    )
     write_page(file, html)
     return file

@@ -73,15 +73,17 @@ def read_images(collection: ReportedCollection) -> CollectionImages | None:
     n = len(images.y)
     same_length = all(len(getattr(images, name)) == n for name in names)
     same_shape = images.original.shape == images.adversarial.shape
-    if not same_length or not same_shape or images.confidence.shape != (n, 2):
+    two_confidences = images.confidence.shape == (n, 2)
+    if not (same_length and same_shape and two_confidences):
         raise damage_error(file, "its tensors do not fit together")
-    if n and not 0 <= images.set.min() <= images.set.max() < len(
-        collection.manifest.sets
-    ):
+    sets = len(collection.manifest.sets)
+    if n and not 0 <= images.set.min() <= images.set.max() < sets:
         raise damage_error(
             file, "an example is of a set that its manifest does not name"
         )
-    return images[images.label != images.y] if images.original.ndim == 4 else None
+    if images.original.ndim == 4:
+        return images[images.label != images.y]
+    return None
 
 
 def take_turns(first: Integers, then: Integers, most: int) -> list[int]:

@@ -67,7 +67,11 @@ def pixel_figures(material: Material) -> list[Drawing]:
     else:
         chosen = images[np.argsort(counts, kind="stable")[:COLUMNS]]
     source = material.name_of(collection.manifest.source.run)
-    return [_pixel_figure(collection, source, chosen, int((counts == 1).sum()))]
+    return [
+        _pixel_figure(
+            collection, source=source, images=chosen, single=int((counts == 1).sum())
+        )
+    ]
 
 
 def _pixel_figure(
@@ -96,21 +100,30 @@ def _pixel_figure(
         f"{source}. Below each picture: the class and the net's confidence in it. Shown: {how}."
     )
     draw = partial(_draw_pixels, collection, images)
-    return Drawing("pixels", title, draw, caption, alt, collection.manifest.command)
+    return Drawing(
+        kind="pixels",
+        title=title,
+        draw=draw,
+        caption=caption,
+        alt=alt,
+        command=collection.manifest.command,
+    )
 
 
 def _draw_pixels(collection: ReportedCollection, images: CollectionImages) -> Figure:
     above, below = _image_rows(collection, images)
-    circled = [
-        np.argwhere(changes).astype(np.float32) for changes in images.pixel_changes()
-    ]
+    circled = []
+    for changes in images.pixel_changes():
+        circled.append(np.argwhere(changes).astype(np.float32))
     return draw_grid([above, attrs.evolve(below, circled=circled)])
 
 
 def _range_text(counts: Sequence[int]) -> str:
     low = min(counts)
     high = max(counts)
-    return str(low) if low == high else f"{low} to {high}"
+    if low == high:
+        return str(low)
+    return f"{low} to {high}"
 
 
 def _stories(collection: ReportedCollection, images: CollectionImages) -> list[str]:
@@ -125,9 +138,9 @@ def _stories(collection: ReportedCollection, images: CollectionImages) -> list[s
 
 def _class_name(collection: ReportedCollection, label: int) -> str:
     names = collection.labels
-    return (
-        truncate(names[label], 11) if names and 0 <= label < len(names) else str(label)
-    )
+    if names and 0 <= label < len(names):
+        return truncate(names[label], 11)
+    return str(label)
 
 
 def _describe_originals(
@@ -162,14 +175,14 @@ def _image_rows(collection: ReportedCollection, images: CollectionImages) -> lis
     separator = ", " if longest <= 3 else "\n"
     return [
         Row(
-            "original",
-            list(images.original),
-            _describe_originals(collection, images, separator),
+            name="original",
+            pictures=list(images.original),
+            words=_describe_originals(collection, images, separator),
         ),
         Row(
-            "changed",
-            list(images.adversarial),
-            _describe_adversarials(collection, images, separator),
+            name="changed",
+            pictures=list(images.adversarial),
+            words=_describe_adversarials(collection, images, separator),
         ),
     ]
 
@@ -184,7 +197,11 @@ def sample_figures(material: Material) -> list[Drawing]:
         rows = take_turns(images.set, images.y, COLUMNS * BLOCKS)
         rows.sort(key=lambda row: int(images.set[row]))
         source = material.name_of(collection.manifest.source.run)
-        drawings.append(_sample_figure(collection, source, images[rows], len(images)))
+        drawings.append(
+            _sample_figure(
+                collection, source=source, sample=images[rows], n=len(images)
+            )
+        )
     return drawings
 
 
@@ -207,11 +224,10 @@ def _sample_figure(
         f"{count_of(len(sample), 'example')} of {collection.name} that fool {source}, from "
         f"{count_of(len(sets), 'uncertainty set')}: {join_words(_stories(collection, sample), 5)}."
     )
-    colour = (
-        " Of colours, the one that changes most is drawn."
-        if sample.original.shape[1] > 1
-        else ""
-    )
+    if sample.original.shape[1] > 1:
+        colour = " Of colours, the one that changes most is drawn."
+    else:
+        colour = ""
     caption = (
         f"{len(sample)} of {n} examples crafted against {source}, from all its sets ({letters}) and from "
         "the classes in turn. Above: original; in the middle: adversarial, each with the class and the net's "
@@ -220,7 +236,14 @@ def _sample_figure(
     )
     title = f"Examples that fool {source}"
     draw = partial(_draw_sample, collection, sample)
-    return Drawing("examples", title, draw, caption, alt, collection.manifest.command)
+    return Drawing(
+        kind="examples",
+        title=title,
+        draw=draw,
+        caption=caption,
+        alt=alt,
+        command=collection.manifest.command,
+    )
 
 
 def _letter(i: int) -> str:

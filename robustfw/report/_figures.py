@@ -44,12 +44,11 @@ def draw(material: Material, out: Path) -> list[Image]:
     for _, make in sorted(makers, key=lambda maker: maker[0]):
         drawings += make(material)
     names = _number_kinds(drawings)
-    files = {
-        name: render(drawing) for name, drawing in zip(names, drawings, strict=True)
-    }
-    written_names = folder.write(
-        {name: (file.png, file.pdf) for name, file in files.items()}
-    )
+    files = {}
+    for name, drawing in zip(names, drawings, strict=True):
+        files[name] = render(drawing)
+    png_and_pdf = {name: (file.png, file.pdf) for name, file in files.items()}
+    written_names = folder.write(png_and_pdf)
     images = []
     for name, drawing in zip(names, drawings, strict=True):
         images.append(embed(drawing, files[name].svg, written_names[name]))

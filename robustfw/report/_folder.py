@@ -110,13 +110,16 @@ class FigureFolder:
 
     def _is_free(self, name: str, pair: tuple[bytes, bytes]) -> bool:
         """Whether nothing is lost by writing: no file, one of this page, or one with the same content."""
+        own_files = self._listed.get(self._page, ())
         for ending, content in zip(("png", "pdf"), pair, strict=True):
             file = self._folder / f"{name}.{ending}"
-            if file.name in self._listed.get(self._page, ()) or not (
-                file.exists() or file.is_symlink()
-            ):
+            if file.name in own_files:
                 continue
-            if file.is_symlink() or not file.is_file() or file.read_bytes() != content:
+            if file.is_symlink():
+                return False
+            if file.exists() and not file.is_file():
+                return False
+            if file.exists() and file.read_bytes() != content:
                 return False
         return True
 
@@ -143,9 +146,8 @@ class FigureFolder:
 
     def _write_listing(self, names: set[str]) -> None:
         self._listed[self._page] = sorted(names)
-        pages = {
-            page: self._listed[page]
-            for page in sorted(self._listed)
-            if self._listed[page]
-        }
+        pages = {}
+        for page in sorted(self._listed):
+            if self._listed[page]:
+                pages[page] = self._listed[page]
         write_whole(self._folder / LISTING, json_bytes(pages))

@@ -48,9 +48,10 @@ def page(
     environment.filters["numeric"] = numeric_columns
     # markup that is safe: it was serialised from a tree
     svg = {image.name: Markup(image.svg) for image in images}
-    reproductions = [
-        printable(str(path)) for path in paths if (path / REPRODUCTION).exists()
-    ]
+    reproductions = []
+    for path in paths:
+        if (path / REPRODUCTION).exists():
+            reproductions.append(printable(str(path)))
     return environment.get_template("template.html").render(
         title=title(material),
         summary=summarize(material),

@@ -9,7 +9,7 @@ import attrs
 
 from robustfw.report._schema import Reproduction
 from robustfw.results._audit import AuditFields
-from robustfw.results._evaluation import EvaluationFields, strongest
+from robustfw.results._evaluation_fields import EvaluationFields, strongest
 from robustfw.results._material import Material, ReportedCollection, ReportedRun
 from robustfw.results._table import Table
 from robustfw.results._words import (
@@ -55,11 +55,11 @@ def _describe_reproduction(reproduction: Reproduction) -> list[str]:
     claims = [claim for claim in reproduction.claims if not claim.net]
     if claims:
         verdicts = [claim.verdict for claim in claims]
-        counts = [
-            f"{verdicts.count(word)} {word}"
-            for word in ("confirmed", "not confirmed", "undecided")
-        ]
-        sentences.append(f"Of {count_of(len(claims), 'claim')}: {', '.join(counts)}.")
+        counts = []
+        for word in ("confirmed", "not confirmed", "undecided"):
+            counts.append(f"{verdicts.count(word)} {word}")
+        all_claims = count_of(len(claims), "claim")
+        sentences.append(f"Of {all_claims}: {', '.join(counts)}.")
     effort = []
     if reproduction.mode:
         effort.append(f"mode: {reproduction.mode}")
@@ -90,7 +90,8 @@ def _describe_run(run: ReportedRun) -> str:
     evaluation = strongest(run)
     if evaluation:
         low, high = evaluation.interval
-        robust = f"{percent(evaluation.robust_accuracy)} ({100 * low:.1f} to {100 * high:.1f})"
+        ends = f"{100 * low:.1f} to {100 * high:.1f}"
+        robust = f"{percent(evaluation.robust_accuracy)} ({ends})"
         attacks = abbreviate_attacks(evaluation.attacks)
         clean_words = _describe_clean_accuracy(run, evaluation)
         return f"{clean_words}; {robust} withstand {evaluation.uncertainty} under {attacks}."
@@ -156,11 +157,10 @@ def _facts(run: ReportedRun) -> dict[str, str]:
     """Versions, hardware and data of a run, by what they are called in the report; without what is not known."""
     manifest = run.manifest
     data = manifest["data"]
-    counts = [
-        f"{data[split]} {split}"
-        for split in ("train", "validation", "test")
-        if split in data
-    ]
+    counts = []
+    for split in ("train", "validation", "test"):
+        if split in data:
+            counts.append(f"{data[split]} {split}")
     facts = {
         "robustfw": manifest.get("robustfw"),
         "commit": manifest.get("commit"),
@@ -187,13 +187,13 @@ def _dict_or_empty(value: object) -> dict[str, Any]:
 
 def _spell_recipe(recipe: Mapping[str, Any]) -> dict[str, str]:
     """The parts of a recipe as specs, and the engine's options by their names."""
-    parts = {
-        kind: spell_value(part) for kind, part in recipe.items() if kind != "train"
-    }
-    train = {
-        name.replace("_", " "): spell_value(value)
-        for name, value in recipe["train"].items()
-    }
+    parts = {}
+    for kind, part in recipe.items():
+        if kind != "train":
+            parts[kind] = spell_value(part)
+    train = {}
+    for name, value in recipe["train"].items():
+        train[name.replace("_", " ")] = spell_value(value)
     return parts | train
 
 
@@ -204,9 +204,10 @@ def _compare_facts(title: str, facts: Mapping[str, Mapping[str, str]]) -> list[T
         title: of the first table.
         facts: for each run by its name, its facts by theirs.
     """
-    names = list(
-        dict.fromkeys(name for facts_of_run in facts.values() for name in facts_of_run)
-    )
+    # each name once, in the order of the runs
+    names: dict[str, None] = {}
+    for facts_of_run in facts.values():
+        names |= dict.fromkeys(facts_of_run)
     same = []
     different = []
     for name in names:
@@ -222,6 +223,7 @@ def _compare_facts(title: str, facts: Mapping[str, Mapping[str, str]]) -> list[T
     if different:
         rows = []
         for run, facts_of_run in facts.items():
-            rows.append((run, *(facts_of_run.get(name, "–") for name in different)))
+            values_of_run = [facts_of_run.get(name, "–") for name in different]
+            rows.append((run, *values_of_run))
         tables.append(Table(f"{title}, where runs differ", ("run", *different), rows))
     return tables

@@ -128,17 +128,16 @@ def inline(svg: bytes, name: str, alt: str) -> str:
     ids: set[str | None] = {None}
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
-        attributes = {
-            key.rpartition("}")[2]: value for key, value in element.attrib.items()
-        }
+        attributes = {}
+        for key, value in element.attrib.items():
+            attributes[key.rpartition("}")[2]] = value
         # matplotlib names pictures by what they show, so that equal ones clash
         if attributes.get("id") in ids:
             attributes.pop("id", None)
         ids.add(attributes.get("id"))
         element.attrib.clear()
-        element.attrib.update(
-            {key: _fit_attribute(key, value, name) for key, value in attributes.items()}
-        )
+        for key, value in attributes.items():
+            element.attrib[key] = _fit_attribute(key, value, name)
 
     # 2. what the page has no use for
     for picture in root.iter("image"):
@@ -157,7 +156,9 @@ def _fit_attribute(key: str, value: str, name: str) -> str:
     if key == "id":
         return f"{name}-{value}"
     if key == "href":
-        return f"#{name}-{value[1:]}" if value.startswith("#") else value
+        if value.startswith("#"):
+            return f"#{name}-{value[1:]}"
+        return value
     if key in ("style", "fill", "stroke"):
         for colour, colour_name in COLOUR_NAMES.items():
             value = value.replace(colour, colour_name)

@@ -70,11 +70,11 @@ def _claim_tables(reproduction: Reproduction) -> list[Table]:
 def _copy_table(table: GivenTable) -> Table:
     """A table of the reproduction as the report shows it."""
     return Table(
-        table.title,
-        table.columns,
-        table.rows,
-        table.note,
-        commands([table.command]),
+        title=table.title,
+        columns=table.columns,
+        rows=table.rows,
+        note=table.note,
+        commands=commands([table.command]),
         folded=False,
     )
 
@@ -107,7 +107,13 @@ def _run_table(runs: Sequence[ReportedRun]) -> Table:
     when = "Measured on test examples when the training ended: its best weights, under its validation attack."
     rows = [_run_row(run) for run in runs]
     again = commands(run.at_the_end.command for run in runs if run.at_the_end)
-    return Table("Runs", columns, rows, f"{when} {INTERVALS}", again)
+    return Table(
+        title="Runs",
+        columns=columns,
+        rows=rows,
+        note=f"{when} {INTERVALS}",
+        commands=again,
+    )
 
 
 def _run_row(run: ReportedRun) -> tuple[str, ...]:
@@ -115,14 +121,17 @@ def _run_row(run: ReportedRun) -> tuple[str, ...]:
         clean = run.at_the_end.clean_share()
         robust = run.at_the_end.robust_share()
     elif run.epochs:
-        clean = f"{percent(run.epochs[-1].clean_accuracy)} of validation"
-        robust = f"{percent(run.epochs[-1].robust_accuracy)} of validation"
+        last = run.epochs[-1]
+        clean = f"{percent(last.clean_accuracy)} of validation"
+        robust = f"{percent(last.robust_accuracy)} of validation"
     else:
-        clean = robust = "not measured yet"
+        clean = "not measured yet"
+        robust = "not measured yet"
     recipe = run.manifest["recipe"]
-    parts = [
-        abbreviate(spell_value(recipe[kind]), kind)
-        for kind in ("attack", "objective", "model", "dataset")
-    ]
-    epochs = f"{len(run.epochs)} of {recipe['train'].get('epochs', '?')}"
-    return run.name, clean, robust, spell_value(recipe["uncertainty"]), *parts, epochs
+    parts = []
+    for kind in ("attack", "objective", "model", "dataset"):
+        parts.append(abbreviate(spell_value(recipe[kind]), kind))
+    wanted_epochs = recipe["train"].get("epochs", "?")
+    epochs = f"{len(run.epochs)} of {wanted_epochs}"
+    uncertainty = spell_value(recipe["uncertainty"])
+    return run.name, clean, robust, uncertainty, *parts, epochs

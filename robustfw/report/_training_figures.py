@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from robustfw.report._schema import EpochRecord
 from robustfw.results._kind import Drawing
 from robustfw.results._material import Material, ReportedRun
 from robustfw.results._style import WIDTH, draw_legend, line_style, show_percent
@@ -32,24 +33,33 @@ def _run_figure(run: ReportedRun) -> Drawing:
     """The curves of one run."""
     first = run.epochs[0]
     last = run.epochs[-1]
-    best = max(
-        run.epochs,
-        key=lambda epoch: (
-            -1.0 if epoch.robust_accuracy is None else epoch.robust_accuracy
-        ),
-    )
+    best = max(run.epochs, key=_robust_accuracy)
+    epochs = count_of(len(run.epochs), "epoch")
+    clean = percent(last.clean_accuracy)
+    robust = percent(last.robust_accuracy)
+    highest = percent(best.robust_accuracy)
     alt = (
-        f"Training of {run.name}, {count_of(len(run.epochs), 'epoch')}: loss from {number(first.loss)} to "
-        f"{number(last.loss)}; on validation examples clean accuracy ends at {percent(last.clean_accuracy)}, robust "
-        f"accuracy at {percent(last.robust_accuracy)}, and was highest after epoch {best.epoch}, at "
-        f"{percent(best.robust_accuracy)}."
+        f"Training of {run.name}, {epochs}: loss from {number(first.loss)} to {number(last.loss)}; on validation "
+        f"examples clean accuracy ends at {clean}, robust accuracy at {robust}, and was highest after epoch "
+        f"{best.epoch}, at {highest}."
     )
     caption = (
         "Mean training loss, and accuracies on the validation split, after each epoch."
     )
     return Drawing(
-        "training", f"Training of {run.name}", partial(_draw_run, run), caption, alt
+        kind="training",
+        title=f"Training of {run.name}",
+        draw=partial(_draw_run, run),
+        caption=caption,
+        alt=alt,
     )
+
+
+def _robust_accuracy(epoch: EpochRecord) -> float:
+    """The robust validation accuracy after an epoch; −1 where it was not measured."""
+    if epoch.robust_accuracy is None:
+        return -1.0
+    return epoch.robust_accuracy
 
 
 def _draw_run(run: ReportedRun) -> Figure:
@@ -70,7 +80,10 @@ def _net_figure(mode: str, runs: Sequence[ReportedRun]) -> Drawing:
     title = f"Training, {mode}" if mode else "Training"
     ends = []
     for net in nets:
-        last = [run.epochs[-1].robust_accuracy for run in runs if run.line == net]
+        last = []
+        for run in runs:
+            if run.line == net:
+                last.append(run.epochs[-1].robust_accuracy)
         ends.append(f"{net} at {percent(_mean(last))}")
     number_of_nets = count_of(len(nets), "net")
     alt = f"{title} of {number_of_nets}: robust validation accuracy ends, on average, for {join_words(ends)}."
@@ -78,11 +91,18 @@ def _net_figure(mode: str, runs: Sequence[ReportedRun]) -> Drawing:
         "Mean training loss, and clean and robust accuracy on the validation split, after each epoch; "
         f"a line for each of {count_of(len(runs), 'run')}, a colour for each net."
     )
-    return Drawing("training", title, partial(_draw_nets, runs, nets), caption, alt)
+    return Drawing(
+        kind="training",
+        title=title,
+        draw=partial(_draw_nets, runs, nets),
+        caption=caption,
+        alt=alt,
+    )
 
 
 def _draw_nets(runs: Sequence[ReportedRun], nets: Sequence[str]) -> Figure:
-    figure = Figure(figsize=(WIDTH, 6.6 + 0.2 * len(nets)), layout="constrained")
+    height = 6.6 + 0.2 * len(nets)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     panels = figure.subplots(3, 1, sharex=True)
     fields = ("loss", "clean_accuracy", "robust_accuracy")
     for axes, field in zip(panels, fields, strict=True):
@@ -91,9 +111,12 @@ def _draw_nets(runs: Sequence[ReportedRun], nets: Sequence[str]) -> Figure:
             style = line_style(nets.index(run.line))
             if len(run.epochs) > 1:
                 style["marker"] = ""
-            label = None if run.line in in_legend else truncate(run.line, 44)
-            in_legend.add(run.line)
-            axes.plot(*_curve(run, field), label=label, **style, linewidth=1.4)
+            label = None
+            if run.line not in in_legend:
+                label = truncate(run.line, 44)
+                in_legend.add(run.line)
+            epochs, values = _curve(run, field)
+            axes.plot(epochs, values, label=label, **style, linewidth=1.4)
     panels[0].set_ylabel("training loss")
     draw_legend(panels[0], 3)
     _label_axes(panels[1], "clean, validation")
@@ -110,12 +133,18 @@ def _label_axes(axes: Axes, label: str) -> None:
 
 def _curve(run: ReportedRun, field: str) -> tuple[list[int], list[float]]:
     """Epochs, and the values of a field after each; not a number where there is none."""
-    epochs = [epoch.epoch for epoch in run.epochs]
-    values = [getattr(epoch, field) for epoch in run.epochs]
-    return epochs, [math.nan if value is None else value for value in values]
+    epochs = []
+    values = []
+    for epoch in run.epochs:
+        value = getattr(epoch, field)
+        epochs.append(epoch.epoch)
+        values.append(math.nan if value is None else value)
+    return epochs, values
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
     """The mean of the values that are there; None where none is."""
     numbers = [value for value in values if value is not None]
-    return sum(numbers) / len(numbers) if numbers else None
+    if numbers:
+        return sum(numbers) / len(numbers)
+    return None

@@ -81,7 +81,9 @@ class TrainingBudget:
 
     def examples(self, stated: int | None) -> int | None:
         """Of how many examples a measurement of the recipe is made."""
-        return None if stated is None else max(1, round(self.share * stated))
+        if stated is None:
+            return None
+        return max(1, round(self.share * stated))
 
 
 @attrs.frozen
@@ -142,7 +144,9 @@ class Experiment:
             "modes": modes,
             "budgets": budgets,
             "transfer": _build(
-                TransferPlan, tables.get("transfer", {}), f"{where}: transfer"
+                TransferPlan,
+                given=tables.get("transfer", {}),
+                where=f"{where}: transfer",
             ),
             "sweeps": tuple(
                 _build(SweepPlan, each, f"{where}: sweeps")
@@ -153,7 +157,9 @@ class Experiment:
                 for each in tables.get("evaluations", ())
             ),
             "comparison": _build(
-                ComparisonPlan, tables.get("comparison", {}), f"{where}: comparison"
+                ComparisonPlan,
+                given=tables.get("comparison", {}),
+                where=f"{where}: comparison",
             ),
         }
         return _build(cls, tables | parts, where)
@@ -201,12 +207,11 @@ class Experiment:
 
     def with_model(self, spec: str) -> Experiment:
         """The same with another model, for nets that do not name one of their own."""
-        budgets = {
-            name: attrs.evolve(
+        budgets = {}
+        for name, each in self.budgets.items():
+            budgets[name] = attrs.evolve(
                 each, common={k: v for k, v in each.common.items() if k != "model"}
             )
-            for name, each in self.budgets.items()
-        }
         return attrs.evolve(self, common=self.common | {"model": spec}, budgets=budgets)
 
 
@@ -220,7 +225,9 @@ def merge_parts(layers: list[Parts]) -> Parts:
 
 def _tables_in(tables: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
     part = tables.get(name, {})
-    return list(part.items()) if isinstance(part, dict) else []
+    if isinstance(part, dict):
+        return list(part.items())
+    return []
 
 
 def _build(cls: type, given: Any, where: str) -> Any:

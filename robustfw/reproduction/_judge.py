@@ -48,7 +48,9 @@ class Claim:
         verdicts = [part.verdict for part in self.parts]
         if NOT_CONFIRMED in verdicts:
             return NOT_CONFIRMED
-        return CONFIRMED if verdicts and UNDECIDED not in verdicts else UNDECIDED
+        if verdicts and UNDECIDED not in verdicts:
+            return CONFIRMED
+        return UNDECIDED
 
     def rows(self, mode: str) -> list[dict[str, str]]:
         """The claim as a whole and then its parts, as the page of a reproduction keeps them."""

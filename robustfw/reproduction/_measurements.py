@@ -80,10 +80,9 @@ class Measurements:
     def count_collected(self) -> list[int]:
         """How many adversarial examples each seed's collection has."""
         source = self.plan.experiment.transfer.source
-        paths = [
-            self.plan.collection(self.mode, source, seed)
-            for seed in range(self.plan.seeds)
-        ]
+        paths = []
+        for seed in range(self.plan.seeds):
+            paths.append(self.plan.collection(self.mode, source, seed))
         return [
             json.loads((self.folder / path / "manifest.json").read_bytes())["n"]
             for path in paths
@@ -152,7 +151,8 @@ class Measurements:
         Returns:
             Title, columns, rows and note, as JSON takes them.
         """
-        experiment, asked = self.plan.experiment, self.plan.experiment.evaluations[-1]
+        experiment = self.plan.experiment
+        asked = experiment.evaluations[-1]
         several_seeds = self.plan.seeds > 1
         quantities = {"clean": self.clean, "transfer": self.transfer}
         columns = ["net"]
@@ -160,30 +160,35 @@ class Measurements:
 
         # 1. the quantities that may have been reported elsewhere
         for quantity, measure in quantities.items():
-            reported = {} if judge is None else judge.source_figures(quantity)
-            if judge is not None:
+            if judge is None:
+                columns.append(quantity)
+            else:
                 columns.append(f"{quantity}, {judge.source}")
-            columns.append(f"{quantity}, ours" if judge is not None else quantity)
+                columns.append(f"{quantity}, ours")
+                reported = judge.source_figures(quantity)
             for net, row in zip(self.nets(), rows, strict=True):
                 if judge is not None:
                     row.append(_per_cent(reported.get(net)))
                 row.append(_mean(measure(net)))
 
         # 2. what is measured here alone
-        columns += ["transfer, same seed"] if several_seeds else []
-        columns += [
-            f"under {', '.join(asked.attacks)}, {asked.uncertainty}",
-            "seconds per epoch",
-        ]
+        if several_seeds:
+            columns.append("transfer, same seed")
+        columns.append(f"under {', '.join(asked.attacks)}, {asked.uncertainty}")
+        columns.append("seconds per epoch")
         for net, row in zip(self.nets(), rows, strict=True):
-            row += [_mean(self.transfer_within_a_seed(net))] if several_seeds else []
-            row += [
-                _mean(self.robust(net), digits=1),
-                _mean(self.seconds(net), " s", 1),
-            ]
+            if several_seeds:
+                row.append(_mean(self.transfer_within_a_seed(net)))
+            row.append(_mean(self.robust(net), digits=1))
+            row.append(_mean(self.seconds(net), " s", 1))
 
-        title = f"{self.mode}: {experiment.modes[self.mode].about}"
-        return {"title": title, "columns": columns, "rows": rows, "note": self._note()}
+        about = experiment.modes[self.mode].about
+        return {
+            "title": f"{self.mode}: {about}",
+            "columns": columns,
+            "rows": rows,
+            "note": self._note(),
+        }
 
     def summary(self) -> list[str]:
         """Accuracies of all nets of the mode, in two sentences."""
@@ -193,9 +198,9 @@ class Measurements:
             ("the test set", self.clean),
             (f"adversarial examples of {whose}", self.transfer),
         ):
-            accuracies = [
-                f"{self.label(net)} {_mean(measure(net))}" for net in self.nets()
-            ]
+            accuracies = []
+            for net in self.nets():
+                accuracies.append(f"{self.label(net)} {_mean(measure(net))}")
             sentences.append(
                 f"{self.mode}, accuracy on {where}: {', '.join(accuracies)}."
             )
@@ -225,4 +230,6 @@ def _is(result: dict[str, Any], examples: int | None) -> bool:
 
 
 def _per_cent(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f} %"
+    if value is None:
+        return ""
+    return f"{value:.2f} %"

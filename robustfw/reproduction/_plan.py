@@ -115,7 +115,10 @@ class Plan:
             ]
             arguments = ["train", *flags, *self._data(), "--resume", "--out", out]
             yield Job(
-                tuple(arguments), "run", out, cost=3.0 * float(train.get("epochs", 20))
+                arguments=tuple(arguments),
+                makes="run",
+                at=out,
+                cost=3.0 * float(train.get("epochs", 20)),
             )
 
     def _collections(self, mode: str, seed: int) -> Iterator[Job]:
@@ -172,7 +175,11 @@ class Plan:
                 *self._first(each.examples),
             ]
             yield Job(
-                (*arguments, *self._subject()), "result", run, needs=(run,), cost=2.0
+                arguments=(*arguments, *self._subject()),
+                makes="result",
+                at=run,
+                needs=(run,),
+                cost=2.0,
             )
 
     def _sweeps(self, run: str) -> Iterator[Job]:
@@ -228,9 +235,9 @@ class Plan:
         for net in self.experiment.nets_of(mode) if options else ():
             run = self.run(mode, net, 0)
             yield Job(
-                ("audit", run, *flags, *self._subject()),
-                "result",
-                run,
+                arguments=("audit", run, *flags, *self._subject()),
+                makes="result",
+                at=run,
                 needs=(run,),
                 cost=3.0,
             )
@@ -250,11 +257,15 @@ class Plan:
         ]
 
     def _data(self) -> list[str]:
-        return [] if self.data_dir is None else ["--data-dir", self.data_dir]
+        if self.data_dir is None:
+            return []
+        return ["--data-dir", self.data_dir]
 
     def _first(self, examples: int | None) -> list[str]:
         examples = self.examples(examples)
-        return [] if examples is None else ["--examples", str(examples)]
+        if examples is None:
+            return []
+        return ["--examples", str(examples)]
 
 
 def _to_list(part: Any) -> list[Any]:

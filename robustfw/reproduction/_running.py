@@ -94,7 +94,9 @@ class Runner:
                 ] = job
             left = sum(job.cost for job in [*waiting, *running.values()])
             yield Progress(
-                total - left, total, tuple(job.command for job in running.values())
+                done=total - left,
+                total=total,
+                running=tuple(job.command for job in running.values()),
             )
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 try:
@@ -197,14 +199,16 @@ def _append_to_log(output: Path) -> None:
 def _last_error(output: Path) -> str:
     lines = output.read_text(encoding="utf-8", errors="replace").splitlines()
     errors = [line for line in lines if line.startswith(ERROR)]
-    return errors[-1].removeprefix(ERROR) if errors else ""
+    if errors:
+        return errors[-1].removeprefix(ERROR)
+    return ""
 
 
 def _status(main: Callable[[list[str]], object], arguments: list[str]) -> int:
     try:
         main(arguments)
     except SystemExit as ended:
-        return (
-            ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        )
+        if isinstance(ended.code, int):
+            return ended.code
+        return int(ended.code is not None)
     return 0

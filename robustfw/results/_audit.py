@@ -113,4 +113,11 @@ def _table(run: ReportedRun, audit: AuditFields, *, folded: bool) -> Table:
         rows = [[*row, text] for row, text in zip(rows, advice, strict=True)]
     title = f"Audit of {run.name}: {verdict(audit.verdict)}"
     note = f"Whether the robust accuracy in {audit.uncertainty} can be believed."
-    return Table(title, columns, rows, note, commands([audit.command]), folded=folded)
+    return Table(
+        title=title,
+        columns=columns,
+        rows=rows,
+        note=note,
+        commands=commands([audit.command]),
+        folded=folded,
+    )

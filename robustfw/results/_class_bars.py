@@ -55,8 +55,11 @@ def draw_classes(rows: Sequence[tuple[str, tuple[int, int, int]]]) -> Figure:
     figure = Figure(figsize=(WIDTH, 1.1 + 0.36 * len(rows)), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(rows))
-    clean = [correct / n for _, (n, correct, _) in rows]
-    robust = [withstood / n for _, (n, _, withstood) in rows]
+    clean = []
+    robust = []
+    for _, (n, correct, withstood) in rows:
+        clean.append(correct / n)
+        robust.append(withstood / n)
     axes.barh(places - 0.2, clean, 0.36, color=COLOURS[0], alpha=0.45, label="clean")
     axes.barh(places + 0.2, robust, 0.36, color=COLOURS[0], label="robust")
     for place, share in zip(places, robust, strict=True):

@@ -106,7 +106,17 @@ class ComparisonKind(ResultKind):
         columns = ("first", "second", "accuracy", "second − first", "p", *counts, "n")
         note = "The same examples for both. p: of a difference as great or greater, if the two were equally good."
         again = commands(result.command for result in results)
-        return [Table("Comparisons", columns, rows, note, again)] if rows else []
+        if rows:
+            return [
+                Table(
+                    title="Comparisons",
+                    columns=columns,
+                    rows=rows,
+                    note=note,
+                    commands=again,
+                )
+            ]
+        return []
 
 
 def _console_row(name: str, pairs: Pairs) -> tuple[str, ...]:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, final
 import attrs
 
 from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
+from robustfw.results._pair_matrix import draw_pairs
 from robustfw.results._table import Table
-from robustfw.results._words import commands, count_of, fact, number, truncate
+from robustfw.results._words import commands, count_of, fact, number
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from robustfw.results._material import Material, ReportedRun
 
 MOST = 10
@@ -101,9 +100,9 @@ class DistinguishabilityKind(ResultKind):
                 most = _console_cell(pairs[-1], classifier, labels)
                 rows.append((space.name, classifier, least, median, most))
         yield Table(
-            "robustness of pairs",
-            ("", "classifier", "least, classes", "median", "most, classes"),
-            rows,
+            title="robustness of pairs",
+            columns=("", "classifier", "least, classes", "median", "most, classes"),
+            rows=rows,
         )
         yield fact(
             "examples", f"{result.examples}; mean distances to a boundary, in ℓ2"
@@ -127,11 +126,17 @@ class DistinguishabilityKind(ResultKind):
             "included."
         )
         again = commands(result.command for _, result in results)
-        return (
-            [Table("Distinguishability", columns, rows, MEANING + measured, again)]
-            if rows
-            else []
-        )
+        if rows:
+            return [
+                Table(
+                    title="Distinguishability",
+                    columns=columns,
+                    rows=rows,
+                    note=MEANING + measured,
+                    commands=again,
+                )
+            ]
+        return []
 
     def figures(self, material: Material) -> list[Drawing]:
         """A matrix of pairs for each run and space."""
@@ -150,10 +155,10 @@ def _console_cell(
     """The number of a pair and the names of its classes."""
     names = []
     for label in (pair.first, pair.second):
-        names.append(
-            labels[label] if labels and 0 <= label < len(labels) else str(label)
-        )
-    return f"{getattr(pair, classifier):.4g}  {', '.join(names)}"
+        has_name = labels and 0 <= label < len(labels)
+        names.append(labels[label] if labels and has_name else str(label))
+    value = getattr(pair, classifier)
+    return f"{value:.4g}  {', '.join(names)}"
 
 
 def _sort_pairs(space: SpacePairs, classifier: str) -> list[ClassPair]:
@@ -170,9 +175,10 @@ def _rows(
             pairs = _sort_pairs(space, classifier)
             if not pairs:
                 continue
-            least = f"{number(getattr(pairs[0], classifier))} ({_class_names(run, pairs[0])})"
-            median = number(getattr(pairs[len(pairs) // 2], classifier))
-            most = f"{number(getattr(pairs[-1], classifier))} ({_class_names(run, pairs[-1])})"
+            values = [number(getattr(pair, classifier)) for pair in pairs]
+            least = f"{values[0]} ({_class_names(run, pairs[0])})"
+            median = values[len(values) // 2]
+            most = f"{values[-1]} ({_class_names(run, pairs[-1])})"
             points = f"{space.name}, {count_of(space.dimension, 'dimension')}"
             yield (
                 run.name,
@@ -217,56 +223,10 @@ def _figure(
     )
     names = {label: run.label(label) for label in chosen}
     return Drawing(
-        "distinguishability",
-        title,
-        partial(_draw, names, space.pairs),
-        caption,
-        alt,
-        result.command,
+        kind="distinguishability",
+        title=title,
+        draw=partial(draw_pairs, names, space.pairs),
+        caption=caption,
+        alt=alt,
+        command=result.command,
     )
-
-
-def _shades(values: Sequence[float]) -> list[float]:
-    """Shades from 0.05 for the least value to 0.95 for the greatest."""
-    low = min(values)
-    high = max(values)
-    if high == low:
-        return [0.5] * len(values)
-    return [0.05 + 0.9 * (value - low) / (high - low) for value in values]
-
-
-def _three(value: float) -> str:
-    """A number in three digits, or as many as there are before the point."""
-    if value < 10:
-        return f"{value:.2f}"
-    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
-
-
-def _draw(names: dict[int, str], pairs: Sequence[ClassPair]) -> Figure:
-    from matplotlib.figure import Figure
-
-    from robustfw.results._style import WIDTH, clear_frame, draw_cell
-
-    place = {label: i for i, label in enumerate(names)}
-    size = min(0.7, (WIDTH - 0.9) / len(place))
-    figure = Figure(figsize=(WIDTH, 0.8 + size * len(place)), layout="constrained")
-    axes = figure.subplots()
-    in_matrix = [pair for pair in pairs if pair.first in place and pair.second in place]
-    linear_shades = _shades([pair.linear for pair in in_matrix])
-    quadratic_shades = _shades([pair.quadratic for pair in in_matrix])
-    for pair, linear_shade, quadratic_shade in zip(
-        in_matrix, linear_shades, quadratic_shades, strict=True
-    ):
-        first, second = sorted((place[pair.first], place[pair.second]))
-        # linear bounds below the diagonal, quadratic ones above
-        draw_cell(axes, first, second, linear_shade, _three(pair.linear), 9.5)
-        draw_cell(axes, second, first, quadratic_shade, _three(pair.quadratic), 9.5)
-    axes.set_xlim(-0.5, len(place) - 0.5)
-    axes.set_ylim(len(place) - 0.5, -0.5)
-    longest = max(len(name) for name in names.values())
-    ticks = [truncate(name, 11) for name in names.values()]
-    axes.set_xticks(range(len(place)), ticks, rotation=35 if longest > 3 else 0)
-    axes.set_yticks(range(len(place)), ticks)
-    axes.set_aspect("equal", anchor="W")
-    clear_frame(axes)
-    return figure

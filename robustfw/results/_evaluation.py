@@ -3,92 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 import attrs
 
+from robustfw.results._evaluation_fields import EvaluationFields, strongest
+from robustfw.results._evaluation_figures import class_figure, net_figures
 from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
 from robustfw.results._table import Table
 from robustfw.results._words import (
     INTERVALS,
-    Interval,
     abbreviate,
     abbreviate_attacks,
     commands,
     fact,
-    format_share,
-    join_words,
     number,
-    percent,
     share,
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
     from robustfw.results._material import Material, ReportedRun
-
-MOST_CLASSES = 20
-"""Classes in a figure, at most."""
-CLASSES_NAMED = ("", "classification", "binary")
-"""Tasks in which a right answer is a class, so that the share of them is called accuracy without more words."""
-RIGHT = {
-    "regression": "within tolerance",
-    "multilabel": "all labels right",
-    "segmentation": "right",
-}
-
-
-@attrs.frozen
-class EvaluationFields:
-    """Clean and robust accuracy of a run on one split."""
-
-    uncertainty: str
-    attacks: tuple[str, ...]
-    split: str
-    weights: str
-    n: int
-    correct: int
-    robust: int
-    clean_accuracy: float
-    robust_accuracy: float
-    clean_interval: Interval
-    interval: Interval
-    per_class: tuple[tuple[int, int, int], ...] = ()
-    """Examples, correct and robust ones of each class; empty where a target is no class."""
-    zero_gradients: int = 0
-    not_numbers: int = 0
-    """Examples at which an output is not finite."""
-    forward_passes: int | None = None
-    backward_passes: int | None = None
-    seconds: float | None = None
-    seed: int | None = None
-    task: str = ""
-    """The spec of the task; empty for classification."""
-    metrics: dict[str, dict[str, float | None]] = attrs.field(factory=dict)
-    """Further numbers of the task, on clean examples and at the worst cases: {"mean error": {"clean": …, …}}."""
-    command: str = ""
-
-    @property
-    def right(self) -> str:
-        """What holds for examples that count as correct, where that is not that they are classified correctly."""
-        name = self.task.partition(":")[0]
-        return "" if name in CLASSES_NAMED else RIGHT.get(name, "right")
-
-    def clean_share(self) -> str:
-        """The clean accuracy with interval and denominator, for a table."""
-        share = format_share(
-            self.clean_accuracy, self.clean_interval, self.correct, self.n
-        )
-        return f"{share} {self.right}".rstrip()
-
-    def robust_share(self) -> str:
-        """The robust accuracy with interval and denominator, for a table."""
-        share = format_share(self.robust_accuracy, self.interval, self.robust, self.n)
-        return f"{share} {self.right}".rstrip()
 
 
 @final
@@ -122,13 +56,17 @@ class EvaluationKind(ResultKind):
         noun = "" if result.right else " accuracy"
         yield share(
             f"clean{noun}",
-            result.correct,
-            result.n,
-            result.clean_interval,
-            result.right,
+            count=result.correct,
+            n=result.n,
+            interval=result.clean_interval,
+            what=result.right,
         )
         yield share(
-            f"robust{noun}", result.robust, result.n, result.interval, result.right
+            f"robust{noun}",
+            count=result.robust,
+            n=result.n,
+            interval=result.interval,
+            what=result.right,
         )
         for name, values in result.metrics.items():
             numbers = [f"{when} {number(value)}" for when, value in values.items()]
@@ -149,36 +87,21 @@ class EvaluationKind(ResultKind):
         for run in material.runs:
             evaluation = strongest(run)
             if not run.net and evaluation and evaluation.per_class:
-                drawings.append(_class_figure(run, evaluation))
+                drawings.append(class_figure(run, evaluation))
         for mode, runs in material.group_by_mode().items():
-            drawings += _net_figure(mode, [run for run in runs if run.net])
+            drawings += net_figures(mode, [run for run in runs if run.net])
         return drawings
 
 
-def strongest(run: ReportedRun) -> EvaluationFields | None:
-    """The evaluation with the least robust accuracy in the set of the training, or in any set if there is none."""
-    evaluations = run.evaluations()
-    training_set = run.at_the_end.uncertainty if run.at_the_end else None
-    in_training_set = [
-        evaluation
-        for evaluation in evaluations
-        if evaluation.uncertainty == training_set
-    ]
-    candidates = in_training_set or evaluations
-    return min(
-        candidates, key=lambda evaluation: evaluation.robust_accuracy, default=None
-    )
-
-
 def _cost(result: EvaluationFields) -> Iterator[str]:
-    if (
-        result.forward_passes is None
-        or result.backward_passes is None
-        or result.seconds is None
-    ):
+    if result.forward_passes is None or result.backward_passes is None:
+        return
+    if result.seconds is None:
         return
     n = max(result.n, 1)
-    passes = f"{result.forward_passes / n:.1f} forward and {result.backward_passes / n:.1f} backward passes"
+    forward = result.forward_passes / n
+    backward = result.backward_passes / n
+    passes = f"{forward:.1f} forward and {backward:.1f} backward passes"
     yield fact("cost", f"{passes} per example, {result.seconds:.1f} s")
 
 
@@ -189,11 +112,10 @@ def _accuracy_table(runs: Sequence[ReportedRun]) -> list[Table]:
     rows = []
     for run in runs:
         for evaluation in run.evaluations():
-            blind = (
-                f"{evaluation.zero_gradients} of {evaluation.correct}"
-                if evaluation.zero_gradients
-                else "0"
-            )
+            if evaluation.zero_gradients:
+                blind = f"{evaluation.zero_gradients} of {evaluation.correct}"
+            else:
+                blind = "0"
             rows.append(
                 (
                     run.name,
@@ -222,7 +144,11 @@ def _accuracy_table(runs: Sequence[ReportedRun]) -> list[Table]:
     again = commands(
         evaluation.command for run in runs for evaluation in run.evaluations()
     )
-    return [Table("Evaluations", columns, rows, note, again)]
+    return [
+        Table(
+            title="Evaluations", columns=columns, rows=rows, note=note, commands=again
+        )
+    ]
 
 
 def _metrics_table(runs: Sequence[ReportedRun]) -> list[Table]:
@@ -245,99 +171,14 @@ def _metrics_table(runs: Sequence[ReportedRun]) -> list[Table]:
     columns = ("run", "task", "set", "attacks", "metric", *moments, "n")
     note = "Clean: on the examples as they are. Robust: at the worst cases that the attacks found."
     again = commands(evaluation.command for _, evaluation in evaluations)
-    return [Table("Metrics of the task", columns, rows, note, again)] if rows else []
-
-
-def _class_figure(run: ReportedRun, evaluation: EvaluationFields) -> Drawing:
-    """Clean and robust share of each class of one run."""
-    counts = evaluation.per_class
-    classes = [label for label, (n, _, _) in enumerate(counts) if n]
-    has_names = run.labels is not None and len(run.labels) == len(counts)
-    names = {label: run.label(label) if has_names else str(label) for label in classes}
-    robust = {label: counts[label][2] / counts[label][0] for label in classes}
-    lowest = sorted(classes, key=lambda label: robust[label])[:MOST_CLASSES]
-    extremes = " none of them has an example, 0 of 0."
-    if classes:
-        worst = min(classes, key=lambda label: robust[label])
-        best = max(classes, key=lambda label: robust[label])
-        extremes = (
-            f" robust accuracy is lowest for {names[worst]}, {percent(robust[worst])}, and highest "
-            f"for {names[best]}, {percent(robust[best])}."
-        )
-    caption = (
-        f"Share of each class that {run.name} classifies correctly, and that withstands {evaluation.uncertainty} under "
-        f"{abbreviate_attacks(evaluation.attacks)}; {evaluation.n} {evaluation.split} examples."
-        f"{_selection(len(lowest), len(classes))}"
-    )
-    rows = [(names[label], counts[label]) for label in sorted(lowest)]
-    title = f"Classes: {run.name}"
-    alt = f"Classes of {run.name}:{extremes}"
-    return Drawing(
-        "classes", title, partial(_draw_classes, rows), caption, alt, evaluation.command
-    )
-
-
-def _net_figure(mode: str, runs: Sequence[ReportedRun]) -> list[Drawing]:
-    """Robust share of each class: examples of all seeds together, each net under what fools it most."""
-    import numpy as np
-
-    # 1. counts of each seed, by net
-    counts_of_seeds: dict[str, list[NDArray[np.int64]]] = {}
-    for run in runs:
-        evaluation = strongest(run)
-        if evaluation and evaluation.per_class:
-            counts = np.array(evaluation.per_class, dtype=np.int64)
-            counts_of_seeds.setdefault(run.line, []).append(counts)
-    if not counts_of_seeds:
-        return []
-
-    # 2. counts of all seeds together, for the classes that all have
-    classes = min(len(counts) for seeds in counts_of_seeds.values() for counts in seeds)
-    totals = {}
-    robust = {}
-    for net, seeds in counts_of_seeds.items():
-        totals[net] = np.sum([counts[:classes] for counts in seeds], axis=0)
-        robust[net] = totals[net][:, 2] / np.maximum(totals[net][:, 0], 1)
-
-    # 3. the classes that withstand least, in words and bars
-    least = np.min(list(robust.values()), axis=0)
-    lowest = sorted(np.argsort(least, kind="stable")[:MOST_CLASSES].tolist())
-    run_with_names = next((run for run in runs if run.labels), runs[0])
-    worst = []
-    for net, shares in robust.items():
-        worst.append(
-            f"{net} at {percent(float(shares.min()))} of class {run_with_names.label(int(shares.argmin()))}"
-        )
-    examples = join_words(
-        [f"{int(counts[:, 0].sum())} of {net}" for net, counts in totals.items()]
-    )
-    title = f"Classes, {mode}" if mode else "Classes"
-    caption = (
-        "Share of each class that withstands, for each net under the evaluation that leaves least of it; the examples "
-        f"of all seeds together, {examples}.{_selection(len(lowest), classes)}"
-    )
-    alt = f"{title}: robust accuracy is lowest for {join_words(worst)}."
-    names = [run_with_names.label(label) for label in lowest]
-    bars = {net: shares[lowest] for net, shares in robust.items()}
-    return [Drawing("classes", title, partial(_draw_nets, names, bars), caption, alt)]
-
-
-def _selection(chosen: int, classes: int) -> str:
-    """A sentence that says that not all classes are shown; nothing where they are."""
-    return (
-        ""
-        if chosen == classes
-        else f" The {chosen} of {classes} classes with the lowest are shown."
-    )
-
-
-def _draw_classes(rows: Sequence[tuple[str, tuple[int, int, int]]]) -> Figure:
-    from robustfw.results._class_bars import draw_classes
-
-    return draw_classes(rows)
-
-
-def _draw_nets(names: Sequence[str], nets: Mapping[str, NDArray[np.float64]]) -> Figure:
-    from robustfw.results._class_bars import draw_nets
-
-    return draw_nets(names, nets)
+    if rows:
+        return [
+            Table(
+                title="Metrics of the task",
+                columns=columns,
+                rows=rows,
+                note=note,
+                commands=again,
+            )
+        ]
+    return []

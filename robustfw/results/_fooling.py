@@ -98,14 +98,18 @@ class FoolingKind(ResultKind):
     ) -> Iterator[ConsoleOutput]:
         rows = []
         for label in range(len(result.searches[0].confidence)):
-            name = labels[label] if labels and label < len(labels) else str(label)
-            cells = [
-                f"{search.confidence[label]:.2%} after {search.rounds[label]}"
-                for search in result.searches
-            ]
+            name = str(label)
+            if labels and label < len(labels):
+                name = labels[label]
+            cells = []
+            for search in result.searches:
+                confidence = search.confidence[label]
+                cells.append(f"{confidence:.2%} after {search.rounds[label]}")
             rows.append((name, *cells))
         yield Table(
-            "fooling images", ("", *(search.name for search in result.searches)), rows
+            title="fooling images",
+            columns=("", *(search.name for search in result.searches)),
+            rows=rows,
         )
         for search in result.searches:
             reached = f"{search.reached} of {len(search.confidence)} classes at {result.target:.0%} confidence"
@@ -137,7 +141,17 @@ class FoolingKind(ResultKind):
             "not reached within the budget may be within another."
         )
         again = commands(result.command for _, result in results)
-        return [Table("Fooling images", columns, rows, note, again)] if rows else []
+        if rows:
+            return [
+                Table(
+                    title="Fooling images",
+                    columns=columns,
+                    rows=rows,
+                    note=note,
+                    commands=again,
+                )
+            ]
+        return []
 
     def figures(self, material: Material) -> list[Drawing]:
         """The images of each run; examples that are no images have the table alone."""
@@ -172,20 +186,21 @@ def _figure(run: ReportedRun, result: FoolingFields) -> Drawing:
         ways.append(f"{search.name} (at most {count_of(search.budget, 'round')})")
     title = f"Fooling images of {run.name}"
     alt = f"{title}: {percent(result.target, 0)} confidence is reached for {join_words(successes)}."
-    selection = (
-        f" The first {pictured} classes are shown." if pictured < classes else ""
-    )
+    if pictured < classes:
+        selection = f" The first {pictured} classes are shown."
+    else:
+        selection = ""
     caption = (
         f"Noise, changed until {run.name} is {percent(result.target, 0)} sure of a class, by {join_words(ways)}. "
         f"Below each picture: the class, and the net's confidence.{selection}"
     )
     return Drawing(
-        "fooling",
-        title,
-        partial(_draw, run, result, pictured),
-        caption,
-        alt,
-        result.command,
+        kind="fooling",
+        title=title,
+        draw=partial(_draw, run, result, pictured),
+        caption=caption,
+        alt=alt,
+        command=result.command,
     )
 
 
@@ -207,7 +222,9 @@ def _read_pictures(run: ReportedRun, result: FoolingFields) -> dict[str, Floats]
 
     shape = (len(result.searches[0].confidence), *result.shape)
     tensors = read_tensors(
-        run.path, result.images, {search.name: shape for search in result.searches}
+        run.path,
+        name=result.images,
+        shapes={search.name: shape for search in result.searches},
     )
     low, high = result.range
     width = (high - low) or 1.0
@@ -223,10 +240,9 @@ def _picture_rows(run: ReportedRun, search: Search, pictures: Floats) -> list[Ro
     names = [truncate(run.label(label), 11) for label in range(len(pictures))]
     longest = max(len(name) for name in names)
     separator = ", " if longest <= 3 else "\n"
-    words = [
-        f"{name}{separator}{percent(search.confidence[i], 0)}"
-        for i, name in enumerate(names)
-    ]
+    words = []
+    for i, name in enumerate(names):
+        words.append(f"{name}{separator}{percent(search.confidence[i], 0)}")
     rows = []
     for start in range(0, len(pictures), COLUMNS):
         block = slice(start, start + COLUMNS)

@@ -26,9 +26,19 @@ def _example(kind: ResultKind) -> Any:
 def _material(kind: ResultKind) -> Material:
     """A report of one run with the example of a kind."""
     run = ReportedRun(
-        Path("run"), "run", None, "", None, {"data": {}}, (), (_example(kind),), None
+        path=Path("run"),
+        name="run",
+        net=None,
+        mode="",
+        seed=None,
+        manifest={"data": {}},
+        epochs=(),
+        results=(_example(kind),),
+        at_the_end=None,
     )
-    return Material((run,), (), None, (), (kind,))
+    return Material(
+        runs=(run,), collections=(), reproduction=None, notes=(), kinds=(kind,)
+    )
 
 
 def check_fields(kind: ResultKind, seed: int) -> None:
@@ -41,13 +51,15 @@ def check_fields(kind: ResultKind, seed: int) -> None:
         structure(written, kind.fields) == _example(kind),
         "the example is another one after it was written",
     )
-    required = [
-        field.name
-        for field in attrs.fields(kind.fields)
-        if field.default is attrs.NOTHING
-    ]
+    required = []
+    for field in attrs.fields(kind.fields):
+        if field.default is attrs.NOTHING:
+            required.append(field.name)
     for name in required:
-        incomplete = {key: value for key, value in written.items() if key != name}
+        incomplete = {}
+        for key, value in written.items():
+            if key != name:
+                incomplete[key] = value
         try:
             structure(incomplete, kind.fields)
         except Misfit:
@@ -80,7 +92,8 @@ def check_tables(kind: ResultKind, seed: int) -> None:
     for table in kind.tables(_material(kind)):
         _check_table(table)
     require(
-        not kind.tables(Material((), (), None, ())), "there is a table without a result"
+        not kind.tables(Material(runs=(), collections=(), reproduction=None, notes=())),
+        "there is a table without a result",
     )
 
 
@@ -101,7 +114,9 @@ def check_figures(kind: ResultKind, seed: int) -> None:
             f"{drawing.kind!r} is no name for a file",
         )
     require(
-        not kind.figures(Material((), (), None, ())),
+        not kind.figures(
+            Material(runs=(), collections=(), reproduction=None, notes=())
+        ),
         "there is a figure without a result",
     )
     require(

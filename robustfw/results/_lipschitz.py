@@ -127,10 +127,9 @@ class LipschitzKind(ResultKind):
 
 
 def _table(run: ReportedRun, result: LipschitzFields) -> Table:
-    rows = [
-        (layer.name, layer.kind, number(layer.bound), layer.how)
-        for layer in result.informative_layers()
-    ]
+    rows = []
+    for layer in result.informative_layers():
+        rows.append((layer.name, layer.kind, number(layer.bound), layer.how))
     upper = "product of the layers"
     if result.upper is None:
         upper = f"not by a product: {join_words(result.unbounded)}"
@@ -147,11 +146,11 @@ def _table(run: ReportedRun, result: LipschitzFields) -> Table:
     ]
     columns = "layer", "kind", "Lipschitz constant", "how"
     return Table(
-        f"Lipschitz constants of {run.name}",
-        columns,
-        rows,
-        MEANING,
-        commands([result.command]),
+        title=f"Lipschitz constants of {run.name}",
+        columns=columns,
+        rows=rows,
+        note=MEANING,
+        commands=commands([result.command]),
     )
 
 
@@ -159,37 +158,36 @@ def _figure(run: ReportedRun, result: LipschitzFields) -> Drawing:
     title = f"Lipschitz constants of {run.name}"
     layers = [layer for layer in result.informative_layers() if layer.bound is not None]
     steepest = max(layers, key=lambda layer: layer.bound or 0.0, default=None)
-    above = (
-        "nothing bounds it from above"
-        if result.upper is None
-        else f"at most {number(result.upper)}"
-    )
-    most = (
-        f" The largest of a layer is {number(steepest.bound)}, of {steepest.name}."
-        if steepest
-        else ""
-    )
+    if result.upper is None:
+        above = "nothing bounds it from above"
+    else:
+        above = f"at most {number(result.upper)}"
+    if steepest:
+        most = (
+            f" The largest of a layer is {number(steepest.bound)}, of {steepest.name}."
+        )
+    else:
+        most = ""
     alt = (
         f"{title}: the net's is at least {number(result.quantiles[-1])}, the steepest slope at {result.n} examples, "
         f"and {above}; the median slope is {number(result.quantile(0.5))}.{most}"
     )
-    selection = (
-        f" The first {MOST} of {len(layers)} layers are shown."
-        if len(layers) > MOST
-        else ""
-    )
+    if len(layers) > MOST:
+        selection = f" The first {MOST} of {len(layers)} layers are shown."
+    else:
+        selection = ""
     caption = (
         "The spectral norm of each layer; for the net, their product where it bounds its constant, and below it the "
         f"slopes ‖J‖₂ at {result.n} {result.split} examples: a line over all, a bar over the middle half, a mark at "
         f"the median. The largest slope bounds the constant from below.{selection}"
     )
     return Drawing(
-        "lipschitz",
-        title,
-        partial(_draw, result, layers[:MOST]),
-        caption,
-        alt,
-        result.command,
+        kind="lipschitz",
+        title=title,
+        draw=partial(_draw, result, layers[:MOST]),
+        caption=caption,
+        alt=alt,
+        command=result.command,
     )
 
 
@@ -198,20 +196,22 @@ def _draw(result: LipschitzFields, layers: Sequence[LayerConstant]) -> Figure:
 
     from robustfw.results._style import COLOURS, INK, WIDTH, mark_bars
 
-    bars = [
-        (f"{layer.name}  {layer.kind}", layer.bound or 0.0, COLOURS[0])
-        for layer in layers
-    ]
+    bars = []
+    for layer in layers:
+        bars.append((f"{layer.name}  {layer.kind}", layer.bound or 0.0, COLOURS[0]))
     if result.upper is not None:
         bars.append(("the net, product", result.upper, COLOURS[1]))
-    figure = Figure(figsize=(WIDTH, 1.0 + 0.3 * (len(bars) + 1)), layout="constrained")
+    height = 1.0 + 0.3 * (len(bars) + 1)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots()
-    _scale_axis(axes, [*(value for _, value, _ in bars), *result.quantiles])
+    bar_values = [value for _, value, _ in bars]
+    _scale_axis(axes, [*bar_values, *result.quantiles])
+    number_style: dict[str, Any] = {"va": "center", "fontsize": 9.5, "color": INK}
 
     # 1. a bar for each layer, and for their product
     for i, (_, value, colour) in enumerate(bars):
         axes.barh(i, value, 0.62, color=colour)
-        axes.text(value, i, f" {number(value)}", va="center", fontsize=9.5, color=INK)
+        axes.text(value, i, f" {number(value)}", **number_style)
 
     # 2. the slopes: a line over all, a bar over the middle half, a mark at the median
     last = len(bars)
@@ -225,12 +225,10 @@ def _draw(result: LipschitzFields, layers: Sequence[LayerConstant]) -> Figure:
     axes.plot(
         result.quantile(0.5), last, "|", color=INK, markersize=12, markeredgewidth=2
     )
-    axes.text(high, last, f" {number(high)}", va="center", fontsize=9.5, color=INK)
+    axes.text(high, last, f" {number(high)}", **number_style)
 
-    axes.set_yticks(
-        range(last + 1),
-        [*(truncate(name, 24) for name, _, _ in bars), "the net, slopes"],
-    )
+    bar_names = [truncate(name, 24) for name, _, _ in bars]
+    axes.set_yticks(range(last + 1), [*bar_names, "the net, slopes"])
     axes.invert_yaxis()
     axes.set_xlabel("Lipschitz constant, ℓ2")
     mark_bars(axes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from robustfw.results._evaluation import EvaluationFields
+from robustfw.results._evaluation_fields import EvaluationFields
 from robustfw.results._kind import ResultKind
 
 if TYPE_CHECKING:
@@ -53,17 +53,15 @@ class ReportedRun:
     def labels(self) -> tuple[str, ...] | None:
         """Names of the classes; None where the data has none."""
         labels = self.manifest.get("data", {}).get("spec", {}).get("labels")
-        return (
-            tuple(str(label) for label in labels) if isinstance(labels, list) else None
-        )
+        if isinstance(labels, list):
+            return tuple(str(label) for label in labels)
+        return None
 
     def label(self, number: int) -> str:
         """The name of a class; its number where it has no name."""
-        return (
-            self.labels[number]
-            if self.labels and 0 <= number < len(self.labels)
-            else str(number)
-        )
+        if self.labels and 0 <= number < len(self.labels):
+            return self.labels[number]
+        return str(number)
 
     def results_of(self, fields: type[Fields]) -> list[Fields]:
         """The results of the run that are objects of a class."""
@@ -72,7 +70,9 @@ class ReportedRun:
     def evaluations(self) -> list[EvaluationFields]:
         """All evaluations of the run; first the one at the end of the training, if there is one."""
         later = self.results_of(EvaluationFields)
-        return [self.at_the_end, *later] if self.at_the_end else later
+        if self.at_the_end:
+            return [self.at_the_end, *later]
+        return later
 
 
 @attrs.frozen(eq=False)
@@ -129,7 +129,9 @@ class Material:
                 return run_at[place].name
         last = Path(path).name
         namesakes = [run for run in self.runs if run.path.name == last]
-        return namesakes[0].name if len(namesakes) == 1 else last or path
+        if len(namesakes) == 1:
+            return namesakes[0].name
+        return last or path
 
 
 def bases(run: Path) -> list[Path]:

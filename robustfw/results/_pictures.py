@@ -65,9 +65,9 @@ class PicturesKind(ResultKind):
     def lines(
         self, result: PicturesFields, labels: Sequence[str] | None = None
     ) -> Iterator[ConsoleOutput]:
-        counts = [
-            f"{count_of(len(row.words), 'picture')} ({row.name})" for row in result.rows
-        ]
+        counts = []
+        for row in result.rows:
+            counts.append(f"{count_of(len(row.words), 'picture')} ({row.name})")
         yield fact("pictures", f"{result.title}: {join_words(counts)}")
         yield fact("images", result.images)
 
@@ -83,12 +83,12 @@ class PicturesKind(ResultKind):
 def _figure(run: ReportedRun, result: PicturesFields) -> Drawing:
     title = f"{result.title} of {run.name}"
     return Drawing(
-        "pictures",
-        title,
-        partial(_draw, run, result),
-        result.caption,
-        result.alt,
-        result.command,
+        kind="pictures",
+        title=title,
+        draw=partial(_draw, run, result),
+        caption=result.caption,
+        alt=result.alt,
+        command=result.command,
     )
 
 
@@ -104,6 +104,11 @@ def _draw(run: ReportedRun, result: PicturesFields) -> Figure:
     for i, row in enumerate(result.rows):
         words = [truncate(word, 16) for word in row.words[:COLUMNS]]
         rows.append(
-            Row(row.name, list(tensors[str(i)][:COLUMNS]), words, row.diverging)
+            Row(
+                name=row.name,
+                pictures=list(tensors[str(i)][:COLUMNS]),
+                words=words,
+                diverging=row.diverging,
+            )
         )
     return draw_grid(rows)

@@ -163,7 +163,9 @@ def _make_printable(value: Any) -> Any:
         return [_make_printable(part) for part in value]
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("a number is too large")
-    return printable(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return printable(value)
+    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:

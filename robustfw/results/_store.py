@@ -72,7 +72,9 @@ def keep(
         circumstances
     )
     return _write(
-        run, path_of(run, kind, circumstances), json_bytes(facts | dict(measured))
+        run,
+        path=path_of(run, kind, circumstances),
+        content=json_bytes(facts | dict(measured)),
     )
 
 
@@ -119,7 +121,9 @@ def keep_pictures(
     if len({tuple(row.pictures.shape[1:]) for row in rows}) != 1:
         raise ValueError("the pictures are not of one shape")
     tensors = {str(i): row.pictures for i, row in enumerate(rows)}
-    images = _keep_tensors(run, "pictures", circumstances, tensors)
+    images = _keep_tensors(
+        run, kind="pictures", circumstances=circumstances, tensors=tensors
+    )
     if images is None:
         return None
     facts = {
@@ -131,7 +135,13 @@ def keep_pictures(
             for row in rows
         ],
     }
-    return keep(run, "pictures", circumstances, facts, command)
+    return keep(
+        run,
+        kind="pictures",
+        circumstances=circumstances,
+        measured=facts,
+        command=command,
+    )
 
 
 def keep_worst_cases(
@@ -175,7 +185,10 @@ def keep_worst_cases(
     x = originals[:WORST_CASES].detach().double().cpu()
     perturbed = adversarials[:WORST_CASES].detach().double().cpu()
     images = _keep_tensors(
-        run, "worst-cases", circumstances, {"original": x, "adversarial": perturbed}
+        run,
+        kind="worst-cases",
+        circumstances=circumstances,
+        tensors={"original": x, "adversarial": perturbed},
     )
     if images is None:
         return None
@@ -200,7 +213,13 @@ def keep_worst_cases(
         "images": images.name,
         "examples": examples,
     }
-    return keep(run, "worst-cases", circumstances, facts, command)
+    return keep(
+        run,
+        kind="worst-cases",
+        circumstances=circumstances,
+        measured=facts,
+        command=command,
+    )
 
 
 def _keep_tensors(

@@ -2,84 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import attrs
 
 from robustfw.results import _words as words
 from robustfw.results._kind import ConsoleOutput, Drawing, ResultKind
-from robustfw.results._seed_means import student_quantile
+from robustfw.results._sweep_fields import SweepFields
+from robustfw.results._sweep_figures import mode_figures
 from robustfw.results._table import Table
 from robustfw.results._words import (
-    Interval,
     abbreviate,
     commands,
     drop_radius,
     fact,
-    join_words,
     number,
     percent,
-    truncate,
 )
 
 if TYPE_CHECKING:
     import numpy as np
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from robustfw.results._material import Material, ReportedRun
 
     Numbers: TypeAlias = NDArray[np.float64]
-
-
-@attrs.frozen
-class MinimalRadius:
-    """The radius at which examples fall, over all examples; null where that is beyond the largest radius tried."""
-
-    median: float | None
-    """The median over examples."""
-    quartiles: tuple[float | None, float | None]
-    """The first and the third quartile over examples."""
-    beyond: int
-    """Examples that withstand the largest radius."""
-
-
-@attrs.frozen
-class SweepFields:
-    """Robust accuracy of a run at several radii."""
-
-    uncertainty: str
-    attack: str
-    n: int
-    radii: tuple[float, ...]
-    """Radii of the set, growing."""
-    correct: tuple[int, ...]
-    """Examples that are right under attack, at each radius."""
-    accuracy: tuple[float, ...]
-    """correct / n at each radius."""
-    intervals: tuple[Interval, ...]
-    """95 % interval of the accuracy, at each radius."""
-    minimal_radius: MinimalRadius | None = None
-    independent: bool = False
-    """Whether each radius was attacked on its own."""
-    command: str = ""
-
-    def __attrs_post_init__(self) -> None:
-        lengths = {
-            len(self.radii),
-            len(self.correct),
-            len(self.accuracy),
-            len(self.intervals),
-        }
-        if len(lengths) != 1:
-            raise ValueError(
-                "radii, correct, accuracy and intervals are not of one length"
-            )
-        if not self.radii:
-            raise ValueError("there is no radius")
 
 
 @final
@@ -140,7 +88,7 @@ class SweepKind(ResultKind):
         """Accuracy against radius, a figure for each mode, set and attack."""
         drawings = []
         for mode, runs in material.group_by_mode().items():
-            drawings += _figures(mode, runs)
+            drawings += mode_figures(mode, runs)
         return drawings
 
 
@@ -181,11 +129,11 @@ def _table(group: Sequence[tuple[ReportedRun, SweepFields]]) -> Table:
     )
     title = f"Accuracy against radius: {uncertainty}, {attack}"
     return Table(
-        title,
-        heads,
-        rows,
-        note,
-        commands(sweep.command for _, sweep in group),
+        title=title,
+        columns=heads,
+        rows=rows,
+        note=note,
+        commands=commands(sweep.command for _, sweep in group),
         folded=folded,
     )
 
@@ -194,9 +142,9 @@ def _accuracies(sweep: SweepFields, with_intervals: bool) -> list[str]:
     shares = [percent(share) for share in sweep.accuracy]
     if not with_intervals:
         return shares
-    ranges = [
-        f" ({100 * low:.1f} to {100 * high:.1f})" for low, high in sweep.intervals
-    ]
+    ranges = []
+    for low, high in sweep.intervals:
+        ranges.append(f" ({100 * low:.1f} to {100 * high:.1f})")
     return [share + interval for share, interval in zip(shares, ranges, strict=True)]
 
 
@@ -208,123 +156,3 @@ def _minimal_radius(sweep: SweepFields) -> tuple[str, str, str]:
     low, high = minimal.quartiles
     quartiles = f"{number(low, beyond)} to {number(high, beyond)}"
     return number(minimal.median, beyond), quartiles, f"{minimal.beyond} of {sweep.n}"
-
-
-@attrs.frozen(eq=False)
-class SweepLine:
-    """One line of a figure: the sweeps of a net's seeds, or of one run."""
-
-    name: str
-    sweeps: tuple[SweepFields, ...]
-
-    def mean(self) -> Numbers:
-        """Mean accuracy at each radius."""
-        import numpy as np
-
-        return np.mean([sweep.accuracy for sweep in self.sweeps], axis=0)
-
-    def band(self) -> tuple[Numbers, Numbers]:
-        """95 % t-interval of the mean from three seeds on, their range for two, Wilson's interval for one."""
-        import numpy as np
-
-        values = np.array([sweep.accuracy for sweep in self.sweeps])
-        if len(values) == 1:
-            low, high = np.array(self.sweeps[0].intervals).T
-            return low, high
-        if len(values) == 2:
-            return values.min(axis=0), values.max(axis=0)
-        half = (
-            student_quantile(len(values) - 1)
-            * values.std(axis=0, ddof=1)
-            / math.sqrt(len(values))
-        )
-        return np.clip(self.mean() - half, 0, 1), np.clip(self.mean() + half, 0, 1)
-
-
-def _figures(mode: str, runs: Sequence[ReportedRun]) -> list[Drawing]:
-    """A figure for each set and attack of the sweeps of a mode, with a line for each net and list of radii."""
-    panels: dict[
-        tuple[str, str], dict[tuple[str, tuple[float, ...]], list[SweepFields]]
-    ] = {}
-    for run in runs:
-        for sweep in run.results_of(SweepFields):
-            lines = panels.setdefault(
-                (drop_radius(sweep.uncertainty), sweep.attack), {}
-            )
-            lines.setdefault((run.line, sweep.radii), []).append(sweep)
-    figures = []
-    for key, lines_of_panel in panels.items():
-        figures.append(
-            (
-                key,
-                [
-                    SweepLine(name, tuple(sweeps))
-                    for (name, _), sweeps in lines_of_panel.items()
-                ],
-            )
-        )
-    # curves whose radii were attacked independently first, as in the paper's Figure 3
-    figures.sort(key=lambda figure: (not _has_independent(figure[1]), figure[0]))
-    return [_figure(mode, key, lines) for key, lines in figures]
-
-
-def _has_independent(lines: list[SweepLine]) -> bool:
-    return any(sweep.independent for line in lines for sweep in line.sweeps)
-
-
-def _figure(mode: str, key: tuple[str, str], lines: list[SweepLine]) -> Drawing:
-    uncertainty, attack = key
-    of_mode = f", {mode}" if mode else ""
-    ends = []
-    for line in lines:
-        radii = line.sweeps[0].radii
-        mean = line.mean()
-        first = f"{percent(mean[0])} at {number(radii[0])}"
-        last = f"{percent(mean[-1])} at {number(radii[-1])}"
-        ends.append(f"{line.name} falls from {first} to {last}")
-    shape = " What fools a net within a small set counts within larger ones, so that no curve rises."
-    if lines[0].sweeps[0].independent:
-        shape = " Each radius is attacked on its own, so that a curve may rise."
-    what = f"{uncertainty} under {abbreviate(attack)}{of_mode}"
-    alt = f"Accuracy against the radius of {what}: {join_words(ends)}."
-    caption = f"Accuracy against the radius of {uncertainty}, under {abbreviate(attack)}{of_mode}. {_band_words(lines)}"
-    again = {sweep.command for line in lines for sweep in line.sweeps}
-    command = again.pop() if len(again) == 1 else ""
-    title = f"Accuracy against radius: {uncertainty}, {abbreviate(attack)}{of_mode}"
-    return Drawing(
-        "radius", title, partial(_draw, lines), caption + shape, alt, command
-    )
-
-
-def _band_words(lines: list[SweepLine]) -> str:
-    meaning = {
-        1: "Wilson's 95 % interval over examples, for a single run",
-        2: "the range of two seeds around their mean",
-        3: "the 95 % t-interval of the mean over three or more seeds",
-    }
-    seeds = sorted({min(len(line.sweeps), 3) for line in lines})
-    return f"Shaded: {'; '.join(meaning[count] for count in seeds)}."
-
-
-def _draw(lines: list[SweepLine]) -> Figure:
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    from robustfw.results._style import WIDTH, draw_legend, line_style, show_percent
-
-    figure = Figure(figsize=(WIDTH, 3.2 + 0.18 * len(lines)), layout="constrained")
-    axes = figure.subplots()
-    for i, line in enumerate(lines):
-        radii = line.sweeps[0].radii
-        style = line_style(i)
-        axes.fill_between(
-            radii, *line.band(), color=style["color"], alpha=0.2, linewidth=0
-        )
-        axes.plot(radii, line.mean(), label=truncate(line.name, 44), **style)
-    show_percent(axes, "accuracy")
-    axes.set_ylim(-0.02, 1.02)
-    axes.set_xlabel("radius, in units of the data")
-    # labels of five digits leave no room for more
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    draw_legend(axes, 3)
-    return figure

@@ -47,4 +47,6 @@ class Table:
     @property
     def hidden(self) -> bool:
         """Whether the page shows its title alone until it is asked for more."""
-        return len(self.rows) > LONG if self.folded is None else self.folded
+        if self.folded is None:
+            return len(self.rows) > LONG
+        return self.folded

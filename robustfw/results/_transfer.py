@@ -78,10 +78,15 @@ class TransferKind(ResultKind):
     def lines(
         self, result: TransferFields, labels: Sequence[str] | None = None
     ) -> Iterator[ConsoleOutput]:
-        yield share("accuracy", result.correct, result.n, result.interval)
+        yield share(
+            "accuracy", count=result.correct, n=result.n, interval=result.interval
+        )
         for of_set in result.sets:
             yield share(
-                f"  {of_set.uncertainty}", of_set.correct, of_set.n, of_set.interval
+                f"  {of_set.uncertainty}",
+                count=of_set.correct,
+                n=of_set.n,
+                interval=of_set.interval,
             )
         if result.accuracy_8bit is not None:
             yield fact(
@@ -102,14 +107,20 @@ class TransferKind(ResultKind):
                 material.name_of(result.collection),
             )
             accuracy = format_share(
-                result.accuracy, result.interval, result.correct, result.n
+                result.accuracy,
+                interval=result.interval,
+                count=result.correct,
+                n=result.n,
             )
             rows.append((*head, "all", accuracy, percent(result.accuracy_8bit, 2)))
             if len(result.sets) == 1:
                 continue
             for of_set in result.sets:
                 accuracy = format_share(
-                    of_set.accuracy, of_set.interval, of_set.correct, of_set.n
+                    of_set.accuracy,
+                    interval=of_set.interval,
+                    count=of_set.correct,
+                    n=of_set.n,
                 )
                 rows.append((*head, of_set.uncertainty, accuracy, "–"))
         columns = (
@@ -121,7 +132,17 @@ class TransferKind(ResultKind):
             "rounded to 8 bits",
         )
         again = commands(result.command for _, result in material.pairs(TransferFields))
-        return [Table("Transfer", columns, rows, INTERVALS, again)] if rows else []
+        if rows:
+            return [
+                Table(
+                    title="Transfer",
+                    columns=columns,
+                    rows=rows,
+                    note=INTERVALS,
+                    commands=again,
+                )
+            ]
+        return []
 
     def figures(self, material: Material) -> list[Drawing]:
         """Who fools whom: accuracy of each net on examples crafted against each."""
@@ -160,16 +181,27 @@ def accuracy_matrix(
 def _figure(mode: str, accuracies: dict[tuple[str, str], list[float]]) -> Drawing:
     title = f"Transfer, {mode}" if mode else "Transfer"
     means = {key: sum(values) / len(values) for key, values in accuracies.items()}
-    (weak_row, weak_column), low = min(means.items(), key=lambda item: item[1])
-    (strong_row, strong_column), high = max(means.items(), key=lambda item: item[1])
+    lowest = min(means, key=lambda key: means[key])
+    highest = max(means, key=lambda key: means[key])
+    weak_row, weak_column = lowest
+    strong_row, strong_column = highest
+    low = percent(means[lowest])
+    high = percent(means[highest])
     alt = (
-        f"{title}: accuracy is lowest, {percent(low)}, for {weak_column} on examples crafted against "
-        f"{weak_row}, and highest, {percent(high)}, for {strong_column} on those against {strong_row}."
+        f"{title}: accuracy is lowest, {low}, for {weak_column} on examples crafted against "
+        f"{weak_row}, and highest, {high}, for {strong_column} on those against {strong_row}."
     )
     most = max(len(values) for values in accuracies.values())
     caption = "Accuracy, in per cent, of the net of each column on examples crafted against the net of each row."
-    caption += f" Each cell is the mean of up to {most} results." if most > 1 else ""
-    return Drawing("transfer", title, partial(_draw, means), caption, alt)
+    if most > 1:
+        caption += f" Each cell is the mean of up to {most} results."
+    return Drawing(
+        kind="transfer",
+        title=title,
+        draw=partial(_draw, means),
+        caption=caption,
+        alt=alt,
+    )
 
 
 def _draw(means: dict[tuple[str, str], float]) -> Figure:
@@ -182,26 +214,31 @@ def _draw(means: dict[tuple[str, str], float]) -> Figure:
     sources = list(dict.fromkeys(row for row, _ in means))
     rows = [name for name in columns if name in sources]
     rows += [name for name in sources if name not in columns]
-    tilt = 35 if max(map(len, columns)) > 3 else 0
-    size = max(0.34, min(0.7, (WIDTH - 1.5) / len(columns)))
-    figure = Figure(
-        figsize=(WIDTH, (1.4 if tilt else 0.7) + size * len(rows)), layout="constrained"
-    )
+    tilted = max(map(len, columns)) > 3
+    cell_size = max(0.34, min(0.7, (WIDTH - 1.5) / len(columns)))
+    space_for_names = 1.4 if tilted else 0.7
+    height = space_for_names + cell_size * len(rows)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots()
     for (row, column), value in means.items():
         draw_cell(
-            axes, columns.index(column), rows.index(row), value, f"{100 * value:.1f}"
+            axes,
+            column=columns.index(column),
+            row=rows.index(row),
+            shade=value,
+            text=f"{100 * value:.1f}",
         )
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    alignment = "right" if tilt else "center"
+    column_names = [wrap_text(name, 18, 3) for name in columns]
     axes.set_xticks(
         range(len(columns)),
-        [wrap_text(name, 18, 3) for name in columns],
-        rotation=tilt,
-        ha=alignment,
+        column_names,
+        rotation=35 if tilted else 0,
+        ha="right" if tilted else "center",
     )
-    axes.set_yticks(range(len(rows)), [wrap_text(name, 18, 3) for name in rows])
+    row_names = [wrap_text(name, 18, 3) for name in rows]
+    axes.set_yticks(range(len(rows)), row_names)
     axes.set_aspect("equal", anchor="W")
     axes.set_xlabel("evaluated on")
     axes.set_ylabel("crafted against")

@@ -32,10 +32,13 @@ def printable(text: str) -> str:
 
     Neither HTML nor SVG can hold control characters; ESC commands a terminal; U+202E and its like turn text around.
     """
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}"
-        for c in text
-    )
+    characters = []
+    for character in text:
+        if character.isprintable() or character in "\n\t":
+            characters.append(character)
+        else:
+            characters.append("\N{REPLACEMENT CHARACTER}")
+    return "".join(characters)
 
 
 def verdict(word: str) -> str:
@@ -68,7 +71,9 @@ def share(name: str, count: int, n: int, interval: Interval, what: str = "") -> 
 
 def percent(share: float | None, digits: int = 1) -> str:
     """0.5225 as 52.2 %; a dash where there is no number."""
-    return "–" if share is None else f"{100 * share:.{digits}f} %"
+    if share is None:
+        return "–"
+    return f"{100 * share:.{digits}f} %"
 
 
 def format_share(share: float | None, interval: Interval, count: int, n: int) -> str:
@@ -83,31 +88,39 @@ def format_share(share: float | None, interval: Interval, count: int, n: int) ->
     if share is None:
         return f"–, {count} of {n}"
     low, high = interval
-    return f"{100 * share:.2f} % ({100 * low:.2f} to {100 * high:.2f}), {count} of {n}"
+    ends = f"{100 * low:.2f} to {100 * high:.2f}"
+    return f"{100 * share:.2f} % ({ends}), {count} of {n}"
 
 
 def points(difference: float, interval: Interval) -> str:
     """A difference of two shares, in percentage points."""
     low, high = interval
-    return f"{100 * difference:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f})"
+    ends = f"{100 * low:+.2f} to {100 * high:+.2f}"
+    return f"{100 * difference:+.2f} points ({ends})"
 
 
 def number(value: float | None, beyond: str = "–") -> str:
     """A number in four digits, without idle zeros."""
-    return beyond if value is None else f"{value:.4g}"
+    if value is None:
+        return beyond
+    return f"{value:.4g}"
 
 
 def radius(value: float) -> str:
     """A radius as people write it: 8/255, or a number in four digits."""
     written = options.ratio_or_float(value)
-    return written if isinstance(written, str) else number(written)
+    if isinstance(written, str):
+        return written
+    return number(written)
 
 
 def chance(p: float | None) -> str:
     """A p-value in three digits; a dash where there is none."""
     if p is None:
         return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    if p < 0.001:
+        return "< 0.001"
+    return f"{p:.3f}"
 
 
 @functools.cache
@@ -154,16 +167,20 @@ def join_words(parts: Sequence[str], most: int = 6) -> str:
     """Some words as a list in a sentence: a, b and c; from more than ``most`` words on, how many more there are."""
     if not parts:
         return "none"
-    if len(parts) > most:
-        return f"{', '.join(parts[:most])} and {len(parts) - most} more"
     if len(parts) == 1:
         return parts[0]
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+    if len(parts) > most:
+        shown = ", ".join(parts[:most])
+        return f"{shown} and {len(parts) - most} more"
+    all_but_last = ", ".join(parts[:-1])
+    return f"{all_but_last} and {parts[-1]}"
 
 
 def truncate(text: str, most: int) -> str:
     """A text of at most so many characters, the last of which is … where something was cut off."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+    if len(text) <= most:
+        return text
+    return text[: most - 1] + "…"
 
 
 def wrap_text(text: str, width: int, most: int) -> str:
@@ -174,9 +191,8 @@ def wrap_text(text: str, width: int, most: int) -> str:
         width: characters in a line, at most.
         most: lines, at most; what does not fit is cut off.
     """
-    return (
-        "\n".join(textwrap.wrap(text, width, max_lines=most, placeholder=" …")) or text
-    )
+    lines = textwrap.wrap(text, width, max_lines=most, placeholder=" …")
+    return "\n".join(lines) or text
 
 
 def count_of(count: int, one: str, many: str = "") -> str:

@@ -102,9 +102,17 @@ class WorstCasesKind(ResultKind):
                 )
         columns = ("run", "set", "before", "after", "largest change", "entries changed")
         note = "Examples that the attack fools the net with: what it says of them before and after."
-        return (
-            [Table("Worst cases", columns, rows, note, commands(again))] if rows else []
-        )
+        if rows:
+            return [
+                Table(
+                    title="Worst cases",
+                    columns=columns,
+                    rows=rows,
+                    note=note,
+                    commands=commands(again),
+                )
+            ]
+        return []
 
     def figures(self, material: Material) -> list[Drawing]:
         """A figure for each result with images."""
@@ -132,18 +140,22 @@ def _figure(run: ReportedRun, result: WorstCasesFields) -> Drawing:
         f"{examples} that {attacks} fools {run.name} with, within {result.uncertainty}: "
         f"{join_words(_stories(result), TOLD)}."
     )
-    colour = (
-        " Of colours, the one that changes most is drawn."
-        if result.shape[0] > 1
-        else ""
-    )
+    if result.shape[0] > 1:
+        colour = " Of colours, the one that changes most is drawn."
+    else:
+        colour = ""
     caption = (
         f"{result.split.capitalize()} examples that {attacks} fools {run.name} with, within {result.uncertainty}. "
         "Above: original; in the middle: the perturbation, times the factor beneath it, red where it adds and blue "
         f"where it takes away; below: adversarial, with what the net takes it for.{colour}"
     )
     return Drawing(
-        "worst-cases", title, partial(_draw, run, result), caption, alt, result.command
+        kind="worst-cases",
+        title=title,
+        draw=partial(_draw, run, result),
+        caption=caption,
+        alt=alt,
+        command=result.command,
     )
 
 
@@ -161,7 +173,7 @@ def _draw(run: ReportedRun, result: WorstCasesFields) -> Figure:
 
     shape = (len(result.examples), *result.shape)
     tensors = read_tensors(
-        run.path, result.images, {"original": shape, "adversarial": shape}
+        run.path, name=result.images, shapes={"original": shape, "adversarial": shape}
     )
     low, high = result.range
     width = (high - low) or 1.0
@@ -179,15 +191,15 @@ def _draw(run: ReportedRun, result: WorstCasesFields) -> Figure:
             factors.append(f"×{factor}")
         rows += [
             Row(
-                "original",
-                list(original[block]),
-                [truncate(case.before, 16) for case in cases],
+                name="original",
+                pictures=list(original[block]),
+                words=[truncate(case.before, 16) for case in cases],
             ),
             Row("change", magnified, factors, diverging=True),
             Row(
-                "adversarial",
-                list(adversarial[block]),
-                [truncate(case.after, 16) for case in cases],
+                name="adversarial",
+                pictures=list(adversarial[block]),
+                words=[truncate(case.after, 16) for case in cases],
                 apart=True,
             ),
         ]

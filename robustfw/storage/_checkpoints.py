@@ -66,14 +66,17 @@ def _find_obstacle(value: object) -> str | None:
 
 def _describe_type(value: object) -> str:
     """The type of a value in words, with the types of those parts of it that JSON does not give back."""
-    if isinstance(value, dict | list | tuple):
-        parts = value.values() if isinstance(value, dict) else value
-        part_types = sorted(
-            {type(part).__name__ for part in parts if not _survives_json(part)}
-        )
-        with_parts = f" with {' and '.join(part_types)}" if part_types else ""
-        return f"a {type(value).__name__}{with_parts}"
-    return f"of the type {type(value).__name__}"
+    kind = type(value).__name__
+    if not isinstance(value, dict | list | tuple):
+        return f"of the type {kind}"
+    parts = value.values() if isinstance(value, dict) else value
+    part_types = set()
+    for part in parts:
+        if not _survives_json(part):
+            part_types.add(type(part).__name__)
+    if not part_types:
+        return f"a {kind}"
+    return f"a {kind} with {' and '.join(sorted(part_types))}"
 
 
 def _survives_json(value: object) -> bool:
@@ -98,10 +101,14 @@ def encode(named: Mapping[str, Any], facts: Mapping[str, Any]) -> bytes:
         UsageError: a value cannot be stored.
     """
     check_storable(named)
-    tensors = {
-        name: value for name, value in named.items() if isinstance(value, Tensor)
-    }
-    values = {name: value for name, value in named.items() if name not in tensors}
+    tensors = {}
+    for name, value in named.items():
+        if isinstance(value, Tensor):
+            tensors[name] = value
+    values = {}
+    for name, value in named.items():
+        if name not in tensors:
+            values[name] = value
     complex_names = [name for name, value in tensors.items() if value.is_complex()]
     header = {"facts": json.dumps(facts)}
     if complex_names:
@@ -137,7 +144,8 @@ def decode(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise ValueError("its facts are no object")
     for name in parse_json(header.get("complex", "[]")):
         named[name] = torch.view_as_complex(named[name])
-    return named | parse_json(header.get("values", "{}"), nan=True), facts
+    values = parse_json(header.get("values", "{}"), nan=True)
+    return named | values, facts
 
 
 def misfit(facts: object, fresh: object, name: str = "facts") -> str | None:
@@ -151,7 +159,8 @@ def misfit(facts: object, fresh: object, name: str = "facts") -> str | None:
             training may have put it there.
         name: the path of the part, for the message.
     """
-    if fresh is None or (isinstance(fresh, dict | list | tuple) and not fresh):
+    is_empty = isinstance(fresh, dict | list | tuple) and not fresh
+    if fresh is None or is_empty:
         return None
     if isinstance(fresh, dict):
         if not isinstance(facts, dict):
@@ -171,7 +180,9 @@ def misfit(facts: object, fresh: object, name: str = "facts") -> str | None:
             if reason is not None:
                 return reason
         return None
-    return None if _has_same_type(facts, fresh) else f"{name} is {str(facts)[:40]!r}"
+    if _has_same_type(facts, fresh):
+        return None
+    return f"{name} is {str(facts)[:40]!r}"
 
 
 def _has_same_type(value: object, fresh: object) -> bool:

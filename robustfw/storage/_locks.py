@@ -207,11 +207,10 @@ def claim(
     try:
         return DirectoryLock.take(place, patience)
     except BlockingIOError:
-        owner = (
-            "another process or by records that were not closed"
-            if what == "trained"
-            else "another process"
-        )
+        if what == "trained":
+            owner = "another process or by records that were not closed"
+        else:
+            owner = "another process"
         raise RunError(
             f"{place} is being {what} already, by {owner}: end that, or choose another --out"
         ) from None

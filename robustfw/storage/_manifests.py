@@ -55,7 +55,10 @@ def is_manifest(value: object) -> bool:
     # 1. the recipe: each part is an object, an objective with penalties a list of them
     objective = recipe.get("objective")
     objectives = objective if isinstance(objective, list) and objective else [objective]
-    other_parts = [recipe.get(part) for part in PARTS if part != "objective"]
+    other_parts = []
+    for part in PARTS:
+        if part != "objective":
+            other_parts.append(recipe.get(part))
     if not all(isinstance(part, dict) for part in [*other_parts, *objectives]):
         return False
 

@@ -106,9 +106,10 @@ NUMBERS = ("zero_gradients", "ties", "not_numbers", "seconds")
 def _encode_verdicts(verdicts: Verdicts) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Verdicts as tensors by name, and as what JSON holds."""
     values = {name: getattr(verdicts, name) for name in TENSORS}
-    tensors = {
-        name: value.contiguous() for name, value in values.items() if value is not None
-    }
+    tensors = {}
+    for name, value in values.items():
+        if value is not None:
+            tensors[name] = value.contiguous()
     facts = {name: getattr(verdicts, name) for name in NUMBERS}
     return tensors, facts | {
         "passes": [verdicts.passes.forward, verdicts.passes.backward]

@@ -99,7 +99,9 @@ class Collection:
     def source(self) -> str:
         """The directory of the run whose net was attacked."""
         source = self.manifest.get("source")
-        return "unknown" if source is None else str(source["run"])
+        if source is None:
+            return "unknown"
+        return str(source["run"])
 
     def originals(self, splits: Splits) -> Split:
         """The split of these data that the originals are from.
@@ -144,10 +146,9 @@ class Collection:
             known: makes the sets from the specs in the manifest.
             splits: the data that the examples belong to; sets that learn from data see its training examples.
         """
-        sets = [
-            known.make("uncertainty", part["uncertainty"])
-            for part in self.manifest["sets"]
-        ]
+        sets = []
+        for part in self.manifest["sets"]:
+            sets.append(known.make("uncertainty", part["uncertainty"]))
         train = splits.learning_split()
         return [Threat(uncertainty, self.bounds).fit(train) for uncertainty in sets]
 
@@ -207,7 +208,9 @@ class Collection:
 
 def _read_bound(bound: Any) -> Any:
     """A bound of the data range in a manifest: a number, or one for each feature or channel."""
-    return tuple(map(float, bound)) if isinstance(bound, list) else float(bound)
+    if isinstance(bound, list):
+        return tuple(map(float, bound))
+    return float(bound)
 
 
 def _find_fault(manifest: dict[str, Any]) -> str | None:
@@ -223,9 +226,9 @@ def _find_fault(manifest: dict[str, Any]) -> str | None:
     ):
         return "source.run is no text"
     parts = sets if isinstance(sets, list) else []
-    specs = [
-        part.get("uncertainty") if isinstance(part, dict) else None for part in parts
-    ]
+    specs = []
+    for part in parts:
+        specs.append(part.get("uncertainty") if isinstance(part, dict) else None)
     if not specs or not all(isinstance(spec, str | dict) for spec in specs):
         return "sets is no list of uncertainty sets"
     is_pair = (

@@ -264,7 +264,9 @@ def json_value(value: Any) -> Any:
         return {key: json_value(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [json_value(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def printable(text: str) -> str:

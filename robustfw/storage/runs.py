@@ -6,28 +6,31 @@ import contextlib
 import math
 import shlex
 import time
-import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import attrs
-from torch import Tensor
 
-from robustfw.errors import RobustfwWarning, RunError, UsageError
+from robustfw.errors import RunError, UsageError
 from robustfw.records import Epoch, Record
 from robustfw.storage._checkpoints import (
-    DAMAGED,
-    decode,
     encode,
-    misfit,
-    misfit_error,
     weights_to_evaluate,
 )
 from robustfw.storage._locks import DirectoryLock, claim
 from robustfw.storage._manifests import read_manifest, read_metrics
+from robustfw.storage._run_checkpoints import (
+    checkpoint_path,
+    read_checkpoint,
+    restore_last,
+    warn_of_nan,
+)
+from robustfw.storage._run_errors import (
+    missing_manifest,
+    unwritable,
+)
 from robustfw.storage.files import (
-    advice,
     append_line,
     json_bytes,
     json_line,
@@ -73,7 +76,7 @@ class Run:
                     f"{path} holds a run already: go on with it by --resume, or choose another --out"
                 )
             if existing:
-                raise run._manifest_error()
+                raise missing_manifest(run.manifest_path)
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(
@@ -119,7 +122,7 @@ class Run:
 
     def checkpoint_path(self, name: str) -> Path:
         """The file of ``last``, a whole `State`, or of ``best``, the weights of highest robust validation accuracy."""
-        return self.path / "checkpoints" / f"{name}.safetensors"
+        return checkpoint_path(self.path, name)
 
     def resume_command(self) -> str:
         """The command that goes on with this run."""
@@ -134,19 +137,12 @@ class Run:
         if not self.manifest_path.exists() and any(
             file.exists() for file in self._files()
         ):
-            raise self._manifest_error()
+            raise missing_manifest(self.manifest_path)
         return read_manifest(self.manifest_path)
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest."""
         self._write(self.manifest_path, json_bytes(manifest))
-
-    def _manifest_error(self) -> RunError:
-        """The error for a directory that has other files of a run, but no manifest."""
-        return RunError(
-            f"{self.path} holds parts of a run, but {self.manifest_path} is missing, which says what was trained: put "
-            "it back, or choose another --out"
-        )
 
     def metrics(self) -> list[dict[str, Any]]:
         """Read the finished epochs; a last line that was cut off by a kill or a full disk is left out."""
@@ -183,16 +179,14 @@ class Run:
         last_save = time.monotonic()
         try:
             for record in records:
+                save_now = time.monotonic() - last_save > SAVE_EVERY
                 if isinstance(record, Epoch):
                     self._append(record)
                     if record.best:
-                        self._save_tensors(
-                            "best", state.weights(), {"epoch": record.epoch}
-                        )
-                if (
-                    isinstance(record, Epoch)
-                    or time.monotonic() - last_save > SAVE_EVERY
-                ):
+                        epoch = {"epoch": record.epoch}
+                        self._save_tensors("best", state.weights(), epoch)
+                    save_now = True
+                if save_now:
                     self.save(state)
                     last_save = time.monotonic()
                 yield record
@@ -234,23 +228,7 @@ class Run:
                     "another --out"
                 )
             return
-        tensors, facts = self._load_tensors("last")
-        reason = misfit(facts, state.facts())
-        try:
-            if reason is None:
-                state.restore(tensors, facts)
-        except (
-            Exception
-        ) as error:  # whatever torch raises at what it was not given by itself
-            reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
-            raise misfit_error(path, reason) from error
-        counts = (state.epoch, state.batch)
-        if reason is None and not all(
-            type(count) is int and count >= 0 for count in counts
-        ):
-            reason = f"it stands at epoch {state.epoch}, batch {state.batch}"
-        if reason is not None:
-            raise misfit_error(path, reason)
+        restore_last(self.path, state)
 
     def weights(self, name: str = "best") -> dict[str, Any]:
         """Read the weights ``best``, of highest robust validation accuracy, or those of the ``last`` checkpoint.
@@ -260,19 +238,9 @@ class Run:
         Raises:
             RunError: the checkpoint is missing or damaged.
         """
-        named, _ = self._load_tensors(name)
+        named, _ = read_checkpoint(self.path, name)
         weights = weights_to_evaluate(named) if name == "last" else named
-        tensors = {
-            key: value for key, value in weights.items() if isinstance(value, Tensor)
-        }
-        with_nan = [key for key, value in tensors.items() if bool(value.isnan().any())]
-        if with_nan:
-            warnings.warn(
-                f"{len(with_nan)} of the {name} weights in {self.path} are not numbers (NaN), the first of them "
-                f"{with_nan[0]}: what is measured with them says nothing",
-                RobustfwWarning,
-                stacklevel=2,
-            )
+        warn_of_nan(weights, name, self.path)
         return weights
 
     def _append(self, record: Epoch) -> None:
@@ -284,13 +252,14 @@ class Run:
         try:
             append_line(self.metrics_path, json_line(values), within=self.path)
         except OSError as error:
-            raise self._unwritable(self.metrics_path, error) from error
+            raise unwritable(self.metrics_path, error, self.resume_command()) from error
 
     def _keep_metrics_until(self, epoch: int) -> None:
         """Drop the metrics of later epochs, which a resumed training will go through again."""
-        lines = [
-            json_line(line) + b"\n" for line in self.metrics() if line["epoch"] <= epoch
-        ]
+        lines = []
+        for line in self.metrics():
+            if line["epoch"] <= epoch:
+                lines.append(json_line(line) + b"\n")
         self._write(self.metrics_path, b"".join(lines))
 
     def _save_tensors(
@@ -298,31 +267,6 @@ class Run:
     ) -> None:
         """Write the checkpoint of that name."""
         self._write(self.checkpoint_path(name), encode(tensors, facts))
-
-    def _load_tensors(self, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Read a checkpoint; an error says whether the other one may help."""
-        path = self.checkpoint_path(name)
-        other = "last" if name == "best" else "best"
-        command = shlex.join(
-            ["robustfw", "evaluate", str(self.path), "--weights", other]
-        )
-        instead = "put the folder checkpoints back, or train again with another --out"
-        if self.checkpoint_path(other).exists():
-            instead = f"the {other} weights may be there: {command}"
-        try:
-            return decode(path)
-        except FileNotFoundError:
-            raise RunError(
-                f"{self.path} has no {name} checkpoint ({path} is missing); {instead}"
-            ) from None
-        except OSError as error:
-            raise RunError(
-                f"cannot read {path}: {error.strerror}; mend that, or {instead}"
-            ) from error
-        except DAMAGED as error:
-            raise RunError(
-                f"the checkpoint {path} is damaged, or none of robustfw ({error}); {instead}"
-            ) from error
 
     def _write(self, path: Path, content: bytes, *, new: bool = False) -> None:
         """Write a file; ``new`` says that the run is new, so that nothing has been saved yet."""
@@ -332,7 +276,8 @@ class Run:
                 path.parent.mkdir(exist_ok=True)
             write_whole(path, content, within=self.path)
         except OSError as error:
-            raise self._unwritable(path, error, new=new) from error
+            go_on = None if new else self.resume_command()
+            raise unwritable(path, error, go_on) from error
 
     def _check_place(self) -> None:
         """Make sure that the path still leads to this run: another one may have taken its name meanwhile."""
@@ -341,11 +286,3 @@ class Run:
                 f"{self.path} was renamed or removed while it was trained: what was saved is in it, and robustfw train "
                 "--resume --out with its new name goes on"
             )
-
-    def _unwritable(self, path: Path, error: OSError, *, new: bool = False) -> RunError:
-        """The error for a file that cannot be written, with advice."""
-        if new:
-            help_ = f"{advice(error)} or choose another --out, then start again"
-        else:
-            help_ = f"what was saved before is whole: {advice(error)}, then go on with: {self.resume_command()}"
-        return RunError(f"cannot write {path}: {error.strerror}; {help_}")

@@ -124,12 +124,16 @@ class Regression(Task):
             raise DataError(
                 f"targets are {dtype_name(y)}: a regression needs floating point (y.float())"
             )
-        return y.reshape(len(y), 1) if y.dim() == 1 else y.flatten(1)
+        if y.dim() == 1:
+            return y.reshape(len(y), 1)
+        return y.flatten(1)
 
     def read(self, outputs: Tensor, n: int) -> Tensor:
         """Outputs (n, d), from (n,) where d is 1."""
         check_tensor(outputs, n)
-        return outputs.reshape(n, 1) if outputs.dim() == 1 else outputs.flatten(1)
+        if outputs.dim() == 1:
+            return outputs.reshape(n, 1)
+        return outputs.flatten(1)
 
     def check(self, y: Tensor, classes: int) -> None:
         """Raise a `DataError` unless targets are d finite numbers each."""
@@ -194,7 +198,8 @@ class Segmentation(Task):
 
     def targets(self, y: Tensor) -> Tensor:
         """Labels (n, height, width), int64, from whole numbers of that shape or (n, 1, height, width)."""
-        per_pixel = y.dim() == 3 or (y.dim() == 4 and y.shape[1] == 1)
+        has_one_channel = y.dim() == 4 and y.shape[1] == 1
+        per_pixel = y.dim() == 3 or has_one_channel
         if y.is_floating_point() or not per_pixel:
             raise DataError(
                 f"targets are {dtype_name(y)} of shape {tuple(y.shape)}, and the task segmentation needs a class for "
@@ -227,19 +232,23 @@ class Segmentation(Task):
             raise DataError(
                 f"the net gives classes for {tuple(outputs.shape[2:])} pixels, and targets are for {tuple(y.shape[1:])}"
             )
-        return losses.misclassified(outputs, y) & (y != losses.UNLABELLED)
+        labelled = y != losses.UNLABELLED
+        return losses.misclassified(outputs, y) & labelled
 
     def wrong(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Whether the share of wrong pixels, of those that have a label, reaches ``share``, (n,)."""
-        return self._wrong_share(self._wrong_pixels(outputs, y), y) >= self.share
+        wrong_pixels = self._wrong_pixels(outputs, y)
+        return self._wrong_share(wrong_pixels, y) >= self.share
 
     @staticmethod
     def _wrong_share(wrong: Tensor, y: Tensor) -> Tensor:
         """The share of wrong pixels among those with a label, (n,); 0 where none has one."""
         from robustfw import losses
 
-        labelled = (y != losses.UNLABELLED).flatten(1).sum(1).clamp(min=1)
-        return wrong.flatten(1).sum(1).double() / labelled
+        labelled = y != losses.UNLABELLED
+        labelled_count = labelled.flatten(1).sum(1).clamp(min=1)
+        wrong_count = wrong.flatten(1).sum(1).double()
+        return wrong_count / labelled_count
 
     def measure(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Measures of each example, (n, 1 + 2K): the share of wrong pixels, and pixel counts for each class.
@@ -250,7 +259,8 @@ class Segmentation(Task):
 
         from robustfw import losses
 
-        share = self._wrong_share(self._wrong_pixels(outputs, y), y)[:, None]
+        wrong_pixels = self._wrong_pixels(outputs, y)
+        share = self._wrong_share(wrong_pixels, y)[:, None]
         classes = outputs.argmax(1)
         labelled = y != losses.UNLABELLED
         intersections = []
@@ -258,16 +268,21 @@ class Segmentation(Task):
         for label in range(outputs.shape[1]):
             predicted = (classes == label) & labelled
             true = y == label
-            intersections.append((predicted & true).flatten(1).sum(1))
-            unions.append((predicted | true).flatten(1).sum(1))
+            both = predicted & true
+            either = predicted | true
+            intersections.append(both.flatten(1).sum(1))
+            unions.append(either.flatten(1).sum(1))
         counts = torch.stack(intersections + unions, 1).double()
         return torch.cat([share, counts], 1)
 
     def metrics(self, measured: Tensor) -> dict[str, float]:
         """The mean IoU over the classes that occur, NaN if none does, and the mean share of right pixels, by name."""
-        intersections, unions = measured[:, 1:].sum(0).chunk(2)
+        counts = measured[:, 1:].sum(0)
+        intersections, unions = counts.chunk(2)
         occurring = unions > 0
         mean_iou = float("nan")
         if bool(occurring.any()):
-            mean_iou = float((intersections[occurring] / unions[occurring]).mean())
-        return {"mean IoU": mean_iou, "pixels right": 1 - float(measured[:, 0].mean())}
+            ious = intersections[occurring] / unions[occurring]
+            mean_iou = float(ious.mean())
+        wrong_share = float(measured[:, 0].mean())
+        return {"mean IoU": mean_iou, "pixels right": 1 - wrong_share}

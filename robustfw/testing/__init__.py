@@ -112,7 +112,12 @@ def findings(
     Raises:
         UsageError: there is no law of such a name, or no reason.
     """
-    return run(laws_for(plugin), plugin, seed, expectations(plugin, expected_failures))
+    return run(
+        laws_for(plugin),
+        plugin=plugin,
+        seed=seed,
+        expected_failures=expectations(plugin, expected_failures),
+    )
 
 
 def check(
@@ -164,6 +169,6 @@ def parametrize_with_checks(
 def _check_law(law: Law, expected_failures: Mapping[str, str], plugin: Any) -> None:
     """Raise `LawBroken` where one law does not hold as expected."""
     __tracebackhide__ = True  # the message says all; the kit's own frames would hide it
-    (finding,) = run([law], plugin, 0, expected_failures)
+    (finding,) = run([law], plugin=plugin, seed=0, expected_failures=expected_failures)
     if finding.broken:
         raise LawBroken(f"{finding.law}: {finding.failure or finding.verdict}")

@@ -96,3 +96,8 @@ def ask_from_seed(
         for state, generator in zip(states, generators, strict=True):
             drew.append(not torch.equal(state, generator.get_state()))
         return SeededLosses(values, draws=any(drew), draws_from_global=drew[0])
+
+
+def is_close(values: Tensor, others: Tensor) -> Tensor:
+    """A mask of the losses that are equal up to rounding."""
+    return (values - others).abs() <= 1e-5 * (1 + others.abs())

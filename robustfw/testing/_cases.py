@@ -81,15 +81,29 @@ def cases(
     for shape in shapes_of(uncertainty):
         generator = torch.Generator().manual_seed(seed)
         x = torch.rand(64, *shape, generator=generator, dtype=torch.float64)
-        x[:16] = x[:16].round()  # on the border of the data range
+        # some on the border of the data range
+        x[:16] = x[:16].round()
         x = x.to(dtype)
         bare = fit_to_random(uncertainty, shape, seed).at(x)
         points = sample_points(bare, generator)
-        yield Case(f"bare, shape {shape}", bare, points, tolerance, seed, x)
+        yield Case(
+            name=f"bare, shape {shape}",
+            region=bare,
+            points=points,
+            tolerance=tolerance,
+            seed=seed,
+            x=x,
+        )
         region = restrict_to_unit_range(bare, x)
         points = sample_points(region, generator)
         yield Case(
-            f"in [0, 1], shape {shape}", region, points, tolerance, seed, x, bare
+            name=f"in [0, 1], shape {shape}",
+            region=region,
+            points=points,
+            tolerance=tolerance,
+            seed=seed,
+            x=x,
+            bare=bare,
         )
 
 
@@ -108,8 +122,10 @@ def fit_to_random(
         shape: of an example.
         seed: decides the examples.
     """
-    x = torch.rand(64, *shape, generator=torch.Generator().manual_seed(seed + 1))
-    return uncertainty.fit(TensorSplit(x, torch.arange(64) % 2))
+    generator = torch.Generator().manual_seed(seed + 1)
+    x = torch.rand(64, *shape, generator=generator)
+    y = torch.arange(64) % 2
+    return uncertainty.fit(TensorSplit(x, y))
 
 
 def sample_points(region: Region, generator: torch.Generator) -> Tensor:
@@ -117,17 +133,13 @@ def sample_points(region: Region, generator: torch.Generator) -> Tensor:
     # 1. dense random points, a third of to thirty times as long as the region reaches
     like = region.like.to(torch.float64)
     noise = torch.randn(like.shape, generator=generator, dtype=torch.float64)
-    size = float(
-        norms(region.support(noise.to(region.like.dtype)))
-        .double()
-        .median()
-        .clamp(min=1e-3)
-    )
+    reach = norms(region.support(noise.to(region.like.dtype))).double()
+    size = float(reach.median().clamp(min=1e-3))
     dimension = math.prod(like.shape[1:])
-    scales = torch.tensor([0.3, 1.0, 3.0, 30.0], dtype=torch.float64)[
-        torch.arange(len(noise)) % 4
-    ]
-    points = noise * per_row(scales * size / math.sqrt(dimension), noise)
+    four_scales = torch.tensor([0.3, 1.0, 3.0, 30.0], dtype=torch.float64)
+    scales = four_scales[torch.arange(len(noise)) % 4]
+    lengths = scales * size / math.sqrt(dimension)
+    points = noise * per_row(lengths, noise)
     # 2. special points in the first rows
     points[0] = 0
     points[1] = size
@@ -137,10 +149,11 @@ def sample_points(region: Region, generator: torch.Generator) -> Tensor:
     points[4] = points[4].sign() * size
     points[5] = 1e-9 * noise[5]
     points[6] = 1e4 * size * noise[6]
-    points[7:12] = (points[7:12] / size).round() * size  # many ties and zeros
-    points[12:16] *= (
-        torch.rand(points[12:16].shape, generator=generator, dtype=torch.float64) < 0.3
-    )
+    # many ties and zeros
+    points[7:12] = (points[7:12] / size).round() * size
+    sparse = points[12:16]
+    coins = torch.rand(sparse.shape, generator=generator, dtype=torch.float64)
+    sparse *= coins < 0.3
     return points.to(region.like.dtype)
 
 
@@ -162,7 +175,8 @@ def stretch_to_border(case: Case) -> Tensor:
     high = torch.full_like(low, 1e4)
     for _ in range(60):
         middle = (low + high) / 2
-        inside = case.region.violation(start * per_row(middle, start)) <= 0
+        stretched = start * per_row(middle, start)
+        inside = case.region.violation(stretched) <= 0
         low = torch.where(inside, middle, low)
         high = torch.where(inside, high, middle)
     return start * per_row(low, start)

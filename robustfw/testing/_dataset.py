@@ -13,12 +13,12 @@ from robustfw.data.splits import (
     Batch,
     Split,
     Splits,
-    StreamedBatch,
     StreamedSplit,
     TensorSplit,
 )
 from robustfw.dataset import Dataset, data_root
 from robustfw.errors import DataError
+from robustfw.testing._dataset_stream import check_stream
 from robustfw.testing.laws import Law, LawBroken, require
 
 SPLITS = ("train", "validation", "test")
@@ -46,11 +46,10 @@ def check_spec(dataset: Dataset, seed: int) -> None:
         split = getattr(splits, name)
         if not len(split):
             continue
-        x, y = (
-            split.first_examples(8)
-            if isinstance(split, StreamedSplit)
-            else next(split.iterate(8))
-        )
+        if isinstance(split, StreamedSplit):
+            x, y = split.first_examples(8)
+        else:
+            x, y = next(split.iterate(8))
         require(
             x.is_floating_point() and tuple(x.shape[1:]) == splits.spec.shape,
             f"{name}: x is {tuple(x.shape)}",
@@ -83,47 +82,57 @@ def check_batches(dataset: Dataset, seed: int) -> None:
             len(first) == len(indices),
             f"{name}: {len(first)} batches for {len(indices)} tensors of indices",
         )
-        for rows, (x, y), (second_x, second_y) in zip(
-            indices, first, second, strict=True
-        ):
+        for rows, batch, again in zip(indices, first, second, strict=True):
+            x, y = batch
             require(
                 len(x) == len(y) == len(rows),
                 f"{name}: {len(x)} examples and {len(y)} targets for {len(rows)}",
             )
-            same = torch.equal(x, second_x) and torch.equal(y, second_y)
             require(
-                same,
+                _are_equal(batch, again),
                 f"{name}: examples {rows.tolist()} are others when they are asked for again",
             )
             for i, row in enumerate(rows.tolist()):
-                alone_x, alone_y = next(split.batches([torch.tensor([row])]))
-                same = torch.equal(x[i], alone_x[0]) and torch.equal(y[i], alone_y[0])
-                require(same, f"{name}: example {row} is another alone")
+                alone = next(split.batches([torch.tensor([row])]))
+                in_batch = (x[i : i + 1], y[i : i + 1])
+                require(
+                    _are_equal(in_batch, alone),
+                    f"{name}: example {row} is another alone",
+                )
 
 
 def check_parts(dataset: Dataset, seed: int) -> None:
     """`subset` and `first` keep the order that is asked for, `iterate` goes through all, and metadata goes along."""
     for name, split in _splits_by_index(_load(dataset)):
-        rows = torch.tensor([min(4, len(split) - 1), 0])
+        # 1. subset
+        last = min(4, len(split) - 1)
+        rows = torch.tensor([last, 0])
         part = split.subset(rows)
         require(len(part) == 2, f"{name}: a subset of 2 examples has {len(part)}")
-        _require_same(f"{name}: a subset", _all(part), next(split.batches([rows])))
+        batch = next(split.batches([rows]))
+        _require_same(f"{name}: a subset", _all(part), batch)
+        # 2. first
         count = min(5, len(split))
+        first_rows = torch.arange(count)
         _require_same(
             f"{name}: its first examples",
-            _all(split.first(count)),
-            _all(split.subset(torch.arange(count))),
+            examples=_all(split.first(count)),
+            expected=_all(split.subset(first_rows)),
         )
         require(
             len(split.first(None)) == len(split),
             f"{name}: first(None) is not all of it",
         )
-        lengths = [len(x) for x, _ in itertools.islice(split.iterate(3), 4)]
-        expected = [len(rows) for rows in torch.arange(len(split)).split(3)][:4]
+        # 3. iterate
+        first_batches = itertools.islice(split.iterate(3), 4)
+        lengths = [len(x) for x, _ in first_batches]
+        all_lengths = [len(rows) for rows in torch.arange(len(split)).split(3)]
+        expected = all_lengths[:4]
         require(
             lengths == expected,
             f"{name}: iterate(3) gives batches of {lengths}, not {expected}",
         )
+        # 4. metadata
         _check_metadata(name, split, part, rows)
 
 
@@ -149,114 +158,40 @@ def _check_metadata(name: str, split: Split, part: Split, rows: Tensor) -> None:
 
 def _all(split: Split) -> Batch:
     """All examples and targets of a split, in order."""
-    batches = list(split.iterate(2))
-    return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+    x_batches = []
+    y_batches = []
+    for x, y in split.iterate(2):
+        x_batches.append(x)
+        y_batches.append(y)
+    return torch.cat(x_batches), torch.cat(y_batches)
 
 
-def _require_same(what: str, found: Batch, expected: Batch) -> None:
+def _are_equal(batch: Batch, other: Batch) -> bool:
+    """Whether two batches have the same examples and targets."""
+    x, y = batch
+    other_x, other_y = other
+    return torch.equal(x, other_x) and torch.equal(y, other_y)
+
+
+def _require_same(what: str, examples: Batch, expected: Batch) -> None:
     """Require that two batches are equal."""
-    same = torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
-    require(same, f"{what}: these are not the examples at the indices")
-
-
-def check_stream(dataset: Dataset, seed: int) -> None:
-    """A stream is its seed's and its epoch's: skipped batches are the first, shares are the whole, `len` is the count.
-
-    Asked of training examples that are a `StreamedSplit`.
-    """
-    splits = _load(dataset)
-    stream = splits.train
-    if not isinstance(stream, StreamedSplit):
-        return
-    size = max(2, min(8, len(stream) // 3 // 2 * 2))
-    # 1. its length, and the same batches once more
-    batches = list(stream.epoch(1, seed, size, 0, (0, 1)))
-    count = sum(len(batch[0]) for batch in batches)
-    full_batches = len(stream) // size
     require(
-        count >= full_batches * size,
-        f"an epoch has {count} examples, and the length is {len(stream)}",
+        _are_equal(examples, expected),
+        f"{what}: these are not the examples at the indices",
     )
-    _require_batches(
-        "the same seed and epoch", list(stream.epoch(1, seed, size, 0, (0, 1))), batches
-    )
-    # 2. skipped batches
-    for skip in (1, 2):
-        skipped = list(stream.epoch(1, seed, size, skip, (0, 1)))
-        _require_batches(f"with {skip} batches skipped", skipped, batches[skip:])
-    # 3. the shares of two processes
-    shares = [list(stream.epoch(1, seed, size, 0, (rank, 2))) for rank in range(2)]
-    for number, batch in enumerate(batches[:full_batches]):
-        parts = [share[number] for share in shares]
-        for part in parts:
-            _require_rows(number, part)
-        lengths = [len(part[0]) for part in parts]
-        require(
-            abs(lengths[0] - lengths[1]) <= 1,
-            f"the shares of batch {number} have {lengths} examples",
-        )
-        require(
-            _rows(parts) == _rows([batch]),
-            f"the shares of batch {number} together are not the batch",
-        )
-
-
-def _tensors(batch: StreamedBatch) -> list[Tensor]:
-    """The batch's x, y, and its metadata in the order of their names."""
-    x, y, *optional = batch
-    metadata = optional[0] if optional else {}
-    return [x, y, *(metadata[name] for name in sorted(metadata))]
-
-
-def _require_rows(number: int, batch: StreamedBatch) -> None:
-    """Require that x, y and the metadata of a batch have as many rows."""
-    lengths = [len(tensor) for tensor in _tensors(batch)]
-    require(
-        len(set(lengths)) == 1,
-        f"x, y and the metadata of batch {number} have {lengths} rows",
-    )
-
-
-def _rows(batches: list[StreamedBatch]) -> list[bytes]:
-    """The bytes of examples with their targets and metadata, sorted, for comparison whatever their order."""
-    rows = []
-    for batch in batches:
-        for example in zip(*_tensors(batch), strict=True):
-            rows.append(
-                b"".join(bytes(part.cpu().numpy().tobytes()) for part in example)
-            )
-    return sorted(rows)
-
-
-def _require_batches(
-    when: str, batches: list[StreamedBatch], expected: list[StreamedBatch]
-) -> None:
-    """Require that two lists of batches are equal."""
-    require(
-        len(batches) == len(expected),
-        f"{when} there are {len(batches)} batches, not {len(expected)}",
-    )
-    for number, (batch, other) in enumerate(zip(batches, expected, strict=True)):
-        pairs = zip(_tensors(batch), _tensors(other), strict=True)
-        require(
-            all(torch.equal(one, two) for one, two in pairs),
-            f"{when} batch {number} is another",
-        )
 
 
 def check_apart(dataset: Dataset, seed: int) -> None:
     """Validation is cut from train, and neither shares its examples with test, but for chance duplicates."""
     splits = _load(dataset)
-    parts = [splits.train, splits.validation, splits.test]
-    if not all(isinstance(part, TensorSplit) for part in parts):
-        return
-    rows = [
-        {bytes(x.numpy().tobytes()) for x in part.x[:2000]}
-        for part in parts
-        if isinstance(part, TensorSplit)
-    ]
-    for other, name in ((rows[1], "validation"), (rows[2], "test")):
-        shared = len(rows[0] & other)
+    examples = []
+    for part in (splits.train, splits.validation, splits.test):
+        if not isinstance(part, TensorSplit):
+            return
+        examples.append({bytes(x.numpy().tobytes()) for x in part.x[:2000]})
+    train, validation, test = examples
+    for other, name in ((validation, "validation"), (test, "test")):
+        shared = len(train & other)
         require(
             shared <= 0.02 * max(len(other), 1),
             f"{shared} {name} examples are training examples too",
@@ -269,11 +204,10 @@ def check_augmentation(dataset: Dataset, seed: int) -> None:
     if splits.augment is None:
         return
     train = splits.train
-    x, _ = (
-        train.first_examples(8)
-        if isinstance(train, StreamedSplit)
-        else next(train.iterate(8))
-    )
+    if isinstance(train, StreamedSplit):
+        x, _ = train.first_examples(8)
+    else:
+        x, _ = next(train.iterate(8))
     for epoch in range(2):
         first = splits.augment(x, torch.Generator().manual_seed(seed), epoch)
         second = splits.augment(x, torch.Generator().manual_seed(seed), epoch)

@@ -71,8 +71,12 @@ def check_rows(loss: Loss, seed: int) -> None:
     """Value i depends on row i alone."""
     for name, outputs, y in _find_forms(loss, seed):
         values = loss(outputs, y)
-        alone = torch.cat([loss(outputs[i : i + 1], y[i : i + 1]) for i in range(ROWS)])
-        close = (alone - values).abs() <= 1e-5 * (1 + values.abs())
+        values_alone = []
+        for i in range(ROWS):
+            row = slice(i, i + 1)
+            values_alone.append(loss(outputs[row], y[row]))
+        difference = (torch.cat(values_alone) - values).abs()
+        close = difference <= 1e-5 * (1 + values.abs())
         require(close, f"{name}: the value of a row depends on other rows", was=values)
 
 
@@ -104,8 +108,8 @@ def check_unlabelled(loss: Loss, seed: int) -> None:
         values = loss(outputs, some_labels)
         require(
             (values == 0) | ~unlabelled,
-            f"{name}: the value without a label is {{}}, not 0",
-            values,
+            text=f"{name}: the value without a label is {{}}, not 0",
+            value=values,
         )
         same = (values == before) | unlabelled
         require(

@@ -56,7 +56,8 @@ def _build(model: Model, seed: int) -> tuple[nn.Module, DataSpec]:
 
 def _batch(spec: DataSpec, seed: int, rows: int = 4) -> Tensor:
     """Random examples of a data spec's shape."""
-    return torch.rand(rows, *spec.shape, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(rows, *spec.shape, generator=generator)
 
 
 def check_logits(model: Model, seed: int) -> None:
@@ -68,9 +69,12 @@ def check_logits(model: Model, seed: int) -> None:
             logits.shape == (4, spec.outputs), f"output has shape {tuple(logits.shape)}"
         )
         require(bool(logits.isfinite().all()), "output is not finite")
-        summed = logits.sum(1)
-        probable = bool((logits >= 0).all()) and bool(((summed - 1).abs() < 1e-4).all())
-        require(not probable, "outputs are probabilities: a model gives logits")
+        positive = logits >= 0
+        sums_to_one = (logits.sum(1) - 1).abs() < 1e-4
+        are_probabilities = bool(positive.all()) and bool(sums_to_one.all())
+        require(
+            not are_probabilities, "outputs are probabilities: a model gives logits"
+        )
 
 
 def check_tasks(model: Model, seed: int) -> None:
@@ -112,7 +116,8 @@ def check_rows(model: Model, seed: int) -> None:
         logits = net.eval()(x)
         limit = 1e-4 * (1 + logits.abs().max())
         for i in range(len(x)):
-            apart = (net(x[i : i + 1]) - logits[i : i + 1]).abs().max()
+            row = slice(i, i + 1)
+            apart = (net(x[row]) - logits[row]).abs().max()
             require(
                 bool(apart <= limit), f"row {i} depends on the rest, by {apart:.3g}"
             )
@@ -122,11 +127,12 @@ def check_input_gradient(model: Model, seed: int) -> None:
     """The gradient in x is finite and not zero."""
     net, spec = _build(model, seed)
     x = _batch(spec, seed).requires_grad_()
-    (gradient,) = torch.autograd.grad(net.eval()(x).square().sum(), x)
+    logits = net.eval()(x)
+    (gradient,) = torch.autograd.grad(logits.square().sum(), x)
     require(bool(gradient.isfinite().all()), "the input gradient is not finite")
+    has_gradient = (gradient.flatten(1) != 0).any(1)
     require(
-        bool((gradient.flatten(1) != 0).any(1).all()),
-        "the input gradient is zero: an attack would be blind",
+        bool(has_gradient.all()), "the input gradient is zero: an attack would be blind"
     )
 
 
@@ -135,18 +141,25 @@ def check_weights(model: Model, seed: int) -> None:
     first, spec = _build(model, seed)
     second, _ = _build(model, seed)
     other, _ = _build(model, seed + 1)
-    state = {name: value.contiguous() for name, value in first.state_dict().items()}
-    same = all(
-        torch.equal(value, second.state_dict()[name]) for name, value in state.items()
-    )
-    require(same, "the same seed of torch's global generator gives other weights")
-    other.load_state_dict(load(save(state)))
+    state = {}
+    for name, value in first.state_dict().items():
+        state[name] = value.contiguous()
+    second_state = second.state_dict()
+    for name, value in state.items():
+        require(
+            torch.equal(value, second_state[name]),
+            "the same seed of torch's global generator gives other weights",
+        )
+    file_content = save(state)
+    other.load_state_dict(load(file_content))
     x = _batch(spec, seed)
     with torch.no_grad():
-        require(
-            bool(torch.equal(first.eval()(x), other.eval()(x))),
-            "weights read back give other logits",
-        )
+        first_logits = first.eval()(x)
+        other_logits = other.eval()(x)
+    require(
+        bool(torch.equal(first_logits, other_logits)),
+        "weights read back give other logits",
+    )
 
 
 LAWS = (

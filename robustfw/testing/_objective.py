@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustfw import losses
-from robustfw.data.splits import Split
-from robustfw.objective import Objective, Penalty
+from robustfw.objective import Objective
 from robustfw.stateful import stateful_parts
 from robustfw.testing._asking import (
     ask,
     ask_from_seed,
     fit_and_ask,
     fit_copy,
+    is_close,
     losses_of,
     small_net,
 )
+from robustfw.testing._objective_conduct import check_left_alone, check_wrapped
 from robustfw.testing.batches import batch_of, pass_through_checkpoint
 from robustfw.testing.laws import Law, require
-from robustfw.training.batch import Batch, Wrapper
-
-
-def _close(values: Tensor, others: Tensor) -> Tensor:
-    """A mask of the losses that are equal up to rounding."""
-    return (values - others).abs() <= 1e-5 * (1 + others.abs())
+from robustfw.training.batch import Batch
 
 
 def check_form(objective: Objective, seed: int) -> None:
@@ -72,7 +68,7 @@ def check_certain(objective: Objective, seed: int) -> None:
         for parameter in last.parameters():
             parameter.mul_(1e4)
     for labels in (y, model(x).argmax(1)):
-        values = losses_of(objective, model, x, labels)
+        values = losses_of(objective, model=model, x=x, y=labels)
         require(
             bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}"
         )
@@ -124,14 +120,18 @@ def check_rows(objective: Objective, seed: int) -> None:
     mixed_y = (y + 1) % 3
     mixed_x[same_rows] = x[same_rows]
     mixed_y[same_rows] = y[same_rows]
-    mixed = ask_from_seed(objective, model, mixed_x, mixed_y, seed).values
-    close = _close(mixed[same_rows], values[same_rows])
+    mixed = ask_from_seed(
+        objective, model=model, x=mixed_x, y=mixed_y, seed=seed
+    ).values
+    close = is_close(mixed[same_rows], values[same_rows])
     require(close, "the loss of a row depends on other rows", was=values[same_rows])
     # 2. the rows change places
     order = torch.arange(len(x)).roll(3)
-    permuted = ask_from_seed(objective, model, x[order], y[order], seed).values
+    permuted = ask_from_seed(
+        objective, model=model, x=x[order], y=y[order], seed=seed
+    ).values
     require(
-        _close(permuted, values[order]) | losses_before.draws,
+        is_close(permuted, values[order]) | losses_before.draws,
         "the loss of a row depends on its place in the batch",
         was=permuted,
     )
@@ -150,11 +150,13 @@ def check_halves(objective: Objective, seed: int) -> None:
     ):
         return
     expected = _gradient(objective, batch_of(model, x, y))
-    parts = [
-        batch_of(model, x[rank::2], y[rank::2], share=(rank, 2)) for rank in range(2)
-    ]
+    parts = []
+    for rank in range(2):
+        rows = slice(rank, None, 2)
+        parts.append(batch_of(model, x[rows], y[rows], share=(rank, 2)))
     halves = [_gradient(objective, part) for part in parts]
-    apart = float(((halves[0] + halves[1]) / 2 - expected).abs().max())
+    mean = (halves[0] + halves[1]) / 2
+    apart = float((mean - expected).abs().max())
     limit = 1e-4 * (1 + float(expected.abs().max()))
     require(
         apart <= limit,
@@ -182,7 +184,7 @@ def check_reproducible(objective: Objective, seed: int) -> None:
     """
     model, x, y = small_net(seed)
     first = ask_from_seed(objective, model, x, y, seed)
-    ask_from_seed(objective, model, x.flip(0), y, seed + 1)
+    ask_from_seed(objective, model=model, x=x.flip(0), y=y, seed=seed + 1)
     second = ask_from_seed(objective, model, x, y, seed)
     require(
         bool(torch.equal(first.values, second.values)),
@@ -225,10 +227,9 @@ def _copy_state(source: Objective, target: Objective) -> None:
     """Give the state of each part of an objective to the same part of another, by way of a checkpoint."""
     receivers = dict(stateful_parts(target))
     for way, part in stateful_parts(source):
-        state = {
-            name: pass_through_checkpoint(value)
-            for name, value in part.state_dict().items()
-        }
+        state = {}
+        for name, value in part.state_dict().items():
+            state[name] = pass_through_checkpoint(value)
         receivers[way].load_state_dict(state)
 
 
@@ -238,13 +239,17 @@ def check_unlabelled(objective: Objective, seed: int) -> None:
     before = ask_from_seed(objective, model, x, y, seed).values
     unlabelled = torch.arange(len(y)) % 2 == 0
     values = ask_from_seed(
-        objective, model, x, y.masked_fill(unlabelled, losses.UNLABELLED), seed
+        objective,
+        model=model,
+        x=x,
+        y=y.masked_fill(unlabelled, losses.UNLABELLED),
+        seed=seed,
     ).values
     require(bool(values.isfinite().all()), f"losses are not finite: {values.tolist()}")
     if objective.couples_rows:
         return
     require(
-        _close(values, before) | unlabelled,
+        is_close(values, before) | unlabelled,
         "a label that another example lacks changes the loss",
         was=before,
     )
@@ -253,109 +258,6 @@ def check_unlabelled(objective: Objective, seed: int) -> None:
         "the loss without a label is as with one",
         was=before,
     )
-
-
-class _Gate(Wrapper):
-    """A net around another one that multiplies its outputs by 1, so that the gradient shows who called it."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__(module)
-        self.factor = torch.ones((), requires_grad=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The module's outputs, unchanged."""
-        return self.factor * super().forward(x)
-
-
-def check_wrapped(objective: Objective, seed: int) -> None:
-    """With the net inside another module, as where several processes train, losses are the same and go through it."""
-    model, x, y = small_net(seed)
-    plain = ask_from_seed(objective, model, x, y, seed).values
-    wrapper = _Gate(model)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        values = fit_and_ask(
-            objective,
-            batch_of(wrapper, x, y, noise=torch.Generator().manual_seed(seed)),
-        )
-    require(
-        _close(values.detach(), plain),
-        "the losses of a wrapped net are others",
-        was=plain,
-    )
-    (gradient,) = torch.autograd.grad(values.sum(), [wrapper.factor], allow_unused=True)
-    require(
-        gradient is not None,
-        "no loss goes through the wrapper's forward: gradients of several processes would not be averaged; call the "
-        "model that is given, and take batch.plain for hooks and names only",
-    )
-
-
-def check_left_alone(objective: Objective, seed: int) -> None:
-    """Parameters, training flags and hooks are as before; after a penalty's own part, batch norm's statistics too."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = nn.Sequential(
-            nn.BatchNorm2d(
-                3
-            ).eval(),  # a layer in another mode than the net, which it must keep
-            nn.Conv2d(3, 4, 1),
-            nn.BatchNorm2d(4),
-            nn.ReLU(),
-            nn.Dropout(0.5),
-            nn.Flatten(),
-            nn.Linear(16, 3),
-        )
-        x = torch.rand(8, 3, 2, 2)
-    y = torch.arange(8) % 3
-    tensors: dict[str, Tensor] = dict(model.named_parameters())
-    if isinstance(objective, Penalty):
-        tensors |= dict(model.named_buffers())
-        objective = _PenaltyAlone(objective)
-    before = {name: value.detach().clone() for name, value in tensors.items()}
-    flags = [module.training for module in model.modules()]
-    losses_of(objective, model, x, y)
-    changed = [
-        name for name, value in tensors.items() if not torch.equal(value, before[name])
-    ]
-    require(not changed, f"it changed {', '.join(changed)} of the net")
-    require(
-        [module.training for module in model.modules()] == flags,
-        "it left another training mode behind",
-    )
-    require(
-        all(p.requires_grad for p in model.parameters()), "it left parameters frozen"
-    )
-    require(
-        not any(_count_hooks(module) for module in model.modules()),
-        "it left a hook behind",
-    )
-
-
-class _PenaltyAlone(Objective):
-    """A penalty without the cross-entropy that it is added to."""
-
-    def __init__(self, penalty: Penalty) -> None:
-        self._penalty = penalty
-
-    def fit(self, train: Split) -> _PenaltyAlone:
-        """The objective with its penalty fitted."""
-        return _PenaltyAlone(self._penalty.fit(train))
-
-    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, batch: Batch) -> Tensor:
-        """The penalty of each example, (batch,)."""
-        return self._penalty.penalty(model, x, y, batch)
-
-
-def _count_hooks(module: nn.Module) -> int:
-    """The number of a module's hooks."""
-    kinds = (
-        module._forward_hooks,
-        module._forward_pre_hooks,
-        module._backward_hooks,
-        module._backward_pre_hooks,
-    )
-    return sum(len(hooks) for hooks in kinds)
 
 
 LAWS = (

@@ -45,11 +45,10 @@ def check_rates(schedule: Schedule, seed: int) -> None:
         )
         optimizer.step()
         scheduler.step()
-    state = {
-        k: v
-        for k, v in scheduler.state_dict().items()
-        if isinstance(v, int | float | str | list)
-    }
+    state = {}
+    for k, v in scheduler.state_dict().items():
+        if isinstance(v, int | float | str | list):
+            state[k] = v
     require(json.loads(json.dumps(state)) == state, "its state does not survive JSON")
 
 

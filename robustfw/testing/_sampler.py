@@ -17,7 +17,9 @@ def _split() -> TensorSplit:
     numbers = torch.arange(EXAMPLES)
     label = (numbers % 6 == 0).long() + (numbers % 6 == 1).long() * 2
     return TensorSplit(
-        numbers[:, None] / EXAMPLES, label, {"group": (numbers % 10 == 0).long()}
+        x=numbers[:, None] / EXAMPLES,
+        y=label,
+        meta={"group": (numbers % 10 == 0).long()},
     )
 
 

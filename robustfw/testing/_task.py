@@ -42,13 +42,15 @@ def _candidates(task: Task, seed: int) -> Iterator[_Case]:
         pixels = torch.randn(ROWS, width, 4, 4, generator=generator)
         yield _Case(classes, outputs, torch.arange(ROWS) % classes)
         yield _Case(
-            classes,
-            outputs,
-            (torch.rand(ROWS, width, generator=generator) > 0.5).float(),
+            classes=classes,
+            outputs=outputs,
+            y=(torch.rand(ROWS, width, generator=generator) > 0.5).float(),
         )
         yield _Case(classes, outputs, torch.randn(ROWS, width, generator=generator))
         yield _Case(
-            classes, pixels, torch.randint(classes, (ROWS, 4, 4), generator=generator)
+            classes=classes,
+            outputs=pixels,
+            y=torch.randint(classes, (ROWS, 4, 4), generator=generator),
         )
 
 
@@ -95,9 +97,11 @@ def check_wrong(task: Task, seed: int) -> None:
     no_rows = slice(0, 0)
     for rows in [*single_rows, no_rows]:
         outputs = task.read(case.outputs[rows], len(targets[rows]))
-        same = bool(torch.equal(task.wrong(outputs, targets[rows]), wrong[rows]))
+        wrong_alone = task.wrong(outputs, targets[rows])
+        same = bool(torch.equal(wrong_alone, wrong[rows]))
         require(same, "whether a row is wrong depends on other rows")
-    not_numbers = task.read(torch.full_like(case.outputs, torch.nan), ROWS)
+    nan_outputs = torch.full_like(case.outputs, torch.nan)
+    not_numbers = task.read(nan_outputs, ROWS)
     require(
         bool(task.wrong(not_numbers, targets).all()),
         "outputs that are not numbers count as right",

@@ -79,7 +79,9 @@ class _Training:
             self.x = torch.rand(ROWS, 4)
             self.y = self.x[:, :3].argmax(1)
         split = TensorSplit(self.x, self.y)
-        splits = Splits(split, split, split, DataSpec((4,), 3))
+        splits = Splits(
+            train=split, validation=split, test=split, spec=DataSpec((4,), 3)
+        )
         options = TrainOptions(
             learning_rate=0.3,
             optimizer=_Momentum(),
@@ -87,14 +89,16 @@ class _Training:
             update=update,
         )
         self.recipe = Recipe(
-            GivenDataset(splits),
-            GivenModel(net),
-            Cube(RADIUS),
-            Corner(),
-            _AtWorstCases(),
-            options,
+            dataset=GivenDataset(splits),
+            model=GivenModel(net),
+            uncertainty=Cube(RADIUS),
+            attack=Corner(),
+            objective=_AtWorstCases(),
+            train=options,
         )
-        self.state = State.fresh(lambda: net, options, torch.device("cpu"), UPDATES)
+        self.state = State.fresh(
+            lambda: net, options=options, device=torch.device("cpu"), updates=UPDATES
+        )
         self.number = 0
 
     @property
@@ -115,15 +119,17 @@ class _Training:
         """One update by the first examples; its loss."""
         task = Classification()
         generator = generator_for(0, "attack", self.number)
-        adversary = Adversary(Threat(Cube(RADIUS)), Corner(), generator, task)
+        adversary = Adversary(
+            threat=Threat(Cube(RADIUS)), attack=Corner(), generator=generator, task=task
+        )
         meta = {"index": torch.arange(rows)}
         progress = (self.number + 1) / UPDATES
         batch = Batch(
-            self.net,
-            self.x[:rows],
-            self.y[:rows],
-            adversary,
-            task,
+            net=self.net,
+            x=self.x[:rows],
+            y=self.y[:rows],
+            adversary=adversary,
+            task=task,
             progress=progress,
             meta=meta,
         )
@@ -191,16 +197,15 @@ def check_resumed(update: Update, seed: int) -> None:
         original.step(rows)
     # 2. another training with the state of the first
     resumed = _Training(copy.deepcopy(update), seed)
-    tensors = {
-        name: value.detach().clone() for name, value in original.state.tensors().items()
-    }
+    tensors = {}
+    for name, value in original.state.tensors().items():
+        tensors[name] = value.detach().clone()
     resumed.state.restore(tensors, original.state.facts())
     receivers = dict(stateful_parts(resumed.recipe.train.update))
     for way, part in stateful_parts(original.recipe.train.update):
-        state = {
-            name: pass_through_checkpoint(value)
-            for name, value in part.state_dict().items()
-        }
+        state = {}
+        for name, value in part.state_dict().items():
+            state[name] = pass_through_checkpoint(value)
         receivers[way].load_state_dict(state)
     resumed.number = original.number
     # 3. two more updates of each

@@ -80,7 +80,12 @@ def run(
             failure = str(error)
         except Exception as error:  # a plugin that raises breaks the law as one with a wrong result does
             failure = f"raised {type(error).__name__}: {error}"
-        yield Finding(law.name, law.statement, failure, expected_failures.get(law.name))
+        yield Finding(
+            law=law.name,
+            statement=law.statement,
+            failure=failure,
+            reason=expected_failures.get(law.name),
+        )
 
 
 def require(

@@ -58,40 +58,41 @@ class Ball(Region):
     @classmethod
     def at(cls, x: Tensor, radius: float) -> Ball:
         """The ball at each row of x, (batch, *shape), with one radius for all rows."""
-        return cls(
-            x.detach(),
-            torch.full((len(x),), radius, dtype=wide(x.dtype), device=x.device),
-        )
+        radii = torch.full((len(x),), radius, dtype=wide(x.dtype), device=x.device)
+        return cls(x.detach(), radii)
 
     def violation(self, delta: Tensor) -> Tensor:
         """‖δ‖₂ − r where positive, else 0, (batch,)."""
-        return (norms(delta.to(self.radius)) - self.radius).clamp(min=0)
+        length = norms(delta.to(self.radius))
+        return (length - self.radius).clamp(min=0)
 
     def project(self, point: Tensor) -> Tensor:
         """δ·min(1, r/‖δ‖₂)."""
         exact = point.to(self.radius)
-        outside = (norms(exact) > self.radius).reshape(-1, *[1] * (exact.dim() - 1))
-        return round_toward_zero(self._sphere(exact).where(outside, exact), point.dtype)
+        trailing = [1] * (exact.dim() - 1)
+        outside = (norms(exact) > self.radius).reshape(-1, *trailing)
+        nearest = self._sphere(exact).where(outside, exact)
+        return round_toward_zero(nearest, point.dtype)
 
     def support(self, direction: Tensor) -> Tensor:
         """r·g/‖g‖₂, for g of any size; 0 where it vanishes."""
-        return round_toward_zero(
-            self._sphere(direction.to(self.radius)), direction.dtype
-        )
+        farthest = self._sphere(direction.to(self.radius))
+        return round_toward_zero(farthest, direction.dtype)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Random members, uniform on a sphere of random radius."""
         length = uniform_like(self.radius, generator).to(self.radius)
         direction = normal_like(self.like, generator).to(self.radius)
-        return round_toward_zero(
-            per_row(length, direction) * self._sphere(direction), self.like.dtype
-        )
+        member = per_row(length, direction) * self._sphere(direction)
+        return round_toward_zero(member, self.like.dtype)
 
     def _sphere(self, direction: Tensor) -> Tensor:
         """The direction at the length of the radius; scaled first, so that no square underflows or overflows."""
-        largest = per_row(direction.flatten(1).abs().amax(1), direction)
+        magnitudes = direction.flatten(1).abs()
+        largest = per_row(magnitudes.amax(1), direction)
         unit = (direction / largest).masked_fill(largest == 0, 0)
-        return per_row(self.radius / norms(unit).clamp(min=1), unit) * unit
+        factor = self.radius / norms(unit).clamp(min=1)
+        return per_row(factor, unit) * unit
 
 
 @final
@@ -104,9 +105,8 @@ class Blend(Region):
     @classmethod
     def at(cls, x: Tensor) -> Blend:
         """The set at each row of x, (batch, *shape)."""
-        high = torch.tensor([0.5, 0.2], dtype=x.dtype, device=x.device).expand(
-            len(x), 2
-        )
+        largest = torch.tensor([0.5, 0.2], dtype=x.dtype, device=x.device)
+        high = largest.expand(len(x), 2)
         return cls(Box(-high, high))
 
     @property
@@ -116,7 +116,8 @@ class Blend(Region):
 
     def apply(self, x: Tensor, delta: Tensor) -> Tensor:
         """x̃, (batch, *shape): x blended with its mirror image, and made brighter."""
-        share, shift = (per_row(column, x) for column in delta.unbind(1))
+        share = per_row(delta[:, 0], x)
+        shift = per_row(delta[:, 1], x)
         mirror = x.flatten(1).flip(1).reshape(x.shape)
         return (1 - share) * x + share * mirror + shift
 
@@ -168,12 +169,12 @@ def regions_at(x: Tensor) -> Iterator[tuple[str, Region]]:
     yield "a cube", cube
     yield "a cube within [0, 1]", cube.clip(0 - x, 1 - x)
     yield "a ball", ball
-    if x.dtype == wide(
-        x.dtype
-    ):  # a factor times a member, rounded to half precision, may be outside
+    # a factor times a member, rounded to half precision, may be outside
+    if x.dtype == wide(x.dtype):
         yield "scaled balls", Scaled(ball, per_row(factors, x))
     yield "two numbers", Blend.at(x)
-    yield "a cube or a ball", Union((Cube(0.1).at(x), ball))
+    small_cube = Cube(0.1).at(x)
+    yield "a cube or a ball", Union((small_cube, ball))
 
 
 FEW = ("a cube within [0, 1]", "a ball", "two numbers")
@@ -186,31 +187,35 @@ def linear_function(shape: tuple[int, ...], seed: int) -> Function:
     w = torch.randn(math.prod(shape), generator=generator, dtype=torch.float64)
     w[0] = 0
 
-    def linear(moved: Tensor) -> Tensor:
-        return (moved.reshape(len(moved), -1) * w.to(moved)).sum(1)
+    def linear(perturbed: Tensor) -> Tensor:
+        terms = perturbed.reshape(len(perturbed), -1) * w.to(perturbed)
+        return terms.sum(1)
 
     return linear
 
 
-def parabola(moved: Tensor) -> Tensor:
+def parabola(perturbed: Tensor) -> Tensor:
     """Σ (x̃_j − 0.4)² of each row, (batch,): its gradient changes everywhere, and vanishes at the lowest point only."""
-    return (moved.reshape(len(moved), -1) - 0.4).square().sum(1)
+    distances = perturbed.reshape(len(perturbed), -1) - 0.4
+    return distances.square().sum(1)
 
 
-def constant(moved: Tensor) -> Tensor:
+def constant(perturbed: Tensor) -> Tensor:
     """0 for each row, (batch,), with a gradient of zeros."""
-    return 0 * moved.reshape(len(moved), -1).sum(1)
+    sums = perturbed.reshape(len(perturbed), -1).sum(1)
+    return 0 * sums
 
 
-def constant_without_graph(moved: Tensor) -> Tensor:
+def constant_without_graph(perturbed: Tensor) -> Tensor:
     """1 for each row, (batch,), without a graph."""
-    return torch.ones(len(moved), dtype=moved.dtype)
+    return torch.ones(len(perturbed), dtype=perturbed.dtype)
 
 
 def linear_gain(problem: InnerProblem) -> Tensor:
     """max_{δ ∈ region} J(δ) − J(0) of a J that is linear in δ, (batch,)."""
     _, gradient = problem.value_and_grad(problem.region.zero())
-    return inner_products(gradient, problem.region.support(gradient))
+    farthest = problem.region.support(gradient)
+    return inner_products(gradient, farthest)
 
 
 def classifier_problem(
@@ -225,15 +230,19 @@ def classifier_problem(
     """
     generator = torch.Generator().manual_seed(seed + 2)
     x = torch.rand(ROWS, *shape, generator=generator, dtype=torch.float64)
-    w = 0.3 * torch.randn(
-        math.prod(shape), CLASSES, generator=generator, dtype=torch.float64
-    )
+    features = math.prod(shape)
+    w = 0.3 * torch.randn(features, CLASSES, generator=generator, dtype=torch.float64)
 
-    def classifier(moved: Tensor) -> Tensor:
-        return (moved - 0.5).reshape(len(moved), -1) @ w.to(moved)
+    def classifier(perturbed: Tensor) -> Tensor:
+        centred = (perturbed - 0.5).reshape(len(perturbed), -1)
+        return centred @ w.to(perturbed)
 
     return InnerProblem(
-        classifier, losses.cross_entropy, x, classifier(x).argmax(1), region(x)
+        forward=classifier,
+        loss=losses.cross_entropy,
+        x=x,
+        y=classifier(x).argmax(1),
+        region=region(x),
     )
 
 

@@ -84,7 +84,13 @@ def _train_epoch(
         state.total_loss += parallel.mean(loss)
         if may_read_values(device, state.batch) or state.batch == batches:
             _check_finite(state, batches)
-        yield Step(state.epoch + 1, state.batch, batches, loss, state.learning_rate)
+        yield Step(
+            epoch=state.epoch + 1,
+            batch=state.batch,
+            batches=batches,
+            loss=loss,
+            learning_rate=state.learning_rate,
+        )
     if state.batch < batches:
         raise DataError(
             f"the training split gave {state.batch} of the {batches} batches that {len(splits.train)} examples make: "
@@ -145,7 +151,9 @@ def grow_threat(recipe: Recipe, threat: Threat, epochs: float) -> Threat:
         epochs: epochs trained so far, a fraction within an epoch.
     """
     warmup = recipe.train.radius_warmup
-    return threat.scale(epochs / warmup) if epochs < warmup else threat
+    if epochs < warmup:
+        return threat.scale(epochs / warmup)
+    return threat
 
 
 def may_read_values(device: torch.device, batch: int) -> bool:
@@ -185,11 +193,17 @@ def _assemble_batch(
     # data in memory was checked as a whole (`Splits.check`), and is as it was
     unchanged = isinstance(splits.train, TensorSplit) and splits.augment is None
     return Batch(
-        net,
-        x,
-        task.targets(y),
-        Adversary(threat, recipe.attack, attack_generator, task, options.loss),
-        task,
+        net=net,
+        x=x,
+        y=task.targets(y),
+        adversary=Adversary(
+            threat=threat,
+            attack=recipe.attack,
+            generator=attack_generator,
+            task=task,
+            loss=options.loss,
+        ),
+        task=task,
         progress=epochs / options.epochs,
         epoch=state.epoch + 1,
         meta=meta,

@@ -39,23 +39,23 @@ def read_batches(
     if isinstance(splits.train, StreamedSplit):
         yield from _stream_batches(splits.train, options, state, device)
         return
+    # 1. the indices of each batch that is left, and of them this process's share
     split: Split = splits.train
-    order = options.sampler.order(
-        split, generator_for(options.seed, "order", state.epoch), state.epoch
-    )
+    generator = generator_for(options.seed, "order", state.epoch)
+    order = options.sampler.order(split, generator, state.epoch)
     indices_left = order.split(options.batch_size)[state.batch : batches]
     own_indices = [parallel.share(indices) for indices in indices_left]
-    for rows, (x, y) in zip(
-        own_indices, split.batches(iter(own_indices), device), strict=False
-    ):
+    # 2. the examples at these
+    examples = split.batches(iter(own_indices), device)
+    for rows, (x, y) in zip(own_indices, examples, strict=False):
         if len(x) != len(rows) or len(y) != len(rows):
             raise DataError(
                 f"the training split gave {len(x)} examples and {len(y)} targets for {len(rows)} indices"
             )
         meta = {"index": rows, **split.metadata(rows)}
-        meta_on_device = {
-            name: values.to(device, non_blocking=True) for name, values in meta.items()
-        }
+        meta_on_device = {}
+        for name, values in meta.items():
+            meta_on_device[name] = values.to(device, non_blocking=True)
         yield x, y, meta_on_device
 
 
@@ -98,7 +98,9 @@ def copy_inputs(
 
 def _clone_tensor(value: Any) -> Any:
     """A copy of a tensor; any other value itself."""
-    return value.clone() if isinstance(value, Tensor) else value
+    if isinstance(value, Tensor):
+        return value.clone()
+    return value
 
 
 def changes_inputs(model: nn.Module, splits: Splits, device: torch.device) -> bool:

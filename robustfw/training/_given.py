@@ -1,9 +1,11 @@
-"""Nets and data that a program passes in as objects, as parts of a recipe."""
+"""Nets and data that a program passes in as objects: as parts of a recipe, and in training."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from torch import nn
 
@@ -11,6 +13,10 @@ from robustfw.data.spec import DataSpec
 from robustfw.data.splits import Splits
 from robustfw.dataset import Dataset
 from robustfw.model import Model
+from robustfw.records import Epoch, Record
+
+if TYPE_CHECKING:
+    from robustfw.training._session import Session
 
 
 @final
@@ -35,3 +41,16 @@ class GivenDataset(Dataset):
     def load(self, root: Path) -> Splits:
         """The splits themselves."""
         return self.splits
+
+
+def yield_records(session: Session, *, steps: bool) -> Iterator[Record]:
+    """Yield the records that are asked for; at the end, give a net that was passed in its final weights."""
+    with contextlib.closing(session.records()) as records:
+        for record in records:
+            if steps or isinstance(record, Epoch):
+                yield record
+    state = session.state
+    # the net that is trained in place ends with the average, where there is one
+    if isinstance(session.recipe.model, GivenModel) and state.average is not None:
+        state.model.load_state_dict(state.weights())
+    state.model.eval()

@@ -59,19 +59,16 @@ def describe(value: Any, registry: Registry) -> Any:
         return {key: describe(part, registry) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [describe(part, registry) for part in value]
-    return (
-        value
-        if isinstance(value, str | int | float | None)
-        else {"use": registry.name_of(value)}
-    )
+    if isinstance(value, str | int | float | None):
+        return value
+    return {"use": registry.name_of(value)}
 
 
 def find_origins(record: Mapping[str, Any], registry: Registry) -> dict[str, str]:
     """The distribution behind each part of the recipe."""
-    distributions = {
-        (entry.kind, entry.name): entry.distribution
-        for entry in registry.entries.values()
-    }
+    distributions = {}
+    for entry in registry.entries.values():
+        distributions[(entry.kind, entry.name)] = entry.distribution
     origins: dict[str, str] = {}
     for kind, part in record.items():
         of_part = [

@@ -28,6 +28,7 @@ from robustfw.storage._locks import DirectoryLock, NewDirectory, claim
 from robustfw.storage.runs import Run
 from robustfw.training import _engine as engine
 from robustfw.training import _failures as failures
+from robustfw.training import _settings as settings
 from robustfw.training import _tuning as tuning
 from robustfw.training import hardware, parallel
 from robustfw.training._loggers import Loggers
@@ -106,7 +107,15 @@ def begin(
         )
     with failures.explain(), _claim_directory(out) as lock:
         place = out if lock is None else lock.path
-        return _set_up(recipe, registry, data_dir, device, place, lock, resume=resume)
+        return _set_up(
+            recipe,
+            registry=registry,
+            data_dir=data_dir,
+            device=device,
+            out=place,
+            lock=lock,
+            resume=resume,
+        )
 
 
 @contextlib.contextmanager
@@ -161,9 +170,9 @@ def _set_up(
     )
     state = State.fresh(
         lambda: _build_net(recipe.model, splits, has_weights=has_weights),
-        options,
-        device,
-        updates,
+        options=options,
+        device=device,
+        updates=updates,
     )
     check_net(state.model, splits, device)
 
@@ -173,7 +182,7 @@ def _set_up(
         splits.first_examples(8)[0]
     )
     chosen = _read_tuning(manifest_before) or tuning.choose(fitted, splits, state)
-    tuned = tuning.apply(chosen, fitted, state.model)
+    tuned = settings.apply(chosen, fitted, state.model)
     state.parts = dict(stateful_parts(tuned))
 
     # 5. the run directory
@@ -188,14 +197,20 @@ def _set_up(
         if earlier is not None and state.epoch + state.batch:
             warn_of_lost_state(tuned)
     return Session(
-        tuned, splits, state, run if parallel.rank() == 0 else None, registry
+        recipe=tuned,
+        splits=splits,
+        state=state,
+        run=run if parallel.rank() == 0 else None,
+        registry=registry,
     )
 
 
-def _read_tuning(manifest: Mapping[str, Any] | None) -> tuning.Tuning | None:
+def _read_tuning(manifest: Mapping[str, Any] | None) -> settings.Tuning | None:
     """The tuning that was chosen when a run began; None where its manifest has none."""
     facts = None if manifest is None else manifest.get("tuning")
-    return None if facts is None else tuning.read(facts)
+    if facts is None:
+        return None
+    return settings.read(facts)
 
 
 def _build_net(model: Model, splits: Splits, *, has_weights: bool) -> nn.Module:
@@ -204,11 +219,10 @@ def _build_net(model: Model, splits: Splits, *, has_weights: bool) -> nn.Module:
     ``has_weights`` says that a checkpoint has its weights, so that none need be downloaded or learnt from data.
     """
     fitted = model.fit(splits.learning_split())
-    net = (
-        fitted.build_untrained(splits.spec)
-        if has_weights
-        else fitted.build(splits.spec)
-    )
+    if has_weights:
+        net = fitted.build_untrained(splits.spec)
+    else:
+        net = fitted.build(splits.spec)
     if any(
         isinstance(p, nn.parameter.UninitializedParameter) for p in net.parameters()
     ):

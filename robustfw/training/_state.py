@@ -76,7 +76,9 @@ class State:
             parameter for parameter in model.parameters() if parameter.requires_grad
         ]
         optimizer = options.optimizer.build(parameters, options.learning_rate)
-        average = None if options.averages is None else options.averages.build(model)
+        average = None
+        if options.averages is not None:
+            average = options.averages.build(model)
         total_loss = torch.zeros((), dtype=torch.float64, device=device)
         scheduler = options.schedule.build(optimizer, updates)
         return cls(model, optimizer, scheduler, average, total_loss)
@@ -89,7 +91,9 @@ class State:
     @property
     def net_to_evaluate(self) -> nn.Module:
         """The net that is evaluated: the average where there is one, else the trained net."""
-        return self.model if self.average is None else self.average.module
+        if self.average is None:
+            return self.model
+        return self.average.module
 
     def weights(self) -> dict[str, Tensor]:
         """Parameters and buffers of the net that is evaluated."""
@@ -97,19 +101,14 @@ class State:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is a tensor, by name."""
-        named = {
-            f"model.{name}": value for name, value in self.model.state_dict().items()
-        }
+        named = _with_prefix("model", self.model.state_dict())
         if self.average is not None:
-            named |= {
-                f"average.{name}": value
-                for name, value in self.average.state_dict().items()
-            }
+            named |= _with_prefix("average", self.average.state_dict())
         for index, values in self.optimizer.state_dict()["state"].items():
             for name, value in values.items():
                 if isinstance(value, Tensor):
                     named[f"optimizer.{index}.{name}"] = value
-        named |= {f"good.{name}": value for name, value in self.good.items()}
+        named |= _with_prefix("good", self.good)
         for path, part in self.parts.items():
             for name, value in part.state_dict().items():
                 if isinstance(value, Tensor):
@@ -122,7 +121,13 @@ class State:
         Raises:
             PluginError: a part of the recipe has something in its state that is neither a tensor nor JSON.
         """
-        schedule = self.scheduler.state_dict()
+        schedule = {}
+        for name, value in self.scheduler.state_dict().items():
+            if _survives_json(value):
+                schedule[name] = value
+        parts = {}
+        for path, part in self.parts.items():
+            parts[path] = self._facts_of_part(part, path)
         return {
             "epoch": self.epoch,
             "batch": self.batch,
@@ -132,29 +137,24 @@ class State:
             "smallest_gap": self.smallest_gap,
             "passes": attrs.asdict(self.passes),
             "groups": self.optimizer.state_dict()["param_groups"],
-            "schedule": {
-                name: value for name, value in schedule.items() if _survives_json(value)
-            },
-            "parts": {
-                path: self._facts_of_part(part, path)
-                for path, part in self.parts.items()
-            },
+            "schedule": schedule,
+            "parts": parts,
         }
 
     @staticmethod
     def _facts_of_part(part: Stateful, path: str) -> dict[str, Any]:
         """What a part of the recipe remembers besides tensors."""
-        facts = {
-            name: value
-            for name, value in part.state_dict().items()
-            if not isinstance(value, Tensor)
-        }
-        for name, value in facts.items():
+        facts = {}
+        for name, value in part.state_dict().items():
+            if isinstance(value, Tensor):
+                continue
             if not _survives_json(value):
+                kind = type(value).__name__
                 raise PluginError(
-                    f"{type(part).__name__} ({path}) keeps {name!r}, a {type(value).__name__}, in its state: give "
+                    f"{type(part).__name__} ({path}) keeps {name!r}, a {kind}, in its state: give "
                     "tensors, numbers, words and lists of these"
                 )
+            facts[name] = value
         return facts
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -169,14 +169,14 @@ class State:
         self.total_loss.copy_(tensors["total_loss"])
         self.good = tensors_below("good", tensors)
         self._restore_optimizer(tensors_below("optimizer", tensors), facts["groups"])
-        self.scheduler.load_state_dict(self.scheduler.state_dict() | facts["schedule"])
+        schedule = self.scheduler.state_dict() | facts["schedule"]
+        self.scheduler.load_state_dict(schedule)
         self.passes = Passes(**facts["passes"])
         for name in ("epoch", "batch", "best_accuracy", "smallest_gap"):
             setattr(self, name, facts[name])
         self.best_clean = facts.get("best_clean", self.best_accuracy)
-        self.best_loss = (
-            math.inf if facts.get("best_loss") is None else facts["best_loss"]
-        )
+        best_loss = facts.get("best_loss")
+        self.best_loss = math.inf if best_loss is None else best_loss
         self._restore_parts(tensors, facts.get("parts", {}))
 
     def _restore_parts(
@@ -185,11 +185,10 @@ class State:
         """Give each part that remembers its saved state; warn of one that has none, which begins afresh."""
         for path, part in self.parts.items():
             start = f"part.{path}/"
-            own_tensors = {
-                name.removeprefix(start): value
-                for name, value in tensors.items()
-                if name.startswith(start)
-            }
+            own_tensors = {}
+            for name, value in tensors.items():
+                if name.startswith(start):
+                    own_tensors[name.removeprefix(start)] = value
             if path not in facts:
                 warnings.warn(
                     f"the checkpoint has no state of {type(part).__name__} ({path}): it begins afresh, and the resumed "
@@ -239,11 +238,9 @@ class State:
         """
         if math.isnan(robust):
             return True
-        return (robust, clean, -loss) > (
-            self.best_accuracy,
-            self.best_clean,
-            -self.best_loss,
-        )
+        merit = (robust, clean, -loss)
+        best_merit = (self.best_accuracy, self.best_clean, -self.best_loss)
+        return merit > best_merit
 
     def keep_good(self) -> None:
         """Remember the weights as those to roll back to."""
@@ -258,15 +255,19 @@ class State:
         self.optimizer.state.clear()
 
 
+def _with_prefix(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors under names that begin with ``prefix.``; the inverse of `tensors_below`."""
+    return {f"{prefix}.{name}": value for name, value in tensors.items()}
+
+
 def _copy_state(state: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a state dict that shares no memory with it; a module's extra state may be no tensor."""
     copies = {}
     for name, value in state.items():
-        copies[name] = (
-            value.detach().clone()
-            if isinstance(value, Tensor)
-            else copy.deepcopy(value)
-        )
+        if isinstance(value, Tensor):
+            copies[name] = value.detach().clone()
+        else:
+            copies[name] = copy.deepcopy(value)
     return copies
 
 

@@ -148,7 +148,13 @@ def validate(recipe: Recipe, splits: Splits, state: State) -> Validation:
     split = splits.validation.subset(rows)
     if count < parallel.world():
         no_diagnosis = diagnose(no_symptoms, 0, 0, smallest_gap=1, limit=1)
-        return Validation(0, math.nan, math.nan, no_symptoms, no_diagnosis)
+        return Validation(
+            attacked=0,
+            clean_accuracy=math.nan,
+            robust_accuracy=math.nan,
+            symptoms=no_symptoms,
+            diagnosis=no_diagnosis,
+        )
 
     # 2. accuracy under the validation attack
     threat = Threat(recipe.uncertainty, spec.bounds)
@@ -168,9 +174,19 @@ def validate(recipe: Recipe, splits: Splits, state: State) -> Validation:
     if recipe.objective.attacks:
         x, y = next(split.iterate(EXAMINED, device))
         generator = generator_for(options.seed, "symptoms")
-        adversary = Adversary(threat, recipe.attack, generator, spec.task, options.loss)
+        adversary = Adversary(
+            threat=threat,
+            attack=recipe.attack,
+            generator=generator,
+            task=spec.task,
+            loss=options.loss,
+        )
         symptoms = examine(
-            state.net_to_evaluate, x, spec.task.targets(y), adversary, spec.task
+            state.net_to_evaluate,
+            x=x,
+            y=spec.task.targets(y),
+            adversary=adversary,
+            task=spec.task,
         )
 
     # 4. sums over the processes: counts of examples, and means of what was measured by each
@@ -193,12 +209,18 @@ def validate(recipe: Recipe, splits: Splits, state: State) -> Validation:
     )
     diagnosis = diagnose(
         symptoms,
-        correct / n,
-        robust / n,
+        clean_accuracy=correct / n,
+        robust_accuracy=robust / n,
         smallest_gap=state.smallest_gap,
         limit=options.overfitting_gap,
     )
-    return Validation(int(n), correct / n, robust / n, symptoms, diagnosis)
+    return Validation(
+        attacked=int(n),
+        clean_accuracy=correct / n,
+        robust_accuracy=robust / n,
+        symptoms=symptoms,
+        diagnosis=diagnosis,
+    )
 
 
 def _react(

@@ -96,9 +96,21 @@ class Batch:
         task = task or Classification()
         generator = torch.Generator().manual_seed(seed)
         adversary = Adversary(
-            Threat(uncertainty, bounds), attack, generator, task, loss
+            threat=Threat(uncertainty, bounds),
+            attack=attack,
+            generator=generator,
+            task=task,
+            loss=loss,
         )
-        return cls(net, x, task.targets(y), adversary, task, checked=False, **more)
+        return cls(
+            net=net,
+            x=x,
+            y=task.targets(y),
+            adversary=adversary,
+            task=task,
+            checked=False,
+            **more,
+        )
 
     def __len__(self) -> int:
         return len(self.x)
@@ -155,23 +167,22 @@ class Batch:
         """
         adversary = self.adversary
         if attack is not None or loss is not None or uncertainty is not None:
-            threat = (
-                self.threat
-                if uncertainty is None
-                else self.threat.with_uncertainty(uncertainty)
-            )
+            if uncertainty is None:
+                threat = self.threat
+            else:
+                threat = self.threat.with_uncertainty(uncertainty)
             adversary = Adversary(
-                threat,
-                attack or adversary.attack,
-                self.generator,
-                self.task,
-                loss or adversary.loss,
+                threat=threat,
+                attack=attack or adversary.attack,
+                generator=self.generator,
+                task=self.task,
+                loss=loss or adversary.loss,
             )
         return worst_case(
             self.net if net is None else net,
-            self.x if x is None else x,
-            self.y if y is None else y,
-            adversary,
+            x=self.x if x is None else x,
+            y=self.y if y is None else y,
+            adversary=adversary,
             mode=mode or self.mode,
             criterion=criterion,
             start=start,
@@ -185,11 +196,10 @@ class Batch:
         self, x: Tensor | None = None, uncertainty: UncertaintySet | None = None
     ) -> Region:
         """𝒰(x) within the data range, at the batch's x or another one."""
-        threat = (
-            self.threat
-            if uncertainty is None
-            else self.threat.with_uncertainty(uncertainty)
-        )
+        if uncertainty is None:
+            threat = self.threat
+        else:
+            threat = self.threat.with_uncertainty(uncertainty)
         return threat.region(
             self.x if x is None else x, checked=self.checked and x is None
         )

@@ -40,11 +40,9 @@ def bf16_units() -> bool | None:
     Without them torch computes in bf16 by way of float32, and an update takes 10 to 16 times as long as in float32.
     """
     flags = _read_cpuinfo("flags")
-    return (
-        None
-        if flags is None
-        else not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
-    )
+    if flags is None:
+        return None
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
 
 
 def _processor() -> str:

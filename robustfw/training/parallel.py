@@ -139,7 +139,9 @@ def sum_over_processes(values: Tensor) -> Tensor:
 
 def mean(values: Tensor) -> Tensor:
     """The elementwise mean of a tensor over the processes, known to all of them."""
-    return values if world() == 1 else sum_over_processes(values.clone()) / world()
+    if world() == 1:
+        return values
+    return sum_over_processes(values.clone()) / world()
 
 
 def broadcast(value: Value) -> Value:
@@ -166,7 +168,10 @@ def run_on_first(action: Callable[[], Value]) -> Value | None:
             result = action()
         except RobustfwError as caught:
             error = caught
-    failure = broadcast(None if error is None else (type(error), str(error)))
+    failure = None
+    if error is not None:
+        failure = (type(error), str(error))
+    failure = broadcast(failure)
     if error is not None:
         raise error
     if failure is not None:
@@ -200,23 +205,23 @@ def check_equal(model: nn.Module) -> None:
     Raises:
         TrainingError: they differ, on all processes alike.
     """
-    named = [
-        (name, parameter)
-        for name, parameter in model.named_parameters()
-        if parameter.numel()
-    ]
+    named = []
+    for name, parameter in model.named_parameters():
+        if parameter.numel():
+            named.append((name, parameter))
     if world() == 1 or not named:
         return
-    checksums = torch.stack([_checksum(parameter) for _, parameter in named]).to(
-        _Sums.device
-    )
+    own_checksums = [_checksum(parameter) for _, parameter in named]
+    checksums = torch.stack(own_checksums).to(_Sums.device)
     checksums_of_all = [torch.empty_like(checksums) for _ in range(world())]
     distributed.all_gather(checksums_of_all, checksums, group=_Sums.group)
     differs = (torch.stack(checksums_of_all) != checksums).any(0).tolist()
+    names = []
+    for (name, _), different in zip(named, differs, strict=True):
+        if different:
+            names.append(name)
     # a process that agrees with none of the others sees all of them differ, so the first one's view decides
-    names = broadcast(
-        [name for (name, _), different in zip(named, differs, strict=True) if different]
-    )
+    names = broadcast(names)
     if names:
         raise TrainingError(
             f"the processes have come to different parameters ({len(names)} of {len(named)}, the first is {names[0]}): "
@@ -228,9 +233,12 @@ def check_equal(model: nn.Module) -> None:
 def _checksum(parameter: Tensor) -> Tensor:
     """A checksum of a tensor: the sum of its bytes, each times a weight that depends on its place (int64, wrapping)."""
     values = parameter.detach()
-    values = torch.view_as_real(values) if values.is_complex() else values
-    bytes_ = values.contiguous().reshape(-1).view(torch.uint8).to(torch.int64)
-    weights = torch.arange(len(bytes_), device=bytes_.device) * 2654435761 % 1000003 + 1
+    if values.is_complex():
+        values = torch.view_as_real(values)
+    flat = values.contiguous().reshape(-1)
+    bytes_ = flat.view(torch.uint8).to(torch.int64)
+    places = torch.arange(len(bytes_), device=bytes_.device)
+    weights = places * 2654435761 % 1000003 + 1
     return (bytes_ * weights).sum()
 
 

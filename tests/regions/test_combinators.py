@@ -15,7 +15,8 @@ import robustfw
 from robustfw import UncertaintySet, UsageError
 from robustfw.regions import Box, Intersection, Masked, Scaled, Sum, Transformed, Union, inner_products, norms
 from robustfw.testing import LawBroken
-from robustfw.testing._perturbations import check_empty, check_scale_free, check_smaller_sets
+from robustfw.testing._perturbations import check_empty
+from robustfw.testing._scaling import check_scale_free, check_smaller_sets
 from robustfw.testing._uncertainty import CHECKS, cases
 from robustfw.uncertainty import ScaledSet
 

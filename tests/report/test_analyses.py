@@ -114,7 +114,7 @@ def test_slopes_of_any_size_can_be_drawn(quantiles, tmp_path, report, make):
 
 
 def test_shades_and_numbers_of_the_matrix():
-    from robustfw.results._distinguishability import _shades, _three
+    from robustfw.results._pair_matrix import _shades, _three
 
     assert _shades([1.0, 3.0, 2.0]) == pytest.approx([0.05, 0.95, 0.5])
     assert _shades([2.0]) == [0.5]

@@ -16,7 +16,9 @@ from robustfw.report._svg import SETTINGS, inline
 from robustfw.results._material import Material, ReportedRun
 from robustfw.results._picture_grid import magnification
 from robustfw.results._style import show_percent
-from robustfw.results._sweep import SweepFields, SweepKind, SweepLine
+from robustfw.results._sweep import SweepKind
+from robustfw.results._sweep_fields import SweepFields
+from robustfw.results._sweep_figures import SweepLine
 from robustfw.results._words import chance, drop_radius, join_words, number, points
 
 
