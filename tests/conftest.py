@@ -13,14 +13,14 @@ import torch
 from hypothesis import settings
 from torch import nn
 
-from robustfw.cli import main
 from robustfw.plugin import registry
 from robustfw.storage import runs
 from robustfw.storage.runs import Run
 from robustfw.training._state import State
 from robustfw.training.recipe import TrainOptions
 
-from .resuming import PLUGIN, USUAL, Answer
+from .command_line import run_command
+from .resuming import PLUGIN, USUAL
 from .run_contents import MANIFEST
 
 settings.register_profile("desk", deadline=None, max_examples=50)
@@ -115,9 +115,7 @@ def robustfw(watchers, capsys):
     """The command line in this process."""
 
     def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        return Answer(ended.value.code or 0, *capsys.readouterr())
+        return run_command(capsys, *arguments)
 
     return run
 

@@ -7,7 +7,6 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 from safetensors import safe_open
 
@@ -49,12 +48,6 @@ BASE = (
     "--threads", "1", "--device", "cpu",
 )  # fmt: skip
 USUAL = (*BASE, "--epochs", "3", "--ema", "0.9")
-
-
-class Answer(NamedTuple):
-    status: int
-    out: str
-    err: str
 
 
 def checkpoint(run, name="last"):

@@ -98,9 +98,6 @@ def test_a_stream_that_ends_too_soon_is_named():
         train(splits_of(Stream(says=128)))
 
 
-# What reaches plugins
-
-
 def test_the_metadata_of_a_stream_reaches_objective_and_attack():
     stream, objective, attack = Stream(places=True), Watching(), Noting()
     options = {"objective": objective, "attack": attack, "validation_attack": "single-step", "averaging": "swa:start=0"}
@@ -112,7 +109,7 @@ def test_the_metadata_of_a_stream_reaches_objective_and_attack():
     assert attacked == [meta["place"].tolist() for _, _, meta, *_ in objective.seen]
 
 
-# Samplers, updates
+# Samplers
 
 
 def order(spec, split, seed=0):

@@ -96,7 +96,7 @@ def test_what_a_plugin_remembers_is_in_the_checkpoint(tmp_path, monkeypatch, aft
     assert float((whole.weights - 0.5).abs().max()) > 1e-3, "or nothing was remembered"
 
 
-# Samplers, updates
+# Updates
 
 
 @pytest.mark.parametrize("parts", [2, 3, 16])

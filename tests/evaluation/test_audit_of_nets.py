@@ -29,9 +29,6 @@ def rivals(**others):
     return Attacks(**{name: robustfw.make("attack", spec) for name, spec in (specs | others).items()})
 
 
-# Nets as they come
-
-
 @pytest.fixture(scope="module")
 def digits():
     return robustfw.make("dataset", "digits").load(Path()).test.first(150)
@@ -137,9 +134,6 @@ def test_the_net_comes_back_as_it_was(sound, digits):
     assert all(module.training for module in sound.modules())
     assert all(p.requires_grad and p.grad is None for p in sound.parameters())
     assert all(torch.equal(before[name], tensor) for name, tensor in sound.state_dict().items())
-
-
-# By hand: one pixel, class 0 while it is above 1/2
 
 
 def test_the_same_seed_gives_the_same_list(sound, digits):

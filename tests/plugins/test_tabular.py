@@ -11,8 +11,6 @@ from robustfw.uncertainty import ScaledSet
 
 from ..perturbations import at
 
-# tabular
-
 TABLE = "tabular:radius=[0.5,2.5,1,0,0,0],immutable=[2],integer=[1],one_hot=[[3,4,5]]"
 
 
@@ -59,9 +57,6 @@ def test_features_that_contradict_each_other_are_refused():
         at("tabular:immutable=[9]", rows())
     with pytest.raises(UsageError, match="2 radii do not fit 6 features"):
         at("tabular:radius=[1,2]", rows())
-
-
-# In use
 
 
 def test_a_scaled_set_asks_the_set():
