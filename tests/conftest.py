@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 from collections.abc import Iterator
@@ -11,6 +12,16 @@ import pytest
 import torch
 from hypothesis import settings
 from torch import nn
+
+from robustfw.plugin import registry
+from robustfw.storage import runs
+from robustfw.storage.runs import Run
+from robustfw.training._state import State
+from robustfw.training.recipe import TrainOptions
+
+from .command_line import run_command
+from .resuming import PLUGIN, USUAL
+from .run_contents import MANIFEST
 
 settings.register_profile("desk", deadline=None, max_examples=50)
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
@@ -72,3 +83,57 @@ def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROBUSTFW_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="module")
+def distribution(tmp_path_factory):
+    """A folder that holds the plugin as if it were installed there."""
+    folder = tmp_path_factory.mktemp("distribution")
+    info = folder / "delicate-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: delicate\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[robustfw]\ndelicate = delicate_plugin\n")
+    (folder / "delicate_plugin.py").write_text(PLUGIN)
+    return folder
+
+
+@pytest.fixture
+def watchers(distribution, monkeypatch, tmp_path):
+    """With the plugin installed: what is called with each record of a training. Every step is saved."""
+    monkeypatch.syspath_prepend(distribution)
+    monkeypatch.setattr(runs, "SAVE_EVERY", -1.0)
+    monkeypatch.chdir(tmp_path)
+    registry.installed.cache_clear()
+    plugin = importlib.import_module("delicate_plugin")
+    yield plugin.watchers
+    plugin.watchers.clear()
+    registry.installed.cache_clear()
+
+
+@pytest.fixture
+def robustfw(watchers, capsys):
+    """The command line in this process."""
+
+    def run(*arguments):
+        return run_command(capsys, *arguments)
+
+    return run
+
+
+@pytest.fixture
+def whole(robustfw):
+    """The usual training, never interrupted."""
+    assert robustfw("train", *USUAL, "--out", "whole").status == 0
+    return Path("whole")
+
+
+@pytest.fixture
+def state():
+    """The state of a training of four updates that has not begun."""
+    return State.fresh(lambda: nn.Linear(2, 2), TrainOptions(epochs=2), torch.device("cpu"), updates=4)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A new run directory."""
+    return Run.create(tmp_path / "run", MANIFEST)

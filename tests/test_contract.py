@@ -9,7 +9,7 @@ from robustfw.testing import LAWS, LawBroken, check, findings
 
 REGISTRY = Registry.installed()
 ELSEWHERE = {"mnist", "fashion-mnist", "cifar10", "image-folder"}
-"""Data sets whose files a machine may not have: tests/plugins/test_vision.py has those that it has."""
+"""Data sets whose files a machine may not have: tests/plugins/test_vision_datasets.py has those that it has."""
 
 VARIANTS = [
     ("uncertainty", "linf:radius=[0.1,0.2,0.3]"),

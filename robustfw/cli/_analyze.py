@@ -156,9 +156,7 @@ def _analyze_fooling(
         "images": path.name,
         "searches": searches,
     }
-    return subject.show_and_keep(
-        "fooling", circumstances, measured, brief={"images": str(path)}
-    )
+    return subject.show_and_keep("fooling", circumstances, measured)
 
 
 def _first_example(subject: Subject) -> Tensor:

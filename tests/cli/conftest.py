@@ -8,29 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 from subprocess import PIPE
-from typing import NamedTuple
 
 import pytest
 
 from robustfw.cli import main
 from robustfw.plugin import registry
 
+from ..command_line import Answer, run_command
+
 TRAINING = ("--epochs", "1", "--attack", "pgd:steps=1", "--validation-examples", "50")
-
-
-class Answer(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-    def refused(self, status: int, *words: str) -> None:
-        """One sentence on stderr with these words in it, and nothing else there."""
-        assert self.status == status, self
-        (line,) = self.err.splitlines()
-        assert line.startswith("Error: "), line
-        assert "(unexpected: see" not in line
-        for word in words:
-            assert word in line
 
 
 @pytest.fixture
@@ -39,9 +25,7 @@ def robustfw(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object) -> Answer:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        return Answer(ended.value.code or 0, *capsys.readouterr())
+        return run_command(capsys, *arguments)
 
     return run
 

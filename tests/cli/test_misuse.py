@@ -1,25 +1,16 @@
-"""Whatever is wrong, there is one sentence that says what to do, an exit status, and nothing lost."""
+"""Whatever is wrong with an argument, a recipe or an evaluation, one sentence says what to do, and nothing is lost."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 
 import pytest
 import torch
-from torch import nn
-
-import robustfw as package
-from robustfw import DataError, DataSpec, Splits, TensorSplit
 
 from .conftest import TRAINING
-
-
-def contents(folder):
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
+from .folders import contents
 
 # Names, keys, values
 
@@ -122,187 +113,6 @@ def test_a_wrong_recipe(text, words, robustfw, tmp_path):
 def test_a_recipe_that_is_not_there(robustfw, tmp_path):
     robustfw("train", "recipe.toml").refused(2, "cannot read the recipe recipe.toml: No such file or directory")
     robustfw("train", tmp_path).refused(2, f"cannot read the recipe {tmp_path}")
-
-
-# Data
-
-
-@pytest.mark.parametrize(
-    ("x", "words"),
-    [
-        (torch.zeros(4, 1, 2, 2, dtype=torch.uint8), "x is uint8: give floats"),
-        (torch.full((4, 1, 2, 2), 255.0), r"x ranges over \[255, 255\], outside its bounds \[0, 1\]"),
-        (torch.full((4, 1, 2, 2), torch.nan), "not finite numbers, in 4 of 4 examples"),
-    ],
-)
-def test_examples_of_the_wrong_type_or_range(x, words):
-    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
-    with pytest.raises(DataError, match=words):
-        package.worst_case(net, x, torch.zeros(4).long(), uncertainty="linf", attack="pgd")
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"x": torch.full((8, 1, 2, 2), 255.0)}, r"ranges over \[255, 255\], outside its bounds \[0, 1\]"),
-        ({"x": torch.full((8, 1, 2, 2), torch.nan)}, "train: x has values that are not finite numbers, in 8 of 8"),
-        ({"x": torch.zeros(8, 4)}, "the data set declares"),
-        ({"y": torch.full((8,), 2)}, "labels run from 2 to 2, outside 0 … 1"),
-        ({"y": torch.zeros(8)}, r"train: labels are float32: give int64 \(y.long\(\)\)"),
-        ({"y": torch.zeros(8, 3)}, "train: targets are several numbers per example"),
-        ({"x": torch.zeros(0, 1, 2, 2), "y": torch.zeros(0).long()}, "there is not one training example"),
-    ],
-)
-def test_splits_that_do_not_fit_their_spec(change, words, tmp_path):
-    good = TensorSplit(torch.zeros(8, 1, 2, 2), torch.zeros(8).long())
-    wrong = TensorSplit(change.get("x", good.x), change.get("y", good.y))
-    with pytest.raises(DataError, match=words):
-        package.train(dataset=Splits(wrong, good, good, DataSpec((1, 2, 2), 2)), model="linear", out=tmp_path / "run")
-    assert contents(tmp_path) == {}
-
-
-@pytest.mark.parametrize("y", [torch.arange(8).int() % 2, torch.arange(8)[:, None] % 2, torch.eye(2).repeat(4, 1)])
-def test_labels_of_other_forms_are_read(y):
-    split = TensorSplit(torch.rand(8, 1, 2, 2), y)
-    splits = Splits(split, split, split, DataSpec((1, 2, 2), 2))
-    assert len(list(package.train(dataset=splits, model="linear", epochs=1))) == 1
-
-
-def test_bytes_are_read_as_shares_of_255():
-    split = TensorSplit(torch.randint(256, (8, 1, 2, 2), dtype=torch.uint8), torch.arange(8) % 2)
-    splits = Splits(split, split, split, DataSpec((1, 2, 2), 2))
-    assert len(list(package.train(dataset=splits, model="linear", epochs=2))) == 2
-
-
-@pytest.fixture
-def no_network(monkeypatch):
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-
-
-@pytest.mark.parametrize(("dataset", "name"), [("fashion-mnist", "FashionMNIST"), ("cifar10", "CIFAR10")])
-def test_data_that_is_neither_there_nor_to_be_had(dataset, name, robustfw, no_network):
-    answer = robustfw("train", "--dataset", dataset, "--data-dir", "empty", "--out", "run")
-    answer.refused(1, f"{name} is not in empty and could not be downloaded", "--data-dir or ROBUSTFW_DATA")
-    assert answer.out == ""
-
-
-def test_folders_of_images_that_are_not_there(robustfw):
-    robustfw("train", "--dataset", "image-folder", "--data-dir", "empty").refused(1, "no images in empty/images/train")
-
-
-# Run directories
-
-
-def test_a_directory_that_holds_a_run(robustfw, run):
-    before = contents(run)
-    answer = robustfw("train", *TRAINING, "--out", run)
-    answer.refused(1, "holds a run already: go on with it by --resume, or choose another --out")
-    assert contents(run) == before
-
-
-@pytest.mark.parametrize("out", ["file", "file/run"])
-@pytest.mark.parametrize("resume", [[], ["--resume"]])
-def test_a_directory_that_is_a_file(out, resume, robustfw, tmp_path):
-    (tmp_path / "file").write_text("precious")
-    robustfw("train", *TRAINING, "--out", out, *resume).refused(1, f"run directory {out}: ", "choose another --out")
-    assert (tmp_path / "file").read_text() == "precious"
-
-
-def test_evaluating_what_is_no_run(robustfw, tmp_path):
-    (tmp_path / "file").write_text("precious")
-    robustfw("evaluate", "file").refused(1, "file is a file: name a directory that robustfw train made")
-    robustfw("evaluate", "nothing").refused(1, "there is no run in nothing: name a directory that robustfw train made")
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"recipe": 3}', '{"recipe": {}}', '{"recipe": {}, "data": {}}', "\x00\xff"]
-)
-def test_a_manifest_that_is_garbage(text, robustfw, run):
-    (run / "manifest.json").write_bytes(text.encode("latin-1"))
-    before = contents(run)
-    for arguments in (("evaluate", run), ("train", "--resume", "--out", run)):
-        robustfw(*arguments).refused(1, "manifest.json", "train again with another --out")
-    assert contents(run) == before
-
-
-def changed(run, change):
-    manifest = json.loads((run / "manifest.json").read_text())
-    change(manifest)
-    (run / "manifest.json").write_text(json.dumps(manifest))
-
-
-def test_a_manifest_without_the_form_of_the_data(robustfw, run):
-    changed(run, lambda manifest: manifest["data"].update(spec={"colour": "red"}))
-    robustfw("evaluate", run).refused(1, "does not describe its data")
-
-
-def test_a_manifest_that_names_a_plugin_that_is_gone(robustfw, run):
-    changed(run, lambda manifest: manifest["recipe"].update(uncertainty={"use": "ellipsoid"}))
-    robustfw("evaluate", run).refused(2, "no uncertainty named 'ellipsoid'; known: ")
-    assert robustfw("evaluate", run, "--uncertainty", "l2").status == 0
-
-
-@pytest.mark.parametrize("size", [0, 100, -1])
-@pytest.mark.parametrize(("name", "other"), [("last", "best"), ("best", "last")])
-def test_a_truncated_checkpoint(name, other, size, robustfw, run):
-    path = run / "checkpoints" / f"{name}.safetensors"
-    path.write_bytes(path.read_bytes()[:size])
-    before = contents(run)
-    advice = (f"{name}.safetensors is damaged", f"the {other} weights may be there: robustfw evaluate", other)
-    robustfw("evaluate", run, "--weights", name).refused(1, *advice)
-    robustfw("train", "--resume", "--out", run).refused(1, *advice)
-    assert contents(run) == before
-    assert robustfw("evaluate", run, "--weights", other).status == 0
-
-
-def test_a_line_of_metrics_that_was_cut_off_is_dropped(robustfw, run):
-    changed(run, lambda manifest: manifest.pop("result"))
-    metrics = run / "metrics.jsonl"
-    whole = metrics.read_text()
-    metrics.write_text(whole + '{"epoch": 2, "lo')
-    assert robustfw("train", "--resume", "--out", run).status == 0
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        ("--epochs 5", "train.epochs is 1 there and 5 here"),
-        ("--attack pgd:steps=9", "attack.steps is 1 there and 9 here"),
-        ("--attack single-step", "attack.use is pgd there and single-step here"),
-        ("--optimizer sgd:momentum=0", "train.optimizer.momentum is 0.9 there and 0.0 here"),
-        ("--uncertainty linf:radius=8/255", "uncertainty.radius is 0.1 there and 8/255 here"),
-    ],
-)
-def test_resuming_with_another_recipe(flags, words, robustfw, run):
-    before = contents(run)
-    answer = robustfw("train", *flags.split(), "--resume", "--out", run)
-    answer.refused(1, words, "leave that option out to go on with it, or choose another --out")
-    assert contents(run) == before
-
-
-def test_resuming_with_the_same_recipe(robustfw, run):
-    assert robustfw("train", *TRAINING, "--resume", "--out", run).status == 0
-
-
-def test_a_run_whose_data_differs(robustfw, run):
-    changed(run, lambda manifest: manifest["data"].update(hash="0" * 64))
-    robustfw("evaluate", run).refused(1, "the data is not what", "give the folder of its own data by --data-dir")
-    robustfw("train", "--resume", "--out", run).refused(1, "was trained on other data", "--data-dir")
-
-
-def test_resuming_with_another_number_of_processes(robustfw, run):
-    changed(run, lambda manifest: manifest.update(processes=2))
-    answer = robustfw("train", "--resume", "--out", run)
-    answer.refused(1, "trained by 2 processes, not 1", "go on with as many, or choose another --out")
-
-
-def test_a_run_of_objects_belongs_to_its_program(robustfw, tmp_path):
-    split = TensorSplit(torch.rand(8, 3), torch.arange(8) % 2)
-    splits = Splits(split, split, split, DataSpec((3,), 2))
-    list(package.train(dataset=splits, model=nn.Linear(3, 2), epochs=1, out=tmp_path / "run"))
-    for arguments in (("evaluate", "run"), ("train", "--resume", "--out", "run")):
-        robustfw(*arguments).refused(1, "the dataset of the run in run was given as an object, which only the program")
 
 
 # Evaluation

@@ -11,9 +11,7 @@ from robustfw.inner.freezing import freeze
 from robustfw.inner.problem import InnerProblem
 from robustfw_attacks.apgd import checkpoints
 
-
-def run(attack, problem, seed=0):
-    return robustfw.make("attack", attack).maximize(problem, torch.Generator().manual_seed(seed))
+from .maximizing import maximize
 
 
 def problem(function, x, spec="linf:radius=0.2"):
@@ -38,7 +36,7 @@ def test_a_linear_function_gives_all_that_it_has(spec):
     w = torch.tensor([3.0, -2.0, 0.5], dtype=torch.float64)
     p = problem(lambda moved: moved @ w, X, spec)
     best = (p.region.support(w.expand(4, 3)) @ w)[0]
-    assert ((run("apgd:steps=20", p) @ w) > 0.999 * best).all()
+    assert ((maximize("apgd:steps=20", p) @ w) > 0.999 * best).all()
 
 
 @pytest.mark.parametrize("spec", ["linf:radius=0.2", "l2:radius=0.3"])
@@ -46,7 +44,7 @@ def test_steps_of_each_row_shrink_until_it_sits_on_its_own_hill(spec):
     """Rows whose hills have tops at other places, one of them beyond the set: each has its own step length."""
     tops = torch.tensor([[0.0, 0.0, 0.0], [0.05, -0.1, 0.0], [0.1, 0.1, 0.1], [0.5, 0.0, 0.0]], dtype=torch.float64)
     p = problem(lambda moved: -(moved - 0.5 - tops[: len(moved)]).square().sum(1), X, spec)
-    torch.testing.assert_close(run("apgd:steps=100", p), p.region.project(tops), atol=5e-3, rtol=0)
+    torch.testing.assert_close(maximize("apgd:steps=100", p), p.region.project(tops), atol=5e-3, rtol=0)
 
 
 def test_rows_do_not_wait_for_each_other():
@@ -58,15 +56,15 @@ def test_rows_do_not_wait_for_each_other():
         return lambda moved: -(moved - 0.5 - tops[rows]).square().sum(1) + 0.01 * torch.cos(60 * moved).sum(1)
 
     x = torch.full((6, 3), 0.5, dtype=torch.float64)
-    whole = run("apgd:steps=40,random_start=false", problem(hills(slice(None)), x))
+    whole = maximize("apgd:steps=40,random_start=false", problem(hills(slice(None)), x))
     for i in range(6):
-        alone = run("apgd:steps=40,random_start=false", problem(hills([i]), x[:1]))
+        alone = maximize("apgd:steps=40,random_start=false", problem(hills([i]), x[:1]))
         torch.testing.assert_close(whole[i : i + 1], alone, atol=1e-12, rtol=0)
 
 
 def test_it_costs_what_pgd_of_as_many_steps_costs():
     p = problem(lambda moved: moved.sum(1), X)
-    run("apgd:steps=7", p)
+    maximize("apgd:steps=7", p)
     assert (p.passes.forward, p.passes.backward) == (4 * 8, 4 * 7)
 
 
@@ -74,7 +72,7 @@ def test_it_goes_on_from_where_another_attack_has_come():
     tops = X + 0.15
     p = problem(lambda moved: -(moved - tops).square().sum(1), X)
     once = InnerProblem(p.forward, p.loss, p.x, p.y, p.region, start=torch.full_like(X, 0.15))
-    assert (p.value(run("apgd:steps=1", once)) == 0).all()
+    assert (p.value(maximize("apgd:steps=1", once)) == 0).all()
 
 
 def test_it_is_as_strong_as_pgd_of_the_same_cost_on_digits():
@@ -87,7 +85,7 @@ def test_it_is_as_strong_as_pgd_of_the_same_cost_on_digits():
         with freeze(net):
             p = InnerProblem(net, losses.cross_entropy, x, y, region, losses.misclassified)
             left = {
-                attack: min(int((~p.value(run(attack, p, seed)).isposinf()).sum()) for seed in range(3))
+                attack: min(int((~p.value(maximize(attack, p, seed)).isposinf()).sum()) for seed in range(3))
                 for attack in ("apgd:steps=30", "pgd:steps=30", "single-step")
             }
         assert 20 < left["pgd:steps=30"] < 190

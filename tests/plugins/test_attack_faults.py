@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import attrs
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional
 
 import robustfw
@@ -16,46 +13,8 @@ from robustfw.inner.problem import InnerProblem
 from robustfw.regions import norms
 from robustfw.testing.problems import Blend
 
-CLIMBING = [
-    "single-step",
-    "pgd",
-    "pgd:direction=gradient",
-    "pgd:momentum=0.9",
-    "pgd:direction=gradient,momentum=0.9",
-    "apgd:steps=20",
-    "frank-wolfe",
-    "restarts:n=2",
-    "strongest",
-]
-NEAREST = ["lbfgs", "lbfgs:target=best", "cw", "deepfool", "deepfool:norm=linf"]
-TARGETED = ["targeted", "targeted:target=least-likely", "targeted:target=best", "targeted:attack=deepfool,target=best"]
-EVERY = [*CLIMBING, *NEAREST, *TARGETED, "random"]
-
-
-def run(attack, problem, seed=0):
-    return robustfw.make("attack", attack).maximize(problem, torch.Generator().manual_seed(seed))
-
-
-def linear_net(classes, seed=0, features=6, scale=1.0, dtype=torch.float32):
-    generator = torch.Generator().manual_seed(seed)
-    layer = nn.Linear(features, classes, dtype=dtype)
-    with torch.no_grad():
-        layer.weight.copy_(scale * torch.randn(classes, features, generator=generator))
-        layer.bias.copy_(scale * 0.3 * torch.randn(classes, generator=generator))
-    return layer.requires_grad_(False)
-
-
-def images(rows=48, features=6, dtype=torch.float32):
-    return torch.rand(rows, features, generator=torch.Generator().manual_seed(1), dtype=dtype)
-
-
-def problem(forward, x, y, spec="l2:radius=0.3", criterion=losses.misclassified, loss=losses.cross_entropy):
-    return InnerProblem(forward, loss, x, y, robustfw.make("uncertainty", spec).at(x), criterion)
-
-
-def solved(attack, p):
-    return p.value(run(attack, p)).isposinf()
-
+from .linear_problems import CLIMBING, EVERY, NEAREST, TARGETED, images, linear_net, problem, solved_rows
+from .maximizing import maximize
 
 # Small gradients -----------------------------------------------------------------------------------------------------
 
@@ -73,7 +32,7 @@ def test_a_confident_net_is_fooled_where_its_calm_twin_is(attack, spec):
     sure = (height - reach).abs() > 0.05 * reach
     loss = losses.cross_entropy(confident(x), y)
     assert ((loss < 1e-20) & (height < reach)).any()
-    assert torch.equal(solved(attack, problem(confident, x, y, spec))[sure], (height < reach)[sure])
+    assert torch.equal(solved_rows(attack, problem(confident, x, y, spec))[sure], (height < reach)[sure])
 
 
 @pytest.mark.parametrize("attack", [*CLIMBING, "lbfgs", "cw", "deepfool"])
@@ -84,7 +43,7 @@ def test_gradients_that_are_barely_numbers_are_followed(attack):
     region = robustfw.make("uncertainty", "l2:radius=0.3").at(x)
     p = InnerProblem.from_function(lambda moved: ((moved - 0.5) @ w) * 1e-40, x, region)
     best = 0.3 * w / w.norm()
-    assert ((run(attack, p) @ best) / 0.09 > 0.7).all()
+    assert ((maximize(attack, p) @ best) / 0.09 > 0.7).all()
 
 
 @pytest.mark.parametrize(("attack", "scale"), [("cw", 1.0), ("deepfool", 1.0), ("lbfgs", 1e-4)])
@@ -92,7 +51,7 @@ def test_a_net_of_faint_logits_has_its_border_where_its_louder_twin_has(attack, 
     """Cross-entropy is linear in logits that are all but 0: lbfgs goes another way there than for loud ones."""
     louder, faint, x = linear_net(3, scale=scale), linear_net(3, scale=1e-25), images()
     y = louder(x).argmax(1)
-    found = [run(attack, problem(net, x, y, "l2:radius=10")) for net in (louder, faint)]
+    found = [maximize(attack, problem(net, x, y, "l2:radius=10")) for net in (louder, faint)]
     assert problem(faint, x, y, "l2:radius=10").value(found[1]).isposinf().all()
     torch.testing.assert_close(*map(norms, found), rtol=0.01, atol=1e-5)
 
@@ -106,7 +65,7 @@ def test_an_ascent_goes_on_where_the_loss_is_too_flat_for_its_numbers(attack):
     value, gradient = p.value_and_grad(p.region.zero())
     flat = (value == 0) & (gradient != 0).any(1)
     assert flat.sum() > 10
-    gained = losses.margin(net(x + run(attack, p)), y) - losses.margin(net(x), y)
+    gained = losses.margin(net(x + maximize(attack, p)), y) - losses.margin(net(x), y)
     reach = 0.01 * (net.weight[1] - net.weight[0]).norm()
     assert (gained[flat] > 0.9 * reach).all()
 
@@ -124,7 +83,7 @@ def masked(net, value):
 def test_masked_classes_change_nothing(attack, value):
     net, x = linear_net(4), images()
     y = net(x).argmax(1) + 1
-    found = [solved(attack, problem(masked(net, number), x, y)) for number in (value, -1e4)]
+    found = [solved_rows(attack, problem(masked(net, number), x, y)) for number in (value, -1e4)]
     assert torch.equal(*found)
 
 
@@ -134,7 +93,7 @@ def test_two_classes_one_of_them_masked_leave_no_way_out(attack):
     p = problem(
         lambda moved: functional.pad(moved.sum(1, keepdim=True), (0, 1), value=-torch.inf), x, torch.zeros(4).long()
     )
-    delta = run(attack, p)
+    delta = maximize(attack, p)
     assert delta.isfinite().all()
     assert not p.value(delta).isposinf().any()
 
@@ -144,7 +103,7 @@ def test_a_logit_of_1e30_is_a_number_like_others(attack):
     """The other classes are nowhere near, and δ is a member."""
     net, x = linear_net(3), images(8)
     p = problem(lambda moved: functional.pad(net(moved), (1, 0), value=1e30), x, torch.zeros(8, dtype=torch.long))
-    delta = run(attack, p)
+    delta = maximize(attack, p)
     assert (p.region.violation(delta) <= 1e-6).all()
     assert not p.value(delta).isposinf().any()
 
@@ -156,8 +115,8 @@ def test_wrong_classes_that_always_tie_are_one_class_twice(attack):
     y = torch.zeros(len(x), dtype=torch.long)  # the columns are turned round below
     reach = 0.3 * (net.weight[1] - net.weight[0]).norm()
     sure = ((net(x)[:, 1] - net(x)[:, 0]) - reach).abs() > 0.02
-    once = solved(attack, problem(lambda moved: net(moved)[:, [1, 0]], x, y))
-    twice = solved(attack, problem(lambda moved: net(moved)[:, [1, 0, 0]], x, y))
+    once = solved_rows(attack, problem(lambda moved: net(moved)[:, [1, 0]], x, y))
+    twice = solved_rows(attack, problem(lambda moved: net(moved)[:, [1, 0, 0]], x, y))
     assert once.any()
     assert torch.equal(once[sure], twice[sure])
 
@@ -185,7 +144,7 @@ def test_half_precision_gives_finite_members(attack, dtype, spec):
     net, x = linear_net(5), images(16, dtype=dtype)
     p = problem(lambda moved: net(moved.float()).to(dtype), x, net(x.float()).argmax(1), spec)
     for criterion in (losses.misclassified, None):
-        delta = run(attack, attrs.evolve(p, criterion=criterion))
+        delta = maximize(attack, attrs.evolve(p, criterion=criterion))
         assert delta.dtype == dtype
         assert delta.isfinite().all()
         assert (p.region.violation(delta) <= 1e-7).all()
@@ -198,7 +157,7 @@ def test_deepfool_takes_any_number_of_steps(dtype):
     p = problem(
         lambda moved: net(moved.double()).to(dtype).tanh(), x.to(dtype), net(x.double()).argmax(1), "l2:radius=0.01"
     )
-    delta = run("deepfool:steps=600", p)
+    delta = maximize("deepfool:steps=600", p)
     assert (p.region.violation(delta) <= 1e-6).all()
 
 
@@ -206,94 +165,8 @@ def test_a_value_beyond_half_precision_is_not_taken_for_a_solved_row():
     x = torch.ones(2, 3, dtype=torch.float16)
     region = robustfw.make("uncertainty", "linf:radius=0.5").at(x)
     p = InnerProblem.from_function(lambda moved: 3e4 * moved.float().sum(1), x, region)
-    assert (run("restarts:n=2,attack=(single-step)", p) == 0.5).all()
-    assert (run("pgd:random_start=false", p) == 0.5).all()
-
-
-# Other tasks than classification -------------------------------------------------------------------------------------
-
-
-def squared(outputs, y):
-    return (outputs - y).square().flatten(1).sum(1)
-
-
-@pytest.mark.parametrize("spec", ["linf:radius=0.1", "l2:radius=0.3"])
-@pytest.mark.parametrize("attack", EVERY)
-def test_regression_reaches_its_closed_form(attack, spec):
-    """(r + w·δ)² over ‖δ‖ ≤ ε is (|r| + ε‖w‖_*)² where the residual r is far from 0."""
-    net, x = linear_net(1, dtype=torch.float64), images(dtype=torch.float64)
-    y = net(x) - 20 * torch.tensor([1.0, -1.0]).repeat(24)[:, None]
-    reach = 0.1 * net.weight.abs().sum() if spec.startswith("linf") else 0.3 * net.weight.norm()
-    p = problem(net, x, y, spec, criterion=None, loss=squared)
-    zero = p.value(p.region.zero())
-    exact = (zero.sqrt() + reach).square()
-    promised = robustfw.make("attack", attack).linear_share
-    assert ((p.value(run(attack, p)) - zero) / (exact - zero) >= 0.98 * promised).all()
-
-
-@pytest.mark.parametrize("attack", EVERY)
-def test_regression_with_a_tolerance_is_solved_where_the_closed_form_says(attack):
-    net, x = linear_net(1, dtype=torch.float64), images(dtype=torch.float64)
-    residual = torch.linspace(0.1, 1.0, 48, dtype=torch.float64)[:, None]
-
-    def beyond_tolerance(outputs, y):
-        return (outputs - y).abs()[:, 0] > 1
-
-    p = problem(net, x, net(x) - residual, "l2:radius=0.3", criterion=beyond_tolerance, loss=squared)
-    reach = 0.3 * net.weight.norm()
-    found = solved(attack, p)
-    assert not found[residual[:, 0] + reach <= 1].any()
-    if robustfw.make("attack", attack).linear_share > 0:
-        assert found[residual[:, 0] + 0.6 * reach > 1].all()
-
-
-def binary_cross_entropy(outputs, y):
-    each = functional.binary_cross_entropy_with_logits(outputs, y.to(outputs).reshape(outputs.shape), reduction="none")
-    return each.reshape(len(outputs), -1).sum(1)
-
-
-def pixel_cross_entropy(outputs, y):
-    return functional.cross_entropy(outputs, y, reduction="none").flatten(1).mean(1)
-
-
-def sign_is_wrong(outputs, y):
-    return ((outputs > 0) != (y > 0).reshape(outputs.shape)).reshape(len(outputs), -1).any(1)
-
-
-def pixels_are_wrong(outputs, y):
-    return (outputs.argmax(1) != y).flatten(1).double().mean(1) > 0.2
-
-
-TASKS = {
-    "multilabel": ((3,), binary_cross_entropy, sign_is_wrong),
-    "segmentation": ((3, 2, 2), pixel_cross_entropy, pixels_are_wrong),
-    "one logit": ((1,), binary_cross_entropy, sign_is_wrong),
-    "one logit without an axis": ((), binary_cross_entropy, sign_is_wrong),
-}
-
-
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("attack", EVERY)
-def test_every_attack_raises_the_loss_of_every_task(attack, task):
-    shape, loss, wrong = TASKS[task]
-    net, x = linear_net(math.prod(shape)), images()
-
-    def forward(moved):
-        return net(moved).reshape(len(moved), *shape)
-
-    y = forward(x).argmax(1) if task == "segmentation" else (forward(x) > 0).long()
-    if task == "multilabel":
-        y = y.float()
-    if task == "one logit":
-        y = y[:, 0]
-    p = problem(forward, x, y, "l2:radius=0.4", criterion=None, loss=loss)
-    delta = run(attack, p)
-    assert (p.region.violation(delta) <= 1e-6).all()
-    assert (p.value(delta) > p.value(p.region.zero())).double().mean() > 0.9
-    judged = attrs.evolve(p, criterion=wrong)
-    found, strongest = solved(attack, judged), solved("pgd:steps=40", judged)
-    assert strongest.any()
-    assert found[strongest].double().mean() > (0.3 if attack == "random" else 0.8)
+    assert (maximize("restarts:n=2,attack=(single-step)", p) == 0.5).all()
+    assert (maximize("pgd:random_start=false", p) == 0.5).all()
 
 
 # Sets whose δ is not shaped like x -----------------------------------------------------------------------------------
@@ -304,7 +177,7 @@ def test_a_set_of_two_numbers_is_searched_like_any_other(attack):
     net, x = linear_net(3), images()
     y = net(x).argmax(1)
     p = InnerProblem(net, losses.cross_entropy, x, y, Blend.at(x), losses.misclassified)
-    found = solved(attack, p)
+    found = solved_rows(attack, p)
     grid = torch.cartesian_prod(torch.linspace(-0.5, 0.5, 21), torch.linspace(-0.2, 0.2, 21))
     fooled = torch.stack([p.value(pair.expand(len(x), 2)).isposinf() for pair in grid]).any(0)
     assert fooled.any()
@@ -321,11 +194,11 @@ def test_with_a_criterion_the_result_is_near_and_without_one_it_is_bad(attack):
     net, x = linear_net(3), images()
     y = net(x).argmax(1)
     p = problem(net, x, y, "l2:radius=20")
-    near = run(attack, p)
+    near = maximize(attack, p)
     assert p.value(near).isposinf().all()
     assert norms(near).median() < 1
     anywhere = attrs.evolve(p, criterion=None)
-    far = run(attack, anywhere)
+    far = maximize(attack, anywhere)
     if attack == "deepfool":  # ends just beyond the border
         assert norms(far).median() < 1
     else:

@@ -15,6 +15,8 @@ from robustfw import UsageError, losses
 from robustfw.inner.problem import InnerProblem
 from robustfw.regions import norms
 
+from .maximizing import maximize
+
 NEAREST = ["lbfgs", "lbfgs:target=best", "cw", "deepfool"]
 EVERYWHERE = 100.0
 """A radius that holds nothing back."""
@@ -43,10 +45,6 @@ def problem(model, x, y=None, spec=f"l2:radius={EVERYWHERE}", *, box=False, crit
     return InnerProblem(model, losses.cross_entropy, x, y, region.clip(0 - x, 1 - x) if box else region, criterion)
 
 
-def run(attack, problem, seed=0):
-    return robustfw.make("attack", attack).maximize(problem, torch.Generator().manual_seed(seed))
-
-
 def to_the_border(layer, x, norm):
     """min over k ≠ y of |z_k − z_y| / ‖w_k − w_y‖, in the dual norm: exact for a linear net without a box."""
     logits = layer(x)
@@ -63,7 +61,7 @@ def to_the_border(layer, x, norm):
 def test_deepfool_is_exact_for_a_linear_net(norm, classes, dtype, close):
     model, x = net(classes, dtype=dtype), images(dtype=dtype)
     p = problem(model, x)
-    delta = run(f"deepfool:norm={norm}", p)
+    delta = maximize(f"deepfool:norm={norm}", p)
     length = norms(delta) if norm == "l2" else delta.abs().amax(1)
     torch.testing.assert_close(length, to_the_border(model[0], x, norm), rtol=close, atol=0)
     assert p.value(delta).isposinf().all()
@@ -81,7 +79,7 @@ def test_deepfool_is_exact_for_a_linear_net(norm, classes, dtype, close):
 def test_lbfgs_and_cw_come_close_for_a_linear_net(attack, classes, median, most):
     model, x = net(classes), images()
     p = problem(model, x)
-    delta, least = run(attack, p), to_the_border(model[0], x, "l2")
+    delta, least = maximize(attack, p), to_the_border(model[0], x, "l2")
     beyond = norms(delta) / least - 1
     assert p.value(delta).isposinf().all()
     assert beyond.amin() >= -1e-9
@@ -104,7 +102,7 @@ def test_the_data_range_is_reckoned_with(attack, close):
     model, x = net(2, features=20), images(features=20)
     x[:, ::2] = x[:, ::2].round()
     p = problem(model, x, spec="linf:radius=1", box=True)
-    delta = run(attack, p)
+    delta = maximize(attack, p)
     solved = p.value(delta).isposinf()
     for i in range(len(x)):
         y = int(p.y[i])
@@ -128,7 +126,7 @@ def test_members_only_and_what_is_called_solved_is_misclassified(attack, seed, c
     model, x = net(classes, hidden=8, seed=seed), images(6, seed=seed)
     y = torch.arange(6) % classes
     p = problem(model, x, y, spec, box=True)
-    delta = run(attack, p)
+    delta = maximize(attack, p)
     assert (p.region.violation(delta) <= 1e-9).all()
     judged = model(x + delta).argmax(1) != y
     assert torch.equal(judged, p.value(delta).isposinf())
@@ -143,14 +141,17 @@ def test_members_only_and_what_is_called_solved_is_misclassified(attack, seed, c
 def test_without_a_criterion_the_value_never_falls(attack, seed, spec):
     model, x = net(3, hidden=8, seed=seed), images(6, seed=seed)
     p = problem(model, x, torch.arange(6) % 3, spec, box=True, criterion=None)
-    assert (p.value(run(attack, p)) >= p.value(p.region.zero()) - 1e-12).all() or attack == "pgd"
+    assert (p.value(maximize(attack, p)) >= p.value(p.region.zero()) - 1e-12).all() or attack == "pgd"
 
 
 @pytest.mark.parametrize("attack", NEAREST)
 def test_a_net_that_can_be_fooled_is_fooled_everywhere(attack):
     model, x = net(4, hidden=16, features=12, seed=3), images(40, features=12)
     p = problem(model, x, spec="linf:radius=1", box=True)
-    found, strongest = p.value(run(attack, p)).isposinf(), p.value(run("restarts:attack=(pgd:steps=40)", p)).isposinf()
+    found, strongest = (
+        p.value(maximize(attack, p)).isposinf(),
+        p.value(maximize("restarts:attack=(pgd:steps=40)", p)).isposinf(),
+    )
     assert strongest.sum() > 20
     assert found[strongest].double().mean() > 0.95
 
@@ -176,7 +177,7 @@ def test_nets_without_a_way_out_end_soon_and_leave_the_image(attack, kind):
 
     x = images(4, dtype=torch.float32)
     p = problem(logits, x, torch.zeros(4, dtype=torch.long), "linf:radius=1", box=True)
-    assert (run(attack, p) == 0).all()
+    assert (maximize(attack, p) == 0).all()
     assert p.passes.forward < 4 * 4000
 
 
@@ -185,13 +186,13 @@ def test_nets_without_a_way_out_end_soon_and_leave_the_image(attack, kind):
 def test_types_and_empty_batches(attack, dtype):
     model, x = net(3, dtype=torch.float32), images(8, dtype=dtype)
     p = problem(lambda moved: model(moved.float()), x, spec="l2:radius=1", box=True)
-    delta = run(attack, p)
+    delta = maximize(attack, p)
     assert delta.dtype == dtype
     assert (p.region.violation(delta) <= 1e-3).all()
     assert p.value(delta).isposinf().double().mean() > 0.5
-    assert run(attack, p[:0]).shape == (0, 6)
+    assert maximize(attack, p[:0]).shape == (0, 6)
     nowhere = problem(lambda moved: model(moved.float()), x, spec="l2:radius=0", box=True)
-    assert (run(attack, nowhere) == 0).all()
+    assert (maximize(attack, nowhere) == 0).all()
 
 
 def test_deepfool_goes_to_the_nearer_of_two_borders_and_with_a_target_to_its_own():
@@ -201,8 +202,10 @@ def test_deepfool_goes_to_the_nearer_of_two_borders_and_with_a_target_to_its_own
     model.requires_grad_(False)
     x = torch.tensor([[-0.2, -0.5]], dtype=torch.float64)
     p = problem(model, x)
-    torch.testing.assert_close(run("deepfool", p), torch.tensor([[0.2, 0.0]], dtype=torch.float64), atol=1e-5, rtol=0)
-    other = run("deepfool", p.with_target(torch.tensor([2])))
+    torch.testing.assert_close(
+        maximize("deepfool", p), torch.tensor([[0.2, 0.0]], dtype=torch.float64), atol=1e-5, rtol=0
+    )
+    other = maximize("deepfool", p.with_target(torch.tensor([2])))
     torch.testing.assert_close(other, torch.tensor([[0.0, 0.5]], dtype=torch.float64), atol=1e-5, rtol=0)
 
 
@@ -211,19 +214,19 @@ def test_targets_are_the_second_the_last_a_random_and_the_best(attack):
     model, x = net(4), images(40)
     p = problem(model, x, spec="l2:radius=3")
     ranked = model(x).argsort(1, descending=True)
-    ended = {which: model(x + run(attack.format(which), p)).argmax(1) for which in ("second", "least-likely")}
+    ended = {which: model(x + maximize(attack.format(which), p)).argmax(1) for which in ("second", "least-likely")}
     assert (ended["second"] == ranked[:, 1]).double().mean() > 0.7
     last = {which: (label == ranked[:, 3]).double().mean() for which, label in ended.items()}
     assert last["least-likely"] > last["second"] + 0.15
-    again = [run(attack.format("random"), p, seed) for seed in (1, 1, 2)]
+    again = [maximize(attack.format("random"), p, seed) for seed in (1, 1, 2)]
     assert torch.equal(again[0], again[1])
     assert not torch.equal(again[0], again[2])
-    assert p.value(run(attack.format("best"), p)).isposinf().all()
+    assert p.value(maximize(attack.format("best"), p)).isposinf().all()
 
 
 def test_the_best_target_is_as_near_as_any():
     p = problem(net(5, hidden=8), images(), spec="l2:radius=10")
-    best, second = (norms(run(f"lbfgs:target={which}", p)) for which in ("best", "second"))
+    best, second = (norms(maximize(f"lbfgs:target={which}", p)) for which in ("best", "second"))
     assert (best <= second * (1 + 1e-9)).all()
     assert best.mean() < second.mean()
 
@@ -241,7 +244,7 @@ def test_lbfgs_without_a_criterion_finds_what_scipy_finds(seed):
         return -0.5 * (away @ bend * away).sum(1)
 
     x = torch.full((1, 10), 0.5, dtype=torch.float64)
-    found = run(
+    found = maximize(
         "lbfgs:steps=200", InnerProblem.from_function(hill, x, robustfw.make("uncertainty", "linf:radius=0.3").at(x))
     )
     exact = optimize.minimize(

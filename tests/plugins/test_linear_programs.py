@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import sys
-from typing import ClassVar
 
-import attrs
 import numpy as np
 import pytest
 import torch
@@ -16,22 +13,21 @@ from hypothesis.extra import numpy as arrays
 from scipy.optimize import linprog
 
 import robustfw
-from robustfw import RobustfwError, UncertaintySet, UsageError
+from robustfw import RobustfwError, UncertaintySet
 from robustfw_linear import (
     Box,
     Budget,
     Ellipsoid,
-    InfeasibleError,
     Polyhedron,
     Polytope,
     RobustLP,
-    UnboundedError,
 )
+
+from .random_programs import instance
 
 SHAPE = np.array([[0.2, 0.1, 0], [0, 0.3, 0.1], [0.1, 0, 0.1]])
 CORNERS = np.array([[0.3, 0, 0], [-0.2, 0.2, 0], [0, -0.3, 0.1], [0, 0, -0.3], [0, 0, 0]])
 NORMALS = np.vstack([np.eye(3), -np.eye(3), [[1, 1, 1], [-1, -1, 1]]])
-
 SETS = {
     "linf": "linf:radius=0.1",
     "l2": "l2:radius=0.2",
@@ -50,12 +46,6 @@ COORDINATES = st.floats(-2, 2, width=16)
 
 def arrays_of(*shape):
     return arrays.arrays(float, shape, elements=COORDINATES)
-
-
-def instance(seed, rows=6, width=3):
-    """Feasible, since x = 0 is, and bounded by the box that tests solve in."""
-    draw = np.random.default_rng(seed)
-    return draw.normal(size=width), draw.normal(size=(rows, width)), 0.3 + draw.random(rows)
 
 
 # The methods agree
@@ -240,138 +230,3 @@ def test_no_member_violates_the_solution_and_the_worst_violates_the_nominal_one(
     worst = matrix + region.support(torch.as_tensor(nominal).expand_as(region.like)).numpy()
     assert max((member @ found - limits).max() for member in [*members, worst]) <= 1e-8
     assert (worst @ nominal - limits).max() > 1e-3
-
-
-# Sets that only have oracles
-
-
-def test_a_region_of_ones_own_serves_as_it_is():
-    """The budget as robustfw's ℓ1 ball within a box, of which no formula is known here."""
-    cost, matrix, limits = instance(2)
-    rows = torch.as_tensor(matrix)
-    ball = robustfw.make("uncertainty", "l1:radius=0.3").at(rows).clip(-0.2, 0.2)
-    program = RobustLP(cost, matrix, limits, ball, lower=-3, upper=3)
-    known = RobustLP(cost, matrix, limits, Budget(0.2, 1.5), lower=-3, upper=3).solve("reformulation")
-    assert program.solve().value == pytest.approx(known.value, abs=1e-8)
-    assert program.solve("online", accuracy=0.1).violation <= 0.1
-    with pytest.raises(UsageError, match="no formula is known for L1Ball"):
-        program.solve("reformulation")
-
-
-def test_sets_that_are_not_convex_have_cuts_and_no_online_method():
-    """Of one coefficient at most, by at most 0.3, the worst is the ℓ1 ball's: a linear function sees the hull."""
-    cost, matrix, limits = instance(2)
-    sparse = RobustLP(cost, matrix, limits, "l0:radius=1,limit=0.3", lower=-3, upper=3)
-    ball = RobustLP(cost, matrix, limits, "l1:radius=0.3", lower=-3, upper=3)
-    assert sparse.solve().value == pytest.approx(ball.solve().value, abs=1e-9)
-    with pytest.raises(UsageError, match="convex"):
-        sparse.solve("online")
-
-
-@attrs.frozen
-class Applied(UncertaintySet):
-    """A ball of parameters that moves rows in a way of its own."""
-
-    power: int = 1
-    strength: ClassVar[float] = 0.5
-
-    def at(self, x):
-        ball = robustfw.make("uncertainty", "l2:radius=0.2").at(x)
-
-        class Moved(type(ball)):
-            def apply(region, x, delta):
-                return x + self.strength * delta.flip(1) ** self.power
-
-        return Moved(ball.like, ball.radius)
-
-
-def test_parameters_of_a_change_are_as_good_as_the_change():
-    cost, matrix, limits = instance(2)
-    moved = RobustLP(cost, matrix, limits, Applied(), lower=-3, upper=3)
-    ball = RobustLP(cost, matrix, limits, "l2:radius=0.1", lower=-3, upper=3)
-    assert moved.solve().value == pytest.approx(ball.solve().value, abs=1e-8)
-    assert moved.solve("online", accuracy=0.1).violation <= 0.1
-
-
-def test_a_change_that_is_not_affine_is_refused():
-    with pytest.raises(UsageError, match="not affine"):
-        RobustLP(*instance(2), Applied(power=3), lower=-3, upper=3).solve()
-
-
-# What has no solution
-
-
-@pytest.mark.parametrize("method", ["cutting-set", "reformulation", "online"])
-@pytest.mark.parametrize("sets", ["linf:radius=0.2", "l2:radius=0.2", Budget(0.2, 1), Polytope([[0.2], [-0.2]])])
-def test_an_infeasible_program_is_an_error(method, sets):
-    """0.9x ≤ 1 and x ≥ 1 go together, (0.9 + δ)x ≤ 1 for |δ| ≤ 0.2 does not."""
-    program = RobustLP([1], [[0.9]], [1], sets, lower=1, upper=5)
-    assert RobustLP([1], [[0.9]], [1], lower=1, upper=5).solve(method).value == pytest.approx(1)
-    with pytest.raises(InfeasibleError):
-        program.solve(method)
-
-
-@pytest.mark.parametrize("method", ["cutting-set", "reformulation", "online"])
-@pytest.mark.parametrize("sets", ["linf:radius=0.2", "l2:radius=0.2"])
-def test_an_unbounded_program_is_an_error(method, sets):
-    with pytest.raises(UnboundedError, match="bounds"):
-        RobustLP([1, 0], [[1, 0]], [1], sets).solve(method)
-
-
-@pytest.mark.parametrize("method", ["cutting-set", "reformulation"])
-def test_infeasible_is_said_before_unbounded(method):
-    """Nominally x₁ → −∞ and x₂ = 1; for |δ| ≤ 0.2, no x₂ ≥ 1 has (0.9 + δ)x₂ ≤ 1."""
-    program = RobustLP([1, 0], [[0, 0.9]], [1], Box([0, 0.2]), lower=[-np.inf, 1])
-    with pytest.raises(InfeasibleError):
-        program.solve(method)
-
-
-def test_uncertainty_may_bound_what_is_unbounded_without_it():
-    """max x over δx ≤ 1: x = 10 for |δ| ≤ 0.1. In two dimensions, a ball of radius 10."""
-    for width, sets, known in ((1, "linf:radius=0.1", 10), (2, "l2:radius=0.1", 10 * 2**0.5)):
-        program = RobustLP(-np.ones(width), np.zeros((1, width)), [1], sets)
-        for method in ("cutting-set", "reformulation"):
-            assert program.solve(method).value == pytest.approx(-known, rel=1e-7)
-        with pytest.raises(UnboundedError, match="cutting-set"):
-            program.solve("online")
-
-
-def test_many_optima_are_no_more_work():
-    """x₃ = −3 on a whole face: corners alone leave a violation of 4e-8 after 1,000 rounds."""
-    program = RobustLP([0, 0, 1], np.zeros((4, 3)), [0.75] * 4, Ellipsoid(SHAPE), lower=-3, upper=3)
-    found = program.solve()
-    assert found.value == pytest.approx(-3, abs=1e-8)
-    assert found.violation <= 1e-8
-    assert found.solves < 100
-
-
-def test_too_few_rounds_are_an_error():
-    with pytest.raises(RobustfwError, match="allow more rounds"):
-        RobustLP(*instance(1), "l2:radius=0.2", lower=-3, upper=3).solve(limit=1)
-
-
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
-        (lambda: RobustLP([1, 1], [[1, 1, 1]], [1]), "shapes do not fit"),
-        (lambda: RobustLP([1, 1], [[1, 1]], [1, 1]), "shapes do not fit"),
-        (lambda: RobustLP([1, np.nan], [[1, 1]], [1]), "cost must be finite"),
-        (lambda: RobustLP([1, 1], [[1, 1]], [1], lower=[0, 0, 0]), "lower must be"),
-        (lambda: RobustLP([1, 1], [[1, 1]], [1]).solve("simplex"), "known: reformulation, cutting-set, online"),
-        (lambda: RobustLP([1, 1], [[1, 1]], [1]).solve(accuracy=0), "must be positive"),
-        (lambda: RobustLP([1, 1], [[1, 1]], [1], ["l2", "l2"]).solve(), "2 sets for 1"),
-        (lambda: RobustLP([1, 1], [[1, 1]], [1], "l3").solve(), "l3"),
-        (lambda: RobustLP([1], [[1]], [1], robustfw.make("uncertainty", "l2").at(torch.zeros(2, 1))).solve(), "2 rows"),
-    ],
-)
-def test_misuse_is_explained(build, message):
-    with pytest.raises(UsageError, match=message):
-        build()
-
-
-def test_cones_without_their_solver_are_explained_and_cuts_need_none(monkeypatch):
-    monkeypatch.setitem(sys.modules, "clarabel", None)
-    program = RobustLP(*instance(1), "l2:radius=0.2", lower=-3, upper=3)
-    with pytest.raises(UsageError, match=r"robustfw\[linear\]"):
-        program.solve("reformulation")
-    assert program.solve("cutting-set").violation <= 1e-8

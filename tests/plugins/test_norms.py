@@ -16,21 +16,10 @@ import robustfw
 import robustfw_norms
 from robustfw import UsageError
 
+from ..perturbations import at
+from .balls import boxed, column
+
 P = {"linf": np.inf, "l2": 2, "l1": 1}
-
-
-def ball(spec, x):
-    return robustfw.make("uncertainty", spec).at(x)
-
-
-def boxed(spec, x):
-    return ball(spec, x).clip(0 - x, 1 - x)
-
-
-def column(*numbers, dtype=torch.float64):
-    return torch.tensor([numbers], dtype=dtype)
-
-
 ZERO = column(0, 0, 0)
 # (spec, point, projection): inside, on the border, outside, worked by hand.
 PROJECTIONS = [
@@ -62,12 +51,12 @@ SUPPORTS = [
 
 @pytest.mark.parametrize(("spec", "point", "expected"), PROJECTIONS)
 def test_projection_by_hand(spec, point, expected):
-    torch.testing.assert_close(ball(spec, ZERO).project(column(*point)), column(*expected))
+    torch.testing.assert_close(at(spec, ZERO).project(column(*point)), column(*expected))
 
 
 @pytest.mark.parametrize(("spec", "direction", "expected"), SUPPORTS)
 def test_support_by_hand(spec, direction, expected):
-    torch.testing.assert_close(ball(spec, ZERO).support(column(*direction)), column(*expected))
+    torch.testing.assert_close(at(spec, ZERO).support(column(*direction)), column(*expected))
 
 
 def test_l1_support_within_the_data_range_fills_coordinates_in_the_order_of_the_gradient():
@@ -159,7 +148,7 @@ def test_projection_equals_a_quadratic_program(norm, seed):
 def test_oracles_on_shrinkable_cases(norm, z, x, radius):
     """The variational inequality and the norm, on small numbers with ties and zeros."""
     z, x = torch.tensor(z, dtype=torch.float64), torch.tensor(x, dtype=torch.float64)
-    for region in (ball(f"{norm}:radius={radius}", x), boxed(f"{norm}:radius={radius}", x)):
+    for region in (at(f"{norm}:radius={radius}", x), boxed(f"{norm}:radius={radius}", x)):
         projected = region.project(z)
         assert float(torch.linalg.vector_norm(projected, P[norm], dim=1).max()) <= radius + 1e-12
         assert float(region.violation(projected).max()) <= 1e-12
@@ -168,86 +157,18 @@ def test_oracles_on_shrinkable_cases(norm, z, x, radius):
         assert float(gap.max()) <= 1e-10 * (1 + float(rest.abs().sum()))
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2", "l1", "l0"])
-def test_a_batch_equals_its_rows_bit_for_bit(norm):
-    generator = torch.Generator().manual_seed(0)
-    x = torch.rand(9, 1, 28, 28, generator=generator)
-    z = torch.randn(9, 1, 28, 28, generator=generator)
-    z *= torch.tensor([1, 1e-30, 1, 1e-13, 1, 1e15, 1, 0, 1])[:, None, None, None]
-    for region in (ball(norm, x), boxed(norm, x)):
-        for name in ("violation", "project", "support"):
-            whole = getattr(region, name)(z)
-            for i in range(len(x)):
-                assert torch.equal(getattr(region[i : i + 1], name)(z[i : i + 1]), whole[i : i + 1])
-
-
-@pytest.mark.parametrize("norm", ["linf", "l2", "l1", "l0"])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_members_are_members_exactly(norm, dtype):
-    """Rounded toward zero: not even the last bit leaves the set or the data range."""
-    x = torch.rand(20, 3, 6, 6).to(dtype)
-    region = ball(norm, x).clip(0 - x.float(), 1 - x.float())
-    for delta in (region.project(torch.randn_like(x)), region.support(torch.randn_like(x))):
-        moved = x.double() + delta.double()
-        assert float(moved.min()) >= 0
-        assert float(moved.max()) <= 1
-        if norm != "l0":
-            radius = float(robustfw.make("uncertainty", norm).radius)
-            reached = torch.linalg.vector_norm(delta.double().flatten(1), P[norm], dim=1)
-            assert float(reached.max()) <= radius * (1 + 1e-6)
-
-
-@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
-def test_large_points_and_many_dimensions_lose_no_accuracy(norm):
-    generator = torch.Generator().manual_seed(0)
-    x = torch.rand(4, 3, 64, 64, generator=generator)
-    for scale in (1e-8, 1.0, 1e6):
-        z = scale * torch.randn(4, 3, 64, 64, generator=generator)
-        region, exact = boxed(f"{norm}:radius=5", x), boxed(f"{norm}:radius=5", x.double())
-        for name in ("project", "support"):
-            narrow, wide = getattr(region, name)(z), getattr(exact, name)(z.double())
-            if name == "project":  # as exact as if the point had been rounded once
-                torch.testing.assert_close(narrow.double(), wide, atol=2e-6 + 2e-7 * scale, rtol=1e-5)
-            assert float(region.violation(narrow).max()) <= 1e-5
-            gained, possible = ((d.double() * z.double()).sum((1, 2, 3)) for d in (narrow, wide))
-            torch.testing.assert_close(gained, possible, rtol=1e-5, atol=1e-6 * scale)
-
-
-def test_peers_first_cases():
-    """Defects found in other libraries, as inputs: a row inside beside a row outside, ties, radius 0, a spike."""
-    mixed = torch.stack([torch.full((4,), 0.01), torch.full((4,), 3.0)]).double()
-    projected = ball("l1:radius=1", mixed).project(mixed)
-    torch.testing.assert_close(projected[0], mixed[0])
-    torch.testing.assert_close(projected[1], torch.full((4,), 0.25, dtype=torch.float64))
-    ties = column(2, 2, 2)
-    assert float(ball("l1:radius=1", ties).support(ties).abs().sum()) == 1
-    assert float(ball("l1:radius=0", ties).project(ties).abs().sum()) == 0
-    assert float(ball("l1:radius=1", ties).violation(column(5, -5, 0))) == pytest.approx(9)
-    spike = torch.zeros(1, 1, 2, 2, dtype=torch.float64)
-    spike[0, 0, 0, 0] = 7
-    assert float(ball("l1:radius=1", spike).project(spike)[0, 0, 0, 0]) == 1
-
-
-def test_a_row_that_is_not_a_number_leaks_into_no_other():
-    z = torch.randn(3, 5, dtype=torch.float64)
-    z[1, 2] = torch.nan
-    for norm in ("linf", "l2", "l1"):
-        projected = ball(norm, z).project(z)
-        assert projected[[0, 2]].isfinite().all()
-
-
 def test_a_radius_per_channel_is_a_ball_per_channel():
     x = torch.rand(5, 3, 4, 4, dtype=torch.float64)
     z = torch.randn(5, 3, 4, 4, dtype=torch.float64)
     for norm in ("linf", "l2"):
-        together = ball(f"{norm}:radius=[0.1,0.2,0.3]", x)
+        together = at(f"{norm}:radius=[0.1,0.2,0.3]", x)
         for channel, radius in enumerate((0.1, 0.2, 0.3)):
-            alone = ball(f"{norm}:radius={radius}", x[:, channel : channel + 1])
+            alone = at(f"{norm}:radius={radius}", x[:, channel : channel + 1])
             for name in ("project", "support"):
                 expected = getattr(alone, name)(z[:, channel : channel + 1])
                 torch.testing.assert_close(getattr(together, name)(z)[:, channel : channel + 1], expected)
     with pytest.raises(UsageError, match="2 radii do not fit 3 channels"):
-        ball("linf:radius=[0.1,0.2]", x)
+        at("linf:radius=[0.1,0.2]", x)
 
 
 def test_a_ratio_is_kept_exactly():
@@ -267,8 +188,8 @@ def test_pixels_are_counted_with_all_their_channels():
 
 
 def test_l0_says_that_it_is_not_convex():
-    assert not ball("l0", ZERO).convex
-    assert ball("l1", ZERO).convex
+    assert not at("l0", ZERO).convex
+    assert at("l1", ZERO).convex
 
 
 def test_uniform_samples_fill_the_ball():
@@ -276,7 +197,7 @@ def test_uniform_samples_fill_the_ball():
     x = torch.zeros(4000, 6, dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
     for norm, p in P.items():
-        lengths = torch.linalg.vector_norm(ball(f"{norm}:radius=2", x).sample(generator), p, dim=1) / 2
+        lengths = torch.linalg.vector_norm(at(f"{norm}:radius=2", x).sample(generator), p, dim=1) / 2
         assert float(lengths.mean()) == pytest.approx(6 / 7, abs=0.01)
 
 

@@ -1,4 +1,4 @@
-"""Sets beyond the norm balls: known values, and PGD over each of them on a small net."""
+"""Sets beyond the norm balls: lp, budget, groups and polyhedra by hand, and PGD over each set on a small net."""
 
 from __future__ import annotations
 
@@ -15,21 +15,9 @@ from robustfw import DataError, TensorSplit, Threat, UsageError
 from robustfw.evaluation._audit import Attacks, audit
 from robustfw.evaluation._sweep import sweep
 from robustfw.regions import inner_products, norms
-from robustfw.uncertainty import ScaledSet
 
-GENERATOR = torch.Generator().manual_seed(0)
-
-
-def at(spec, x):
-    return robustfw.make("uncertainty", spec).at(x)
-
-
-def images(count=6, shape=(3, 4, 4)):
-    return torch.rand(count, *shape, generator=GENERATOR, dtype=torch.float64)
-
-
-def directions(x):
-    return torch.randn(x.shape, generator=GENERATOR, dtype=torch.float64)
+from ..perturbations import at
+from .random_images import directions, images
 
 
 def within(region, x):
@@ -149,156 +137,6 @@ def test_what_is_no_matrix_is_refused_in_a_sentence(tmp_path):
         at("polyhedron:a=[[1,1]],b=[1]", images())
 
 
-# patch
-
-
-def test_a_patch_anywhere_finds_the_brightest_square():
-    x = images(shape=(2, 5, 5))
-    g = torch.full_like(x, 0.01)
-    g[..., 2:4, 1:3] = 1
-    farthest = at("patch:side=2,limit=0.3", x).support(g)
-    expected = torch.zeros_like(x)
-    expected[..., 2:4, 1:3] = 0.3
-    torch.testing.assert_close(farthest, expected)
-
-
-def test_a_patch_at_a_place_is_a_box():
-    x = images(shape=(2, 5, 5))
-    region = at("patch:side=2,row=3,column=0,limit=0.3", x)
-    assert region.convex
-    changed = region.project(torch.ones_like(x)) != 0
-    assert changed[..., 3:, :2].all()
-    assert int(changed.sum()) == len(x) * 2 * 4
-
-
-def test_a_patch_beyond_the_edge_is_refused():
-    with pytest.raises(UsageError, match="side 2 at row 4, column None is not in images of 5x5"):
-        at("patch:side=2,row=4", images(shape=(1, 5, 5)))
-    with pytest.raises(UsageError, match="needs images"):
-        at("patch", torch.rand(2, 7))
-
-
-# rotation-translation
-
-
-def test_a_quarter_turn_is_a_rotation_of_the_array():
-    x = images(shape=(2, 5, 5))
-    delta = torch.tensor([[1.0, 0.0, 0.0]], dtype=x.dtype).expand(len(x), 3)
-    turned = at("rotation-translation:angle=90,shift=0", x).apply(x, delta)
-    torch.testing.assert_close(turned, torch.rot90(x, 1, (2, 3)), atol=1e-9, rtol=0)
-
-
-def test_a_turn_keeps_angles_in_images_that_are_not_square():
-    """In the middle of a wide image, the point one pixel to the right comes to lie one pixel above."""
-    x = torch.zeros(1, 1, 5, 9, dtype=torch.float64)
-    x[..., 2, 5] = 1
-    turned = at("rotation-translation:angle=90,shift=0", x).apply(x, torch.tensor([[1.0, 0, 0]], dtype=x.dtype))
-    assert float(turned[0, 0, 1, 4]) == pytest.approx(1)
-
-
-def test_a_shift_moves_by_whole_pixels_to_the_right_and_down():
-    x = images(shape=(1, 4, 6))
-    region = at("rotation-translation:angle=0,shift=2", x)
-    moved = region.apply(x, torch.tensor([[0.0, 1.0, 0.5]], dtype=x.dtype).expand(len(x), 3))
-    torch.testing.assert_close(moved[..., 1:, 2:], x[..., :-1, :-2])
-    assert float(moved[..., 0, :].abs().max()) < 1e-9
-    assert float(moved[..., :2].abs().max()) < 1e-9
-
-
-def test_gradients_in_the_parameters_are_those_of_differences():
-    x = images(2, (1, 6, 6))
-    region = at("rotation-translation:angle=20,shift=2", x)
-    weights = directions(x)
-    delta = torch.full((2, 3), 0.23, dtype=x.dtype, requires_grad=True)
-    (gradient,) = torch.autograd.grad(inner_products(weights, region.apply(x, delta)).sum(), delta)
-    for i in range(3):
-        nudge = torch.zeros(3, dtype=x.dtype)
-        nudge[i] = 1e-6
-        ends = [inner_products(weights, region.apply(x, delta.detach() + sign * nudge)) for sign in (1, -1)]
-        torch.testing.assert_close(gradient[:, i], (ends[0] - ends[1]) / 2e-6, atol=1e-5, rtol=1e-4)
-
-
-# tabular
-
-
-TABLE = "tabular:radius=[0.5,2.5,1,0,0,0],immutable=[2],integer=[1],one_hot=[[3,4,5]]"
-
-
-def rows():
-    return torch.tensor([[0.2, 3.0, 7.0, 0.0, 1.0, 0.0], [0.9, 0.0, 1.0, 1.0, 0.0, 0.0]], dtype=torch.float64)
-
-
-def test_features_move_as_they_may():
-    x = rows()
-    g = torch.tensor([[1.0, -1.0, 9.0, 0.1, 0.2, 0.5], [-1.0, 1.0, 9.0, 0.1, 0.2, -0.5]], dtype=torch.float64)
-    moved = x + at(TABLE, x).support(g)
-    expected = torch.tensor([[0.7, 1.0, 7.0, 0, 0, 1.0], [0.4, 2.0, 1.0, 0, 1.0, 0]], dtype=torch.float64)
-    torch.testing.assert_close(moved, expected)
-
-
-def test_a_range_leaves_whole_steps_and_categories():
-    x = rows()
-    moved = x + at(TABLE, x).clip(0 - x, 3 - x).support(torch.ones_like(x))
-    assert moved[:, 1].tolist() == [3.0, 2.0]
-    assert moved[:, 3:].sum(1).tolist() == [1.0, 1.0]
-
-
-def test_a_smaller_table_has_smaller_steps_and_no_other_category():
-    x = rows()
-    half = robustfw.make("uncertainty", TABLE).scale(0.5).at(x)
-    delta = half.support(torch.ones_like(x))
-    assert delta[:, 0].tolist() == [0.25, 0.25]
-    assert delta[:, 1].tolist() == [1.0, 1.0]
-    assert float(delta[:, 3:].abs().max()) == 0
-
-
-def test_projection_rounds_to_the_nearest_step_and_category():
-    x = rows()
-    point = torch.tensor([[0.1, 1.4, 1.0, 0.6, -0.6, 0.0], [9.0, -0.6, 0.0, -0.4, 0.3, 0.0]], dtype=torch.float64)
-    found = at(TABLE, x).project(point)
-    expected = torch.tensor([[0.1, 1.0, 0, 1.0, -1.0, 0], [0.5, -1.0, 0, 0, 0, 0]], dtype=torch.float64)
-    torch.testing.assert_close(found, expected)
-
-
-def test_features_that_contradict_each_other_are_refused():
-    with pytest.raises(UsageError, match="a one-hot group is in no other group"):
-        robustfw.make("uncertainty", "tabular:integer=[1],one_hot=[[1,2]]")
-    with pytest.raises(UsageError, match="names feature 9, but examples have 6"):
-        at("tabular:immutable=[9]", rows())
-    with pytest.raises(UsageError, match="2 radii do not fit 6 features"):
-        at("tabular:radius=[1,2]", rows())
-
-
-# corruptions
-
-
-def test_corruptions_are_listed_and_a_smaller_set_stops_at_milder_ones():
-    x = images(shape=(1, 6, 6))
-    uncertainty = robustfw.make("uncertainty", "corruptions:kinds=[brightness,blur],severities=[1,2,4]")
-    members = uncertainty.at(x).members()
-    assert members.shape == (len(x), 7, 1, 6, 6)
-    torch.testing.assert_close(members[:, 3], torch.full_like(x, 0.4))
-    half = uncertainty.scale(0.5).at(x).members()
-    torch.testing.assert_close(half[:, 2], members[:, 2])
-    assert float(half[:, 3].abs().max()) == 0
-
-
-def test_a_blur_keeps_what_is_flat_and_lowers_a_spike():
-    flat = torch.full((1, 1, 17, 17), 0.3, dtype=torch.float64)
-    spike = torch.zeros_like(flat)
-    spike[..., 8, 8] = 1
-    spec = "corruptions:kinds=[blur],severities=[5]"
-    assert float(at(spec, flat).members().abs().max()) < 1e-12
-    blurred = spike + at(spec, spike).members()[:, 1]
-    assert float(blurred[0, 0, 8, 8]) < 0.1
-    assert float(blurred.sum()) == pytest.approx(1, abs=0.01)
-
-
-def test_a_corruption_that_is_none_is_refused():
-    with pytest.raises(UsageError, match="there is no corruption 'snow'"):
-        robustfw.make("uncertainty", "corruptions:kinds=[snow]")
-
-
 # In use
 
 
@@ -376,10 +214,3 @@ def test_sets_of_which_half_a_member_is_none_are_swept(spec):
     (fooled,) = sweep(net, split, threat=Threat(uncertainty), attack=attack, factors=[0.2, 0.6, 1.0])
     counts = fooled.at.sum(0).tolist()
     assert counts == sorted(counts)
-
-
-def test_a_scaled_set_asks_the_set():
-    x = rows()
-    direct = ScaledSet(robustfw.make("uncertainty", TABLE), 0.5).at(x).support(torch.ones_like(x))
-    asked = robustfw.make("uncertainty", TABLE).scale(0.5).at(x).support(torch.ones_like(x))
-    assert torch.equal(direct, asked)

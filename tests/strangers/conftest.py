@@ -8,7 +8,6 @@ import os
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
 
 import pytest
 import torch
@@ -16,16 +15,11 @@ from safetensors.torch import load_file
 
 import robustfw
 from robustfw import Step
-from robustfw.cli import main
 from robustfw.plugin import registry
 
+from ..command_line import Answer, run_command
+
 HERE = Path(__file__).parent
-
-
-class Answer(NamedTuple):
-    status: int
-    out: str
-    err: str
 
 
 def install(name: str, folder: Path) -> str:
@@ -69,9 +63,7 @@ def command(plugin, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object) -> Answer:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        return Answer(ended.value.code or 0, *capsys.readouterr())
+        return run_command(capsys, *arguments)
 
     return run
 

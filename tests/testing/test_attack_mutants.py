@@ -8,12 +8,9 @@ import torch
 
 from robustfw import Attack, UsageError
 from robustfw.regions import normal_like, norms, per_row
-from robustfw.testing import findings
 from robustfw.testing.problems import Ball, Blend, Cube, regions_at
 
-
-def broken_laws(attack):
-    return {finding.law for finding in findings(attack) if finding.broken}
+from .laws import broken_laws
 
 
 @attrs.frozen
@@ -214,3 +211,16 @@ def test_the_set_of_two_numbers_blends_an_image_with_its_mirror_and_cubes_add():
     torch.testing.assert_close(blend.apply(x, torch.tensor([[0.25, 0.1]])), torch.tensor([[[0.85, 0.35]]]))
     assert not blend.additive
     assert Cube().at(x).additive
+
+
+@attrs.frozen
+class NoTarget(Attack):
+    """Climbs J whatever the target."""
+
+    def maximize(self, problem, generator):
+        _, gradient = attrs.evolve(problem, target=None).value_and_grad(problem.region.zero())
+        return problem.region.support(gradient)
+
+
+def test_an_attack_that_overlooks_its_target_dies_by_that_law_alone():
+    assert broken_laws(NoTarget()) == {"targets"}

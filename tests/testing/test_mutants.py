@@ -11,10 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustfw import Attack, UncertaintySet
-from robustfw.regions import Bound, Box, Finite, Intersection, Parametric, Region, norms, per_row
+from robustfw import UncertaintySet
+from robustfw.regions import Bound, Region, norms, per_row
 from robustfw.testing import findings
 from robustfw_norms.balls import L1Ball, L2Ball, LinfBall, NormBall
+
+from .laws import broken_laws
 
 
 @attrs.frozen(eq=False)
@@ -194,7 +196,6 @@ TANGENT = {
     "violation": in_the_plane,
     "sample": sample_in_the_plane,
 }
-
 MUTANTS = {
     "ℓ1 projection by scaling": (L1Ball, SCALING_L1, {"nearest"}),
     "ℓ2 ∩ box by project, then clamp": (L2Ball, CLAMPING_L2, {"nearest"}),
@@ -230,7 +231,7 @@ MUTANTS = {
 
 @pytest.mark.parametrize(("ball", "wrong", "killers"), MUTANTS.values(), ids=MUTANTS.keys())
 def test_mutant_dies_by_the_laws_named(ball, wrong, killers):
-    broken = {finding.law for finding in findings(MutantSet(ball, wrong)) if finding.broken}
+    broken = broken_laws(MutantSet(ball, wrong))
     assert killers <= broken
 
 
@@ -240,7 +241,7 @@ ONLY = ["ℓ1 projection by scaling", "ℓ2 ∩ box by project, then clamp", "ta
 @pytest.mark.parametrize("name", ONLY)
 def test_only_the_variational_inequality_sees_a_projection_that_is_feasible_but_not_nearest(name):
     ball, wrong, _ = MUTANTS[name]
-    broken = {finding.law for finding in findings(MutantSet(ball, wrong)) if finding.broken}
+    broken = broken_laws(MutantSet(ball, wrong))
     assert broken <= {"nearest", "non-expansive", "scaled", "smaller sets", "plain options"}
 
 
@@ -265,7 +266,7 @@ def test_a_set_whose_options_change_when_it_is_fitted_dies():
 
 @pytest.mark.parametrize("ball", [LinfBall, L2Ball, L1Ball])
 def test_the_mutants_frame_without_a_mutation_breaks_no_law(ball):
-    broken = {finding.law for finding in findings(MutantSet(ball)) if finding.broken}
+    broken = broken_laws(MutantSet(ball))
     assert broken <= {"plain options"}  # a test's class is not importable for pickle and repr
 
 
@@ -282,179 +283,6 @@ def test_the_distance_in_the_message_is_the_true_one():
     said = float(re.search(r"P\(z\) is (\S+) from the true projection", found.detail)[1])
     z = [float(number) for number in re.search(r"z = \[(.*?)\]", found.detail)[1].split(", ")]
     assert said == pytest.approx(min(math.hypot(*z), 0.8) - 0.4, abs=2e-3)
-
-
-@attrs.frozen
-class NoTarget(Attack):
-    """Climbs J whatever the target."""
-
-    def maximize(self, problem, generator):
-        _, gradient = attrs.evolve(problem, target=None).value_and_grad(problem.region.zero())
-        return problem.region.support(gradient)
-
-
-def test_an_attack_that_overlooks_its_target_dies_by_that_law_alone():
-    assert {finding.law for finding in findings(NoTarget()) if finding.broken} == {"targets"}
-
-
-class Gain(Parametric):
-    """x·(1 + δ), one gain for each example."""
-
-    def apply(self, x, delta):
-        return x * (1 + per_row(delta[:, 0], x))
-
-
-class UndoneByTheRange(Gain):
-    """Its range is a box on δ, as if x̃ were x + δ."""
-
-    def clip(self, lower, upper):
-        return Intersection((self.parameters, Box.broadcast(self.like, -1.0, 1.0)))
-
-
-class NotClamped(Gain):
-    """Its range is none."""
-
-    def clip(self, lower, upper):
-        return self
-
-
-class Restless(Gain):
-    """δ = 0 changes x."""
-
-    def apply(self, x, delta):
-        return x * (1.01 + per_row(delta[:, 0], x))
-
-
-class MixesRows(Gain):
-    """x̃ of a row depends on the others."""
-
-    def apply(self, x, delta):
-        return x * (1 + delta.mean())
-
-
-class ForgetsTheType(Gain):
-    """x̃ is in float32, whatever x is."""
-
-    def apply(self, x, delta):
-        return super().apply(x, delta).float()
-
-
-@attrs.frozen
-class GainSet(UncertaintySet):
-    """A gain of up to a half."""
-
-    region: type[Parametric] = attrs.field(repr=False)
-
-    def at(self, x):
-        gains = torch.full_like(x.flatten(1)[:, :1], 0.5)
-        return self.region(Box.broadcast(gains, -gains, gains))
-
-
-def broken_laws(uncertainty):
-    return {finding.law for finding in findings(uncertainty) if finding.broken}
-
-
-def test_a_parametric_set_breaks_no_law():
-    assert broken_laws(GainSet(Gain)) <= {"plain options"}
-
-
-@pytest.mark.parametrize("region", [UndoneByTheRange, NotClamped, Restless, MixesRows, ForgetsTheType])
-def test_a_wrong_apply_dies_by_the_law_that_calls_it(region):
-    assert "apply" in broken_laws(GainSet(region))
-
-
-@attrs.frozen
-class HalfMoves(UncertaintySet):
-    """Two moves, of which a smaller set has halves: not nested, and so no smaller set."""
-
-    def at(self, x):
-        x = x.detach()
-        return Finite.from_candidates(torch.stack([torch.ones_like(x), -torch.ones_like(x)], 1))
-
-    def scale(self, factor):
-        return Halved(factor)
-
-
-@attrs.frozen
-class Halved(UncertaintySet):
-    factor: float
-
-    def at(self, x):
-        x = self.factor * torch.ones_like(x.detach())
-        return Finite.from_candidates(torch.stack([x, -x], 1))
-
-
-@attrs.frozen
-class NeverNothing(UncertaintySet):
-    """Its smaller set is the set."""
-
-    def at(self, x):
-        return L2Ball.at(x, 0.8)
-
-    def scale(self, factor):
-        return self
-
-
-@pytest.mark.parametrize("uncertainty", [HalfMoves(), NeverNothing()])
-def test_smaller_sets_that_are_not_nested_or_never_empty_die(uncertainty):
-    assert "smaller sets" in broken_laws(uncertainty)
-
-
-@attrs.frozen(eq=False)
-class Incomplete(Region):
-    """A finite set that lists too few members, or points that are none."""
-
-    finite: Finite
-    listed: Callable[[Tensor], Tensor]
-
-    @property
-    def like(self):
-        return self.finite.like
-
-    @property
-    def convex(self):
-        return False
-
-    def violation(self, delta):
-        return self.finite.violation(delta)
-
-    def project(self, point):
-        return self.finite.project(point)
-
-    def support(self, direction):
-        return self.finite.support(direction)
-
-    def sample(self, generator):
-        return self.finite.sample(generator)
-
-    def clip(self, lower, upper):
-        return attrs.evolve(self, finite=self.finite.clip(lower, upper))
-
-    def scale(self, factor):
-        return attrs.evolve(self, finite=self.finite.scale(factor))
-
-    def members(self):
-        return self.listed(self.finite.members())
-
-
-@attrs.frozen
-class Listed(UncertaintySet):
-    listed: Callable[[Tensor], Tensor] = attrs.field(repr=False)
-
-    def at(self, x):
-        x = x.detach()
-        return Incomplete(
-            Finite.from_candidates(torch.stack([torch.ones_like(x), -torch.ones_like(x)], 1)), self.listed
-        )
-
-
-@pytest.mark.parametrize(
-    "listed",
-    [lambda members: members[:, 1:], lambda members: members[:, :2], lambda members: 1.5 * members],
-    ids=["without 0", "without the last", "what is none"],
-)
-def test_a_wrong_list_of_members_dies(listed):
-    assert "members" in broken_laws(Listed(listed))
 
 
 def test_a_set_names_the_shapes_that_it_takes():
