@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import robustfw
 from robustfw import UsageError
 from robustfw.plugin import options
-from robustfw.plugin._grammar import numbers, same_values
+from robustfw.plugin._grammar import same_values
+from robustfw.plugin._number_lists import numbers
 from robustfw.plugin._ratios import Quotient, ratio_or_float, read_ratio
 from robustfw.plugin.options import Ratio, Reader
 from robustfw.plugin.registry import Registry
