@@ -49,7 +49,8 @@ Attack: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Outcome: TypeAlias = tuple[float, float, float]
 """Seconds, the share of images that are right to begin with and withstand, and the largest ‖δ‖ over the radius."""
 
-STEPS, BATCH = 40, 500
+STEPS = 40
+BATCH = 500
 ORDERS = {"linf": float("inf"), "l2": 2, "l1": 1}
 RADII = {"linf": 0.3, "l2": 2.0, "l1": 10.0}
 ROUNDING = 1e-4
@@ -63,7 +64,7 @@ COLUMNS = {
     "norm": "largest norm over radius",
 }
 SLACK = 0.001
-"""Of the accuracy: the random starts differ."""
+"""Difference of accuracies that random starts may make."""
 
 
 @attrs.frozen(eq=False)
@@ -77,7 +78,7 @@ class Problem:
     norm: str = "linf"
 
     def attacked(self, attack: Attack) -> Outcome:
-        """Of all images, in batches."""
+        """Attack all images, in batches."""
         start, withstood, largest = time.perf_counter(), 0, 0.0
         for x, y in zip(self.x.split(BATCH), self.y.split(BATCH), strict=True):
             moved = attack(x, y)
@@ -189,7 +190,7 @@ def _art(problem: Problem) -> Attack:
 
 
 def plain(model: nn.Module) -> nn.Module:
-    """The same function of torch's own layers, in torch's own layout."""
+    """The net's function by torch's own layers, in torch's own layout."""
     same = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
     for name, layer in list(same.named_modules()):
         for kind in (nn.Conv2d, nn.Sequential):

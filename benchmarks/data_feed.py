@@ -33,8 +33,10 @@ from robustfw import Splits
 from robustfw.dataset import data_root
 from robustfw.training import hardware
 
-OURS, LEARNING = "robustfw", "learning from them (fast-cifar, standard step, fp32)"
-FASTER, SHARE = 3.0, 0.1
+OURS = "robustfw"
+LEARNING = "learning from them (fast-cifar, standard step, fp32)"
+FASTER = 3.0
+SHARE = 0.1
 
 
 def ours(splits: Splits, batch: int, batches: int) -> Way:

@@ -45,7 +45,8 @@ from robustfw.storage.runs import Run
 Attack: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """A batch and its labels to adversarial examples."""
 
-BATCH, SLACK = 250, 1.02
+BATCH = 250
+SLACK = 1.02
 COLUMNS = {
     "attack": "nearest in ℓ2, within [0, 1]",
     "median": "median",
@@ -54,8 +55,9 @@ COLUMNS = {
     "seconds": "seconds",
 }
 OURS = ("lbfgs", "lbfgs:target=best", "cw", "deepfool")
-STEPS, ROUNDS = 20, 9
-"""Of lbfgs, and so of SciPy's."""
+STEPS = 20
+ROUNDS = 9
+"""Bisections of c in lbfgs and in SciPy's loop."""
 
 
 @attrs.frozen(eq=False)

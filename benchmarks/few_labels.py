@@ -34,7 +34,9 @@ from robustfw import Splits
 from robustfw.dataset import data_root
 from robustfw_manifold import Basis
 
-CLEAN, ROBUST, PENALTY = "clean", "robust, tangent set", "tangent-prop"
+CLEAN = "clean"
+ROBUST = "robust, tangent set"
+PENALTY = "tangent-prop"
 STRENGTHS: dict[str, tuple[float, ...]] = {
     CLEAN: (0.0,),
     ROBUST: (0.5, 1.0, 2.0, 4.0),
@@ -62,7 +64,7 @@ class Remembered(Basis):
     known: dict[bytes, Tensor] = attrs.field(factory=dict, init=False, repr=False)
 
     def at(self, x: Tensor) -> Tensor:
-        """Of all rows at once, of which only the new ones are computed."""
+        """Bases of all rows at once; only those of new rows are computed."""
         names = [row.numpy().tobytes() for row in x]
         new = [i for i, name in enumerate(names) if name not in self.known]
         if new:
@@ -89,7 +91,7 @@ class Problem:
     updates: int
     tested: int
     radius: float
-    """Of the sets under attack."""
+    """Radius of the sets under attack."""
 
     def labelled(self, count: int, seed: int) -> Splits:
         """The data with so many training examples, drawn at random."""

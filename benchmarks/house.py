@@ -22,6 +22,8 @@ HERE = Path(__file__).resolve().parents[1]
 CORE = "robustfw"
 TEST_FILES = 5
 """How many of the longest test files are listed."""
+LARGE = 20
+"""Syntax nodes from which on a statement is hard to read at a glance."""
 
 PARTICIPLE = re.compile(
     r"(ed|ing|wn|ept|ought|aught|orn|ade|aid|een|old|ung|elt|uilt|iven|aken|itten|osen|ead_off)$"
@@ -173,6 +175,33 @@ def density(paths: Iterable[Path]) -> float:
     return nodes / lines
 
 
+def statement_sizes(paths: Iterable[Path]) -> list[int]:
+    """Syntax nodes of each simple statement, which no layout changes; docstrings are left out."""
+    simple = (
+        ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Return | ast.Expr | ast.Raise
+    )
+    context = ast.Load | ast.Store | ast.Del
+    sizes = []
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            is_text = isinstance(node, ast.Expr) and isinstance(
+                node.value, ast.Constant
+            )
+            if isinstance(node, simple) and not is_text:
+                parts = [
+                    part for part in ast.walk(node) if not isinstance(part, context)
+                ]
+                sizes.append(len(parts))
+    return sizes
+
+
+def describe_statements(paths: Iterable[Path]) -> str:
+    """The mean size of a statement, and the share of large ones, in words."""
+    sizes = statement_sizes(paths)
+    large = sum(size > LARGE for size in sizes) / len(sizes)
+    return f"{sum(sizes) / len(sizes):.2f}, {large:.1%} have more than {LARGE}"
+
+
 def own_line_comments(path: Path) -> int:
     """Comments that have a line of their own."""
     with path.open("rb") as file:
@@ -283,6 +312,7 @@ def measure(root: Path) -> dict[str, str]:
         or "none",
         "lines of code, core and plugins": str(lines),
         "syntax nodes per line": f"{density(written):.2f}",
+        "syntax nodes per statement": describe_statements(written),
         "comments on lines of their own": str(
             sum(own_line_comments(path) for path in written)
         ),
@@ -326,8 +356,10 @@ def main() -> None:
     for name in columns[0]:
         print(f"| {name} | " + " | ".join(column[name] for column in columns) + " |")
     for peer in given.peer:
+        files = sorted(peer.rglob("*.py"))
+        by_statement = describe_statements(files)
         print(
-            f"{peer.resolve().name}: {density(peer.rglob('*.py')):.2f} syntax nodes per line"
+            f"{peer.resolve().name}: {density(files):.2f} syntax nodes per line; per statement {by_statement}"
         )
     if given.names:
         for path in [*python_files(HERE, CORE), *python_files(HERE, "plugins")]:

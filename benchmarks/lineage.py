@@ -53,13 +53,13 @@ from robustfw.storage.runs import Run
 from robustfw.training import hardware
 from robustfw.training._reopen import rebuild
 
-LINF, L2, L1, L0 = (
-    "linf:radius=0.1",
-    "l2:radius=1",
-    "l1:radius=4",
-    "l0:radius=10,unit=pixel",
-)
-RANDOM, PENALTY, WORST = "random inputs", "penalty", "worst case"
+LINF = "linf:radius=0.1"
+L2 = "l2:radius=1"
+L1 = "l1:radius=4"
+L0 = "l0:radius=10,unit=pixel"
+RANDOM = "random inputs"
+PENALTY = "penalty"
+WORST = "worst case"
 
 
 @attrs.frozen
@@ -158,7 +158,8 @@ TANGENTS = {
     "ℓ2": L2,
 }
 COLUMNS = ("clean", "fast method", "PGD-40 ℓ∞", "PGD-40 ℓ2", "transfer", "noise")
-TURNS, UPDATES = 15, 10
+TURNS = 15
+UPDATES = 10
 
 
 @attrs.frozen

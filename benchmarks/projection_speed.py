@@ -34,7 +34,8 @@ from robustfw.training import hardware
 
 Projection: TypeAlias = Callable[[], Tensor]
 
-RADIUS, OURS = 10.0, "robustfw"
+RADIUS = 10.0
+OURS = "robustfw"
 SIZES = ("512x784", "512x3072", "128x150528")
 ENOUGH = 1e-6
 SLOW = 10**6

@@ -33,7 +33,8 @@ from robustfw.dataset import data_root
 from robustfw.training import hardware
 
 LIMIT = 1.25
-BATCHES, STEPS = (50, 100, 200, 400, 800), (5, 10, 20, 40, 80)
+BATCHES = (50, 100, 200, 400, 800)
+STEPS = (5, 10, 20, 40, 80)
 DIMENSIONS = (3_000, 12_000, 48_000, 192_000, 768_000)
 ROWS = 16
 NORMS = {"linf": 0.1, "l2": 1.0, "l1": 4.0}

@@ -47,7 +47,9 @@ from robustfw.training import hardware
 from robustfw.training._state import State
 from robustfw.training.recipe import Recipe
 
-STANDARD, PLAIN, ENGINE = "standard", "plain", "engine"
+STANDARD = "standard"
+PLAIN = "plain"
+ENGINE = "engine"
 SIDE = 2048
 QUIET = {"validation_examples": 1, "on_overfitting": "ignore"}
 ENOUGH = 0.03

@@ -22,7 +22,7 @@ class Spread:
 
     @classmethod
     def from_values(cls, values: Sequence[float]) -> Spread:
-        """Of at least one value."""
+        """Median and quartiles of at least one value."""
         return cls(statistics.median(values), min(values), max(values), len(values))
 
     def spell(self, digits: int = 2) -> str:

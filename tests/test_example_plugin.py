@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "plugins" / "example-ellipsoid"
-NAME, VERSION = "robustfw-example-ellipsoid", "0.1.0"
+NAME = "robustfw-example-ellipsoid"
+VERSION = "0.1.0"
 
 
 class Environment:

@@ -22,7 +22,7 @@ from robustfw.training._state import State
 from robustfw.training.recipe import TrainOptions
 
 MUTATIONS = 120
-"""Of each kind; each takes a few milliseconds."""
+"""Mutated files of each kind; each takes a few milliseconds."""
 ODD = [
     None, True, -1, 0, 3, 1e308, "", "x", "\x00\x1b[31m", "../../x", [], [[]], {}, {"use": 3}, "9" * 20, 10**250,
     "__class__", ["linf"], float("nan"), -(10**30),

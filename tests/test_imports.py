@@ -132,7 +132,7 @@ def test_plugins_import_no_other_plugin_and_no_private_module(path):
 
 
 INTERFACES = {"few_labels.py": {"robustfw_manifold"}}
-"""Of plugins that brought a kind of their own, which a benchmark implements."""
+"""Plugins with a kind of their own, which a benchmark implements."""
 
 
 def test_benchmarks_name_plugins_through_the_registry():

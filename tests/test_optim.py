@@ -51,7 +51,7 @@ def test_filters_turn_by_the_learning_rate_and_keep_their_length(net):
 
 
 def test_momentum_is_nesterovs(net):
-    """Of two gradients, the direction is that of g₂ + m(m·g₁ + g₂)."""
+    """After two gradients, the direction is that of g₂ + m(m·g₁ + g₂)."""
     optimizer = make("optimizer", "muon:momentum=0.5").build(net.parameters(), 1e-6)
     gradients = torch.randn(2, 6, 2, 3, 3)
     for gradient in gradients:

@@ -11,7 +11,8 @@ import robustfw
 from robustfw import DataError, DataSpec, UsageError
 from robustfw.task import Binary, Classification, Multilabel, Regression, Segmentation
 
-INFINITY, NAN = torch.inf, torch.nan
+INFINITY = torch.inf
+NAN = torch.nan
 
 
 def test_classes_by_hand():

@@ -131,7 +131,7 @@ def test_it_is_in_the_record_and_a_resumed_run_measures_nothing(clock, monkeypat
 
 
 def test_measuring_leaves_the_training_as_it_was():
-    """The same weights after it as without, where it chooses what was asked for."""
+    """Weights are as without it, where it chooses what was asked for."""
     nets = []
     for settle in (False, True):
         begun_ = begun({"epochs": 2})

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @final
 @attrs.frozen
 class Constant(Schedule):
-    """The same learning rate throughout."""
+    """A constant learning rate."""
 
     def build(self, optimizer: torch.optim.Optimizer, updates: int) -> LRScheduler:
         """torch's ConstantLR with factor 1."""

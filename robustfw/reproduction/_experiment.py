@@ -23,7 +23,7 @@ class TransferPlan:
     uncertainties: tuple[str, ...]
     attack: str = "single-step"
     others: int | None = None
-    """Of how many test examples the collections against the other nets are made, which show who fools whom."""
+    """Number of test examples of the collections against the other nets, which show who fools whom."""
 
 
 @attrs.frozen
@@ -73,14 +73,14 @@ class TrainingBudget:
 
     train: Parts
     share: float = 1.0
-    """Of the examples that a measurement names; one that names no number takes all that there are."""
+    """The share of the examples that a measurement names; a measurement without a number takes all examples."""
     common: Parts = attrs.field(factory=dict)
     """Other parts that it changes, for all nets."""
     modes: tuple[str, ...] = ()
     """Those that are run where none is asked for; if it names none, all that are not on demand."""
 
     def examples(self, stated: int | None) -> int | None:
-        """Of how many examples a measurement of the recipe is made."""
+        """The number of examples of a measurement that states ``stated`` (None: all), within this budget."""
         if stated is None:
             return None
         return max(1, round(self.share * stated))
@@ -106,7 +106,7 @@ class Experiment:
     audit: Parts = attrs.field(factory=dict)
     """Options of ``robustfw audit``; not run if empty."""
     weights: str = "best"
-    """Of each net, those that are measured: of highest robust validation accuracy, or of the last epoch."""
+    """Which weights are measured: "best", of highest robust validation accuracy, or "last", of the last epoch."""
     processes: int = 2
     """Commands at a time, if there are as many cores: threads that share a net's work wait for the slower one."""
 
@@ -206,7 +206,7 @@ class Experiment:
         return merge_parts([*layers, {"train": within.train}])
 
     def with_model(self, spec: str) -> Experiment:
-        """The same with another model, for nets that do not name one of their own."""
+        """A copy of the experiment with another model, by its spec, for nets that do not name one of their own."""
         budgets = {}
         for name, each in self.budgets.items():
             budgets[name] = attrs.evolve(

@@ -74,7 +74,7 @@ class Plan:
         return f"transfer/{mode}-{net}-{seed}"
 
     def examples(self, stated: int | None) -> int | None:
-        """Of how many examples a measurement of the recipe is made within the budget."""
+        """The number of examples of a measurement that states ``stated`` (None: all), within the plan's budget."""
         return self.experiment.budgets[self.budget].examples(stated)
 
     def another(self, seed: int) -> int:

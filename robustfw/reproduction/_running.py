@@ -19,8 +19,10 @@ from robustfw.errors import RunError
 from robustfw.reproduction._plan import Job
 from robustfw.training import hardware
 
-LOG, UNDER_WAY = "log.txt", "log-"
-"""What all commands printed, and how the file begins of one that is under way."""
+LOG = "log.txt"
+"""The file of what all commands printed."""
+UNDER_WAY = "log-"
+"""Beginning of the name of the file that a running command prints to."""
 ERROR = "Error: "
 """How the line begins by which a command says why it failed."""
 TIME_TO_SAVE = 60.0
@@ -46,7 +48,7 @@ class Runner:
     folder: Path
     processes: int
     threads: int
-    """Of each process."""
+    """Threads of each process."""
 
     def carry_out(self, jobs: Sequence[Job]) -> Generator[Progress, None, None]:
         """Run what is not done, each job once what it needs is there.

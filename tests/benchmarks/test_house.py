@@ -90,3 +90,13 @@ def test_it_measures_this_checkout():
     assert counts["circles of parts"] == "none"
     assert counts["parts that import robustfw itself"] == "0"
     assert float(counts["syntax nodes per line"]) > 1
+
+
+def test_the_size_of_a_statement_does_not_depend_on_its_layout(tmp_path):
+    one = tmp_path / "one.py"
+    one.write_text('"""A page."""\nx = f(1, 2)\n')
+    other = tmp_path / "other.py"
+    other.write_text('"""A page."""\nx = f(\n    1,\n    2,\n)\n')
+    # the assignment, its name, the call, the function's name and two numbers
+    assert house.statement_sizes([one]) == house.statement_sizes([other]) == [6]
+    assert house.describe_statements([one]) == "6.00, 0.0% have more than 20"

@@ -20,7 +20,8 @@ from benchmarks import inner_maximum  # found by the line above
 if TYPE_CHECKING:
     from benchmarks.inner_maximum import Array, Problem
 
-share, RADII = inner_maximum.share, inner_maximum.RADII
+share = inner_maximum.share
+RADII = inner_maximum.RADII
 
 
 def random_rows(d: int, seed: int) -> tuple[Array, Array]:

@@ -121,7 +121,7 @@ def test_fooled_rows_are_dropped_and_cost_nothing_more():
 
 
 def test_dropping_rows_changes_no_verdict():
-    """The same attack without a criterion, that is without dropping, fools the same examples."""
+    """An attack without a criterion, that is without dropping rows, fools the same examples."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 2)).eval()
     x, y = torch.rand(60, 5), torch.randint(0, 2, (60,))

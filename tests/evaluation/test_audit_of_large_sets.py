@@ -42,7 +42,7 @@ def test_what_stands_again_in_a_larger_set():
 
 @pytest.mark.parametrize(("spec", "bounds"), [("l0:radius=1,limit=0.2", (0, 1)), ("linf:radius=0.001", None)])
 def test_a_set_that_cannot_cover_the_range_is_not_judged_by_what_it_leaves(spec, bounds):
-    """Of two pixels l0 moves one however it is scaled; without bounds there is no range."""
+    """l0 moves one of two pixels, however it is scaled; without bounds there is no range."""
     split = TensorSplit(torch.stack([PIXELS, PIXELS], 1), SPLIT.y)
 
     class Mean(OneNumber):

@@ -17,7 +17,7 @@ from .one_logit import SMALL, OneLogit, blobs, counts, evaluate
 
 
 class Constant(nn.Module):
-    """The same for every x."""
+    """Outputs that do not depend on x."""
 
     def __init__(self, value=0.0):
         super().__init__()
@@ -58,7 +58,7 @@ class InPlace(nn.Module):
 
 
 class Twin(InPlace):
-    """The same, without writing into x."""
+    """The function of `InPlace`, without writing into x."""
 
     def forward(self, x):
         return self.net((x - 0.1) * 1.25)

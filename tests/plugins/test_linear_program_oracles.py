@@ -32,7 +32,7 @@ def test_a_region_of_ones_own_serves_as_it_is():
 
 
 def test_sets_that_are_not_convex_have_cuts_and_no_online_method():
-    """Of one coefficient at most, by at most 0.3, the worst is the ℓ1 ball's: a linear function sees the hull."""
+    """The worst change of one coefficient, by at most 0.3, is the ℓ1 ball's: a linear function sees the hull."""
     cost, matrix, limits = instance(2)
     sparse = RobustLP(cost, matrix, limits, "l0:radius=1,limit=0.3", lower=-3, upper=3)
     ball = RobustLP(cost, matrix, limits, "l1:radius=0.3", lower=-3, upper=3)

@@ -98,7 +98,7 @@ def test_each_trains_a_convolutional_net_in_bf16_with_batch_norm(name):
 
 
 def test_a_smaller_penalty_is_what_training_with_it_gives():
-    """The same net, steps and seed, with and without: each penalty falls below what it is without."""
+    """With net, steps and seed alike, each penalty falls below what it is without training on it."""
     splits = robustfw.make("dataset", "digits").load(None)
     x, y = next(splits.validation.iterate(100))
     options = {"model": "mlp:hidden=[32]", "epochs": 3, "batch_size": 32, "validation_examples": 10}

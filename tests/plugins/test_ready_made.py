@@ -186,7 +186,7 @@ def test_pretrained_weights_need_pixels_in_their_range(download):
 
 
 def test_a_run_from_pretrained_weights_opens_without_a_network(download, tmp_path):
-    """And a net with auxiliary outputs trains: its updates get logits."""
+    """A net with auxiliary outputs trains, too: its updates get logits."""
     x = torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     whole = TensorSplit(x, torch.arange(8) % 2)
     splits = Splits.cut(whole, whole, DataSpec((3, 64, 64), 2), validation=0.25)

@@ -16,7 +16,8 @@ from safetensors.numpy import load_file, save_file
 
 from robustfw.cli import main
 
-LINF, L0 = "linf:radius=0.1", "l0:radius=1.0"
+LINF = "linf:radius=0.1"
+L0 = "l0:radius=1.0"
 PGD = "pgd:steps=10,step=none,direction=support,random_start=true,momentum=0.0,result=best"
 
 
@@ -240,7 +241,7 @@ def make_run(path: Path, *results: dict, epochs: int = 3, shift: float = 0.0, **
 
 
 def make_collection(path: Path, originals: np.ndarray, y: np.ndarray, *, pixels: int = 1, **other) -> Path:
-    """Of each original one example with all pixels changed a little, and one with some of them inverted."""
+    """For each original one example with all pixels changed a little, and one with some of them inverted."""
     generator = np.random.default_rng(0)
     n = len(originals)
     dense = np.clip(originals + generator.choice([-0.1, 0.1], originals.shape), 0, 1).astype(np.float32)

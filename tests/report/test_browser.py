@@ -60,7 +60,7 @@ def opened(chromium, tmp_path):
 
 
 def luminance(colour: str) -> float:
-    """Of a colour as the browser computes it, by WCAG."""
+    """Relative luminance of a colour as the browser computes it, by WCAG."""
     parts = [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

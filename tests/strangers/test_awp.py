@@ -10,7 +10,9 @@ import robustfw
 from robustfw import DataSpec, Splits, TensorSplit
 from robustfw.testing import check
 
-GAMMA, RATE, RADIUS = 0.3, 0.5, 0.1
+GAMMA = 0.3
+RATE = 0.5
+RADIUS = 0.1
 
 
 def problem():

@@ -36,7 +36,7 @@ def losses(net, splits, update, batch_size=40, **options):
 
 
 def margins(net, splits):
-    """Of each example that of a linear net of two classes, and ‖w₁ − w₀‖₁."""
+    """Each example's margin in a linear net of two classes, and ‖w₁ − w₀‖₁."""
     x, y = splits.train.x, splits.train.y
     difference = net.weight[1] - net.weight[0]
     score = x @ difference + net.bias[1] - net.bias[0]

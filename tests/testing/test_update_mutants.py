@@ -74,7 +74,7 @@ class Forgetful(Update):
 
 @attrs.define
 class Remembering(Forgetful, Stateful):
-    """The same with its memory in the checkpoint."""
+    """`Forgetful` with its memory in the checkpoint."""
 
     def state_dict(self):
         return {f"before.{number}": each for number, each in enumerate(self.memory)}
