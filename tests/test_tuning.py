@@ -43,9 +43,7 @@ def clock(monkeypatch):
     told = {}
 
     def timed(recipe, splits, state, candidates):
-        if any(each.compiled for each in candidates) and "compiled" not in told:
-            raise RuntimeError("no compiler")
-        return [told["compiled" if each.compiled else tuning._name(each)] for each in candidates]
+        return [told[tuning._name(each)] for each in candidates]
 
     monkeypatch.setattr(tuning, "time_updates", timed)
     return told
@@ -76,16 +74,9 @@ def test_nets_without_convolutions_have_one_layout(clock):
     assert begun({"precision": "auto"}, model="mlp").recipe.train.precision == "bf16"
 
 
-@pytest.mark.parametrize(("compiled", "epochs", "chosen"), [(0.1, 10, "on"), (1.0, 10, "off"), (0.1, 1, "off")])
-def test_compiling_must_pay_over_the_training(clock, compiled, epochs, chosen):
-    clock |= {"fp32": 100.0, "compiled": 100 * compiled}
-    assert begun({"compile": "auto", "epochs": epochs}).recipe.train.compile == chosen
-
-
-def test_a_net_that_cannot_be_compiled_is_not(clock, monkeypatch):
-    clock["fp32"] = 1e4
-    begun_ = begun({"compile": "auto"})
-    assert begun_.recipe.train.compile == "off"
+def test_a_measured_precision_leaves_the_compilation_as_asked_for(clock):
+    clock |= {"fp32": 2.0, "bf16": 1.0}
+    assert begun({"precision": "auto", "compile": "on"}, model="mlp").recipe.train.compile == "on"
 
 
 def test_what_is_said_is_not_measured(monkeypatch):
@@ -104,12 +95,10 @@ def test_where_bf16_cannot_pay_it_is_not_tried_and_who_asks_for_it_is_told_the_f
         assert begun({"precision": "bf16"}).recipe.train.precision == "bf16"
 
 
-@pytest.mark.parametrize(
-    "damage", [{"precision": "int8"}, {"layout": []}, {"compiled": "no"}, {"seconds": 3}, {"why": None}]
-)
+@pytest.mark.parametrize("damage", [{"precision": "int8"}, {"layout": []}, {"seconds": 3}, {"why": None}])
 def test_a_damaged_record_is_refused(damage):
-    facts = attrs.asdict(Tuning("fp32", None, compiled=False))
-    assert settings.read(facts) == Tuning("fp32", None, compiled=False)
+    facts = attrs.asdict(Tuning("fp32", None))
+    assert settings.read(facts) == Tuning("fp32", None)
     with pytest.raises(RunError, match="'tuning' is damaged"):
         settings.read(facts | damage)
 
@@ -152,14 +141,9 @@ def test_a_part_of_a_large_batch_is_timed_for_the_whole(monkeypatch):
     monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(ticks)))
     monkeypatch.setattr(timing.engine, "update", lambda recipe, state, batch: seen.append(len(batch)))
     begun_ = begun({})
-    eager, compiled = (Tuning("fp32", None, compiled=how) for how in (False, True))
+    eager = Tuning("fp32", None)
     assert timing.time_updates(begun_.recipe, begun_.splits, begun_.state, [eager]) == [400 / 50]
     assert set(seen) == {50}
-    seen.clear()
-    assert timing.time_updates(begun_.recipe, begun_.splits, begun_.state, [compiled]) == [1.0], (
-        "compiled for its own size"
-    )
-    assert set(seen) == {400}
 
 
 def test_layouts_compute_the_same():

@@ -20,13 +20,11 @@ FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_
 
 @attrs.frozen
 class Tuning:
-    """The precision, memory layout and compilation that were chosen, and why."""
+    """The precision and memory layout that were chosen, and why."""
 
     precision: Precision
     layout: Layout | None
     """Memory layout of convolutions; None: the net's own."""
-    compiled: bool
-    """Whether the net is run by torch.compile."""
     seconds: Mapping[str, float] = attrs.field(factory=dict)
     """Median seconds of an update, for each candidate by its name."""
     why: str = "as asked for"
@@ -42,14 +40,10 @@ def apply(tuning: Tuning, recipe: Recipe, model: nn.Module) -> Recipe:
         model: the net, which is changed in place.
 
     Returns:
-        The recipe with a precision and a decision about compilation.
+        The recipe with a precision.
     """
     lay_out(model, tuning.layout)
-    train = attrs.evolve(
-        recipe.train,
-        precision=tuning.precision,
-        compile="on" if tuning.compiled else "off",
-    )
+    train = attrs.evolve(recipe.train, precision=tuning.precision)
     return attrs.evolve(recipe, train=train)
 
 
@@ -71,17 +65,12 @@ def read(facts: Mapping[str, Any]) -> Tuning:
     """
     precision = facts.get("precision")
     layout = facts.get("layout")
-    compiled = facts.get("compiled")
     seconds = facts.get("seconds", {})
     why = facts.get("why", "")
-    is_choice = (
-        precision in ("fp32", "bf16")
-        and layout in (None, *FORMATS)
-        and isinstance(compiled, bool)
-    )
+    is_choice = precision in ("fp32", "bf16") and layout in (None, *FORMATS)
     is_reason = isinstance(seconds, dict) and isinstance(why, str)
     if not (is_choice and is_reason):
         raise RunError(
             "the manifest's table 'tuning' is damaged: train again with another --out"
         )
-    return Tuning(precision, layout, compiled, seconds, why)  # type: ignore[arg-type]  # just looked at
+    return Tuning(precision, layout, seconds, why)  # type: ignore[arg-type]  # just looked at

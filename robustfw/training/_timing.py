@@ -68,8 +68,7 @@ def _run_updates(
 
     # 2. the first batch; on a CPU a part of it is enough
     batch_size = min(len(splits.train), recipe.train.batch_size // parallel.world())
-    needs_full_batch = device.type != "cpu" or candidate.compiled
-    size = batch_size if needs_full_batch else min(batch_size, ENOUGH)
+    size = min(batch_size, ENOUGH) if device.type == "cpu" else batch_size
     x, y, meta = _first_batch(splits, size, device)
     adversary = Adversary(
         threat=Threat(tuned.uncertainty, splits.spec.bounds),

@@ -1,8 +1,7 @@
-"""Chooses the fastest precision, memory layout and compilation for a net, by a short measurement at the start."""
+"""Chooses the fastest precision and memory layout for a net, by a short measurement at the start."""
 
 from __future__ import annotations
 
-import time
 import warnings
 
 import attrs
@@ -10,7 +9,6 @@ from torch import nn
 
 from robustfw.data.splits import Splits
 from robustfw.errors import RobustfwWarning
-from robustfw.training import _engine as engine
 from robustfw.training import hardware, parallel
 from robustfw.training._settings import Layout, Precision, Tuning
 from robustfw.training._state import State
@@ -19,31 +17,27 @@ from robustfw.training.recipe import Recipe
 
 GAIN = 0.95
 """bf16 is chosen if its updates take less than this share of fp32's time: what is no faster should be exact."""
-WORTH_COMPILING = 600.0
-"""Shortest training, in seconds, for which compilation is tried: trying takes about a minute on a CPU."""
 
 
 def choose(recipe: Recipe, splits: Splits, state: State) -> Tuning:
-    """Choose by measurement what the options leave open (``auto``).
+    """Choose precision and memory layout, by measurement where the option is ``auto``.
 
     Candidates train a copy of the net on the training's first batch, with its own objective and attack. Where several
     processes train, all of them choose by the mean of their times.
 
     Args:
-        recipe: the recipe, with its options for precision and compilation.
+        recipe: the recipe, with its option for the precision.
         splits: the data.
         state: the net, which is left as it is.
     """
     options = recipe.train
     bf16_may_pay = _bf16_may_pay(state)
     precision: Precision = "bf16" if options.precision == "bf16" else "fp32"
-    tuning = Tuning(precision, None, compiled=options.compile == "on")
+    tuning = Tuning(precision, None)
     if options.precision == "bf16" and not bf16_may_pay:
         tuning = _warn_of_slow_bf16(recipe, splits, state, tuning)
     if options.precision == "auto":
         tuning = _choose_precision_and_layout(recipe, splits, state, bf16=bf16_may_pay)
-    if options.compile == "auto":
-        tuning = _choose_compilation(recipe, splits, state, tuning)
     return tuning
 
 
@@ -57,10 +51,9 @@ def _warn_of_slow_bf16(
     recipe: Recipe, splits: Splits, state: State, tuning: Tuning
 ) -> Tuning:
     """Time bf16, which was asked for, and warn if it is slower than fp32 here; the tuning with its times."""
-    fp32 = attrs.evolve(tuning, precision="fp32", compiled=False)
-    bf16 = attrs.evolve(tuning, compiled=False)
+    fp32 = attrs.evolve(tuning, precision="fp32")
     fp32_seconds, bf16_seconds = time_updates(
-        recipe, splits=splits, state=state, candidates=[fp32, bf16]
+        recipe, splits=splits, state=state, candidates=[fp32, tuning]
     )
     seconds = {"fp32": fp32_seconds, "bf16": bf16_seconds}
     factor = seconds["bf16"] / seconds["fp32"]
@@ -84,9 +77,7 @@ def _choose_precision_and_layout(
     if any(isinstance(module, nn.Conv2d) for module in state.model.modules()):
         layouts = ["channels_last", "contiguous"]
     candidates = [
-        Tuning(precision, layout, compiled=False)
-        for precision in precisions
-        for layout in layouts
+        Tuning(precision, layout) for precision in precisions for layout in layouts
     ]
     names = [_name(candidate) for candidate in candidates]
     seconds = dict(
@@ -116,48 +107,6 @@ def _choose_precision_and_layout(
         f"an update in bf16 takes {share:.2f} of one in fp32, each in its better layout"
     )
     return attrs.evolve(chosen, seconds=seconds, why=why)
-
-
-def _choose_compilation(
-    recipe: Recipe, splits: Splits, state: State, tuning: Tuning
-) -> Tuning:
-    """Compile the net if that saves more time than it takes, over the whole training."""
-    # 1. a short training is not worth the attempt
-    eager = tuning.seconds.get(_name(tuning))
-    if not eager:
-        (eager,) = time_updates(recipe, splits=splits, state=state, candidates=[tuning])
-    updates = recipe.train.epochs * engine.updates_per_epoch(
-        len(splits.train), recipe.train.batch_size
-    )
-    duration = updates * eager
-    if duration < WORTH_COMPILING:
-        why = f"the training takes about {duration:.0f} s, too little for compiling to pay"
-        return attrs.evolve(tuning, why=f"{tuning.why}; {why}")
-    # 2. compile, and time the updates
-    start = time.perf_counter()
-    try:
-        (compiled,) = time_updates(
-            recipe,
-            splits=splits,
-            state=state,
-            candidates=[attrs.evolve(tuning, compiled=True)],
-        )
-    except (
-        RuntimeError,
-        ImportError,
-        OSError,
-    ) as error:  # a net that torch cannot compile, or no compiler
-        message = str(error).strip()
-        reason = message.splitlines()[0] if message else type(error).__name__
-        return attrs.evolve(
-            tuning, why=f"{tuning.why}; it cannot be compiled here ({reason})"
-        )
-    cost = time.perf_counter() - start
-    # 3. compare what it saves with what it takes
-    saving = updates * (eager - compiled)
-    seconds = {**tuning.seconds, "eager": eager, "compiled": compiled}
-    why = f"{tuning.why}; compiled, the training would save {saving:.0f} s, and compiling takes {cost:.0f} s"
-    return attrs.evolve(tuning, compiled=saving > cost, seconds=seconds, why=why)
 
 
 def _name(tuning: Tuning) -> str:

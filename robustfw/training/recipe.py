@@ -106,9 +106,9 @@ class TrainOptions:
         "of the training's matrix products; auto: measured at the start, with the memory layout; evaluation is fp32",
     ] = attrs.field(default="fp32", validator=in_(("auto", "fp32", "bf16")))
     compile: Annotated[
-        Literal["auto", "on", "off"],
-        "torch.compile; auto: if it saves more than it takes, measured at the start",
-    ] = attrs.field(default="off", validator=in_(("auto", "on", "off")))
+        Literal["on", "off"],
+        "whether torch.compile compiles the net: it takes a minute or more, and pays in long trainings on a GPU",
+    ] = attrs.field(default="off", validator=in_(("on", "off")))
     device: Annotated[str, "auto, cpu, cuda, cuda:1, mps …"] = "auto"
     threads: Annotated[int | None, "torch's threads; its own choice if none"] = (
         attrs.field(default=None, validator=optional(ge(1)))
