@@ -159,10 +159,12 @@ def worst_case(
     modules: Sequence[nn.Module] = (),
     details: bool = False,
 ) -> Tensor | WorstCases:
-    """x̃ = x + argmax_{δ ∈ 𝒰(x)} loss(model(x + δ), y), for a training loop of your own.
+    """Perturb each example to where the loss is highest, for a training loop of your own.
 
-    The model comes back as it was: parameters, their ``.grad``, buffers, training flags. x̃ is detached, a member of its
-    set, and in the data range. It works within ``torch.no_grad`` and ``torch.inference_mode``.
+    x̃ = x + δ, where δ maximizes loss(model(x + δ), y) over 𝒰(x) as far as the attack finds it; x̃ stays in the data
+    range, has no graph, and its perturbation is checked to be a member of the set. The model comes back as it was:
+    parameters, their ``.grad``, buffers and training flags. It works within ``torch.no_grad`` and
+    ``torch.inference_mode``.
 
     Args:
         model: a net, or a function of x (batch, *shape) to outputs. Nets that a function holds (in its closure, its
@@ -184,6 +186,9 @@ def worst_case(
         mode: "eval", or "train" for batch norm and dropout as in training during the ascent.
         modules: nets to freeze besides those that are found.
         details: give `WorstCases` instead of x̃ alone: δ, outputs, and which are wrong.
+
+    Returns:
+        x̃, of the shape, dtype and device of x; with ``details`` a `WorstCases`.
 
     Raises:
         DataError: x, y, the outputs or the loss are not of the form that is needed.
@@ -236,7 +241,11 @@ def evaluate(
     batch_size: int = 500,
     seed: int = 0,
 ) -> Evaluation:
-    """Clean and robust accuracy with intervals; of several attacks, each example's worst case over all of them counts.
+    """Measure a net's accuracy on clean examples and under attack, each with a 95 % interval.
+
+    An example counts as robust if it is right and no attack finds a perturbation in the set, within the data range,
+    that makes it wrong. An attack may miss some, so the robust accuracy is an upper bound. No attack is trusted: that
+    its perturbations are members, and that the output is wrong, is checked by a forward pass of its own.
 
     Args:
         model: a net; its outputs are what the task says, logits (batch, classes) for instance.
@@ -249,6 +258,10 @@ def evaluate(
         loss: what the attack raises, or its spec; the task's by default.
         batch_size: examples that are attacked together.
         seed: seeds the attack's randomness.
+
+    Returns:
+        An `Evaluation`: ``clean_accuracy``, ``robust_accuracy`` and their Wilson intervals, counts per class, passes,
+        seconds, what became of each example (``verdicts``), and reasons to doubt the number (``doubts``).
 
     Raises:
         DataError: x, y or outputs do not fit each other, the task or the range.

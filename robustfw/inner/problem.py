@@ -31,11 +31,27 @@ class Passes:
 
 @attrs.frozen(eq=False)
 class InnerProblem:
-    """max_{δ ∈ region} J(forward(x + δ), y), one problem per row (eq. 10).
+    """The inner maximization as an attack gets it: for each example, the net's loss to raise and the set to stay in.
 
-    ``forward`` maps x̃ to outputs and ``loss`` maps outputs and y to losses, (batch,). With a ``criterion`` (in
-    evaluation: the prediction is wrong) the value of a row that reaches it is ∞: nothing exceeds it, so the row is
-    solved and an attack may drop it. Gradients are always those of the finite loss.
+    Row i is a problem of its own: max J(f(x̃ᵢ), yᵢ) over δᵢ in 𝒰(xᵢ) (Shaham et al. 2015, eq. 10). For most sets
+    x̃ = x + δ; in general it is ``region.apply(x, δ)``.
+
+    An attack evaluates the loss by `value`, `value_and_grad`, `probe`, `linearize` and `jacobian`, which count the
+    passes through the net, and returns δ, of the shape of ``region.zero()``. In evaluation there is a ``criterion``: a
+    row that meets it is solved, its value is ∞, and the attack may leave it. Gradients are of the finite loss always,
+    and are not averaged over the batch.
+
+    Attributes:
+        forward: perturbed examples (batch, *shape) ↦ outputs, such as logits (batch, classes).
+        loss: (outputs, y) ↦ J of each example, (batch,).
+        x: the examples, (batch, *shape).
+        y: their targets; class labels (batch,) where `labelled`.
+        region: 𝒰(x), one set for each row.
+        criterion: (outputs, y) ↦ mask (batch,) of the solved rows; None in training: no row ever is.
+        passes: counter of the examples that went forward and backward through the net.
+        start: members of the region to begin at, such as another attack's result; None: the attack chooses.
+        target: labels (batch,) of a targeted attack, which raises −J(f(x̃), target); None: untargeted.
+        meta: further data of each row by name, such as ``index``, its place in the training split.
     """
 
     forward: Forward

@@ -20,12 +20,22 @@ MARGIN = 64
 
 
 class Region(ABC):
-    """𝒰(x): for each row of a batch, a closed set of perturbations that contains 0.
+    """The perturbations that are allowed at each example of a batch: 𝒰(x), a closed set per row that contains 0.
 
-    Tensors are (batch, *shape), the batch may be empty, and row i of a result depends on row i of the arguments only. A
-    subclass is a frozen attrs class (``eq=False``). Every tensor and every region among its fields has the batch as
-    first axis, so that ``region[rows]`` selects rows. `violation` defines the set; `project` and `support` are its two
-    oracles, and the laws of `robustfw.testing` check them against each other.
+    `UncertaintySet.at(x)` makes a region; training, attacks, evaluation and certificates use it. Perturbations δ,
+    points and directions have the shape of ``region.zero()``, (batch, *shape): the shape of x where x̃ = x + δ. The
+    batch may be empty, and row i of a result depends on row i of the arguments only.
+
+    Four methods make a region. Everything else follows from them, and may be overridden by something faster:
+
+    - `violation(δ)` defines the set: 0 for members, positive outside, (batch,);
+    - `project(z)` is the nearest member, argmin ‖δ − z‖₂;
+    - `support(g)` is the member farthest in a direction, argmax ⟨g, δ⟩: one step of the fast gradient method;
+    - `sample(generator)` is a random member.
+
+    To write one, derive a frozen attrs class (``@attrs.frozen(eq=False)``) with a field or property ``like``, a tensor
+    of the shape, dtype and device of δ. Tensors and regions among its fields have the batch as first axis, so that
+    ``region[rows]`` selects rows. `robustfw.testing.check` then tests the methods against each other.
     """
 
     # a field or a property of each subclass; attrs could not override an abstract property by a field

@@ -44,7 +44,19 @@ def _make_by_name(kind: str, name: str) -> Any:
 
 @attrs.frozen
 class TrainOptions:
-    """How θ is found: the engine's own options, the table [train] of a recipe."""
+    """How long, how and on what a net is trained: everything but data, net, set, attack and objective.
+
+    In a recipe it is the table ``[train]``. Each option is a flag of ``robustfw train`` (``batch_size`` is
+    ``--batch-size``, and ``robustfw train --help`` says what each means) and a keyword of `robustfw.train`. Options
+    that name a plugin, such as ``optimizer="adamw:weight_decay=1e-4"`` and ``schedule="one-cycle"``, take its spec.
+
+    The net is measured on validation examples after each epoch, and the epoch of highest robust validation accuracy
+    (``validation_attack``) is the best. Numbers are reproducible: runs with equal options and ``seed``, on one kind of
+    device with as many processes, have equal weights.
+
+    Raises:
+        ValueError, TypeError: an option is out of its range, or of another type.
+    """
 
     epochs: Annotated[int, "passes over the training examples"] = attrs.field(
         default=20, validator=ge(1)

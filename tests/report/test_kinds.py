@@ -173,3 +173,11 @@ def test_a_collection_alone_has_a_page(collection, report):
     text = words(source)
     assert "a holds 40 adversarial examples crafted against a, within linf:radius=0.1 and l0:radius=1.0." in text
     assert len(Page(source).all("figure")) == 2
+
+
+def test_fooling_images_are_listed_by_the_names_of_the_classes(make, capsys):
+    from robustfw import console
+
+    console.show("fooling", make.fooling(), tuple("abcdefghij"))
+    rows = [line.split()[0] for line in capsys.readouterr().out.splitlines() if " after " in line]
+    assert rows == list("abcdefghij")
