@@ -76,12 +76,23 @@ VARIANTS = [
     ("schedule", "multistep:milestones=[0.1,0.2],gamma=0.5"),
 ]
 LAWS_OF = LAWS | {kind: base.laws() for kind, base in REGISTRY.kinds.items() if kind not in LAWS}
+ON_DEMAND = {
+    "tangent:radius=0",
+    "tangent:basis=knn-pca",
+    "tangent:basis=(cae:hidden=[8,4],epochs=1)",
+    "tangent:basis=decoder",
+}
+"""Variants of the tangent set, which takes longest of all: the set itself, and one variant, are tried at each run."""
 CASES = [(e.kind, e.name) for e in REGISTRY.entries.values() if e.name not in ELSEWHERE] + VARIANTS
 
 
 @pytest.mark.parametrize(
     ("kind", "spec", "law"),
-    [(kind, spec, law) for kind, spec in CASES for law in LAWS_OF[kind]],
+    [
+        pytest.param(kind, spec, law, marks=[pytest.mark.slow] if spec in ON_DEMAND else [])
+        for kind, spec in CASES
+        for law in LAWS_OF[kind]
+    ],
     ids=lambda value: getattr(value, "name", str(value)),
 )
 def test_law(kind, spec, law):

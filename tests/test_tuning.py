@@ -115,7 +115,7 @@ def test_it_is_in_the_record_and_a_resumed_run_measures_nothing(clock, monkeypat
     assert facts["seconds"] == {"fp32": 2.0, "bf16": 1.0}
     assert "0.50 of one in fp32" in facts["why"]
     clock.clear()
-    assert settings.read(facts) == Tuning("bf16", None, False, facts["seconds"], facts["why"])
+    assert settings.read(facts) == Tuning("bf16", None, facts["seconds"], facts["why"])
     assert list(robustfw.train(**options | {"epochs": 2}, out=out, resume=True))
 
 
