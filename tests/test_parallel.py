@@ -142,7 +142,7 @@ records.close()
 """
 
 
-@pytest.mark.parametrize("processes", [pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_resumed_training_is_the_uninterrupted_one(processes, tmp_path):
     """Bit for bit, also of three, where the order of a sum matters, with batch norm and an average."""
     for name, stop in (("whole", 0), ("run", 5), ("run", 0)):

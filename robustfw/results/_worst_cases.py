@@ -115,13 +115,13 @@ class WorstCasesKind(ResultKind):
         return []
 
     def figures(self, material: Material) -> list[Drawing]:
-        """A figure for each result with images."""
-        results = material.pairs(WorstCasesFields)
-        return [
-            _figure(run, result)
-            for run, result in results
-            if result.examples and _are_images(result)
-        ]
+        """A figure for each net, set and attacks: of several seeds, that of the first run."""
+        drawn: dict[tuple[Any, ...], Drawing] = {}
+        for run, result in material.pairs(WorstCasesFields):
+            shown = (run.group, result.uncertainty, tuple(result.attacks))
+            if result.examples and _are_images(result) and shown not in drawn:
+                drawn[shown] = _figure(run, result)
+        return list(drawn.values())
 
 
 def _are_images(result: WorstCasesFields) -> bool:

@@ -10,7 +10,9 @@ import torch
 import robustfw.results
 from robustfw import PluginError, console, report, results
 from robustfw.plugin.registry import Registry, installed
+from robustfw.report._gather import gather
 from robustfw.results._registered_kinds import kinds_by_name
+from robustfw.results._worst_cases import WorstCasesKind
 from robustfw.storage.files import json_bytes
 from robustfw.testing import LawBroken, check
 
@@ -126,6 +128,14 @@ def test_worst_cases_that_are_images_are_drawn_without_a_collection(shape, tmp_p
     assert alt.startswith("10 examples that pgd:steps=40 fools run with, within linf:radius=0.1: 0 becomes not 0, 1")
     drawn = source[source.index('id="worst-cases"') : source.index('id="training"')]
     assert drawn.count("<image") == 30
+
+
+def test_of_the_seeds_of_a_net_one_gallery_is_drawn(reproduction):
+    runs = json.loads((reproduction / "reproduction.json").read_text())["runs"]
+    for member in runs:
+        worst_cases(reproduction / member["path"], (1, 4, 4), n=3)
+    drawings = WorstCasesKind().figures(gather([reproduction]))
+    assert len(drawings) == len({member["net"] for member in runs}) < len(runs)
 
 
 def test_worst_cases_that_are_no_images_are_listed(tmp_path, report, make):
