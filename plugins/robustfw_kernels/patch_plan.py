@@ -28,7 +28,7 @@ def framed_size(size: Sequence[int], frame: Frame) -> Pair:
 
 
 @attrs.frozen(eq=False)
-class Plan:
+class PatchPlan:
     """Where everything goes, for images of one size and filters of one.
 
     A patch is what a window's largest value of one filter has of the image: the filter, moved to that place.
@@ -95,7 +95,7 @@ class Plan:
 @functools.lru_cache(maxsize=16)
 def make_plan(
     kernel: Kernel, size: Pair, frame: Frame, padding: Pair, pool: int
-) -> Plan:
+) -> PatchPlan:
     """The plan for filters of the shape ``kernel``."""
     filters, channels, height, width = kernel
     plane_height, plane_width = outputs(
@@ -134,7 +134,7 @@ def make_plan(
     most = AT_A_TIME * windows_down * windows_across
     bags = filters * torch.arange(most, dtype=torch.int32)
     parts, begins = _parts(patch, windows, size, frame, padding, pool)
-    return Plan(
+    return PatchPlan(
         size=(channels, *size),
         frame=frame,
         padding=padding,

@@ -18,7 +18,7 @@ from robustfw_kernels.convolution import (
     with_signature,
 )
 from robustfw_kernels.layers import ChannelsLast, Standardize
-from robustfw_kernels.patch_plan import Frame, Kernel, Plan, framed_size, make_plan
+from robustfw_kernels.patch_plan import Frame, Kernel, PatchPlan, framed_size, make_plan
 
 
 class PooledInputConv2d(nn.Sequential):
@@ -136,7 +136,7 @@ class _LargestOfEach(torch.autograd.Function):
         bias: Tensor | None,
         std: Tensor | None,
         before: tuple[nn.Module, ...],
-        plan: Plan,
+        plan: PatchPlan,
     ) -> tuple[Tensor, Tensor]:
         for layer in before:
             x = layer(x)
@@ -184,7 +184,7 @@ class _LargestOfEach(torch.autograd.Function):
 
 
 def _gather_differentiably(
-    grad: Tensor, weight: Tensor, rows: Tensor, plan: Plan
+    grad: Tensor, weight: Tensor, rows: Tensor, plan: PatchPlan
 ) -> Tensor:
     """``plan.input_gradient`` by torch's own functions, which have derivatives themselves."""
     places = (rows - plan.first).long()

@@ -42,7 +42,7 @@ class Optimum:
 
 
 @final
-class Program:
+class ConicProgram:
     """A program that grows: `add_columns` adds variables, the other methods add constraints on them."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import robustfw
 from robustfw import RobustfwError, UsageError
-from robustfw_linear.cones import Program
+from robustfw_linear.cones import ConicProgram
 from robustfw_linear.solution import Solution
 
 Array = NDArray[np.float64]
@@ -47,7 +47,7 @@ class MatrixSet(ABC):
         """The weight of the penalty beside ‖Ax − b‖₂² with which x, of this residual ‖Ax − b‖₂, is a minimizer too."""
 
     @abstractmethod
-    def add_penalty(self, program: Program, x: slice) -> None:
+    def add_penalty(self, program: ConicProgram, x: slice) -> None:
         """Add the penalty of the columns x to the program's cost."""
 
 
@@ -80,7 +80,7 @@ class Columns(MatrixSet):
         """μ_j = 2ρ_j‖Ax − b‖₂ of the lasso ‖Ax − b‖₂² + Σ_j μ_j|x_j|."""
         return 2 * residual * self._radii(len(x))
 
-    def add_penalty(self, program: Program, x: slice) -> None:
+    def add_penalty(self, program: ConicProgram, x: slice) -> None:
         """Add sizes s_j ≥ |x_j| at the cost ρ_j."""
         count = x.stop - x.start
         identity = np.eye(count)
@@ -116,7 +116,7 @@ class Frobenius(MatrixSet):
         length = float(np.linalg.norm(x))
         return float(self.radius) * residual / length if length > 0 else np.inf
 
-    def add_penalty(self, program: Program, x: slice) -> None:
+    def add_penalty(self, program: ConicProgram, x: slice) -> None:
         """Add a length σ ≥ ‖x‖₂ at the cost ρ."""
         count = x.stop - x.start
         length = program.add_columns(1, cost=float(self.radius))
@@ -239,9 +239,9 @@ class RobustLeastSquares:
             f"{limit} rounds of cuts did not suffice: allow more (limit), or a larger gap (accuracy)"
         )
 
-    def _program(self, changes: list[Array]) -> tuple[Program, slice]:
+    def _program(self, changes: list[Array]) -> tuple[ConicProgram, slice]:
         """The program min τ over ‖(A + ΔA)x − b‖₂ ≤ τ for these ΔA, and the columns of x in it."""
-        program = Program()
+        program = ConicProgram()
         x = program.add_columns(self.matrix.shape[1])
         largest = program.add_columns(1, cost=1.0)
         bound = [(largest, np.ones((1, 1)))]

@@ -14,7 +14,7 @@ from torch import Tensor
 import robustfw
 from robustfw import Region, UncertaintySet, UsageError
 from robustfw.regions import Box, inner_products
-from robustfw_linear.cones import Program
+from robustfw_linear.cones import ConicProgram
 from robustfw_linear.conic import Conic
 from robustfw_linear.sets import explicit
 
@@ -111,7 +111,9 @@ class Problem:
     equations: tuple[Array, Array]
     """E and f in Ez = f."""
 
-    def program(self, rows: Sequence[Array] | None = None) -> tuple[Program, slice]:
+    def program(
+        self, rows: Sequence[Array] | None = None
+    ) -> tuple[ConicProgram, slice]:
         """The program with these coefficients of each group, by default the nominal ones; and its columns of z."""
         if rows is None:
             rows = [group.nominal for group in self.groups]
@@ -120,9 +122,9 @@ class Problem:
             program.add_inequalities([(z, matrix)], group.limits)
         return program, z
 
-    def certain_program(self) -> tuple[Program, slice]:
+    def certain_program(self) -> tuple[ConicProgram, slice]:
         """The program without the uncertain rows, and its columns of z."""
-        program = Program()
+        program = ConicProgram()
         z = program.add_columns(len(self.cost), self.cost, self.lower, self.upper)
         program.add_equations([(z, self.equations[0])], self.equations[1])
         return program, z

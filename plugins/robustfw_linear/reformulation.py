@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustfw import UsageError
-from robustfw_linear.cones import Program
+from robustfw_linear.cones import ConicProgram
 from robustfw_linear.conic import Conic
 from robustfw_linear.problem import Problem
 from robustfw_linear.solution import MethodResult
@@ -47,7 +47,7 @@ def reformulate(problem: Problem) -> MethodResult:
 
 
 def _dualize(
-    program: Program, x: slice, basis: Array, conic: Conic
+    program: ConicProgram, x: slice, basis: Array, conic: Conic
 ) -> list[tuple[slice, Array]]:
     """The terms dᵀλ + ρσ, with λ ≥ 0 and ‖Pᵀx − Dᵀλ‖₂ ≤ σ, whose least value is max_{δ ∈ 𝒰} ⟨δ, x⟩."""
     multipliers = program.add_columns(len(conic.offsets), lower=0.0)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 import robustfw
 from robustfw import UsageError
-from robustfw_linear.cones import Program
+from robustfw_linear.cones import ConicProgram
 from robustfw_linear.examples import Array, check_examples, hinges
 from robustfw_linear.formulas import numbers
 from robustfw_linear.solution import Solution
@@ -147,10 +147,10 @@ class RobustSVM:
 
     def _program(
         self, loss_cost: float, length_cost: float
-    ) -> tuple[Program, slice, slice, slice]:
+    ) -> tuple[ConicProgram, slice, slice, slice]:
         """A program with the columns (w, b), the losses ξ and ν ≥ ‖w‖_*, at these costs of a loss and of ν."""
         count, width = self.examples.shape
-        program = Program()
+        program = ConicProgram()
         x = program.add_columns(width + 1)
         losses = program.add_columns(count, cost=loss_cost, lower=0.0)
         length = program.add_columns(1, cost=length_cost)
@@ -166,7 +166,7 @@ class RobustSVM:
         return Solution(x, value, bound, 0.0, "reformulation", solves=1, oracle_calls=1)
 
 
-def _bound_norm(program: Program, w: slice, length: slice, order: float) -> None:
+def _bound_norm(program: ConicProgram, w: slice, length: slice, order: float) -> None:
     """Add the constraint ‖w‖ ≤ ν, in the norm of this order: 1, 2 or ∞."""
     count = w.stop - w.start
     identity = np.eye(count)

@@ -130,7 +130,7 @@ def _parameters(layer: Layer) -> dict[str, Tensor]:
 
 
 @attrs.frozen
-class Plan:
+class TrainingPlan:
     """What decides a training, besides the data."""
 
     hidden: tuple[int, ...]
@@ -144,7 +144,7 @@ class Plan:
     """The seed of initial weights and of the order of examples."""
 
 
-def train(x: Tensor, plan: Plan) -> Autoencoder:
+def train(x: Tensor, plan: TrainingPlan) -> Autoencoder:
     """An autoencoder of the examples x (n, d), each layer trained on the codes of those below (by Adam)."""
     generator = torch.Generator().manual_seed(plan.seed)
     low, high = (float(extreme) for extreme in x.aminmax())
@@ -159,7 +159,7 @@ def train(x: Tensor, plan: Plan) -> Autoencoder:
 
 
 def _train_layer(
-    x: Tensor, units: int, plan: Plan, generator: torch.Generator
+    x: Tensor, units: int, plan: TrainingPlan, generator: torch.Generator
 ) -> Layer:
     """A layer of so many units for inputs x (n, visible) in [0, 1]."""
     # begin at a reconstruction that is the mean of the inputs
@@ -182,7 +182,9 @@ def _train_layer(
     return Layer(*(parameter.detach() for parameter in parameters))
 
 
-def load_or_train(x: Tensor, plan: Plan, data: str, folder: Path | None) -> Autoencoder:
+def load_or_train(
+    x: Tensor, plan: TrainingPlan, data: str, folder: Path | None
+) -> Autoencoder:
     """The autoencoder that an equal training left in the cache; if there is none, one is trained and saved there.
 
     Args:

@@ -151,7 +151,7 @@ class Cae(Basis):
         if self.learnt is not None:
             return self
         x = collect_examples(train, self.points)
-        plan = autoencoder.Plan(
+        plan = autoencoder.TrainingPlan(
             self.hidden, self.contraction, self.epochs, self.learning_rate, self.seed
         )
         folder = autoencoder.cache_folder()

@@ -19,7 +19,7 @@ CONVERGED = 1e-12
 
 
 @attrs.frozen(eq=False)
-class Solution:
+class BallSolution:
     """The minimizer, and the multipliers that prove how good it is."""
 
     point: Tensor
@@ -30,7 +30,7 @@ class Solution:
 
 def solve(
     basis: Tensor, lower: Tensor, upper: Tensor, drive: Tensor, weight: Tensor
-) -> Solution:
+) -> BallSolution:
     """argmin ½·weight·‖c‖² − ⟨drive, c⟩ over ‖c‖₂ ≤ 1, lower ≤ Bᵀc ≤ upper, for each row, in float64.
 
     Mehrotra's predictor-corrector method; each iteration is one product BᵀDB and one k x k system per row. The
@@ -56,7 +56,7 @@ def solve(
     length = torch.linalg.vector_norm(state.point, dim=1, keepdim=True)
     point = state.point / length.clamp(min=1)
     up, down = state.multipliers[:, :-1].chunk(2, 1)
-    return Solution(point, up - down)
+    return BallSolution(point, up - down)
 
 
 class _State:

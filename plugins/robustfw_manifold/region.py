@@ -237,7 +237,7 @@ class TangentInBox(Region):
         """The length that the problem is solved in units of, (batch, 1)."""
         return self._reach.clamp(min=interior.TINY)[:, None]
 
-    def _solve(self, drive: Tensor, weight: Tensor) -> interior.Solution:
+    def _solve(self, drive: Tensor, weight: Tensor) -> interior.BallSolution:
         """The solution in coordinates, in units of the reach."""
         unit = self._unit
         low = self.lower.flatten(1) / unit

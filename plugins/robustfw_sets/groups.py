@@ -20,7 +20,7 @@ from robustfw_sets.pieces import (
 )
 
 
-class Layout:
+class GroupLayout:
     """The division of coordinates into groups."""
 
     def __init__(self, label: Tensor) -> None:
@@ -93,7 +93,7 @@ def labels(
 class GroupBall(BoxedRegion):
     """{Σ_g ‖δ_g‖₂ ≤ r} ∩ box, or {max_g ‖δ_g‖₂ ≤ r} ∩ box."""
 
-    layout: Layout
+    layout: GroupLayout
     norm: str
     """The norm of the lengths of the groups: "sum" or "max"."""
 
@@ -110,7 +110,7 @@ class GroupBall(BoxedRegion):
         like = x.detach()
         lower, upper = infinite_sides(like)
         radii = lower.new_full((len(x), 1), radius)
-        return cls(like, radii, lower, upper, Layout(label), norm)
+        return cls(like, radii, lower, upper, GroupLayout(label), norm)
 
     def violation(self, delta: Tensor) -> Tensor:
         """The larger of the norm − r, without rounding, and the distance from the box; (batch,)."""

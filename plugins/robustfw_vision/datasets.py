@@ -236,7 +236,7 @@ class ImageFolder(Dataset):
         from robustfw_vision import folders
 
         augment = _augment(self.augment, shift=self.shift, side=self.size)
-        layout = folders.Layout(self.size, self.resize or self.size, self.channels)
+        layout = folders.ImageLayout(self.size, self.resize or self.size, self.channels)
         folder = root / os.path.expanduser(self.path)
         return folders.image_folder(
             folder, layout, self.workers, self.validation, augment

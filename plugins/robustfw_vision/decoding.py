@@ -45,7 +45,7 @@ class ImageFiles(Dataset[tuple[Tensor, int]]):
         colours_in_grey: bool,
     ) -> None:
         self.samples = samples
-        self.reader = Reader(size, resize, channels, colours_in_grey)
+        self.reader = ImageReader(size, resize, channels, colours_in_grey)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -57,7 +57,7 @@ class ImageFiles(Dataset[tuple[Tensor, int]]):
 
 @final
 @attrs.frozen
-class Reader:
+class ImageReader:
     """Decodes image files to tensors of shape (channels, size, size)."""
 
     size: int

@@ -25,7 +25,7 @@ INSPECTED = 64
 
 @final
 @attrs.frozen
-class Layout:
+class ImageLayout:
     """How images become tensors of one shape."""
 
     size: int
@@ -37,7 +37,7 @@ class Layout:
 
 def image_folder(
     folder: Path,
-    layout: Layout,
+    layout: ImageLayout,
     workers: int,
     validation: float,
     augment: Augment | None,
@@ -200,7 +200,9 @@ def _choose_paths(samples: list[tuple[str, int]]) -> list[str]:
     return [path for path, _ in samples[::stride]]
 
 
-def _identity(samples: list[tuple[str, int]], layout: Layout, channels: int) -> str:
+def _identity(
+    samples: list[tuple[str, int]], layout: ImageLayout, channels: int
+) -> str:
     """A text that tells data sets apart: the layout, then names, sizes and classes of the files."""
     head = [str(layout.size)]
     if layout.resize != layout.size:

@@ -70,8 +70,8 @@ def test_values_and_gradients_are_torchs(form, layout):
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # torch's compiler
 def test_the_fast_way_is_taken_by_attacks_and_by_nobody_who_wants_more(monkeypatch):
     taken = []
-    fast = patch_plan.Plan.input_gradient
-    monkeypatch.setattr(patch_plan.Plan, "input_gradient", lambda *args: taken.append(1) or fast(*args))
+    fast = patch_plan.PatchPlan.input_gradient
+    monkeypatch.setattr(patch_plan.PatchPlan, "input_gradient", lambda *args: taken.append(1) or fast(*args))
     ours, theirs, x = pair({"pool": 2, "frame": (1, 0, 0, 0)})
     gradients(ours, x)
     assert len(taken) == 1

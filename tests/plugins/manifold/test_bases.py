@@ -14,7 +14,7 @@ import robustfw
 from robustfw import TensorSplit, UsageError
 from robustfw.regions import norms, per_row
 from robustfw.testing import check, findings
-from robustfw_manifold.autoencoder import Plan, load_or_train, train
+from robustfw_manifold.autoencoder import TrainingPlan, load_or_train, train
 from robustfw_manifold.bases import Basis, Cae, Decoder, GivenDecoder, KnnPca, Transform
 from robustfw_manifold.linear import orthonormal
 from robustfw_manifold.tangent import Tangent
@@ -81,7 +81,7 @@ def test_local_components_find_the_plane_that_points_lie_in():
 
 def test_the_jacobian_of_the_encoder_is_autograds():
     x = torch.rand(40, 1, 4, 4, generator=generator()).double()
-    plan = Plan(hidden=(6, 5), contraction=0.1, epochs=2, learning_rate=0.01, seed=0)
+    plan = TrainingPlan(hidden=(6, 5), contraction=0.1, epochs=2, learning_rate=0.01, seed=0)
     net = train(x.flatten(1), plan).convert(x)
     expected = torch.func.vmap(torch.func.jacrev(lambda each: net.encode(each[None])[0]))(x.flatten(1))
     torch.testing.assert_close(net.jacobian(x.flatten(1)), expected)
@@ -90,7 +90,7 @@ def test_the_jacobian_of_the_encoder_is_autograds():
 def test_an_autoencoder_learns_and_the_penalty_makes_it_contract(digits):
     x, _ = examples(digits.train, 600)
     flat = x.flatten(1)
-    plan = Plan(hidden=(32,), contraction=0.0, epochs=15, learning_rate=0.01, seed=0)
+    plan = TrainingPlan(hidden=(32,), contraction=0.0, epochs=15, learning_rate=0.01, seed=0)
     free, contracted = train(flat, plan), train(flat, attrs.evolve(plan, contraction=1.0))
     untaught = train(flat, attrs.evolve(plan, epochs=0))
 
@@ -103,7 +103,7 @@ def test_an_autoencoder_learns_and_the_penalty_makes_it_contract(digits):
 
 def test_a_cached_autoencoder_is_the_fresh_one_and_other_data_or_options_are_another(tmp_path):
     x = torch.rand(50, 9, generator=generator())
-    plan = Plan(hidden=(4, 3), contraction=0.1, epochs=2, learning_rate=0.01, seed=0)
+    plan = TrainingPlan(hidden=(4, 3), contraction=0.1, epochs=2, learning_rate=0.01, seed=0)
     fresh = load_or_train(x, plan, "data", tmp_path)
     (file,) = tmp_path.iterdir()
     again = load_or_train(
