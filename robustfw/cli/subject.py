@@ -52,7 +52,7 @@ JUDGE = "restarts:n=5,attack=(pgd:steps=40)"
 class Subject:
     """A net with data and circumstances, ready to be measured: all that the measuring commands know.
 
-    It is a run that robustfw trained (`open_run`).
+    It is a run that robustfw trained (`open`).
     """
 
     known: registry.Registry
@@ -76,23 +76,6 @@ class Subject:
 
     @classmethod
     def open(
-        cls, path: Path, choices: Choices, beside: Subject | None = None
-    ) -> Subject:
-        """The subject that a path names, with data that must be its own.
-
-        Args:
-            path: a run directory.
-            choices: which examples of which split, by which weights, on which device.
-            beside: another subject, whose data is used again; the path's must be the same.
-
-        Raises:
-            RunError: there is no run.
-            DataError: the data is not what the net was trained on, or there is no example.
-        """
-        return cls.open_run(path, choices, beside)
-
-    @classmethod
-    def open_run(
         cls, path: Path, choices: Choices, beside: Subject | None = None
     ) -> Subject:
         """The net of a run directory, with the data that it was trained on.
@@ -219,9 +202,8 @@ class Subject:
             attacks: what is tried.
             loss: what attacks raise.
         """
-        return attack_facts(self.known, threat.uncertainty, attacks) | self.loss_facts(
-            loss
-        )
+        tried = attack_facts(self.known, threat.uncertainty, attacks)
+        return tried | self.loss_facts(loss)
 
     def loss_facts(self, loss: Loss) -> dict[str, Any]:
         """The loss and the task, as results record them."""

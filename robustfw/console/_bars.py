@@ -114,9 +114,8 @@ def batches(
                 and time.monotonic() - last_line > SAY_EVERY
             ):
                 last_line = time.monotonic()
-                _output._err.print(
-                    f"{attacked} of {n} {name} examples attacked, {share} robust so far",
-                    soft_wrap=True,
+                _output.progress_line(
+                    f"{attacked} of {n} {name} examples attacked, {share} robust so far"
                 )
             yield part
 

@@ -37,6 +37,11 @@ def paragraph(title: str, text: str) -> None:
         line("")
 
 
+def progress_line(text: str) -> None:
+    """Print how far a command is to stderr, beside the results on stdout, where no bar can be drawn."""
+    _err.print(escape(printable(text)), soft_wrap=True)
+
+
 def problem(text: str) -> None:
     """Print a warning: something is wrong, but does not stop the command."""
     _err.print(f"[yellow]Warning:[/] {escape(printable(text))}", soft_wrap=True)
