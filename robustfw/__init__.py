@@ -38,6 +38,7 @@ from robustfw.update import Update
 from robustfw.version import __version__
 
 if TYPE_CHECKING:
+    from robustfw.adoption import adopt
     from robustfw.api import WorstCases, evaluate, load, make, train, worst_case
     from robustfw.data.splits import Split, Splits, StreamedSplit, TensorSplit
     from robustfw.inner.adversary import Adversary
@@ -51,6 +52,7 @@ _LAZY = {
     "Batch": "robustfw.training.batch",
     "WorstCases": "robustfw.api",
     "Wrapper": "robustfw.training.batch",
+    "adopt": "robustfw.adoption",
     "evaluate": "robustfw.api",
     "load": "robustfw.api",
     "make": "robustfw.api",
@@ -105,6 +107,7 @@ __all__ = [
     "WorstCases",
     "Wrapper",
     "__version__",
+    "adopt",
     "evaluate",
     "hookimpl",
     "learnt",

@@ -43,9 +43,13 @@ TABLE = {
     "storage": "attrs data errors evaluation inner plugin records safetensors storage torch",
     "analysis": "analysis attrs data errors inner regions safetensors storage torch",
     "training": (
-        "attack attrs averaging data dataset errors evaluation inner loss losses model objective optim plugin "
-        "records regions sampler stateful storage task torch training uncertainty update version"
+        "attack attrs averaging data dataset errors evaluation hookspecs inner interop loss losses model objective "
+        "optim plugin records regions sampler stateful storage task torch training uncertainty update version"
     ),
+    "adoption": (
+        "adoption attrs data dataset errors evaluation inner interop model plugin storage task torch training uncertainty"
+    ),
+    "interop": "attrs data errors interop safetensors torch",
     "api": "data errors evaluation inner losses plugin records storage task torch training",
     "testing": (
         "attack attrs averaging data dataset errors inner interface loss losses model objective optim plugin "
@@ -59,7 +63,7 @@ TABLE = {
     "report": "attrs errors jinja2 markupsafe matplotlib numpy report results safetensors storage version",
     "reproduction": "attrs errors plugin reproduction results storage training",
     "cli": (
-        "analysis attrs cli click console data dataset errors evaluation inner plugin report reproduction results "
+        "adoption analysis attrs cli click console data dataset errors evaluation inner plugin report reproduction results "
         "safetensors storage testing training version"
     ),
     "__main__": "cli",

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 from click.exceptions import Abort, ClickException, Exit, NoSuchOption, UsageError
 
+from robustfw.cli._adopt import adopt
 from robustfw.cli._analyze import analyze
 from robustfw.cli._audit import audit
 from robustfw.cli._check import check
@@ -136,6 +137,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 PARTS = (
     train,
+    adopt,
     evaluate,
     audit,
     analyze,

@@ -25,7 +25,7 @@ ATTACK = "single-step"
 
 
 @click.command(short_help="Make a collection of adversarial examples against a net.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--uncertainty",
     "specs",
@@ -48,7 +48,7 @@ ATTACK = "single-step"
 )
 @Choices.flags
 def craft(
-    run: Path,
+    run: Path | None,
     specs: tuple[str, ...],
     attack: str,
     loss: str | None,

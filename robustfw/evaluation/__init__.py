@@ -8,6 +8,7 @@ from robustfw.evaluation._measurement import check_width
 from robustfw.evaluation._sweep import sweep
 from robustfw.evaluation._sweep_result import Fooled, Sweep
 from robustfw.evaluation._verdicts import Evaluation, Verdicts, describe
+from robustfw.evaluation._within import verdicts_within
 
 __all__ = [
     "Comparison",
@@ -23,5 +24,6 @@ __all__ = [
     "evaluate",
     "sweep",
     "verdicts",
+    "verdicts_within",
     "wilson",
 ]

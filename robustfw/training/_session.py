@@ -169,7 +169,7 @@ def _set_up(
         len(splits.train), options.batch_size
     )
     state = State.fresh(
-        lambda: _build_net(recipe.model, splits, has_weights=has_weights),
+        lambda: build_net(recipe.model, splits, has_weights=has_weights),
         options=options,
         device=device,
         updates=updates,
@@ -213,10 +213,13 @@ def _read_tuning(manifest: Mapping[str, Any] | None) -> settings.Tuning | None:
     return settings.read(facts)
 
 
-def _build_net(model: Model, splits: Splits, *, has_weights: bool) -> nn.Module:
+def build_net(model: Model, splits: Splits, *, has_weights: bool) -> nn.Module:
     """Build the net; layers that take their sizes from the first batch (``nn.LazyLinear``) see two examples.
 
-    ``has_weights`` says that a checkpoint has its weights, so that none need be downloaded or learnt from data.
+    Args:
+        model: the recipe of the net.
+        splits: the data.
+        has_weights: a file has its weights, so that none need be downloaded or learnt from data.
     """
     fitted = model.fit(splits.learning_split())
     if has_weights:
