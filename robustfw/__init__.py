@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from robustfw.inner.adversary import Adversary
     from robustfw.inner.problem import InnerProblem
     from robustfw.inner.threat import Threat
+    from robustfw.interop import adapt
     from robustfw.regions import Region
     from robustfw.training.batch import Batch, Wrapper
 
@@ -51,6 +52,7 @@ _LAZY = {
     "Batch": "robustfw.training.batch",
     "WorstCases": "robustfw.api",
     "Wrapper": "robustfw.training.batch",
+    "adapt": "robustfw.interop",
     "evaluate": "robustfw.api",
     "load": "robustfw.api",
     "make": "robustfw.api",
@@ -105,6 +107,7 @@ __all__ = [
     "WorstCases",
     "Wrapper",
     "__version__",
+    "adapt",
     "evaluate",
     "hookimpl",
     "learnt",
