@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from robustfw.inner.adversary import Adversary
     from robustfw.inner.problem import InnerProblem
     from robustfw.inner.threat import Threat
+    from robustfw.interop import adapt
     from robustfw.regions import Region
     from robustfw.training.batch import Batch, Wrapper
 
@@ -53,6 +54,7 @@ _LAZY = {
     "WorstCases": "robustfw.api",
     "Wrapper": "robustfw.training.batch",
     "adopt": "robustfw.adoption",
+    "adapt": "robustfw.interop",
     "evaluate": "robustfw.api",
     "load": "robustfw.api",
     "make": "robustfw.api",
@@ -107,6 +109,7 @@ __all__ = [
     "WorstCases",
     "Wrapper",
     "__version__",
+    "adapt",
     "adopt",
     "evaluate",
     "hookimpl",

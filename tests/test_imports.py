@@ -38,7 +38,8 @@ TABLE = {
         "attack attrs averaging cattrs dataset errors hookspecs interface loss model numpy objective optim pluggy "
         "plugin safetensors sampler task torch uncertainty update"
     ),
-    "inner": "attack attrs data errors inner losses regions task torch uncertainty",
+    "inner": "attack attrs data errors inner interop losses regions task torch uncertainty",
+    "interop": "attrs errors interop safetensors torch",
     "evaluation": "attack attrs data errors evaluation inner losses regions task torch uncertainty",
     "storage": "attrs data errors evaluation inner plugin records safetensors storage torch",
     "analysis": "analysis attrs data errors inner regions safetensors storage torch",
@@ -49,7 +50,6 @@ TABLE = {
     "adoption": (
         "adoption attrs data dataset errors evaluation inner interop model plugin storage task torch training uncertainty"
     ),
-    "interop": "attrs data errors interop safetensors torch",
     "api": "data errors evaluation inner losses plugin records storage task torch training",
     "testing": (
         "attack attrs averaging data dataset errors inner interface loss losses model objective optim plugin "
