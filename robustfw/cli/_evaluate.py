@@ -147,7 +147,7 @@ def _evaluate_under_attack(
             f"going on after {len(partial.verdicts)} of {len(subject.split)} examples"
         )
     batches = subject.verdicts(
-        threat, attacks, loss_raised, skip=partial.batches, see=gallery
+        threat, attacks, loss_raised, after=partial.verdicts, see=gallery
     )
     with contextlib.closing(partial.collect(batches)) as saved_batches:
         try:

@@ -155,7 +155,7 @@ class Subject:
             threat: the set and the data range.
             attacks: what is tried, one after the other.
             loss: what the attacks raise.
-            options: others of `robustfw.evaluation.verdicts`, such as ``skip``.
+            options: others of `robustfw.evaluation.verdicts`, such as ``after``.
         """
         from robustfw.evaluation import verdicts
 

@@ -12,9 +12,9 @@ from robustfw.data.bounds import Bounds, ends
 from robustfw.data.splits import Split
 from robustfw.errors import DataError
 from robustfw.evaluation._accuracy import device_of
+from robustfw.evaluation._checks import check_outputs
 from robustfw.evaluation._crafting import Examples
 from robustfw.evaluation._intervals import wilson
-from robustfw.evaluation._measurement import check_outputs
 from robustfw.inner.adversary import TOLERANCE
 from robustfw.inner.freezing import freeze
 from robustfw.inner.threat import Threat

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robustfw.errors import DataError
 from robustfw.evaluation._intervals import wilson
+from robustfw.evaluation._outcomes import ExampleOutcomes, KeptExamples
 from robustfw.inner.problem import Passes
 from robustfw.task import Classification, Task
 
@@ -39,6 +40,16 @@ class Verdicts:
     """What the task measures at the examples, (n, m), where right or wrong is not all (`Task.measure`)."""
     robust_measure: Tensor | None = None
     """What the task measures at the worst cases, (n, m), where right or wrong is not all (`Task.measure`)."""
+    constant: Tensor | None = None
+    """The output at all examples, where it is one and the same though the examples differ; None where it varies."""
+    random: bool = False
+    """Whether a second forward pass over the first batch gave other outputs."""
+    batch_size: int = 0
+    """Examples of a full batch, the smallest one where batches were halved; 0 where it is not known."""
+    memory: int = 0
+    """The most memory that the process has had by the end, in bytes; 0 where it is not known."""
+    examples: KeptExamples | None = None
+    """The examples and their worst cases, where they were to be kept."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -73,7 +84,30 @@ class Verdicts:
             seconds=sum(batch.seconds for batch in batches),
             clean_measure=clean_measure,
             robust_measure=robust_measure,
+            constant=_common_constant(batches),
+            random=any(batch.random for batch in batches),
+            batch_size=min(batch.batch_size for batch in batches),
+            memory=max(batch.memory for batch in batches),
+            examples=_concatenate_examples(batches),
         )
+
+
+def _common_constant(batches: list[Verdicts]) -> Tensor | None:
+    """The output that all batches have in common; None where one of them has another."""
+    first = batches[0].constant
+    for batch in batches:
+        constant = batch.constant
+        if first is None or constant is None or not torch.equal(first, constant):
+            return None
+    return first
+
+
+def _concatenate_examples(batches: list[Verdicts]) -> KeptExamples | None:
+    """The kept examples of all batches; None where some were not kept."""
+    kept = [batch.examples for batch in batches if batch.examples is not None]
+    if len(kept) < len(batches):
+        return None
+    return KeptExamples.concatenate(kept)
 
 
 def _concatenate_measures(measures: list[Tensor | None]) -> Tensor:
@@ -115,6 +149,15 @@ class Evaluation:
     """Examples at which the largest output is shared by several classes."""
     not_numbers: int = 0
     """Examples at which an output is not a number."""
+    constant: bool = False
+    """Whether the net's outputs are the same for all examples, though these differ."""
+    random: bool = False
+    """Whether two forward passes over the same examples, in evaluation mode, gave different outputs."""
+    batch_size: int = 0
+    """Examples that were attacked together; the smallest number where memory made it halve them."""
+    memory: int = 0
+    """The most memory that the process has had by the end, in bytes: on a CUDA device what torch allocated there,
+    elsewhere the resident memory; 0 where it is not known."""
     metrics: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
     """Further figures of the task by name, each ``clean`` and ``robust``: at the examples and at their worst cases."""
     verdicts: Verdicts | None = attrs.field(default=None, eq=False, repr=False)
@@ -150,8 +193,28 @@ class Evaluation:
             seconds=verdicts.seconds,
             ties=verdicts.ties,
             not_numbers=verdicts.not_numbers,
+            constant=n > 1 and verdicts.constant is not None,
+            random=verdicts.random,
+            batch_size=verdicts.batch_size,
+            memory=verdicts.memory,
             metrics=_metrics(verdicts, task),
             verdicts=verdicts,
+        )
+
+    @property
+    def examples(self) -> ExampleOutcomes:
+        """What became of each example, in the order of the split, with x̃ where examples were kept.
+
+        Raises:
+            DataError: this is the summary alone, as it is read from a file for instance.
+        """
+        if self.verdicts is None:
+            raise DataError("this evaluation is a summary, and knows no single example")
+        return ExampleOutcomes(
+            y=self.verdicts.y,
+            correct=self.verdicts.clean,
+            robust=self.verdicts.robust,
+            kept=self.verdicts.examples,
         )
 
     @property
@@ -172,6 +235,17 @@ class Evaluation:
             sentences.append(
                 f"at {self.not_numbers} of {self.n} examples the net's outputs are not numbers: its weights are "
                 "broken, or something in it overflows"
+            )
+        if self.constant:
+            sentences.append(
+                f"the net gives the same outputs for all {self.n} examples: it ignores its input, or its first layers "
+                "are dead; look at its weights and at how x is normalised"
+            )
+        if self.random:
+            sentences.append(
+                "two forward passes over the same examples, in evaluation mode, gave different outputs: the net is "
+                "random, and robust accuracy by one pass a lottery; switch its randomness off, or measure a module "
+                "that gives the mean of its outputs over many passes (no attack here averages over them by itself)"
             )
         return tuple(sentences)
 
