@@ -48,7 +48,8 @@ TABLE = {
         "optim plugin records regions sampler stateful storage task torch training uncertainty update version"
     ),
     "adoption": (
-        "adoption attrs data dataset errors evaluation inner interop model plugin storage task torch training uncertainty"
+        "adoption attrs data dataset errors evaluation inner interop model plugin storage task torch training "
+        "uncertainty"
     ),
     "api": "data errors evaluation inner losses plugin records storage task torch training",
     "testing": (
@@ -63,8 +64,8 @@ TABLE = {
     "report": "attrs errors jinja2 markupsafe matplotlib numpy report results safetensors storage version",
     "reproduction": "attrs errors plugin reproduction results storage training",
     "cli": (
-        "adoption analysis attrs cli click console data dataset errors evaluation inner plugin report reproduction results "
-        "safetensors storage testing training version"
+        "adoption analysis attrs cli click console data dataset errors evaluation inner plugin report reproduction "
+        "results safetensors storage testing training version"
     ),
     "__main__": "cli",
     "": (

@@ -204,13 +204,10 @@ def _evaluate_within(
         batch_size=choices.batch_size,
         seed=choices.seed,
     )
-    evaluation = summarize_verdicts(
-        batches,
-        split=subject.split,
-        name=choices.split,
-        spec=subject.spec,
-        quiet=choices.as_json,
+    shown = console.batches_until(
+        batches, began + seconds, choices.split, quiet=choices.as_json
     )
+    evaluation = _summarize(shown, subject.spec)
     if not choices.as_json:
         console.line(
             f"{evaluation.n} of {len(subject.split)} {choices.split} examples, drawn at random, within {seconds:g} s"
@@ -288,11 +285,17 @@ def summarize_verdicts(
         quiet: whether there is no bar.
     """
     from robustfw import console
+
+    shown = console.batches(batches, len(split), name, quiet=quiet)
+    return _summarize(shown, spec)
+
+
+def _summarize(batches: Iterable[Verdicts], spec: DataSpec) -> Evaluation:
+    """The evaluation of all batches, with a warning where its numbers are doubtful."""
+    from robustfw import console
     from robustfw.evaluation import Evaluation, Verdicts
 
-    verdicts = Verdicts.concatenate(
-        console.batches(batches, len(split), name, quiet=quiet)
-    )
+    verdicts = Verdicts.concatenate(batches)
     evaluation = Evaluation.from_verdicts(verdicts, spec.classes, spec.task)
     for doubt in evaluation.doubts:
         console.problem(doubt)
