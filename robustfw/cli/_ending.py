@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from robustfw.cli._evaluate import summarize_verdicts
 from robustfw.cli._records import (
     attack_facts,
     command_line,
     keep_worst_cases,
     task_facts,
 )
+from robustfw.cli._summary import summarize_verdicts
 from robustfw.errors import RunError
 
 if TYPE_CHECKING:

@@ -15,15 +15,11 @@ from robustfw.cli._choices import Choices, loss_option
 from robustfw.cli._duration import read_duration
 from robustfw.cli._outcomes import check_outcomes, write_outcomes
 from robustfw.cli._stdout import alone_on_stdout, print_json
+from robustfw.cli._summary import summarize, summarize_verdicts
 from robustfw.cli.subject import JUDGE, Subject
 from robustfw.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from robustfw.data.spec import DataSpec
-    from robustfw.data.splits import Split
-    from robustfw.evaluation import Evaluation, Verdicts
     from robustfw.storage._partial import Partial
 
 
@@ -207,7 +203,7 @@ def _evaluate_within(
     shown = console.batches_until(
         batches, began + seconds, choices.split, quiet=choices.as_json
     )
-    evaluation = _summarize(shown, subject.spec)
+    evaluation = summarize(shown, subject.spec)
     if not choices.as_json:
         console.line(
             f"{evaluation.n} of {len(subject.split)} {choices.split} examples, drawn at random, within {seconds:g} s"
@@ -270,33 +266,3 @@ def _evaluate_collection(subject: Subject, path: Path) -> dict[str, Any]:
         "collection_sha256": collection.manifest["sha256"],
     }
     return subject.show_and_keep("transfer", circumstances, attrs.asdict(transfer))
-
-
-def summarize_verdicts(
-    batches: Iterable[Verdicts], split: Split, name: str, spec: DataSpec, *, quiet: bool
-) -> Evaluation:
-    """The evaluation of a split, with a bar while it goes on, and a warning where its numbers are doubtful.
-
-    Args:
-        batches: the verdicts, batch by batch.
-        split: the examples.
-        name: of the split, on the bar.
-        spec: classes and task of the data.
-        quiet: whether there is no bar.
-    """
-    from robustfw import console
-
-    shown = console.batches(batches, len(split), name, quiet=quiet)
-    return _summarize(shown, spec)
-
-
-def _summarize(batches: Iterable[Verdicts], spec: DataSpec) -> Evaluation:
-    """The evaluation of all batches, with a warning where its numbers are doubtful."""
-    from robustfw import console
-    from robustfw.evaluation import Evaluation, Verdicts
-
-    verdicts = Verdicts.concatenate(batches)
-    evaluation = Evaluation.from_verdicts(verdicts, spec.classes, spec.task)
-    for doubt in evaluation.doubts:
-        console.problem(doubt)
-    return evaluation
