@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -157,13 +158,19 @@ def _compare_with_start(
     }
     facts = circumstances | {
         "run": str(run.path),
-        "runs": [str(model.run), str(run.path)],
+        "runs": [_from_here(model.run), str(run.path)],
         "examples": n,
     }
     if not quiet:
         shown = facts | measured
         console.show("comparison", shown, session.splits.spec.labels)
     results.keep(run.path, "comparison", facts, measured, command_line())
+
+
+def _from_here(path: Path) -> str:
+    """A path as one would type it: relative where it is in the present folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _which_weights(run: Run) -> str:
