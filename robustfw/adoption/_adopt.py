@@ -30,7 +30,7 @@ from robustfw.storage.files import hash_file
 from robustfw.storage.runs import Run
 from robustfw.training import parallel
 from robustfw.training._manifest import describe, describe_circumstances
-from robustfw.training._session import build_net, check_net
+from robustfw.training._net import build_net, check_net
 
 if TYPE_CHECKING:
     from robustfw.interop import Weights

@@ -150,7 +150,8 @@ def train(
 
     Ctrl-C (or SIGTERM, or a closed terminal) saves the state after the step under way and ends with exit status 130
     (143, 129); a second one stops at once. A run that was killed loses a minute at most: --resume goes on from the last
-    checkpoint.
+    checkpoint. With more --epochs than it had, a run goes on beyond its end: the schedule is then that of the longer
+    training, from the update on that was reached.
     """
     from robustfw.training import hardware
     from robustfw.training._session import begin
@@ -239,6 +240,8 @@ def _train(session: Session, run: Run, go_on: str, *, quiet: bool) -> None:
     from robustfw import console
 
     epochs = session.recipe.train.epochs
+    if session.note and not quiet:
+        console.line(session.note)
     if session.state.epoch == epochs:
         if not quiet:
             console.line(f"the training in {run.path} is finished")

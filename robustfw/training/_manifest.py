@@ -19,14 +19,19 @@ from robustfw.version import __version__
 
 
 def compose_manifest(
-    recipe: Recipe, registry: Registry, splits: Splits, device: torch.device
+    recipe: Recipe,
+    registry: Registry,
+    all_data: Splits,
+    splits: Splits,
+    device: torch.device,
 ) -> dict[str, Any]:
     """A run's manifest: the training's recipe, plugins, data, code and machine, as JSON takes it.
 
     Args:
         recipe: the recipe, as it was given.
         registry: the plugins.
-        splits: the data.
+        all_data: the data as the data set has it, whose hash is recorded.
+        splits: what the training takes of it.
         device: where the training runs.
     """
     record = describe(registry.record(recipe), registry)
@@ -55,7 +60,7 @@ def describe_circumstances(
         "recipe": dict(recipe),
         "plugins": find_origins(recipe, registry),
         "data": {
-            "hash": splits.fingerprint(),
+            "hash": all_data.fingerprint(),
             "train": len(splits.train),
             "validation": len(splits.validation),
             "test": len(splits.test),

@@ -64,6 +64,10 @@ class TrainOptions:
     batch_size: Annotated[int, "examples per update, over all processes"] = attrs.field(
         default=128, validator=ge(1)
     )
+    examples: Annotated[
+        int | None,
+        "so many training examples, drawn by the seed, as a trial; all if none",
+    ] = attrs.field(default=None, validator=optional(ge(1)))
     learning_rate: Annotated[float, "the optimizer's; a schedule's highest"] = (
         attrs.field(default=0.1, validator=gt(0))
     )
