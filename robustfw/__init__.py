@@ -38,7 +38,16 @@ from robustfw.update import Update
 from robustfw.version import __version__
 
 if TYPE_CHECKING:
-    from robustfw.api import WorstCases, evaluate, load, make, train, worst_case
+    from robustfw.api import (
+        WorstCases,
+        craft,
+        evaluate,
+        load,
+        make,
+        train,
+        worst_case,
+    )
+    from robustfw.data.convert import as_split, as_splits
     from robustfw.data.splits import Split, Splits, StreamedSplit, TensorSplit
     from robustfw.inner.adversary import Adversary
     from robustfw.inner.problem import InnerProblem
@@ -51,6 +60,9 @@ _LAZY = {
     "Batch": "robustfw.training.batch",
     "WorstCases": "robustfw.api",
     "Wrapper": "robustfw.training.batch",
+    "as_split": "robustfw.data.convert",
+    "as_splits": "robustfw.data.convert",
+    "craft": "robustfw.api",
     "evaluate": "robustfw.api",
     "load": "robustfw.api",
     "make": "robustfw.api",
@@ -105,6 +117,9 @@ __all__ = [
     "WorstCases",
     "Wrapper",
     "__version__",
+    "as_split",
+    "as_splits",
+    "craft",
     "evaluate",
     "hookimpl",
     "learnt",

@@ -238,7 +238,7 @@ def _finish(session: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
     batches = verdicts(
         model,
         split,
-        threat=Threat(recipe.uncertainty, splits.spec.bounds),
+        threat=Threat.on(recipe.uncertainty, splits.spec),
         attacks=[attack],
         classes=splits.spec.classes,
         task=splits.spec.task,
