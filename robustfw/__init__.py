@@ -39,7 +39,16 @@ from robustfw.version import __version__
 
 if TYPE_CHECKING:
     from robustfw.adoption import adopt
-    from robustfw.api import WorstCases, evaluate, load, make, train, worst_case
+    from robustfw.api import (
+        WorstCases,
+        craft,
+        evaluate,
+        load,
+        make,
+        train,
+        worst_case,
+    )
+    from robustfw.data.convert import as_split, as_splits
     from robustfw.data.splits import Split, Splits, StreamedSplit, TensorSplit
     from robustfw.inner.adversary import Adversary
     from robustfw.inner.problem import InnerProblem
@@ -55,6 +64,9 @@ _LAZY = {
     "Wrapper": "robustfw.training.batch",
     "adopt": "robustfw.adoption",
     "adapt": "robustfw.interop",
+    "as_split": "robustfw.data.convert",
+    "as_splits": "robustfw.data.convert",
+    "craft": "robustfw.api",
     "evaluate": "robustfw.api",
     "load": "robustfw.api",
     "make": "robustfw.api",
@@ -111,6 +123,9 @@ __all__ = [
     "__version__",
     "adapt",
     "adopt",
+    "as_split",
+    "as_splits",
+    "craft",
     "evaluate",
     "hookimpl",
     "learnt",

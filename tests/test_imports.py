@@ -33,7 +33,7 @@ TABLE = {
     "update": "attrs hookspecs",
     "loss": "attrs hookspecs losses",
     "task": "attrs errors hookspecs loss losses task torch",
-    "data": "attrs data errors losses task torch",
+    "data": "attrs data errors losses numpy task torch",
     "plugin": (
         "attack attrs averaging cattrs dataset errors hookspecs interface loss model numpy objective optim pluggy "
         "plugin safetensors sampler task torch uncertainty update"
@@ -51,7 +51,7 @@ TABLE = {
         "adoption attrs data dataset errors evaluation inner interop model plugin storage task torch training "
         "uncertainty"
     ),
-    "api": "data errors evaluation inner losses plugin records storage task torch training",
+    "api": ("api attrs data dataset errors evaluation inner losses plugin records storage task torch training"),
     "testing": (
         "attack attrs averaging data dataset errors inner interface loss losses model objective optim plugin "
         "pytest regions safetensors sampler stateful task testing torch training uncertainty update"

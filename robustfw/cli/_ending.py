@@ -100,7 +100,7 @@ def _verdicts(session: Session, model: nn.Module, **options: Any) -> Any:
     return verdicts(
         model,
         session.splits.test.first(TESTED),
-        threat=Threat(recipe.uncertainty, spec.bounds),
+        threat=Threat.on(recipe.uncertainty, spec),
         attacks=[recipe.train.validation_attack or recipe.attack],
         classes=spec.classes,
         task=spec.task,

@@ -188,7 +188,7 @@ class Subject:
         if not spec:
             spec = _reopen.read_part(self.recipe, "uncertainty", self.name)
         uncertainty = self.known.make("uncertainty", spec)
-        threat = Threat(uncertainty, self.spec.bounds).fit(self.splits.learning_split())
+        threat = Threat.on(uncertainty, self.spec).fit(self.splits.learning_split())
         x, _ = next(self.split.first(8).iterate(8))
         threat.warn_of_unit(x)
         return threat

@@ -212,6 +212,38 @@ def check_type(net: object, x: Tensor) -> None:
         )
 
 
+def match_type(net: Any, x: Tensor) -> Any:
+    """The net for examples of the floating-point type of x: a net of another type gets x in its own.
+
+    The adversary works in the type of x, and the net sees x̃ rounded to its own, as it would any example. Outputs come
+    back in float32 at least.
+
+    Args:
+        net: a net, or any callable, which is left as it is.
+        x: examples.
+
+    Raises:
+        DataError: the net was made inside ``torch.inference_mode``.
+    """
+    if not isinstance(net, nn.Module):
+        return net
+    parameters = list(net.parameters())
+    _check_differentiable(parameters)
+    if torch.is_autocast_enabled(x.device.type) or not x.is_floating_point():
+        return net
+    net_dtype = next((p.dtype for p in parameters if p.is_floating_point()), x.dtype)
+    if net_dtype == x.dtype:
+        return net
+
+    def forward_in_type_of_net(x: Tensor) -> Any:
+        outputs = net(x.to(net_dtype))
+        if isinstance(outputs, Tensor) and outputs.is_floating_point():
+            outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+        return outputs
+
+    return forward_in_type_of_net
+
+
 def leave_inference(tensor: Tensor) -> Tensor:
     """The tensor itself, or a copy that autograd takes if ``torch.inference_mode`` made it."""
     if not tensor.is_inference():

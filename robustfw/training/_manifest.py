@@ -36,6 +36,7 @@ def compose_manifest(
     """
     record = describe(registry.record(recipe), registry)
     circumstances = describe_circumstances(record, registry, splits, device)
+    circumstances["data"]["hash"] = all_data.fingerprint()
     return circumstances | {"ascent_mode": recipe.train.ascent_mode}
 
 
@@ -60,7 +61,7 @@ def describe_circumstances(
         "recipe": dict(recipe),
         "plugins": find_origins(recipe, registry),
         "data": {
-            "hash": all_data.fingerprint(),
+            "hash": splits.fingerprint(),
             "train": len(splits.train),
             "validation": len(splits.validation),
             "test": len(splits.test),
