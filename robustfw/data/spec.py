@@ -25,6 +25,11 @@ def _read_groups(groups: Any) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(group) for group in groups)
 
 
+def _read_numbers(numbers: Any) -> tuple[int, ...]:
+    """Numbers as a tuple in place of the list that JSON has."""
+    return tuple(numbers)
+
+
 @attrs.frozen
 class DataSpec:
     """Shape, classes, range, statistics, names and task of a data set, from which models are built."""
@@ -52,7 +57,7 @@ class DataSpec:
         default=(), converter=_read_groups
     )
     """One-hot groups of a table: the features of each, one of which is 1 and the others 0."""
-    immutable: tuple[int, ...] = attrs.field(default=(), converter=tuple)
+    immutable: tuple[int, ...] = attrs.field(default=(), converter=_read_numbers)
     """Features that no perturbation changes, by their numbers in the flattened example."""
     masked: bool = attrs.field(default=False)
     """Whether examples are sequences (time, features) whose last feature is a mask, 0 at padded steps. No perturbation

@@ -74,7 +74,7 @@ def place_channels(x: Tensor, axes: Axes = "auto") -> Tensor:
         return x.movedim(-1, 1)
     if axes == "first":
         return x
-    if x.dim() == 4 and shape[3] in CHANNELS and shape[1] not in CHANNELS:
+    if _looks_channels_last(shape):
         raise DataError(
             f"x has shape {shape}, which looks like (n, height, width, channels): give channels first, by "
             "channels=last in a spec or x.transpose(0, 3, 1, 2) of an array"
@@ -85,6 +85,14 @@ def place_channels(x: Tensor, axes: Axes = "auto") -> Tensor:
             "channel, by channels=add in a spec or x[:, None] of an array (channels=first takes the shape as it is)"
         )
     return x
+
+
+def _looks_channels_last(shape: tuple[int, ...]) -> bool:
+    """Whether a batch of such a shape looks like (n, height, width, channels)."""
+    if len(shape) != 4 or shape[3] not in CHANNELS:
+        return False
+    is_square = shape[1] == shape[2] != shape[3]
+    return is_square or shape[1] not in CHANNELS
 
 
 def scale_values(
