@@ -207,7 +207,7 @@ def check_type(net: object, x: Tensor) -> None:
         given = str(x.dtype).removeprefix("torch.")
         wanted = str(net_dtype).removeprefix("torch.")
         raise DataError(
-            f"x is {given} and the net is {wanted}: give x.to(torch.{wanted}), net.to(torch.{given}) or "
+            f"x is {given} and the net is {wanted}: give x.to(torch.{wanted}), net.to(torch.{given}), or "
             "robustfw.adapt(net)"
         )
 

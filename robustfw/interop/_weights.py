@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from robustfw.errors import DataError, RobustfwWarning, UsageError
-from robustfw.interop._adapter import Adapter, standardises, unwrap
+from robustfw.interop._adapter import Adapter, unwrap
 from robustfw.interop._files import is_state_dict, read_file
 from robustfw.interop._fitting import Fit, explain_mismatch, fit_names
 
@@ -271,15 +271,17 @@ def _targets(net: nn.Module) -> list[nn.Module]:
     while True:
         if isinstance(inner, Adapter):
             inner = unwrap(inner.net)
-        elif (
-            isinstance(inner, nn.Sequential)
-            and len(inner) > 1
-            and standardises(inner[0])
-        ):
+        elif isinstance(inner, nn.Sequential) and _only_last_learns(inner):
             inner = unwrap(inner[-1])
         else:
             return targets
         targets.append(inner)
+
+
+def _only_last_learns(net: nn.Sequential) -> bool:
+    """Whether layers without parameters, such as a standardisation, stand before one other."""
+    before = list(net.children())[:-1]
+    return bool(before) and not any(list(layer.parameters()) for layer in before)
 
 
 def _floating_types(tensors: Mapping[str, Any], names: Iterable[str]) -> str:
