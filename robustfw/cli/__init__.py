@@ -13,6 +13,7 @@ import click
 from click.exceptions import Abort, ClickException, Exit, NoSuchOption, UsageError
 
 from robustfw.cli._analyze import analyze
+from robustfw.cli._attack import attack
 from robustfw.cli._audit import audit
 from robustfw.cli._check import check
 from robustfw.cli._compare import compare
@@ -142,6 +143,7 @@ PARTS = (
     sweep,
     compare,
     craft,
+    attack,
     report,
     reproduce,
     recipes,
