@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from robustfw.inner.threat import Threat
     from robustfw.interop import adapt
     from robustfw.regions import Region
+    from robustfw.results._show_pictures import show_pictures
     from robustfw.training.batch import Batch, Wrapper
 
 _LAZY = {
@@ -79,6 +80,7 @@ _LAZY = {
     "StreamedSplit": "robustfw.data.splits",
     "TensorSplit": "robustfw.data.splits",
     "Threat": "robustfw.inner.threat",
+    "show_pictures": "robustfw.results._show_pictures",
 }
 
 __all__ = [
@@ -131,6 +133,7 @@ __all__ = [
     "learnt",
     "load",
     "make",
+    "show_pictures",
     "train",
     "with_learnt",
     "worst_case",

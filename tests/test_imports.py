@@ -41,7 +41,7 @@ TABLE = {
     "inner": "attack attrs data errors inner interop losses regions task torch uncertainty",
     "interop": "attrs errors interop safetensors torch",
     "evaluation": "attack attrs data errors evaluation inner losses regions task torch uncertainty",
-    "storage": "attrs data errors evaluation inner plugin records safetensors storage torch",
+    "storage": "PIL attrs data errors evaluation inner numpy plugin records safetensors storage torch",
     "analysis": "analysis attrs data errors inner regions safetensors storage torch",
     "training": (
         "attack attrs averaging data dataset errors evaluation hookspecs inner interop loss losses model objective "

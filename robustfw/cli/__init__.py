@@ -14,6 +14,7 @@ from click.exceptions import Abort, ClickException, Exit, NoSuchOption, UsageErr
 
 from robustfw.cli._adopt import adopt
 from robustfw.cli._analyze import analyze
+from robustfw.cli._attack import attack
 from robustfw.cli._audit import audit
 from robustfw.cli._check import check
 from robustfw.cli._compare import compare
@@ -144,6 +145,7 @@ PARTS = (
     sweep,
     compare,
     craft,
+    attack,
     report,
     reproduce,
     recipes,

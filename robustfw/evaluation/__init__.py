@@ -4,6 +4,7 @@ from robustfw.evaluation._accuracy import device_of, evaluate, verdicts
 from robustfw.evaluation._checks import check_width
 from robustfw.evaluation._comparison import Comparison
 from robustfw.evaluation._crafting import Examples, craft
+from robustfw.evaluation._evaluation import Evaluation, describe
 from robustfw.evaluation._intervals import wilson
 from robustfw.evaluation._sweep import sweep
 from robustfw.evaluation._sweep_result import Fooled, Sweep

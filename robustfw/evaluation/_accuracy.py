@@ -14,8 +14,9 @@ from robustfw.attack import Attack
 from robustfw.data.splits import Split
 from robustfw.errors import DataError, UsageError
 from robustfw.evaluation._batches import MeasuredBatch, measure_batches, peak_memory
+from robustfw.evaluation._evaluation import Evaluation
 from robustfw.evaluation._measurement import AttackedBatch, Measurement
-from robustfw.evaluation._verdicts import Evaluation, Verdicts
+from robustfw.evaluation._verdicts import Verdicts
 from robustfw.inner.adversary import Adversary
 from robustfw.inner.freezing import freeze, leave_inference
 from robustfw.inner.threat import Threat
