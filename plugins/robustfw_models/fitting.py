@@ -65,7 +65,7 @@ def adapt_net(
     input: str | None,
     automatic: Callable[[], Normalization | None] | None = None,
 ) -> nn.Module:
-    """The net behind an `Adapter`, once it has answered two examples.
+    """The net behind an `Adapter`, once it has answered two examples; of masked data it is given x and the mask.
 
     Args:
         net: the net.
@@ -88,7 +88,14 @@ def adapt_net(
     if isinstance(net, Adapter) and normalization is None:
         adapted = net
     else:
-        adapted = Adapter(net, normalization=normalization, output=output, input=input)
+        # sequences have a mask as their last feature, which a net takes as its second argument
+        adapted = Adapter(
+            net,
+            normalization=normalization,
+            output=output,
+            input=input,
+            mask=spec.masked or None,
+        )
     _try(adapted, spec)
     return adapted
 
