@@ -13,7 +13,7 @@ ELSEWHERE = {
 }  # fmt: skip
 """Data sets whose files a machine may not have: tests/plugins/test_vision_datasets.py and tests/data have theirs."""
 FOREIGN = {"timm", "transformers", "hf-hub", "robustbench", "torchscript", "exported", "onnx"}
-"""Models of packages, hubs and files that a machine may not have: tests/plugins/test_foreign_models.py has those."""
+"""Models of packages, hubs and files that a machine may not have: tests/plugins/test_foreign_*.py have those."""
 
 VARIANTS = [
     ("uncertainty", "linf:radius=[0.1,0.2,0.3]"),
