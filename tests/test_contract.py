@@ -58,6 +58,7 @@ VARIANTS = [
     ("attack", "deepfool:norm=linf"),
     ("attack", "lbfgs:target=best"),
     ("attack", "targeted:target=random,attack=cw"),
+    ("model", "python:robustfw_models.small:build,width=8"),
     ("model", "paper-mnist:input_norm=batch"),
     ("model", "mlp:hidden=[]"),
     ("model", "fcn:width=4,layers=1"),
