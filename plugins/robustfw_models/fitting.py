@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from robustfw import DataSpec, RobustfwError, RobustfwWarning, UsageError
+from robustfw.inner.modes import evaluation_mode
 from robustfw.interop import Adapter, Normalization
 from robustfw.task import Segmentation
 
@@ -138,14 +139,13 @@ def adapt_graph(
 def _try(net: nn.Module, spec: DataSpec) -> None:
     """Raise a `UsageError` where the net cannot take two examples of the data's shape."""
     x = torch.full((ROWS, *spec.shape), 0.5)
-    modes = [
-        (module, module.training)
-        for module in net.modules()
-        if hasattr(module, "training")
-    ]
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            net.eval()(x)
+        with (
+            evaluation_mode(net),
+            torch.no_grad(),
+            torch.random.fork_rng(devices=[]),
+        ):
+            net(x)
     except RobustfwError as error:
         raise UsageError(str(error)) from error
     except Exception as error:  # a stranger's net may raise anything
@@ -153,9 +153,6 @@ def _try(net: nn.Module, spec: DataSpec) -> None:
         raise UsageError(
             f"the net cannot take {ROWS} examples of shape {spec.shape}: {reason}"
         ) from error
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def first_line(error: BaseException) -> str:
