@@ -46,7 +46,7 @@ TABLE = {
         "attack attrs averaging data dataset errors evaluation inner loss losses model objective optim plugin "
         "records regions sampler stateful storage task torch training uncertainty update version"
     ),
-    "api": ("api attrs data dataset errors evaluation inner losses plugin records storage task torch training"),
+    "api": ("api attrs data dataset errors evaluation inner loss losses plugin records storage task torch training"),
     "testing": (
         "attack attrs averaging data dataset errors inner interface loss losses model objective optim plugin "
         "pytest regions safetensors sampler stateful task testing torch training uncertainty update"
