@@ -37,7 +37,7 @@ def test_it_runs_and_learns(page):
 
 
 def test_the_loop_stops_early(page):
-    names, lines = page
+    _, lines = page
     stopped = next(line for line in lines if line.startswith("stopped"))
     assert int(re.search(r"epoch (\d+)", stopped)[1]) < 50
 
