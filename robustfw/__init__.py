@@ -38,6 +38,7 @@ from robustfw.update import Update
 from robustfw.version import __version__
 
 if TYPE_CHECKING:
+    from robustfw.adoption import adopt
     from robustfw.api import (
         WorstCases,
         craft,
@@ -52,7 +53,9 @@ if TYPE_CHECKING:
     from robustfw.inner.adversary import Adversary
     from robustfw.inner.problem import InnerProblem
     from robustfw.inner.threat import Threat
+    from robustfw.interop import adapt
     from robustfw.regions import Region
+    from robustfw.results._show_pictures import show_pictures
     from robustfw.training.batch import Batch, Wrapper
 
 _LAZY = {
@@ -60,6 +63,8 @@ _LAZY = {
     "Batch": "robustfw.training.batch",
     "WorstCases": "robustfw.api",
     "Wrapper": "robustfw.training.batch",
+    "adopt": "robustfw.adoption",
+    "adapt": "robustfw.interop",
     "as_split": "robustfw.data.convert",
     "as_splits": "robustfw.data.convert",
     "craft": "robustfw.api",
@@ -75,6 +80,7 @@ _LAZY = {
     "StreamedSplit": "robustfw.data.splits",
     "TensorSplit": "robustfw.data.splits",
     "Threat": "robustfw.inner.threat",
+    "show_pictures": "robustfw.results._show_pictures",
 }
 
 __all__ = [
@@ -117,6 +123,8 @@ __all__ = [
     "WorstCases",
     "Wrapper",
     "__version__",
+    "adapt",
+    "adopt",
     "as_split",
     "as_splits",
     "craft",
@@ -125,6 +133,7 @@ __all__ = [
     "learnt",
     "load",
     "make",
+    "show_pictures",
     "train",
     "with_learnt",
     "worst_case",

@@ -12,7 +12,9 @@ from typing import Any, NoReturn
 import click
 from click.exceptions import Abort, ClickException, Exit, NoSuchOption, UsageError
 
+from robustfw.cli._adopt import adopt
 from robustfw.cli._analyze import analyze
+from robustfw.cli._attack import attack
 from robustfw.cli._audit import audit
 from robustfw.cli._check import check
 from robustfw.cli._compare import compare
@@ -136,12 +138,14 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 PARTS = (
     train,
+    adopt,
     evaluate,
     audit,
     analyze,
     sweep,
     compare,
     craft,
+    attack,
     report,
     reproduce,
     recipes,

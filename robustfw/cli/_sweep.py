@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from robustfw.cli import _stopping as stopping
 from robustfw.cli._choices import Choices, loss_option
 from robustfw.cli._records import radius_of
 from robustfw.cli._stdout import alone_on_stdout, print_json
@@ -17,7 +18,9 @@ from robustfw.errors import UsageError
 from robustfw.plugin import options
 
 if TYPE_CHECKING:
-    from robustfw.evaluation import Sweep
+    from collections.abc import Iterable
+
+    from robustfw.evaluation import Fooled, Sweep
     from robustfw.plugin.options import Ratio
 
 ATTACK = "pgd:steps=20"
@@ -27,7 +30,7 @@ POINTS = 11
 
 
 @click.command(short_help="Measure accuracy against the size of the set.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--uncertainty",
     metavar="SPEC",
@@ -53,7 +56,7 @@ POINTS = 11
 )
 @Choices.flags
 def sweep(
-    run: Path,
+    run: Path | None,
     uncertainty: str | None,
     attack: str,
     loss: str | None,
@@ -70,7 +73,7 @@ def sweep(
     The radii are those of the set's option radius; for a set without one, they are factors of the set.
     """
     from robustfw import console
-    from robustfw.evaluation import Fooled, Sweep
+    from robustfw.evaluation import Sweep
     from robustfw.evaluation import sweep as sweep_batches
 
     chosen = Choices(**choices)
@@ -95,10 +98,14 @@ def sweep(
             batch_size=chosen.batch_size,
             seed=chosen.seed,
         )
-        batches = math.ceil(len(subject.split) / chosen.batch_size)
-        fooled = Fooled.concatenate(
-            console.track(parts, batches, "sweeping", quiet=chosen.as_json)
+        tracked = console.track(
+            parts,
+            len(subject.split),
+            "sweeping",
+            size=lambda part: len(part.at),
+            quiet=chosen.as_json,
         )
+        fooled = _collect(tracked, factors, len(subject.split), unit)
         accuracies = Sweep.from_fooled(fooled, factors)
         uncertainty_spec = subject.known.spell(threat.uncertainty)
         attack_spec = subject.known.spell(attack_made)
@@ -112,6 +119,38 @@ def sweep(
         )
     if chosen.as_json:
         print_json(result)
+
+
+def _collect(
+    parts: Iterable[Fooled], factors: list[float], n: int, unit: float
+) -> Fooled:
+    """All batches as one; where Ctrl-C comes, the accuracy of those that are done is said, and they are lost.
+
+    Args:
+        parts: what became of each batch.
+        factors: the sizes of the set.
+        n: examples of all batches.
+        unit: the radius at factor 1.
+    """
+    from robustfw.evaluation import Fooled, Sweep
+
+    done: list[Fooled] = []
+    try:
+        for part in parts:
+            done.append(part)
+    except KeyboardInterrupt:
+        if not done:
+            raise stopping.Stopped("stopped before the first batch was swept") from None
+        so_far = Sweep.from_fooled(Fooled.concatenate(done), factors)
+        points = [
+            f"{share:.1%} at {unit * factor:.4g}"
+            for share, factor in zip(so_far.accuracy, factors, strict=True)
+        ]
+        raise stopping.Stopped(
+            f"stopped after {so_far.n} of {n} examples, whose accuracy is {', '.join(points)}; nothing of it is kept: "
+            "--examples takes fewer"
+        ) from None
+    return Fooled.concatenate(done)
 
 
 def _unit(radius: Any) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.progress import (
@@ -96,43 +96,114 @@ def batches(
     last_line = time.monotonic()
     robust = 0
     attacked = 0
+    seconds = 0.0
     with _progress(quiet=quiet) as bar:
         task = bar.add_task(f"attacking {name} examples", total=n)
         for part in parts:
             robust += int(part.robust.sum())
             attacked += len(part.y)
+            # the time that a part took, which an earlier command may have measured
+            seconds += part.seconds
             share = f"{robust / attacked:.1%}"
             bar.update(
                 task,
                 completed=attacked,
                 description=f"attacking {name} examples  robust {share}",
             )
-            prints_lines = not quiet and not _output._out.is_terminal
-            if (
-                prints_lines
-                and attacked < n
-                and time.monotonic() - last_line > SAY_EVERY
-            ):
+            if attacked < n and _is_due(last_line, quiet=quiet):
                 last_line = time.monotonic()
+                left = _time_left(seconds, attacked, n)
                 _output.progress_line(
-                    f"{attacked} of {n} {name} examples attacked, {share} robust so far"
+                    f"{attacked} of {n} {name} examples attacked, {share} robust so far, {left}"
                 )
             yield part
 
 
+def batches_until(
+    parts: Iterable[Verdicts], deadline: float, name: str, *, quiet: bool
+) -> Iterator[Verdicts]:
+    """Yield verdicts while drawing a bar over the time; without a terminal, print a line once in a while.
+
+    Args:
+        parts: the verdicts of one batch after the other.
+        deadline: the end of the time, as `time.perf_counter` has it.
+        name: the name of the split.
+        quiet: draw and print nothing.
+    """
+    start = time.perf_counter()
+    last_line = time.monotonic()
+    robust = 0
+    attacked = 0
+    with _progress(quiet=quiet) as bar:
+        task = bar.add_task(
+            f"attacking {name} examples", total=max(1, round(deadline - start))
+        )
+        for part in parts:
+            robust += int(part.robust.sum())
+            attacked += len(part.y)
+            words = f"{attacked} {name} examples attacked, {robust / attacked:.1%} robust so far"
+            passed = time.perf_counter() - start
+            bar.update(task, completed=round(passed), description=words)
+            left = deadline - time.perf_counter()
+            if left > 0 and _is_due(last_line, quiet=quiet):
+                last_line = time.monotonic()
+                _output.progress_line(f"{words}, {left:.0f} s left")
+            yield part
+
+
 def track(
-    items: Iterable[Item], n: int, text: str, *, quiet: bool = False
+    items: Iterable[Item],
+    n: int,
+    text: str,
+    *,
+    size: Callable[[Item], int] | None = None,
+    quiet: bool = False,
 ) -> Iterator[Item]:
-    """Yield items while drawing a bar.
+    """Yield items while drawing a bar; without a terminal, print a line once in a while.
 
     Args:
         items: what is gone through.
-        n: how many items there are.
+        n: how much there is in all: items, or what ``size`` counts.
         text: stands before the bar.
-        quiet: draw nothing.
+        size: how much of n an item is, a batch's examples for instance; None: 1.
+        quiet: draw and print nothing.
     """
+    start = time.monotonic()
+    last_line = start
+    done = 0
     with _progress(quiet=quiet) as bar:
-        yield from bar.track(items, total=n, description=text)
+        task = bar.add_task(text, total=n)
+        for item in items:
+            done += 1 if size is None else size(item)
+            bar.update(task, completed=done)
+            if done < n and _is_due(last_line, quiet=quiet):
+                last_line = time.monotonic()
+                left = _time_left(last_line - start, done, n)
+                _output.progress_line(f"{text}: {done} of {n}, {left}")
+            yield item
+
+
+def _is_due(last_line: float, *, quiet: bool) -> bool:
+    """Whether a line of progress is to be printed: no bar is drawn, and the last line was a while ago."""
+    if quiet or _output._out.is_terminal:
+        return False
+    return time.monotonic() - last_line > SAY_EVERY
+
+
+def _time_left(seconds: float, done: int, n: int) -> str:
+    """About how long the rest takes, at the rate so far.
+
+    Args:
+        seconds: time that the finished part took.
+        done: how much is finished.
+        n: how much there is.
+    """
+    left = seconds / max(done, 1) * (n - done)
+    if left < 60:
+        return f"about {max(left, 1):.0f} s left"
+    if left < 5400:
+        return f"about {left / 60:.0f} min left"
+    return f"about {left / 3600:.1f} h left"
 
 
 def progress(steps: Iterable[Progress_], end: str) -> Iterator[Progress_]:

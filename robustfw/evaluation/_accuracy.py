@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+import attrs
 import torch
 from torch import nn
 
@@ -12,9 +13,10 @@ from robustfw import losses
 from robustfw.attack import Attack
 from robustfw.data.splits import Split
 from robustfw.errors import DataError, UsageError
+from robustfw.evaluation._batches import MeasuredBatch, measure_batches, peak_memory
+from robustfw.evaluation._evaluation import Evaluation
 from robustfw.evaluation._measurement import AttackedBatch, Measurement
-from robustfw.evaluation._verdicts import Evaluation, Verdicts
-from robustfw.inner._randomness import generator_for
+from robustfw.evaluation._verdicts import Verdicts
 from robustfw.inner.adversary import Adversary
 from robustfw.inner.freezing import freeze, leave_inference
 from robustfw.inner.threat import Threat
@@ -32,6 +34,7 @@ def evaluate(
     loss: losses.LossFunction | None = None,
     batch_size: int = 500,
     seed: int = 0,
+    keep_examples: bool = False,
 ) -> Evaluation:
     """Clean and robust accuracy of a model on a split; `verdicts` says what is done.
 
@@ -45,6 +48,7 @@ def evaluate(
         loss: what attacks raise; None: the task's.
         batch_size: examples that are attacked together.
         seed: of the attacks' randomness; each batch has a generator of its own.
+        keep_examples: keep x, its worst case and the outputs of both, for ``examples`` of the result.
 
     Returns:
         Counts, accuracies with 95 % intervals, costs, and the verdict on each example.
@@ -64,6 +68,7 @@ def evaluate(
         loss=loss,
         batch_size=batch_size,
         seed=seed,
+        keep_examples=keep_examples,
     )
     return Evaluation.from_verdicts(Verdicts.concatenate(batches), classes, task)
 
@@ -79,8 +84,9 @@ def verdicts(
     loss: losses.LossFunction | None = None,
     batch_size: int = 500,
     seed: int = 0,
-    skip: int = 0,
+    after: Verdicts | None = None,
     see: Callable[[AttackedBatch], None] | None = None,
+    keep_examples: bool = False,
 ) -> Iterator[Verdicts]:
     """The verdicts batch by batch, so that a caller can show progress or stop.
 
@@ -88,6 +94,9 @@ def verdicts(
     before: the worst case per example. Where a task says how wrong an output is, all are attacked by all, to the end.
     Nothing that an attack says is believed: membership in the set is measured, and whether an example is fooled is
     decided by another forward pass.
+
+    A batch that memory has no room for is halved, and so are those that follow. Each batch has random numbers of its
+    own, by its number, so that then all is as with the smaller ``batch_size`` (see `measure_batches`).
 
     Args:
         model: outputs of x (batch, *shape).
@@ -99,40 +108,59 @@ def verdicts(
         loss: what attacks raise; None: the task's.
         batch_size: examples that are attacked together.
         seed: of the attacks' randomness; each batch has a generator of its own.
-        skip: batches at the start that are left out, as they were measured before.
-        see: is shown the worst case of each attack.
+        after: verdicts on the first examples, by an earlier call that was stopped; only those that follow are given.
+        see: is shown the worst case of each attack, once a batch is measured.
+        keep_examples: keep x, its worst case and the outputs of both in the verdicts, in the memory of the CPU.
 
     Raises:
         PluginError: a perturbation lies outside its set or the data range.
         DataError: the split is empty, an example has no label, or outputs or labels do not fit the task.
         UsageError: there is no attack, or one that says of itself that it leaves the set.
+
+    Warns:
+        RobustfwWarning: a batch was halved.
     """
     task = task or Classification()
     check_measurable(model, split, attacks, batch_size)
-    rows_of_batches = torch.arange(len(split)).split(batch_size)
-    generators = (
-        generator_for(seed, "attack", number)
-        for number in range(skip, len(rows_of_batches))
-    )
-    batches = split.batches(rows_of_batches[skip:], device_of(model))
-    for (x, y), generator in zip(batches, generators, strict=True):
-        adversaries = [
-            Adversary(threat, attack, generator, task, loss) for attack in attacks
-        ]
+    device = device_of(model)
+
+    def measure(batch: MeasuredBatch) -> Verdicts:
+        """The verdicts on one batch; what was attacked is shown when all of it has succeeded."""
         start = time.perf_counter()
+        adversaries = [
+            Adversary(threat, attack, batch.generator, task, loss) for attack in attacks
+        ]
+        attacked: list[AttackedBatch] = []
         with freeze(model):
             measurement = Measurement(
                 model=model,
-                x=leave_inference(x),
-                y=leave_inference(y),
+                x=leave_inference(batch.x),
+                y=leave_inference(batch.y),
                 task=task,
                 classes=classes,
                 adversaries=adversaries,
-                see=see,
+                see=None if see is None else attacked.append,
+                keep_examples=keep_examples,
+                check_randomness=int(batch.rows[0]) == 0,
             )
-            batch_verdicts = measurement.verdicts(start)
-        # outside: the model is not frozen while the caller has the floor
-        yield batch_verdicts
+            verdicts = measurement.verdicts(start)
+        for attacked_batch in attacked:
+            if see is not None:
+                see(attacked_batch)
+        return attrs.evolve(verdicts, batch_size=batch.size, memory=peak_memory(device))
+
+    if after is not None:
+        # what memory had no room for then, it has no room for now
+        batch_size = min(batch_size, after.batch_size)
+    # the model is not frozen while the caller has the floor
+    yield from measure_batches(
+        split,
+        measure,
+        batch_size=batch_size,
+        seed=seed,
+        device=device,
+        start=0 if after is None else len(after),
+    )
 
 
 def check_measurable(

@@ -26,6 +26,7 @@ from robustfw.evaluation._checklist import (
     TransferExamples,
 )
 from robustfw.evaluation._verdicts import Verdicts
+from robustfw.evaluation._views import html_table
 from robustfw.inner.threat import Threat
 from robustfw.task import Classification, Task
 
@@ -76,6 +77,19 @@ class Audit:
             "verdict": self.verdict,
             "lines": [line.describe() for line in self.lines],
         }
+
+    def to_row(self) -> dict[str, Any]:
+        """A flat dict, for ``pandas.DataFrame([result.to_row(), …])``: the verdict, and that of each line."""
+        verdicts = {line.name: line.verdict for line in self.lines}
+        return {"n": self.n, "verdict": self.verdict} | verdicts
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks, with what to do about lines that failed."""
+        rows = [[line.name, line.verdict, line.found] for line in self.lines]
+        advice = [f"{line.name}: {line.advice}" for line in self.failed]
+        return html_table(
+            (f"{self.verdict}, n = {self.n}", "verdict", "found"), rows, advice
+        )
 
 
 def audit(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import attrs
 from torch import Tensor
 
 from robustfw.evaluation._intervals import Z95
+from robustfw.evaluation._views import flat_row, html_table
 
 
 @attrs.frozen
@@ -45,6 +47,24 @@ class Comparison:
             interval=difference_interval(only_first, only_second, n),
             p=mcnemar(only_first, only_second),
         )
+
+    def to_row(self) -> dict[str, Any]:
+        """A flat dict, for ``pandas.DataFrame([result.to_row(), …])``."""
+        return flat_row(attrs.asdict(self))
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: two by two, and the difference with its interval."""
+        low, high = self.interval
+        rows = [
+            ["first right", str(self.both), str(self.only_first)],
+            ["first wrong", str(self.only_second), str(self.neither)],
+            [
+                "difference",
+                f"{self.difference:+.2%}",
+                f"95 % interval {low:+.2%} to {high:+.2%}, p = {self.p:.3g}",
+            ],
+        ]
+        return html_table(("", "second right", "second wrong"), rows)
 
 
 def mcnemar(b: int, c: int) -> float:

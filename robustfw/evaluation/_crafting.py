@@ -13,8 +13,8 @@ from robustfw.attack import Attack
 from robustfw.data.bounds import check_range
 from robustfw.data.splits import Split
 from robustfw.evaluation._accuracy import check_measurable, device_of
-from robustfw.evaluation._measurement import check_outputs, read_targets
-from robustfw.inner._randomness import generator_for
+from robustfw.evaluation._batches import MeasuredBatch, measure_batches
+from robustfw.evaluation._checks import check_outputs, read_targets
 from robustfw.inner.adversary import Adversary
 from robustfw.inner.freezing import freeze, leave_inference, match_type
 from robustfw.inner.problem import InnerProblem
@@ -57,6 +57,12 @@ class Examples:
             field.name: getattr(self, field.name) for field in attrs.fields(Examples)
         }
 
+    def cpu(self) -> Examples:
+        """These examples in the memory of the CPU."""
+        return Examples(
+            **{name: tensor.cpu() for name, tensor in self.tensors().items()}
+        )
+
     @classmethod
     def concatenate(cls, parts: Sequence[Examples]) -> Examples:
         """Several as one, in their order."""
@@ -90,30 +96,70 @@ def craft(
         classes: how many classes, labels or targets there are; None: as many as the net has outputs.
         task: what the outputs are for; classification by default.
         loss: what the attack raises; None: the task's.
-        batch_size: examples that are attacked together.
+        batch_size: examples that are attacked together; halved where memory does not suffice (`measure_batches`).
         seed: of the attack's randomness.
 
     Raises:
         PluginError: a perturbation lies outside its set or the data range.
         DataError: outputs or labels do not fit the task.
     """
-    task = task or Classification()
+    batches = craft_batches(
+        model,
+        split,
+        threats=threats,
+        attack=attack,
+        classes=classes,
+        task=task,
+        loss=loss,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    for batch in batches:
+        yield from batch.examples
+
+
+@attrs.frozen(eq=False)
+class CraftedBatch:
+    """What a batch of the split has given."""
+
+    tried: int
+    """Examples of the batch."""
+    examples: tuple[Examples, ...]
+    """The adversarial ones within each of the sets."""
+
+
+def craft_batches(
+    model: nn.Module,
+    split: Split,
+    *,
+    threats: Sequence[Threat],
+    attack: Attack,
+    classes: int | None,
+    task: Task | None,
+    loss: losses.LossFunction | None,
+    batch_size: int,
+    seed: int,
+) -> Iterator[CraftedBatch]:
+    """What `craft` finds in each batch, with the number of examples that were tried; the arguments are the same."""
+    task = Classification() if task is None else task
     check_measurable(model, split=split, attacks=[attack], batch_size=batch_size)
-    rows_of_batches = torch.arange(len(split)).split(batch_size)
-    for number, (x, y) in enumerate(split.batches(rows_of_batches, device_of(model))):
-        generator = generator_for(seed, "attack", number)
+
+    def measure(batch: MeasuredBatch) -> CraftedBatch:
+        """Attack one batch within each of the sets."""
+        generator = batch.generator
         with freeze(model):
             # 1. what the net has right
-            x = leave_inference(x)
+            x = leave_inference(batch.x)
             net = match_type(model, x)
             for threat in threats:
                 check_range(x, threat.bounds)
-            targets = read_targets(task, x=x, y=leave_inference(y), classes=classes)
+            y = leave_inference(batch.y)
+            targets = read_targets(task, x=x, y=y, classes=classes)
             with torch.no_grad():
                 outputs = task.read(net(x.clone()), len(x))
             check_outputs(task, outputs, targets, classes)
             right = ~task.wrong(outputs, targets)
-            index = rows_of_batches[number].to(x.device)[right]
+            index = batch.rows.to(x.device)[right]
 
             # 2. the attack within each set
             problem: InnerProblem | None = None
@@ -130,20 +176,24 @@ def craft(
                         region=region,
                     )
                 problem = problem.with_region(region)
-                crafted.append(
-                    _craft_within(
-                        adversary,
-                        problem=problem,
-                        task=task,
-                        outputs=outputs[right],
-                        index=index,
-                        member=member,
-                    )
+                examples = _craft_within(
+                    adversary,
+                    problem=problem,
+                    task=task,
+                    outputs=outputs[right],
+                    index=index,
+                    member=member,
                 )
-        for examples in crafted:
-            yield Examples(
-                **{name: tensor.cpu() for name, tensor in examples.tensors().items()}
-            )
+                crafted.append(examples.cpu())
+        return CraftedBatch(tried=len(x), examples=tuple(crafted))
+
+    yield from measure_batches(
+        split,
+        measure,
+        batch_size=batch_size,
+        seed=seed,
+        device=device_of(model),
+    )
 
 
 def _craft_within(

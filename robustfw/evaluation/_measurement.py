@@ -9,14 +9,17 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from robustfw import losses
 from robustfw.data.bounds import check_range
-from robustfw.errors import DataError
+from robustfw.evaluation._checks import check_outputs, read_targets
+from robustfw.evaluation._outcomes import KeptExamples, WorstPoints
 from robustfw.evaluation._verdicts import Verdicts
 from robustfw.inner.adversary import Adversary, Attempt
 from robustfw.inner.freezing import match_type
 from robustfw.inner.problem import InnerProblem, Passes
 from robustfw.task import Task
+
+RANDOM = 1e-4
+"""Difference between the outputs of two forward passes that is more than rounding, as a share of the largest output."""
 
 
 @attrs.frozen(eq=False)
@@ -48,7 +51,10 @@ class Measurement:
         task: Task,
         classes: int | None,
         adversaries: Sequence[Adversary],
-        see: Callable[[AttackedBatch], None] | None,
+        see: Callable[[AttackedBatch], None] | None = None,
+        *,
+        keep_examples: bool = False,
+        check_randomness: bool = False,
     ) -> None:
         """Check the batch.
 
@@ -60,6 +66,8 @@ class Measurement:
             classes: how many classes, labels or targets there are; None: as many as the net has outputs.
             adversaries: the attacks in their order, all within one threat.
             see: is shown what each attack has found.
+            keep_examples: keep each example with its worst case in the verdicts.
+            check_randomness: take a second forward pass, and compare the outputs.
 
         Raises:
             DataError: x lies outside the data range, or targets do not fit x or the task.
@@ -72,13 +80,19 @@ class Measurement:
         self.classes = classes
         self.adversaries = adversaries
         self.see = see
+        self.keep_examples = keep_examples
+        self.check_randomness = check_randomness
+        self.worst: WorstPoints | None = None
         self.passes = Passes()
 
     def verdicts(self, start: float) -> Verdicts:
         """What became of each example; ``start`` is the `time.perf_counter` at which the measurement began."""
         # 1. the examples as they are
         outputs = self._outputs()
+        random = self.check_randomness and self._outputs_differ(outputs)
         clean = ~self.task.wrong(outputs, self.y)
+        if self.keep_examples:
+            self.worst = WorstPoints(self.x.clone(), outputs.clone())
         clean_measure = self.task.measure(outputs, self.y)
 
         # 2. the attacks, on what is right; where a task says how wrong an output is, on all
@@ -116,7 +130,27 @@ class Measurement:
             seconds=time.perf_counter() - start,
             clean_measure=None if clean_measure is None else clean_measure.cpu(),
             robust_measure=None if robust_measure is None else robust_measure.cpu(),
+            constant=find_constant(self.x, outputs),
+            random=random,
+            examples=self._kept_examples(outputs),
         )
+
+    def _kept_examples(self, outputs: Tensor) -> KeptExamples | None:
+        """The examples and their worst cases in the memory of the CPU, where they are to be kept."""
+        if self.worst is None:
+            return None
+        return KeptExamples(
+            x=self.x.cpu(),
+            adversarial=self.worst.perturbed.cpu(),
+            outputs=outputs.cpu(),
+            adversarial_outputs=self.worst.outputs.cpu(),
+        )
+
+    def _outputs_differ(self, outputs: Tensor) -> bool:
+        """Whether another forward pass over the examples gives other outputs, by more than rounding."""
+        again = self._outputs()
+        tolerance = RANDOM * outputs.detach().abs().amax()
+        return bool(((again - outputs).abs() > tolerance).any())
 
     def _outputs(self) -> Tensor:
         """The net's outputs at the examples, in the form of the task."""
@@ -147,6 +181,8 @@ class Measurement:
             remaining = problem[standing]
             attempt = adversary.attempt(remaining)
             self._show(remaining, rows[standing], attempt)
+            if self.worst is not None:
+                self.worst.put(rows[standing], attempt)
             robust[rows[standing[attempt.wrong]]] = False
             standing = standing[~attempt.wrong]
             if not len(standing):
@@ -160,12 +196,37 @@ class Measurement:
         for adversary in self.adversaries:
             attempt = adversary.attempt(problem, judge=self.task.wrong)
             self._show(problem, rows, attempt)
-            robust &= ~attempt.wrong
             measure = self.task.measure(attempt.outputs, problem.y)
+            if self.worst is not None:
+                self._keep_worse(self.worst, attempt, measure, robust, robust_measure)
+            robust &= ~attempt.wrong
             if measure is not None and robust_measure is not None:
                 # not "greater": what is not a number counts as worse
                 worse = ~(measure[:, 0] <= robust_measure[:, 0])
                 robust_measure[worse] = measure[worse]
+
+    def _keep_worse(
+        self,
+        worst: WorstPoints,
+        attempt: Attempt,
+        measure: Tensor | None,
+        robust: Tensor,
+        robust_measure: Tensor | None,
+    ) -> None:
+        """Put what is worse than before in the place of it: by the task's measure, or else what is newly wrong.
+
+        Args:
+            worst: the worst cases so far, changed in place.
+            attempt: of one attack, on all rows.
+            measure: what the task measures at it.
+            robust: which rows are right at all worst cases so far.
+            robust_measure: what the task measures at the worst cases so far.
+        """
+        if measure is not None and robust_measure is not None:
+            rows = (~(measure[:, 0] <= robust_measure[:, 0])).nonzero()[:, 0]
+        else:
+            rows = (robust & attempt.wrong).nonzero()[:, 0]
+        worst.put(rows, attempt[rows])
 
     def _show(self, problem: InnerProblem, rows: Tensor, attempt: Attempt) -> None:
         if self.see is not None:
@@ -181,60 +242,21 @@ class Measurement:
             )
 
 
+def find_constant(x: Tensor, outputs: Tensor) -> Tensor | None:
+    """The output that all examples of a batch have, though they differ; None where it varies, or is not a number.
+
+    Args:
+        x: the examples, (batch, *shape).
+        outputs: of the net, (batch, …).
+    """
+    if bool((outputs != outputs[:1]).any()):
+        return None
+    if len(x) > 1 and not bool((x != x[:1]).any()):
+        return None
+    return outputs[0].detach().cpu()
+
+
 def _count_zero_gradients(problem: InnerProblem) -> int:
     """How many rows have a gradient that is 0 in every coordinate; a norm would make 0 of small ones."""
     _, gradient = problem.linearize()
     return int((gradient == 0).flatten(1).all(1).sum())
-
-
-def read_targets(task: Task, x: Tensor, y: Tensor, classes: int | None) -> Tensor:
-    """Targets of a batch in the form of the task.
-
-    Args:
-        task: what the targets are for.
-        x: the examples, (batch, *shape).
-        y: the targets as the data set has them.
-        classes: how many classes, labels or targets there are; None: not known, and not checked.
-
-    Raises:
-        DataError: they are not as many as the examples, do not fit the task, or an example has no label.
-    """
-    if len(y) != len(x):
-        raise DataError(f"there are {len(x)} examples and {len(y)} targets")
-    targets = task.targets(y)
-    if task.labelled and bool((targets == losses.UNLABELLED).any()):
-        raise DataError(
-            "examples without a label (−1) cannot be evaluated: leave them out"
-        )
-    if classes is not None:
-        task.check(targets, classes)
-    return targets
-
-
-def check_outputs(
-    task: Task, outputs: Tensor, targets: Tensor, classes: int | None
-) -> None:
-    """Refuse outputs that are not for so many classes, labels or targets.
-
-    Args:
-        task: what the outputs are for.
-        outputs: of the net, in the form of the task, (batch, outputs, …).
-        targets: in the form of the task.
-        classes: how many there are; None: as many as labels need.
-
-    Raises:
-        DataError: there are more or fewer outputs.
-    """
-    if classes is not None:
-        check_width(outputs, classes)
-    elif not targets.is_floating_point():
-        task.check(targets, outputs.shape[1])
-
-
-def check_width(outputs: Tensor, classes: int) -> None:
-    """Raise a `DataError` unless outputs, in the form of their task, are for so many classes, labels or targets."""
-    if outputs.shape[1] != classes:
-        raise DataError(
-            f"the net has {outputs.shape[1]} outputs for {classes} classes: give classes={outputs.shape[1]}, or the "
-            "net of this data"
-        )

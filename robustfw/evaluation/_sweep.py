@@ -16,9 +16,9 @@ from robustfw.data.bounds import check_range
 from robustfw.data.splits import Split
 from robustfw.errors import RobustfwWarning, UsageError
 from robustfw.evaluation._accuracy import check_measurable, device_of
-from robustfw.evaluation._measurement import check_outputs, read_targets
+from robustfw.evaluation._batches import MeasuredBatch, measure_batches
+from robustfw.evaluation._checks import check_outputs, read_targets
 from robustfw.evaluation._sweep_result import Fooled
-from robustfw.inner._randomness import generator_for
 from robustfw.inner.adversary import Adversary, Attempt
 from robustfw.inner.freezing import check_type, freeze, leave_inference
 from robustfw.inner.problem import InnerProblem
@@ -62,7 +62,7 @@ def sweep(
         classes: how many classes, labels or targets there are; None: as many as the net has outputs.
         task: what the outputs are for; classification by default.
         loss: what the attack raises; None: the task's.
-        batch_size: examples that are attacked together.
+        batch_size: examples that are attacked together; halved where memory does not suffice (`measure_batches`).
         seed: of the attack's randomness.
 
     Yields:
@@ -81,25 +81,27 @@ def sweep(
         raise UsageError(
             f"the radii of a sweep must grow, from 0 or above, not {list(factors)}"
         )
-    task = task or Classification()
+    task = Classification() if task is None else task
     check_measurable(model, split=split, attacks=[attack], batch_size=batch_size)
-    numbers = torch.arange(len(split)).split(batch_size)
-    for number, (x, y) in enumerate(split.batches(numbers, device_of(model))):
+
+    def measure(measured: MeasuredBatch) -> Fooled:
+        """The sweep over one batch."""
         adversary = Adversary(
             threat=threat,
             attack=attack,
-            generator=generator_for(seed, "attack", number),
+            generator=measured.generator,
             task=task,
             loss=loss,
         )
         with freeze(model):
-            x = leave_inference(x)
+            x = leave_inference(measured.x)
             check_type(model, x)
             check_range(x, threat.bounds)
+            y = leave_inference(measured.y)
             batch = _Batch(
                 model=model,
                 x=x,
-                y=read_targets(task, x=x, y=leave_inference(y), classes=classes),
+                y=read_targets(task, x=x, y=y, classes=classes),
                 adversary=adversary,
                 task=task,
                 classes=classes,
@@ -108,7 +110,15 @@ def sweep(
                 fooled = batch.sweep_nested(factors, bisections)
             else:
                 fooled = batch.sweep_independent(factors)
-        yield Fooled(fooled.at.cpu(), fooled.smallest.cpu())
+        return Fooled(fooled.at.cpu(), fooled.smallest.cpu())
+
+    yield from measure_batches(
+        split,
+        measure,
+        batch_size=batch_size,
+        seed=seed,
+        device=device_of(model),
+    )
 
 
 @attrs.frozen(eq=False)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import attrs
 import torch
 from torch import Tensor
 
 from robustfw.evaluation._intervals import wilson
+from robustfw.evaluation._views import SHARE_HEADS, html_table, share_cells
 
 
 @attrs.frozen(eq=False)
@@ -71,3 +73,23 @@ class Sweep:
             quartiles=(first, median, third),
             beyond=int(fooled.smallest.isinf().sum()),
         )
+
+    def to_row(self) -> dict[str, Any]:
+        """A flat dict, for ``pandas.DataFrame([result.to_row(), …])``: the accuracy at each factor, by its name."""
+        first, median, third = self.quartiles
+        row: dict[str, Any] = {"n": self.n, "beyond": self.beyond}
+        for factor, accuracy in zip(self.factors, self.accuracy, strict=True):
+            row[f"accuracy at {factor:g}"] = accuracy
+        return row | {
+            "first quartile": first,
+            "median": median,
+            "third quartile": third,
+        }
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks, a row for each factor."""
+        rows = []
+        points = zip(self.factors, self.correct, self.intervals, strict=True)
+        for factor, correct, interval in points:
+            rows.append(share_cells(f"{factor:g} × the set", correct, self.n, interval))
+        return html_table(SHARE_HEADS, rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 import torch
@@ -12,9 +13,10 @@ from robustfw.data.bounds import Bounds, ends
 from robustfw.data.splits import Split
 from robustfw.errors import DataError
 from robustfw.evaluation._accuracy import device_of
+from robustfw.evaluation._checks import check_outputs
 from robustfw.evaluation._crafting import Examples
 from robustfw.evaluation._intervals import wilson
-from robustfw.evaluation._measurement import check_outputs
+from robustfw.evaluation._views import SHARE_HEADS, flat_row, html_table, share_cells
 from robustfw.inner.adversary import TOLERANCE
 from robustfw.inner.freezing import freeze
 from robustfw.inner.threat import Threat
@@ -110,6 +112,21 @@ class Transfer:
             accuracy_8bit=float(right_rounded.double().mean()),
             sets=tuple(shares),
         )
+
+    def to_row(self) -> dict[str, Any]:
+        """A flat dict, for ``pandas.DataFrame([result.to_row(), …])``."""
+        facts = attrs.asdict(self, filter=attrs.filters.exclude("sets"))
+        return flat_row(facts | {part.uncertainty: part.accuracy for part in self.sets})
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: all examples, and those of each set."""
+        rows = [share_cells("all sets", self.correct, self.n, self.interval)]
+        for part in self.sets:
+            if part.n:
+                rows.append(
+                    share_cells(part.uncertainty, part.correct, part.n, part.interval)
+                )
+        return html_table(SHARE_HEADS, rows)
 
 
 def correct(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import attrs
 import torch
 from torch import Tensor
 
 from robustfw.errors import DataError
-from robustfw.evaluation._intervals import wilson
+from robustfw.evaluation._outcomes import KeptExamples
 from robustfw.inner.problem import Passes
-from robustfw.task import Classification, Task
 
 
 @attrs.frozen(eq=False)
@@ -39,6 +37,16 @@ class Verdicts:
     """What the task measures at the examples, (n, m), where right or wrong is not all (`Task.measure`)."""
     robust_measure: Tensor | None = None
     """What the task measures at the worst cases, (n, m), where right or wrong is not all (`Task.measure`)."""
+    constant: Tensor | None = None
+    """The output at all examples, where it is one and the same though the examples differ; None where it varies."""
+    random: bool = False
+    """Whether a second forward pass over the first batch gave other outputs."""
+    batch_size: int = 0
+    """Examples of a full batch, the smallest one where batches were halved; 0 where it is not known."""
+    memory: int = 0
+    """The most memory that the process has had by the end, in bytes; 0 where it is not known."""
+    examples: KeptExamples | None = None
+    """The examples and their worst cases, where they were to be kept."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -73,7 +81,30 @@ class Verdicts:
             seconds=sum(batch.seconds for batch in batches),
             clean_measure=clean_measure,
             robust_measure=robust_measure,
+            constant=_common_constant(batches),
+            random=any(batch.random for batch in batches),
+            batch_size=min(batch.batch_size for batch in batches),
+            memory=max(batch.memory for batch in batches),
+            examples=_concatenate_examples(batches),
         )
+
+
+def _common_constant(batches: list[Verdicts]) -> Tensor | None:
+    """The output that all batches have in common; None where one of them has another."""
+    first = batches[0].constant
+    for batch in batches:
+        constant = batch.constant
+        if first is None or constant is None or not torch.equal(first, constant):
+            return None
+    return first
+
+
+def _concatenate_examples(batches: list[Verdicts]) -> KeptExamples | None:
+    """The kept examples of all batches; None where some were not kept."""
+    kept = [batch.examples for batch in batches if batch.examples is not None]
+    if len(kept) < len(batches):
+        return None
+    return KeptExamples.concatenate(kept)
 
 
 def _concatenate_measures(measures: list[Tensor | None]) -> Tensor:
@@ -81,127 +112,3 @@ def _concatenate_measures(measures: list[Tensor | None]) -> Tensor:
     if len(tensors) < len(measures):
         raise DataError("verdicts of different tasks cannot be put together")
     return torch.cat(tensors)
-
-
-@attrs.frozen
-class Evaluation:
-    """The summary of verdicts. Accuracies are shares of all n examples; intervals are Wilson's, 95 %."""
-
-    n: int
-    """Examples."""
-    correct: int
-    """Examples that are right without any perturbation."""
-    robust: int
-    """Correct examples that the attacks could not change."""
-    clean_accuracy: float
-    """correct / n."""
-    robust_accuracy: float
-    """robust / n."""
-    clean_interval: tuple[float, float]
-    """95 % interval of the clean accuracy."""
-    interval: tuple[float, float]
-    """95 % interval of the robust accuracy."""
-    per_class: tuple[tuple[int, int, int], ...]
-    """For each class: examples, correct, robust; empty where an example has no class."""
-    zero_gradients: int
-    """Attacked examples at which the loss has no gradient."""
-    forward_passes: int
-    """Forward passes of the attacks, summed over examples."""
-    backward_passes: int
-    """Backward passes of the attacks, summed over examples."""
-    seconds: float
-    """Wall time of the measurement."""
-    ties: int = 0
-    """Examples at which the largest output is shared by several classes."""
-    not_numbers: int = 0
-    """Examples at which an output is not a number."""
-    metrics: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
-    """Further figures of the task by name, each ``clean`` and ``robust``: at the examples and at their worst cases."""
-    verdicts: Verdicts | None = attrs.field(default=None, eq=False, repr=False)
-    """What became of each example, in the order of the split."""
-
-    @classmethod
-    def from_verdicts(
-        cls, verdicts: Verdicts, classes: int | None = None, task: Task | None = None
-    ) -> Evaluation:
-        """Counts, shares and intervals.
-
-        Args:
-            verdicts: of all examples.
-            classes: how many classes there are, for ``per_class``; None: as many as labels say.
-            task: what the outputs are for; classification by default.
-        """
-        task = task or Classification()
-        n = len(verdicts.y)
-        correct = int(verdicts.clean.sum())
-        robust = int(verdicts.robust.sum())
-        return cls(
-            n=n,
-            correct=correct,
-            robust=robust,
-            clean_accuracy=correct / n,
-            robust_accuracy=robust / n,
-            clean_interval=wilson(correct, n),
-            interval=wilson(robust, n),
-            per_class=_count_per_class(verdicts, classes) if task.labelled else (),
-            zero_gradients=verdicts.zero_gradients,
-            forward_passes=verdicts.passes.forward,
-            backward_passes=verdicts.passes.backward,
-            seconds=verdicts.seconds,
-            ties=verdicts.ties,
-            not_numbers=verdicts.not_numbers,
-            metrics=_metrics(verdicts, task),
-            verdicts=verdicts,
-        )
-
-    @property
-    def doubts(self) -> tuple[str, ...]:
-        """Why the numbers may mean less than they say, a sentence each."""
-        sentences = []
-        if self.zero_gradients:
-            sentences.append(
-                f"at {self.zero_gradients} of {self.n} examples the loss has no gradient: a gradient attack is blind "
-                "there, so robust accuracy may be overstated; try --loss margin"
-            )
-        if self.ties:
-            sentences.append(
-                f"at {self.ties} of {self.n} examples the largest output is shared by several classes, which is no "
-                "decision: they count as wrong; a net that gives the same for every x is broken"
-            )
-        if self.not_numbers:
-            sentences.append(
-                f"at {self.not_numbers} of {self.n} examples the net's outputs are not numbers: its weights are "
-                "broken, or something in it overflows"
-            )
-        return tuple(sentences)
-
-
-def _count_per_class(
-    verdicts: Verdicts, classes: int | None
-) -> tuple[tuple[int, int, int], ...]:
-    """Examples, correct and robust ones of each class."""
-    if classes is None:
-        classes = int(verdicts.y.max()) + 1
-    counts = []
-    for label in range(classes):
-        members = verdicts.y == label
-        correct = int(verdicts.clean[members].sum())
-        robust = int(verdicts.robust[members].sum())
-        counts.append((int(members.sum()), correct, robust))
-    return tuple(counts)
-
-
-def _metrics(verdicts: Verdicts, task: Task) -> dict[str, dict[str, float]]:
-    if verdicts.clean_measure is None or verdicts.robust_measure is None:
-        return {}
-    clean = task.metrics(verdicts.clean_measure)
-    robust = task.metrics(verdicts.robust_measure)
-    return {name: {"clean": clean[name], "robust": robust[name]} for name in clean}
-
-
-def describe(evaluation: Evaluation) -> dict[str, Any]:
-    """An evaluation as JSON; without single examples, and without metrics where the task has none."""
-    facts = attrs.asdict(evaluation, filter=attrs.filters.exclude("verdicts"))
-    if not facts["metrics"]:
-        del facts["metrics"]
-    return facts

@@ -17,6 +17,7 @@ from robustfw.results._words import (
     abbreviate_attacks,
     commands,
     fact,
+    format_bytes,
     number,
     share,
 )
@@ -102,7 +103,8 @@ def _cost(result: EvaluationFields) -> Iterator[str]:
     forward = result.forward_passes / n
     backward = result.backward_passes / n
     passes = f"{forward:.1f} forward and {backward:.1f} backward passes"
-    yield fact("cost", f"{passes} per example, {result.seconds:.1f} s")
+    memory = f", {format_bytes(result.memory)} of memory" if result.memory else ""
+    yield fact("cost", f"{passes} per example, {result.seconds:.1f} s{memory}")
 
 
 def _accuracy_table(runs: Sequence[ReportedRun]) -> list[Table]:

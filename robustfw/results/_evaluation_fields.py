@@ -47,6 +47,9 @@ class EvaluationFields:
     forward_passes: int | None = None
     backward_passes: int | None = None
     seconds: float | None = None
+    memory: int = 0
+    """The most memory of the process, in bytes; 0 where it is not known."""
+    batch_size: int = 0
     seed: int | None = None
     task: str = ""
     """The spec of the task; empty for classification."""

@@ -13,6 +13,7 @@ from matplotlib.patches import Circle, Rectangle
 from numpy.typing import NDArray
 
 from robustfw.results._style import FAINT, INK, WIDTH
+from robustfw.results._words import truncate
 
 Floats: TypeAlias = NDArray[np.float32]
 COLUMNS = 5
@@ -60,6 +61,36 @@ def magnification(delta: Floats) -> int:
 def strongest_channel(delta: Floats) -> Floats:
     """The channel that changes most at each pixel, (1, height, width)."""
     return np.take_along_axis(delta, np.abs(delta).argmax(axis=0)[None], axis=0)
+
+
+def rows_of_changes(
+    original: Floats, adversarial: Floats, before: Sequence[str], after: Sequence[str]
+) -> list[Row]:
+    """Three rows for each `COLUMNS` examples: originals, magnified changes, adversarial examples.
+
+    Args:
+        original: (n, channels, height, width), values in [0, 1].
+        adversarial: (n, channels, height, width), values in [0, 1].
+        before: words below each original.
+        after: words below each adversarial example.
+    """
+    rows = []
+    for start in range(0, len(original), COLUMNS):
+        block = slice(start, start + COLUMNS)
+        magnified = []
+        factors = []
+        for delta in adversarial[block] - original[block]:
+            factor = magnification(delta)
+            magnified.append(strongest_channel(delta) * factor)
+            factors.append(f"×{factor}")
+        before_words = [truncate(word, 16) for word in before[block]]
+        after_words = [truncate(word, 16) for word in after[block]]
+        rows += [
+            Row("original", list(original[block]), before_words),
+            Row("change", magnified, factors, diverging=True),
+            Row("adversarial", list(adversarial[block]), after_words, apart=True),
+        ]
+    return rows
 
 
 def draw_grid(rows: Sequence[Row]) -> Figure:

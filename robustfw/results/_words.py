@@ -195,6 +195,13 @@ def wrap_text(text: str, width: int, most: int) -> str:
     return "\n".join(lines) or text
 
 
+def format_bytes(count: int) -> str:
+    """An amount of memory in words: 0.47 GiB, 12.3 GiB."""
+    gibibytes = count / 2**30
+    digits = 2 if gibibytes < 10 else 1
+    return f"{gibibytes:.{digits}f} GiB"
+
+
 def count_of(count: int, one: str, many: str = "") -> str:
     """A number with its noun: 1 run, 2 runs.
 

@@ -17,7 +17,6 @@ from robustfw.results._words import (
     fact,
     join_words,
     number,
-    truncate,
 )
 
 if TYPE_CHECKING:
@@ -162,13 +161,7 @@ def _figure(run: ReportedRun, result: WorstCasesFields) -> Drawing:
 def _draw(run: ReportedRun, result: WorstCasesFields) -> Figure:
     import numpy as np
 
-    from robustfw.results._picture_grid import (
-        COLUMNS,
-        Row,
-        draw_grid,
-        magnification,
-        strongest_channel,
-    )
+    from robustfw.results._picture_grid import draw_grid, rows_of_changes
     from robustfw.results._reading import read_tensors
 
     shape = (len(result.examples), *result.shape)
@@ -179,28 +172,11 @@ def _draw(run: ReportedRun, result: WorstCasesFields) -> Figure:
     width = (high - low) or 1.0
     original = ((tensors["original"] - low) / width).astype(np.float32)
     adversarial = ((tensors["adversarial"] - low) / width).astype(np.float32)
-    rows = []
-    for start in range(0, len(result.examples), COLUMNS):
-        block = slice(start, start + COLUMNS)
-        cases = result.examples[block]
-        magnified = []
-        factors = []
-        for delta in adversarial[block] - original[block]:
-            factor = magnification(delta)
-            magnified.append(strongest_channel(delta) * factor)
-            factors.append(f"×{factor}")
-        rows += [
-            Row(
-                name="original",
-                pictures=list(original[block]),
-                words=[truncate(case.before, 16) for case in cases],
-            ),
-            Row("change", magnified, factors, diverging=True),
-            Row(
-                name="adversarial",
-                pictures=list(adversarial[block]),
-                words=[truncate(case.after, 16) for case in cases],
-                apart=True,
-            ),
-        ]
-    return draw_grid(rows)
+    return draw_grid(
+        rows_of_changes(
+            original,
+            adversarial,
+            before=[case.before for case in result.examples],
+            after=[case.after for case in result.examples],
+        )
+    )

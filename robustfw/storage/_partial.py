@@ -32,10 +32,8 @@ class Partial:
 
     path: Path
     """The file."""
-    batches: int = 0
-    """Batches whose verdicts are known."""
     verdicts: Verdicts | None = None
-    """The verdicts of these batches; None before the first."""
+    """The verdicts on the first examples; None before the first batch. Kept examples are not saved with them."""
 
     @classmethod
     def open(cls, folder: Path, circumstances: Mapping[str, Any]) -> Partial:
@@ -53,11 +51,9 @@ class Partial:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a mapping
                 saved_facts = json.loads(file.metadata()["facts"])
             verdicts = _decode_verdicts(tensors, saved_facts)
-            batches = int(saved_facts["batches"])
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return partial
         partial.verdicts = verdicts
-        partial.batches = batches
         return partial
 
     def collect(self, parts: Iterable[Verdicts]) -> Generator[Verdicts, None, None]:
@@ -70,7 +66,6 @@ class Partial:
             for part in parts:
                 known = [] if self.verdicts is None else [self.verdicts]
                 self.verdicts = Verdicts.concatenate([*known, part])
-                self.batches += 1
                 if time.monotonic() - last_save > SAVE_EVERY:
                     self.save()
                     last_save = time.monotonic()
@@ -87,9 +82,7 @@ class Partial:
         if self.verdicts is None:
             return
         tensors, facts = _encode_verdicts(self.verdicts)
-        content = save(
-            tensors, {"facts": json.dumps(facts | {"batches": self.batches})}
-        )
+        content = save(tensors, {"facts": json.dumps(facts)})
         try:
             self.path.parent.mkdir(exist_ok=True)
             write_whole(self.path, content)
@@ -97,9 +90,17 @@ class Partial:
             return
 
 
-TENSORS = ("y", "clean", "robust", "clean_measure", "robust_measure")
+TENSORS = ("y", "clean", "robust", "clean_measure", "robust_measure", "constant")
 """Fields of `Verdicts` that are tensors, or None."""
-NUMBERS = ("zero_gradients", "ties", "not_numbers", "seconds")
+NUMBERS = (
+    "zero_gradients",
+    "ties",
+    "not_numbers",
+    "seconds",
+    "random",
+    "batch_size",
+    "memory",
+)
 """Fields of `Verdicts` that are numbers."""
 
 

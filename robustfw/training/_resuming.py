@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robustfw.errors import RobustfwWarning, RunError
 from robustfw.plugin._fields import aliases, fields, name_of
@@ -14,6 +14,9 @@ from robustfw.plugin.registry import installed
 from robustfw.stateful import forgetful_parts, stateful_parts
 from robustfw.training import parallel
 from robustfw.training.recipe import Recipe, TrainOptions
+
+if TYPE_CHECKING:
+    from robustfw.training._state import State
 
 MACHINE = ("threads", "device")
 """Options that say where a training runs: it may be resumed with others."""
@@ -27,12 +30,21 @@ def check_same_training(before: dict[str, Any], now: dict[str, Any], out: Path) 
         now: the manifest of the training that would go on.
         out: the run directory, for the message.
 
+    It may have more epochs than the one that stopped.
+
     Raises:
-        RunError: the recipe, the number of processes or the data are others.
+        RunError: the recipe, the number of processes or the data are others, or the epochs are fewer.
     """
-    changed = "; ".join(
-        find_differences(_read_deciding_recipe(before), _read_deciding_recipe(now))
-    )
+    recipe_before = _read_deciding_recipe(before)
+    recipe_now = _read_deciding_recipe(now)
+    epochs_before = recipe_before["train"].pop("epochs")
+    epochs = recipe_now["train"].pop("epochs")
+    if epochs < epochs_before:
+        raise RunError(
+            f"the run in {out} is a training of {epochs_before} epochs, which can go on for more, not end after "
+            f"{epochs}: leave out --epochs, or choose another --out"
+        )
+    changed = "; ".join(find_differences(recipe_before, recipe_now))
     if changed:
         raise RunError(
             f"the run in {out} has another recipe ({changed}): leave that option out to go on with it, or choose "
@@ -48,6 +60,57 @@ def check_same_training(before: dict[str, Any], now: dict[str, Any], out: Path) 
             f"the run in {out} was trained on other data: give the folder of its own by --data-dir, or choose "
             "another --out"
         )
+
+
+def extend_manifest(
+    before: Mapping[str, Any], now: dict[str, Any], state: State
+) -> dict[str, Any] | None:
+    """The manifest of a run that goes on for more epochs than it had; None where it has as many.
+
+    Its recipe has the new number of epochs. What the best weights measured at the end of the shorter training is left
+    out, since other weights may be the best at the end of the longer one.
+
+    Args:
+        before: the manifest of the run.
+        now: the manifest of the training that goes on.
+        state: the restored state.
+    """
+    epochs_before = _read_deciding_recipe(before)["train"]["epochs"]
+    epochs = now["recipe"]["train"]["epochs"]
+    if epochs == epochs_before:
+        return None
+    extension = {
+        "epoch": state.epoch,
+        "epochs_before": epochs_before,
+        "epochs": epochs,
+        "learning_rate_before": state.rate_before,
+        "learning_rate": state.learning_rate,
+    }
+    manifest = {name: value for name, value in before.items() if name != "result"}
+    train = before["recipe"]["train"] | {"epochs": epochs}
+    manifest["recipe"] = before["recipe"] | {"train": train}
+    manifest["extensions"] = [*before.get("extensions", []), extension]
+    return manifest
+
+
+def describe_extension(extension: Mapping[str, Any], schedule: str) -> str:
+    """What becomes of the learning rate in a training that goes on for more epochs, in a sentence.
+
+    Args:
+        extension: the last entry of ``extensions`` in the manifest.
+        schedule: the spec of the schedule.
+    """
+    rate_before = extension["learning_rate_before"]
+    rate = extension["learning_rate"]
+    if rate_before is None or rate_before == rate:
+        rates = f"the learning rate stays {rate:.3g} at first"
+    else:
+        rates = f"the learning rate goes from {rate_before:.3g} to {rate:.3g}"
+    return (
+        f"going on from epoch {extension['epoch']} to {extension['epochs']} epochs instead of "
+        f"{extension['epochs_before']}: from here on the schedule {schedule} is that of the longer training, and "
+        f"{rates}"
+    )
 
 
 def _read_deciding_recipe(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,21 +9,15 @@ from typing import Any
 
 import attrs
 import torch
-from torch import nn
 
 from robustfw.data.splits import Splits
 from robustfw.dataset import data_root
 from robustfw.errors import DataError, UsageError
-from robustfw.evaluation import check_width
 from robustfw.inner.adversary import Adversary
-from robustfw.inner.freezing import check_type
-from robustfw.inner.modes import evaluation_mode
 from robustfw.inner.threat import Threat
-from robustfw.model import Model
 from robustfw.plugin.registry import Registry
 from robustfw.records import Record
 from robustfw.stateful import stateful_parts
-from robustfw.storage._checkpoints import check_storable
 from robustfw.storage._locks import DirectoryLock, NewDirectory, claim
 from robustfw.storage.runs import Run
 from robustfw.training import _engine as engine
@@ -33,8 +27,15 @@ from robustfw.training import _tuning as tuning
 from robustfw.training import hardware, parallel
 from robustfw.training._loggers import Loggers
 from robustfw.training._manifest import compose_manifest, describe
-from robustfw.training._resuming import check_same_training, warn_of_lost_state
+from robustfw.training._net import build_net, check_net
+from robustfw.training._resuming import (
+    check_same_training,
+    describe_extension,
+    extend_manifest,
+    warn_of_lost_state,
+)
 from robustfw.training._state import State
+from robustfw.training._subset import take_examples
 from robustfw.training.recipe import Recipe
 
 
@@ -49,6 +50,8 @@ class Session:
     run: Run | None
     """The run directory; None where nothing is written, and on all processes but the first."""
     registry: Registry
+    note: str = ""
+    """What is to be said of a training that goes on for more epochs than it had."""
 
     def records(self) -> Generator[Record, None, None]:
         """Train, and yield the records, each of which goes to the run directory and to the loggers first."""
@@ -155,8 +158,9 @@ def _set_up(
 
     # 2. the data
     root = data_root(data_dir, manifest_before)
-    splits = recipe.dataset.load(root)
-    splits.check()
+    all_data = recipe.dataset.load(root)
+    all_data.check()
+    splits = take_examples(all_data, options.examples, options.seed)
     if not len(splits.train):
         raise DataError(
             "there is not one training example: take a smaller share for validation, or other data"
@@ -169,7 +173,7 @@ def _set_up(
         len(splits.train), options.batch_size
     )
     state = State.fresh(
-        lambda: _build_net(recipe.model, splits, has_weights=has_weights),
+        lambda: build_net(recipe.model, splits, has_weights=has_weights),
         options=options,
         device=device,
         updates=updates,
@@ -185,8 +189,9 @@ def _set_up(
 
     # 5. the run directory
     run = None
+    note = ""
     if path is not None:
-        manifest = compose_manifest(recipe, registry, splits, device) | {
+        manifest = compose_manifest(recipe, registry, all_data, splits, device) | {
             "tuning": attrs.asdict(chosen)
         }
         if data_dir is not None:
@@ -194,12 +199,19 @@ def _set_up(
         run = _open_run(path, lock, manifest, state, resume=earlier is not None)
         if earlier is not None and state.epoch + state.batch:
             warn_of_lost_state(tuned)
+        if manifest_before is not None:
+            extended = extend_manifest(manifest_before, manifest, state)
+            if extended is not None:
+                parallel.run_on_first(lambda: run.write_manifest(extended))
+                schedule = registry.spell(options.schedule, brief=True)
+                note = describe_extension(extended["extensions"][-1], schedule)
     return Session(
         recipe=tuned,
         splits=splits,
         state=state,
         run=run if parallel.rank() == 0 else None,
         registry=registry,
+        note=note,
     )
 
 
@@ -209,51 +221,6 @@ def _read_tuning(manifest: Mapping[str, Any] | None) -> settings.Tuning | None:
     if facts is None:
         return None
     return settings.read(facts)
-
-
-def _build_net(model: Model, splits: Splits, *, has_weights: bool) -> nn.Module:
-    """Build the net; layers that take their sizes from the first batch (``nn.LazyLinear``) see two examples.
-
-    ``has_weights`` says that a checkpoint has its weights, so that none need be downloaded or learnt from data.
-    """
-    fitted = model.fit(splits.learning_split())
-    if has_weights:
-        net = fitted.build_untrained(splits.spec)
-    else:
-        net = fitted.build(splits.spec)
-    if any(
-        isinstance(p, nn.parameter.UninitializedParameter) for p in net.parameters()
-    ):
-        x, _ = splits.first_examples(2)
-        with evaluation_mode(net), torch.no_grad():
-            net(x)
-    check_storable(net.state_dict())
-    return net
-
-
-def check_net(model: nn.Module, splits: Splits, device: torch.device) -> None:
-    """Check the net against the data: two examples go through it in evaluation mode.
-
-    Args:
-        model: the net, on the device.
-        splits: the data.
-        device: where the net is.
-
-    Raises:
-        DataError: the net does not take the examples, or gives nothing that the task can read.
-    """
-    x, _ = splits.first_examples(2)
-    x = x.to(device)
-    check_type(model, x)
-    try:
-        with evaluation_mode(model), torch.no_grad():
-            outputs = model(x.clone())
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(
-            f"the net does not take examples of shape {tuple(x.shape[1:])}: {reason}"
-        ) from error
-    check_width(splits.spec.task.read(outputs, len(x)), splits.spec.classes)
 
 
 def _check_measuring(recipe: Recipe) -> None:

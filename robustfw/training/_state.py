@@ -19,6 +19,7 @@ from robustfw.inner._randomness import derive_seed, global_randomness
 from robustfw.inner.problem import Passes
 from robustfw.stateful import Stateful
 from robustfw.storage._checkpoints import tensors_below
+from robustfw.training._schedules import replay_schedule
 from robustfw.training.recipe import TrainOptions
 
 
@@ -51,6 +52,10 @@ class State:
     """Training loss of the best epoch, which decides among epochs that are alike in both accuracies."""
     best: dict[str, Tensor] = attrs.field(factory=dict)
     """The weights of the best epoch; a run directory has them in a file of their own."""
+    updates: int = 0
+    """Updates of the whole training, which the schedule spans."""
+    rate_before: float | None = None
+    """The learning rate of a restored state whose schedule spanned another number of updates; None where it did not."""
     parts: Mapping[str, Stateful] = attrs.field(factory=dict)
     """Parts of the recipe that remember, by their paths in it; what they know is a part of this state."""
 
@@ -81,7 +86,7 @@ class State:
             average = options.averages.build(model)
         total_loss = torch.zeros((), dtype=torch.float64, device=device)
         scheduler = options.schedule.build(optimizer, updates)
-        return cls(model, optimizer, scheduler, average, total_loss)
+        return cls(model, optimizer, scheduler, average, total_loss, updates=updates)
 
     @property
     def learning_rate(self) -> float:
@@ -131,6 +136,7 @@ class State:
         return {
             "epoch": self.epoch,
             "batch": self.batch,
+            "updates": self.updates,
             "best_accuracy": self.best_accuracy,
             "best_clean": self.best_clean,
             "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
@@ -160,6 +166,9 @@ class State:
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Become what `tensors` and `facts` were taken from, bit for bit.
 
+        Where the schedule spanned another number of updates than this state's, this state's schedule goes on from the
+        update that was reached, as if it had been the schedule from the beginning.
+
         Raises:
             KeyError, RuntimeError: they belong to another net.
         """
@@ -168,6 +177,11 @@ class State:
             self.average.load_state_dict(tensors_below("average", tensors))
         self.total_loss.copy_(tensors["total_loss"])
         self.good = tensors_below("good", tensors)
+        if facts.get("updates") != self.updates:
+            # a checkpoint of an older version does not say what its schedule spanned
+            if "updates" in facts:
+                self.rate_before = float(facts["groups"][0]["lr"])
+            facts = replay_schedule(self.scheduler, self.optimizer, facts)
         self._restore_optimizer(tensors_below("optimizer", tensors), facts["groups"])
         schedule = self.scheduler.state_dict() | facts["schedule"]
         self.scheduler.load_state_dict(schedule)

@@ -52,7 +52,7 @@ def test_results_name_the_command_that_gives_them_again(robustfw, run, collectio
     for command in commands:
         whole = kept[" ".join(["robustfw", *command])]
         again = parsed(robustfw(*command, "--json").out)
-        for timed in ("seconds", "command", "robustfw"):
+        for timed in ("seconds", "memory", "command", "robustfw"):
             whole.pop(timed, None), again.pop(timed, None)
         assert again == whole
     assert len([result for result in results.load_results(run) if result["kind"] != "worst-cases"]) == len(commands)
