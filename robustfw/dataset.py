@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robustfw.errors import UsageError
+from robustfw.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from robustfw.data.splits import Splits
@@ -56,3 +56,34 @@ def data_root(given: Path | None, manifest: Mapping[str, Any] | None = None) -> 
         raise UsageError(
             f"the home directory in {str(folder)!r} is not known: give the whole path"
         ) from error
+
+
+def absolute_path(path: str) -> str:
+    """A path that exists, seen from the current directory, as an absolute one; any other as it is.
+
+    A run opens from elsewhere, and finds its data again. A path that does not exist here is relative to the
+    data folder.
+    """
+    expanded = os.path.expanduser(path)
+    if not os.path.isabs(expanded) and os.path.exists(expanded):
+        return os.path.abspath(expanded)
+    return expanded
+
+
+def find_data(path: str, root: Path) -> Path:
+    """The file or folder of a path, which is absolute or relative to the data folder.
+
+    Args:
+        path: as the option has it.
+        root: the data folder.
+
+    Raises:
+        DataError: there is nothing.
+    """
+    place = Path(path) if os.path.isabs(path) else root / path
+    if not place.exists():
+        raise DataError(
+            f"there is no {path}, neither in the current directory nor in the data folder {root}: check the path, or "
+            "name the folder by --data-dir"
+        )
+    return place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Annotated, final
 
@@ -40,17 +41,29 @@ class Loss(ABC):
 @final
 @attrs.frozen
 class CrossEntropy(Loss):
-    """−log softmax(z)_y of logits z; for a class per pixel, the mean over those that have a label."""
+    """−w_y log softmax(z)_y of logits z; for a class per pixel, the mean over those that have a label.
+
+    Weights w are 1 unless they are given. A training lowers the mean of the values over the batch, which is not divided
+    by the sum of the weights: weights whose mean over the examples is 1 leave the learning rate as it is.
+    """
 
     smoothing: Annotated[float, "share of the label that all classes get alike"] = (
         attrs.field(default=0.0, validator=[ge(0), lt(1)])
     )
+    weights: Annotated[
+        tuple[float, ...], "w: a weight for each class; none: 1 for all"
+    ] = attrs.field(default=(), converter=tuple)
+
+    @weights.validator
+    def _check_weights(self, _: object, weights: tuple[float, ...]) -> None:
+        if any(not 0 <= weight < math.inf for weight in weights):
+            raise ValueError("weights must be finite, and 0 or more")
 
     def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
         """Values (batch,) of `robustfw.losses.cross_entropy`."""
         from robustfw import losses
 
-        return losses.cross_entropy(outputs, y, self.smoothing)
+        return losses.cross_entropy(outputs, y, self.smoothing, self.weights)
 
 
 @final

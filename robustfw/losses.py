@@ -12,7 +12,7 @@ example count by their mean, unless the function's docstring names another rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import torch
@@ -32,23 +32,40 @@ LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """J: (outputs, targets) ↦ values (batch,)."""
 
 
-def cross_entropy(outputs: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
-    """−log softmax(outputs)_y of logits; 0 for an example without a label.
+def cross_entropy(
+    outputs: Tensor,
+    y: Tensor,
+    smoothing: float = 0.0,
+    weights: Sequence[float] = (),
+) -> Tensor:
+    """−w_y log softmax(outputs)_y of logits; 0 for an example without a label.
 
     Args:
         outputs: logits (batch, K), or (batch, K, height, width).
         y: labels (batch,), or (batch, height, width); probabilities of the shape of ``outputs`` do as well.
         smoothing: share of the label that is spread evenly over all classes (Szegedy et al. 2016).
+        weights: w, one for each class; empty: 1 for all. For probabilities it is their mean weight.
 
     Returns:
         Values (batch,); over pixels the mean of those that have a label.
+
+    Raises:
+        DataError: there are not as many weights as classes.
     """
     logits = upcast(outputs)
+    if weights and len(weights) != logits.shape[1]:
+        raise DataError(
+            f"{len(weights)} weights do not fit {logits.shape[1]} classes: give one for each"
+        )
+    weight = logits.new_tensor(list(weights)) if weights else None
     if y.is_floating_point():
         probabilities = y.to(logits.dtype)
-        return functional.cross_entropy(
+        values = functional.cross_entropy(
             logits, probabilities, reduction="none", label_smoothing=smoothing
         )
+        if weight is None:
+            return values
+        return values * (probabilities.movedim(1, -1) @ weight)
     values = functional.cross_entropy(
         logits,
         target=y,
@@ -56,6 +73,9 @@ def cross_entropy(outputs: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
         reduction="none",
         label_smoothing=smoothing,
     )
+    if weight is not None:
+        # what has no label has the value 0 already
+        values = values * weight[y.clamp(min=0)]
     if y.dim() == 1:
         return values
     return _mean_of_labelled(values, y)

@@ -177,3 +177,16 @@ def test_a_training_keeps_ranges_per_feature():
     assert bool((moved >= 0).all())
     assert bool((moved <= torch.tensor([1.0, 100.0])).all())
     assert float((moved - x)[:, 1].abs().max()) > 1, "the second feature moves in its own unit"
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "advice"),
+    [
+        (0.0, 255.0, r"given as x / 255 \(range=\[0,255\]"),
+        (-1.0, 1.0, r"given as \(x \+ 1\) / 2 \(range=\[-1,1\].*normalize=0.5/0.5"),
+        (-2.1, 2.6, "standardisation belongs into the model"),
+    ],
+)
+def test_a_usual_range_is_named_with_what_mends_it(least, most, advice):
+    with pytest.raises(DataError, match=advice):
+        check_range(torch.tensor([[least, most]]), (0.0, 1.0))

@@ -9,7 +9,8 @@ from robustfw.testing import LAWS, LawBroken, check, findings
 
 REGISTRY = Registry.installed()
 ELSEWHERE = {
-    "mnist", "fashion-mnist", "cifar10", "image-folder", "npz", "csv", "parquet", "hf", "disk", "python"
+    "mnist", "fashion-mnist", "cifar10", "cifar100", "svhn", "image-folder", "folder", "npz", "csv", "parquet", "hf",
+    "disk", "python",
 }  # fmt: skip
 """Data sets whose files a machine may not have: tests/plugins/test_vision_datasets.py and tests/data have theirs."""
 FOREIGN = {"timm", "transformers", "hf-hub", "robustbench", "torchscript", "exported", "onnx"}

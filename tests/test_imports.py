@@ -51,7 +51,7 @@ TABLE = {
         "adoption attrs data dataset errors evaluation inner interop model plugin storage task torch training "
         "uncertainty"
     ),
-    "api": ("api attrs data dataset errors evaluation inner losses plugin records storage task torch training"),
+    "api": ("api attrs data dataset errors evaluation inner loss losses plugin records storage task torch training"),
     "testing": (
         "attack attrs averaging data dataset errors inner interface loss losses model objective optim plugin "
         "pytest regions safetensors sampler stateful task testing torch training uncertainty update"

@@ -8,6 +8,7 @@ import attrs
 from attrs.validators import in_
 
 from robustfw import Dataset, Task, UsageError
+from robustfw.dataset import absolute_path, find_data
 from robustfw.plugin.places import absolute_place, load_place
 from robustfw_data.fields import (
     CLASSES,
@@ -17,10 +18,8 @@ from robustfw_data.fields import (
     TEST,
     VALIDATION,
     Range,
-    absolute,
     check_range,
     check_share,
-    find,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +41,9 @@ class Npz(Dataset):
 
     path: Annotated[str, "the .npz file; relative to here or to the data folder"] = (
         attrs.field(
-            default="examples.npz", converter=absolute, metadata={"positional": True}
+            default="examples.npz",
+            converter=absolute_path,
+            metadata={"positional": True},
         )
     )
     x: Annotated[str, "key of the examples"] = "x"
@@ -67,7 +68,7 @@ class Npz(Dataset):
         """The arrays, in a random order that is always the same."""
         from robustfw_data import arrays
 
-        return arrays.load_npz(self, find(self.path, root))
+        return arrays.load_npz(self, find_data(self.path, root))
 
 
 @final

@@ -5,13 +5,9 @@ This module does not import torch.
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import attrs
-
-from robustfw import DataError
 
 Range: TypeAlias = tuple[float, float] | Literal["auto"] | None
 """The range in which values are stored."""
@@ -60,34 +56,3 @@ def check_range(_: object, field: attrs.Attribute[Any], value: Range) -> None:
         raise ValueError(
             f"{field.name} must ascend, not run from {value[0]} to {value[1]}"
         )
-
-
-def absolute(path: str) -> str:
-    """A path that exists, seen from the current directory, as an absolute one; any other as it is.
-
-    A run opens from elsewhere, and finds its data again. A path that does not exist here is relative to the
-    data folder.
-    """
-    expanded = os.path.expanduser(path)
-    if not os.path.isabs(expanded) and os.path.exists(expanded):
-        return os.path.abspath(expanded)
-    return expanded
-
-
-def find(path: str, root: Path) -> Path:
-    """The file or folder of a path, which is absolute or relative to the data folder.
-
-    Args:
-        path: as the option has it.
-        root: the data folder.
-
-    Raises:
-        DataError: there is nothing.
-    """
-    place = Path(path) if os.path.isabs(path) else root / path
-    if not place.exists():
-        raise DataError(
-            f"there is no {path}, neither in the current directory nor in the data folder {root}: check the path, or "
-            "name the folder by --data-dir"
-        )
-    return place

@@ -8,15 +8,14 @@ import attrs
 from attrs.validators import ge, gt, optional
 
 from robustfw import Dataset, Task
+from robustfw.dataset import absolute_path, find_data
 from robustfw_data.fields import (
     CLASSES,
     SEED,
     TASK,
     TEST,
     VALIDATION,
-    absolute,
     check_share,
-    find,
 )
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ class Disk(Dataset):
 
     path: Annotated[str, "the folder; relative to here or to the data folder"] = (
         attrs.field(
-            default="dataset", converter=absolute, metadata={"positional": True}
+            default="dataset", converter=absolute_path, metadata={"positional": True}
         )
     )
     image: Annotated[str | None, IMAGE] = None
@@ -101,4 +100,4 @@ class Disk(Dataset):
         """The rows, decoded when they are asked for."""
         from robustfw_data import rows
 
-        return rows.load_disk(self, find(self.path, root))
+        return rows.load_disk(self, find_data(self.path, root))

@@ -8,15 +8,14 @@ import attrs
 from attrs.validators import in_
 
 from robustfw import Dataset, Task
+from robustfw.dataset import absolute_path, find_data
 from robustfw_data.fields import (
     CLASSES,
     SEED,
     TASK,
     TEST,
     VALIDATION,
-    absolute,
     check_share,
-    find,
 )
 
 if TYPE_CHECKING:
@@ -58,41 +57,8 @@ class Csv(Dataset):
 
     path: Annotated[str, "the file; relative to here or to the data folder"] = (
         attrs.field(
-            default="examples.csv", converter=absolute, metadata={"positional": True}
-        )
-    )
-    target: Annotated[Targets, TARGET] = None
-    columns: Annotated[tuple[str, ...], COLUMNS] = ()
-    drop: Annotated[tuple[str, ...], "columns that are left out"] = ()
-    categorical: Annotated[tuple[str, ...], CATEGORICAL] = ()
-    immutable: Annotated[tuple[str, ...], IMMUTABLE] = ()
-    scale: Annotated[Scale, SCALE] = attrs.field(
-        default="unit", validator=in_(("unit", "std", "raw"))
-    )
-    task: Annotated[Literal["auto"] | Task, TASK] = "auto"
-    classes: Annotated[int | None, CLASSES] = None
-    test: Annotated[float, TEST] = attrs.field(default=0.2, validator=check_share)
-    validation: Annotated[float, VALIDATION] = attrs.field(
-        default=0.1, validator=check_share
-    )
-    seed: Annotated[int, SEED] = 0
-
-    def load(self, root: Path) -> Splits:
-        """The rows of the table, in a random order that is always the same."""
-        from robustfw_data import columns
-
-        return columns.load_table(self, find(self.path, root), "csv")
-
-
-@final
-@attrs.frozen
-class Parquet(Dataset):
-    """The table of a .parquet file; options and columns are those of ``csv``."""
-
-    path: Annotated[str, "the file; relative to here or to the data folder"] = (
-        attrs.field(
-            default="examples.parquet",
-            converter=absolute,
+            default="examples.csv",
+            converter=absolute_path,
             metadata={"positional": True},
         )
     )
@@ -116,4 +82,39 @@ class Parquet(Dataset):
         """The rows of the table, in a random order that is always the same."""
         from robustfw_data import columns
 
-        return columns.load_table(self, find(self.path, root), "parquet")
+        return columns.load_table(self, find_data(self.path, root), "csv")
+
+
+@final
+@attrs.frozen
+class Parquet(Dataset):
+    """The table of a .parquet file; options and columns are those of ``csv``."""
+
+    path: Annotated[str, "the file; relative to here or to the data folder"] = (
+        attrs.field(
+            default="examples.parquet",
+            converter=absolute_path,
+            metadata={"positional": True},
+        )
+    )
+    target: Annotated[Targets, TARGET] = None
+    columns: Annotated[tuple[str, ...], COLUMNS] = ()
+    drop: Annotated[tuple[str, ...], "columns that are left out"] = ()
+    categorical: Annotated[tuple[str, ...], CATEGORICAL] = ()
+    immutable: Annotated[tuple[str, ...], IMMUTABLE] = ()
+    scale: Annotated[Scale, SCALE] = attrs.field(
+        default="unit", validator=in_(("unit", "std", "raw"))
+    )
+    task: Annotated[Literal["auto"] | Task, TASK] = "auto"
+    classes: Annotated[int | None, CLASSES] = None
+    test: Annotated[float, TEST] = attrs.field(default=0.2, validator=check_share)
+    validation: Annotated[float, VALIDATION] = attrs.field(
+        default=0.1, validator=check_share
+    )
+    seed: Annotated[int, SEED] = 0
+
+    def load(self, root: Path) -> Splits:
+        """The rows of the table, in a random order that is always the same."""
+        from robustfw_data import columns
+
+        return columns.load_table(self, find_data(self.path, root), "parquet")

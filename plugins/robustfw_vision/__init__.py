@@ -36,5 +36,8 @@ def robustfw_register(add: Add) -> None:
     dataset("mnist", "robustfw_vision.datasets:Mnist")
     dataset("fashion-mnist", "robustfw_vision.datasets:FashionMnist")
     dataset("cifar10", "robustfw_vision.datasets:Cifar10")
+    dataset("cifar100", "robustfw_vision.downloads:Cifar100")
+    dataset("svhn", "robustfw_vision.downloads:Svhn")
+    dataset("folder", "robustfw_vision.own_folders:Folder")
     dataset("image-folder", "robustfw_vision.datasets:ImageFolder")
     dataset("few-labels", "robustfw_vision.datasets:FewLabels")

@@ -39,7 +39,7 @@ def check_share(_: object, field: attrs.Attribute[Any], value: float) -> None:
         )
 
 
-def _augment(
+def make_augmentation(
     name: Augmentation,
     *,
     side: int,
@@ -129,7 +129,11 @@ class Mnist(Dataset):
         bounds = (0.0, 1.0) if self.box else None
         spec = DataSpec((1, 28, 28), 10, bounds=bounds, mean=(0.1307,), std=(0.3081,))
         return reading.torchvision_set(
-            "MNIST", spec, root, self.validation, _augment(self.augment, side=28)
+            "MNIST",
+            spec,
+            root,
+            self.validation,
+            make_augmentation(self.augment, side=28),
         )
 
 
@@ -151,7 +155,11 @@ class FashionMnist(Dataset):
 
         spec = DataSpec((1, 28, 28), 10, mean=(0.2860,), std=(0.3530,))
         return reading.torchvision_set(
-            "FashionMNIST", spec, root, self.validation, _augment(self.augment, side=28)
+            "FashionMNIST",
+            spec,
+            root,
+            self.validation,
+            make_augmentation(self.augment, side=28),
         )
 
 
@@ -183,7 +191,7 @@ class Cifar10(Dataset):
         spec = DataSpec(
             (3, 32, 32), 10, bounds=bounds, mean=mean, std=(0.2470, 0.2435, 0.2616)
         )
-        augment = _augment(
+        augment = make_augmentation(
             self.augment, side=32, shift=self.shift, cutout=self.cutout, fill=mean
         )
         return reading.torchvision_set("CIFAR10", spec, root, self.validation, augment)
@@ -235,7 +243,7 @@ class ImageFolder(Dataset):
         """The images of the two folders; classes are the names of the sub-folders of train."""
         from robustfw_vision import folders
 
-        augment = _augment(self.augment, shift=self.shift, side=self.size)
+        augment = make_augmentation(self.augment, shift=self.shift, side=self.size)
         layout = folders.ImageLayout(self.size, self.resize or self.size, self.channels)
         folder = root / os.path.expanduser(self.path)
         return folders.image_folder(

@@ -64,19 +64,41 @@ def image_folder(
     train_samples = list_images(folder / "train", classes)
     test_samples = list_images(folder / "test", classes)
 
-    # 2. the shape of an image
+    # 2. splits that decode when examples are asked for
+    splits, channels = decode_splits([train_samples, test_samples], layout, workers)
+    spec = DataSpec(
+        (channels, layout.size, layout.size), len(classes), labels=tuple(classes)
+    )
+    train, test = splits
+    return Splits.cut(train, test, spec, validation=validation, augment=augment)
+
+
+def decode_splits(
+    samples_of_splits: list[list[tuple[str, int]]], layout: ImageLayout, workers: int
+) -> tuple[list[LoadedSplit], int]:
+    """Splits that decode when examples are asked for, and the channels of their images.
+
+    Args:
+        samples_of_splits: path and label of each file, for each split; the first one decides about colours.
+        layout: the shape of the tensors.
+        workers: processes that decode.
+
+    Raises:
+        UsageError: an image of this size does not fit into memory.
+    """
+    # 1. the shape of an image
     channels = layout.channels
     if channels == "auto":
-        channels = 3 if any(map(has_colours, _choose_paths(train_samples))) else 1
+        paths = _choose_paths(samples_of_splits[0])
+        channels = 3 if any(map(has_colours, paths)) else 1
     require_memory(
         channels * layout.size**2,
         f"an image of {layout.size}x{layout.size} pixels",
         "a smaller size",
     )
-
-    # 3. splits that decode when examples are asked for
+    # 2. the splits
     splits = []
-    for samples in (train_samples, test_samples):
+    for samples in samples_of_splits:
         images = ImageFiles(
             samples,
             size=layout.size,
@@ -87,11 +109,7 @@ def image_folder(
         splits.append(
             LoadedSplit(images, _identity(samples, layout, channels), workers)
         )
-    spec = DataSpec(
-        (channels, layout.size, layout.size), len(classes), labels=tuple(classes)
-    )
-    train, test = splits
-    return Splits.cut(train, test, spec, validation=validation, augment=augment)
+    return splits, channels
 
 
 def class_names(folder: Path) -> list[str]:
@@ -218,5 +236,6 @@ def _identity(
 def _no_images(folder: Path, reason: str) -> DataError:
     """The error of a folder that has not the form of a data set."""
     return DataError(
-        f"no images in {folder} ({reason}): image-folder reads train/<class>/ and test/<class>/"
+        f"no images in {folder} ({reason}): image-folder reads train/<class>/ and test/<class>/, folder "
+        "reads <class>/ as well"
     )

@@ -20,7 +20,7 @@ from robustfw.data.splits import Augment, Splits, TensorSplit
 def torchvision_set(
     name: str, spec: DataSpec, root: Path, validation: float, augment: Augment | None
 ) -> Splits:
-    """MNIST, FashionMNIST or CIFAR10 by torchvision, as uint8 tensors (n, channels, height, width).
+    """MNIST, FashionMNIST, CIFAR10, CIFAR100 or SVHN by torchvision, as uint8 tensors (n, channels, height, width).
 
     Args:
         name: the class in ``torchvision.datasets``.
@@ -50,9 +50,9 @@ def _read_once(
     builder = getattr(torchvision.datasets, name)
     train = _read_or_download(builder, name, root, train=True)
     test = _read_or_download(builder, name, root, train=False)
-    labels = tuple(
-        label.partition(" - ")[0] for label in train.classes
-    )  # MNIST's "0 - zero"
+    # MNIST's "0 - zero"; SVHN's digits have no names
+    classes = getattr(train, "classes", [str(digit) for digit in range(10)])
+    labels = tuple(label.partition(" - ")[0] for label in classes)
     return _tensor_split(train), _tensor_split(test), labels
 
 
@@ -64,8 +64,11 @@ def _read_or_download(
     Raises:
         DataError: the files are not there and cannot be downloaded, or are there and broken.
     """
+    part: dict[str, Any] = {"train": train}
+    if name == "SVHN":
+        part = {"split": "train" if train else "test"}
     try:
-        return builder(str(root), train=train, download=False)
+        return builder(str(root), download=False, **part)
     except Exception as error:  # a broken file may make torchvision raise anything
         if not isinstance(error, RuntimeError) or "not found" not in str(error):
             raise DataError(
@@ -73,7 +76,7 @@ def _read_or_download(
                 "downloaded again"
             ) from error
     try:
-        return builder(str(root), train=train, download=True)
+        return builder(str(root), download=True, **part)
     except (URLError, OSError, RuntimeError) as error:
         raise DataError(
             f"{name} is not in {root} and could not be downloaded ({_reason(error)}): put torchvision's files there, "
@@ -89,5 +92,10 @@ def _reason(error: Exception) -> str:
 def _tensor_split(dataset: Any) -> TensorSplit:
     """The images (n, channels, height, width) and labels of one of torchvision's data sets."""
     x = torch.as_tensor(np.asarray(dataset.data))
-    x = x.unsqueeze(1) if x.dim() == 3 else x.permute(0, 3, 1, 2)
-    return TensorSplit(x.contiguous(), torch.as_tensor(dataset.targets).long())
+    if x.dim() == 3:
+        x = x.unsqueeze(1)
+    elif x.shape[1] != 3:
+        # CIFAR's arrays have their channels last, SVHN's first
+        x = x.permute(0, 3, 1, 2)
+    targets = dataset.labels if hasattr(dataset, "labels") else dataset.targets
+    return TensorSplit(x.contiguous(), torch.as_tensor(targets).long())

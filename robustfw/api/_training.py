@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from torch import nn
 
+from robustfw.loss import Loss
 from robustfw.plugin import registry
 from robustfw.records import Record
 from robustfw.storage.runs import Run
-from robustfw.training._given import GivenModel, load_given, yield_records
+from robustfw.training._given import GivenLoss, GivenModel, load_given, yield_records
 from robustfw.training._reopen import rebuild
 from robustfw.training._session import begin
 from robustfw.training.recipe import Recipe
@@ -68,6 +69,9 @@ def train(
         TrainingError: while records are drawn: the loss is not finite, or overfitting stops the training.
     """
     data = load_given(dataset, options)
+    loss = options.get("loss")
+    if callable(loss) and not isinstance(loss, Loss):
+        options["loss"] = GivenLoss(loss)
     parts = {
         "dataset": data,
         "model": GivenModel(model) if isinstance(model, nn.Module) else model,

@@ -109,8 +109,25 @@ def _check_rounding(x: Tensor, lower: Tensor | float, upper: Tensor | float) -> 
         most = float(x.max())
         raise DataError(
             f"x ranges over [{least:.4g}, {most:.4g}], outside its bounds {spell_bounds(lower, upper)}: "
-            "standardisation belongs into the model; rescale x or give other bounds"
+            f"{_advise(least, most)}"
         )
+
+
+def _advise(least: float, most: float) -> str:
+    """What mends values of another range than was told.
+
+    Args:
+        least: the smallest value of x.
+        most: the largest one.
+    """
+    if least >= 0 and 1 < most <= 255:
+        return "pixels from 0 to 255 are given as x / 255 (range=[0,255] in the spec of a data set)"
+    if -1 <= least < 0 and most <= 1:
+        return (
+            "pixels from −1 to 1 are given as (x + 1) / 2 (range=[-1,1] in the spec of a data set) and the net then "
+            "takes normalize=0.5/0.5, or their bounds are (-1, 1)"
+        )
+    return "standardisation belongs into the model; rescale x or give other bounds"
 
 
 def spell_bounds(lower: Any, upper: Any) -> str:

@@ -90,7 +90,9 @@ def as_split(
         return loader_split(data, examples)
     if isinstance(data, TensorDataset) and len(data.tensors) >= 2:
         return _tensor_split(*data.tensors[:2]).first(examples)
-    if isinstance(data, tuple | list) and len(data) == 2 and _is_array(data[0]):
+    is_pair = isinstance(data, tuple | list) and len(data) == 2
+    # a list of two lists may be two rows, and a tuple of them is x and y
+    if is_pair and (_is_array(data[0]) or isinstance(data, tuple)):
         return _tensor_split(*data).first(examples)
     if (
         hasattr(data, "__getitem__")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from torch import nn
+from torch import Tensor, nn
 
 from robustfw.data._loader_stream import LoaderStream
 from robustfw.data.convert import as_splits
@@ -15,6 +15,7 @@ from robustfw.data.spec import DataSpec
 from robustfw.data.splits import Splits
 from robustfw.dataset import Dataset
 from robustfw.errors import UsageError
+from robustfw.loss import Loss
 from robustfw.model import Model
 from robustfw.records import Epoch, Record
 
@@ -44,6 +45,18 @@ class GivenDataset(Dataset):
     def load(self, root: Path) -> Splits:
         """The splits themselves."""
         return self.splits
+
+
+@final
+class GivenLoss(Loss):
+    """A function (outputs, y) ↦ values (batch,) of one's own as a loss."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self.function = function
+
+    def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
+        """The function's values."""
+        return self.function(outputs, y)
 
 
 def load_given(data: Any, options: dict[str, Any]) -> Any:
