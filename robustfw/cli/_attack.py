@@ -31,11 +31,8 @@ NORMS = {"linf": float("inf"), "l2": 2.0, "l1": 1.0, "l0": 0.0}
 """The order of the norm of each set that is a ball of one."""
 SHOWN = 3
 """Classes whose probabilities are printed."""
-_NOT_ASKED = {
-    "split": click.option("--split", default="test", hidden=True),
-    "examples": click.option("--examples", type=int, hidden=True),
-}
-"""Flags of the measuring commands that pictures leave no choice of."""
+_SPLIT = click.option("--split", default="test", hidden=True)
+_EXAMPLES = click.option("--examples", type=int, hidden=True)
 
 
 @click.command(short_help="Attack picture files.")
@@ -69,7 +66,8 @@ _NOT_ASKED = {
 )
 @loss_option
 @saved_pictures.save_option
-@functools.partial(Choices.flags, **_NOT_ASKED)
+# pictures leave no choice of examples
+@functools.partial(Choices.flags, split=_SPLIT, examples=_EXAMPLES)
 def attack(
     pictures: tuple[Path, ...],
     run: Path,
