@@ -38,11 +38,22 @@ from robustfw.update import Update
 from robustfw.version import __version__
 
 if TYPE_CHECKING:
-    from robustfw.api import WorstCases, evaluate, load, make, train, worst_case
+    from robustfw.adoption import adopt
+    from robustfw.api import (
+        WorstCases,
+        craft,
+        evaluate,
+        load,
+        make,
+        train,
+        worst_case,
+    )
+    from robustfw.data.convert import as_split, as_splits
     from robustfw.data.splits import Split, Splits, StreamedSplit, TensorSplit
     from robustfw.inner.adversary import Adversary
     from robustfw.inner.problem import InnerProblem
     from robustfw.inner.threat import Threat
+    from robustfw.interop import adapt
     from robustfw.regions import Region
     from robustfw.results._show_pictures import show_pictures
     from robustfw.training.batch import Batch, Wrapper
@@ -52,6 +63,11 @@ _LAZY = {
     "Batch": "robustfw.training.batch",
     "WorstCases": "robustfw.api",
     "Wrapper": "robustfw.training.batch",
+    "adopt": "robustfw.adoption",
+    "adapt": "robustfw.interop",
+    "as_split": "robustfw.data.convert",
+    "as_splits": "robustfw.data.convert",
+    "craft": "robustfw.api",
     "evaluate": "robustfw.api",
     "load": "robustfw.api",
     "make": "robustfw.api",
@@ -107,6 +123,11 @@ __all__ = [
     "WorstCases",
     "Wrapper",
     "__version__",
+    "adapt",
+    "adopt",
+    "as_split",
+    "as_splits",
+    "craft",
     "evaluate",
     "hookimpl",
     "learnt",

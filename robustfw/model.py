@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import nn
 
     from robustfw.data.spec import DataSpec
@@ -20,6 +22,14 @@ class Model(ABC):
 
     shapes: ClassVar[tuple[tuple[int, ...], ...] | None] = None
     """Shapes of one example with which the laws of `robustfw.testing` try the model; None: the kit's own shapes."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files that the net is built from, such as its code or its graph, whose hashes are recorded; by default none.
+
+        Files that a checkpoint replaces, pretrained weights for instance, are not among them.
+        """
+        return ()
 
     @abstractmethod
     def build(self, spec: DataSpec) -> nn.Module:

@@ -10,6 +10,7 @@ import attrs
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from robustfw.data.spec import DataSpec
     from robustfw.data.splits import Split
     from robustfw.regions import Region
 
@@ -41,6 +42,16 @@ class UncertaintySet(ABC):
         """
         return self
 
+    def lay_out(self, spec: DataSpec) -> Self:
+        """The set for data of this layout; by default the set itself, which treats all features alike.
+
+        A set whose options name features, or that changes categories as a whole, takes here what the data set says of
+        its features: `DataSpec.features`, `DataSpec.groups`. `Threat.on` calls it, perhaps more than once, before and
+        after `fit`. The result has the same options, is equal to this set, and knows what it learnt. What
+        a data set calls immutable needs no set to know of it: the threat keeps it.
+        """
+        return self
+
     def scale(self, factor: float) -> UncertaintySet:
         """The set scaled by a factor, for warm-up and for sweeps: factor·𝒰, by the `scale` of its regions.
 
@@ -69,6 +80,10 @@ class ScaledSet(UncertaintySet):
     def fit(self, train: Split) -> ScaledSet:
         """The scaled set of the fitted inner set."""
         return attrs.evolve(self, inner=self.inner.fit(train))
+
+    def lay_out(self, spec: DataSpec) -> ScaledSet:
+        """The scaled set of the inner set for data of this layout."""
+        return attrs.evolve(self, inner=self.inner.lay_out(spec))
 
     def at(self, x: Tensor) -> Region:
         """The scaled region of the inner set at x, or the region of the inner set's own scaled set."""

@@ -8,8 +8,12 @@ from robustfw.plugin.registry import KINDS, Registry
 from robustfw.testing import LAWS, LawBroken, check, findings
 
 REGISTRY = Registry.installed()
-ELSEWHERE = {"mnist", "fashion-mnist", "cifar10", "image-folder"}
-"""Data sets whose files a machine may not have: tests/plugins/test_vision_datasets.py has those that it has."""
+ELSEWHERE = {
+    "mnist", "fashion-mnist", "cifar10", "image-folder", "npz", "csv", "parquet", "hf", "disk", "python"
+}  # fmt: skip
+"""Data sets whose files a machine may not have: tests/plugins/test_vision_datasets.py and tests/data have theirs."""
+FOREIGN = {"timm", "transformers", "hf-hub", "robustbench", "torchscript", "exported", "onnx"}
+"""Models of packages, hubs and files that a machine may not have: tests/plugins/test_foreign_models.py has those."""
 
 VARIANTS = [
     ("uncertainty", "linf:radius=[0.1,0.2,0.3]"),
@@ -83,7 +87,7 @@ ON_DEMAND = {
     "tangent:basis=decoder",
 }
 """Variants of the tangent set, which takes longest of all: the set itself, and one variant, are tried at each run."""
-CASES = [(e.kind, e.name) for e in REGISTRY.entries.values() if e.name not in ELSEWHERE] + VARIANTS
+CASES = [(e.kind, e.name) for e in REGISTRY.entries.values() if e.name not in ELSEWHERE | FOREIGN] + VARIANTS
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,31 @@ def test_decimals_of_every_language_are_read(text, value):
     assert robustfw.make("uncertainty", f"l2:radius={text.strip('-')}").radius == abs(value)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("[0.49,0.48]/[0.25,0.24]", "[0.49,0.48]/[0.25,0.24]"),
+        ("[1, 2]/[3]", "[1, 2]/[3]"),
+        ("[1/2,3/4]", ["1/2", "3/4"]),
+        ('["]/["]', ["]/["]),
+        ("[[1]]", [[1]]),
+    ],
+)
+def test_two_lists_with_a_slash_between_are_a_text(text, value):
+    assert options.read_value(text) == value
+    assert options.parse(f"name:option={text},other=1") == {"use": "name", "option": value, "other": 1}
+    spelled = options.spell({"use": "name", "option": value})
+    assert options.parse(spelled) == {"use": "name", "option": value}
+
+
+@pytest.mark.parametrize("text", ["[1]/[2", "[1]/2]", "[1]]/[2]", "[1]/[[2]"])
+def test_a_pair_of_lists_that_is_not_closed_is_refused(text):
+    with pytest.raises(UsageError, match="bracket"):
+        options.parse(f"name:option={text}")
+
+
 WORDS = [
+    "[1]/[2]",
     "a,b",
     "true",
     "1",

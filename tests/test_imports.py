@@ -33,20 +33,25 @@ TABLE = {
     "update": "attrs hookspecs",
     "loss": "attrs hookspecs losses",
     "task": "attrs errors hookspecs loss losses task torch",
-    "data": "attrs data errors losses task torch",
+    "data": "attrs data errors losses numpy task torch",
     "plugin": (
         "attack attrs averaging cattrs dataset errors hookspecs interface loss model numpy objective optim pluggy "
         "plugin safetensors sampler task torch uncertainty update"
     ),
-    "inner": "attack attrs data errors inner losses regions task torch uncertainty",
+    "inner": "attack attrs data errors inner interop losses regions task torch uncertainty",
+    "interop": "attrs errors interop safetensors torch",
     "evaluation": "attack attrs data errors evaluation inner losses regions task torch uncertainty",
     "storage": "PIL attrs data errors evaluation inner numpy plugin records safetensors storage torch",
     "analysis": "analysis attrs data errors inner regions safetensors storage torch",
     "training": (
-        "attack attrs averaging data dataset errors evaluation inner loss losses model objective optim plugin "
-        "records regions sampler stateful storage task torch training uncertainty update version"
+        "attack attrs averaging data dataset errors evaluation hookspecs inner interop loss losses model objective "
+        "optim plugin records regions sampler stateful storage task torch training uncertainty update version"
     ),
-    "api": "data errors evaluation inner losses plugin records storage task torch training",
+    "adoption": (
+        "adoption attrs data dataset errors evaluation inner interop model plugin storage task torch training "
+        "uncertainty"
+    ),
+    "api": ("api attrs data dataset errors evaluation inner losses plugin records storage task torch training"),
     "testing": (
         "attack attrs averaging data dataset errors inner interface loss losses model objective optim plugin "
         "pytest regions safetensors sampler stateful task testing torch training uncertainty update"
@@ -59,8 +64,8 @@ TABLE = {
     "report": "attrs errors jinja2 markupsafe matplotlib numpy report results safetensors storage version",
     "reproduction": "attrs errors plugin reproduction results storage training",
     "cli": (
-        "analysis attrs cli click console data dataset errors evaluation inner plugin report reproduction results "
-        "safetensors storage testing training version"
+        "adoption analysis attrs cli click console data dataset errors evaluation inner plugin report reproduction "
+        "results safetensors storage testing training version"
     ),
     "__main__": "cli",
     "": (

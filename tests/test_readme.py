@@ -8,7 +8,6 @@ import re
 import shlex
 import signal
 import tomllib
-from collections import Counter
 from pathlib import Path
 from typing import get_args
 
@@ -26,20 +25,15 @@ from robustfw.plugin.registry import KINDS, installed
 from robustfw.reproduction._recipes import find_recipe
 from robustfw.training.recipe import Recipe
 
+from .pages import WIDTH, assert_prints, words
+
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/quickstart.md", "docs/robustness-numbers.md", "docs/analyses.md")
 README, QUICKSTART, NUMBERS, ANALYSES = ((ROOT / name).read_text() for name in PAGES)
-WIDTH = 110
-"""Columns of the pages' terminal."""
 
 
 def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-
-
-def words(text):
-    """The words of an output in any order; numbers, the marks that hang on them, and line ends are a machine's own."""
-    return Counter(re.sub(r"-?\d[\d.,]*(e[+-]?\d+)?%?|best so far", "#", text).replace("#", " ").split())
 
 
 def section(heading):
@@ -61,18 +55,6 @@ def run(command, monkeypatch):
     assert program == "robustfw"
     monkeypatch.setenv("COLUMNS", str(WIDTH))
     return CliRunner().invoke(cli, arguments, prog_name=program, terminal_width=WIDTH)
-
-
-def assert_prints(said, printed):
-    """What a page says, with … for the lines that it leaves out."""
-    if "\n…\n" not in said:
-        assert words(printed) == words(said)
-        return
-    head, tail = (part.strip().splitlines() for part in said.split("\n…\n"))
-    lines = printed.strip().splitlines()
-    assert len(lines) > len(head) + len(tail)
-    for expected, line in [*zip(head, lines, strict=False), *zip(tail[::-1], lines[::-1], strict=False)]:
-        assert words(line) == words(expected)
 
 
 # README

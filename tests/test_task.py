@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -72,12 +73,27 @@ def test_labels_beyond_the_classes_are_refused(label, lowest):
         (torch.zeros(4, 3, 2), r"outputs have shape \(4, 3, 2\), and classification needs \(examples, classes\)"),
         (torch.zeros(3, 3), r"outputs have shape \(3, 3\) for 4 examples: give a row for each"),
         (torch.zeros(4, 3).long(), "outputs are int64: give the logits, not the predicted classes"),
-        ((torch.zeros(4, 3),), "the net gives a tuple, not a tensor: wrap it in a module that gives its logits alone"),
+        (
+            ("a", torch.zeros(4, 3)),
+            r"gives a tuple of str, Tensor, and no tensor first: .*robustfw.adapt\(net, output=…\)",
+        ),
+        ({"scores": torch.zeros(4, 3)}, "a mapping with scores, and no logits: .*robustfw.adapt"),
+        ({"logits": None}, "gives a NoneType, not a tensor, as its logits"),
+        (None, "gives a NoneType, not a tensor: .*robustfw.adapt"),
     ],
 )
 def test_outputs_that_are_no_logits_are_refused(outputs, words):
     with pytest.raises(DataError, match=words):
         Classification().read(outputs, 4)
+
+
+@pytest.mark.parametrize("task", [Classification(), Binary(), Multilabel(), Regression(), Segmentation()])
+def test_logits_are_found_among_what_a_net_gives(task):
+    shape = {"Binary": (4, 1), "Segmentation": (4, 3, 2, 2)}.get(type(task).__name__, (4, 3))
+    logits = torch.randn(shape)
+    expected = task.read(logits, 4)
+    for outputs in ({"loss": None, "logits": logits}, SimpleNamespace(logits=logits), (logits, None), [logits]):
+        assert torch.equal(task.read(outputs, 4), expected)
 
 
 def test_one_logit_by_hand():

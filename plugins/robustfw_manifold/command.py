@@ -107,7 +107,17 @@ def tangents(
 def _open_subject(run: Path, examples: int, data_dir: Path | None) -> Subject:
     """The run with its data and its recipe."""
     choices = Choices(
-        "test", examples, examples, "best", "cpu", None, 0, data_dir, as_json=False
+        model=None,
+        dataset=None,
+        weights="best",
+        split="test",
+        examples=examples,
+        batch_size=examples,
+        device="cpu",
+        threads=None,
+        seed=0,
+        data_dir=data_dir,
+        as_json=False,
     )
     return Subject.open(run, choices)
 

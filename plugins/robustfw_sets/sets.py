@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, final
 import attrs
 from attrs.validators import ge, in_
 
-from robustfw import Ratio, UncertaintySet
-from robustfw.plugin.options import Array
+from robustfw import DataSpec, Ratio, UncertaintySet
+from robustfw.plugin.options import Array, learnt, with_learnt
 from robustfw_sets.numbers import check_all_finite, check_finite, floats
+from robustfw_sets.table_layout import Feature, TableLayout, check_roles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from robustfw_sets.groups import GroupBall
     from robustfw_sets.lp import LpBall
     from robustfw_sets.tables import TableRegion
+
+
+def _floats_of_pairs(pairs: tuple[tuple[Feature, Ratio], ...]) -> object:
+    """Features and their radii as floats: 8/255 and 0.0313… are compared by their values."""
+    return tuple((feature, float(radius)) for feature, radius in pairs)
 
 
 @final
@@ -159,30 +165,41 @@ class Tabular(UncertaintySet):
     """{|δ_j| ≤ r_j, immutable features stay, integer ones move in whole steps, one-hot groups change their category}.
 
     A smaller set has smaller radii, whole steps rounded down, and no change of category below 1.
+
+    Features go by number or, where the data has names, by name; the name of a categorical column stands for all of its
+    features. What the data set says holds by itself: its one-hot groups, unless others are given, and what it calls
+    immutable.
     """
 
     radius: Annotated[
         Ratio | tuple[Ratio, ...], "r, or one per feature, in the data's unit"
     ] = attrs.field(default=0.1, validator=check_all_finite, eq=floats)
-    immutable: Annotated[tuple[int, ...], "features that do not change, from 0"] = ()
+    immutable: Annotated[
+        tuple[Feature, ...], "features that do not change, by name or from 0"
+    ] = ()
     integer: Annotated[
-        tuple[int, ...], "features that change by whole multiples of ``step``"
+        tuple[Feature, ...], "features that change by whole multiples of ``step``"
     ] = ()
     step: Annotated[
         Ratio | tuple[Ratio, ...], "1 in the data's unit, or one per integer feature"
     ] = attrs.field(default=1.0, validator=check_all_finite, eq=floats)
     one_hot: Annotated[
-        tuple[tuple[int, ...], ...],
-        "groups of features, one of which is 1 and the others 0",
+        tuple[tuple[Feature, ...], ...],
+        "groups of features, one of which is 1 and the others 0; none: the data's",
     ] = ()
+    radii: Annotated[
+        tuple[tuple[Feature, Ratio], ...],
+        "features with another radius, [[age,2],[income,1/10]]",
+    ] = attrs.field(default=(), eq=_floats_of_pairs)
+
+    layout: TableLayout | None = learnt()
+    """The roles of the data's features; None until `lay_out` gave them."""
 
     def __attrs_post_init__(self) -> None:
         grouped = list(itertools.chain.from_iterable(self.one_hot))
-        repeated = len(set(grouped)) < len(grouped)
-        if repeated or set(grouped) & {*self.integer, *self.immutable}:
-            raise ValueError(
-                "a feature of a one-hot group is in no other group, and neither integer nor immutable"
-            )
+        check_roles(self.immutable, self.integer, self.one_hot)
+        if any(not 0 <= float(radius) < math.inf for _, radius in self.radii):
+            raise ValueError("radii must be finite, and 0 or more")
         if isinstance(self.step, tuple) and len(self.step) != len(self.integer):
             raise ValueError(
                 f"{len(self.integer)} integer features need as many steps, or one for all"
@@ -190,7 +207,9 @@ class Tabular(UncertaintySet):
         steps = self.step if isinstance(self.step, tuple) else (self.step,)
         if any(float(step) == 0 for step in steps):
             raise ValueError("step must be positive")
-        if any(feature < 0 for feature in (*grouped, *self.integer, *self.immutable)):
+        named = [*grouped, *self.integer, *self.immutable]
+        named += [feature for feature, _ in self.radii]
+        if any(isinstance(feature, int) and feature < 0 for feature in named):
             raise ValueError("features are numbered from 0")
 
     @property
@@ -199,10 +218,17 @@ class Tabular(UncertaintySet):
             return ((len(self.radius),),)
         grouped = itertools.chain.from_iterable(self.one_hot)
         named = [*self.immutable, *self.integer, *grouped]
-        return ((max(named) + 3,),) if named else None
+        named += [feature for feature, _ in self.radii]
+        numbers = [feature for feature in named if isinstance(feature, int)]
+        return ((max(numbers) + 3,),) if numbers else None
+
+    def lay_out(self, spec: DataSpec) -> Tabular:
+        """The set with the names and the one-hot groups of the data."""
+        return with_learnt(self, layout=TableLayout.read(self, spec))
 
     def at(self, x: Tensor) -> TableRegion:
         """The changes that are allowed at each row of x."""
         from robustfw_sets.tables import TableRegion
 
-        return TableRegion.at(x, self)
+        layout = self.layout or TableLayout.read(self, None)
+        return TableRegion.at(x, self, layout)

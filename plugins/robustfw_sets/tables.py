@@ -25,6 +25,7 @@ from robustfw.regions import (
 
 if TYPE_CHECKING:
     from robustfw_sets.sets import Tabular
+    from robustfw_sets.table_layout import TableLayout
 
 SLACK = 1e-6
 """Share of a whole step by which an integer feature's room may be too small, by rounding, and still hold the step."""
@@ -55,16 +56,22 @@ class TableRegion(Region):
     """The features of each one-hot group."""
 
     @classmethod
-    def at(cls, x: Tensor, options: Tabular) -> TableRegion:
+    def at(cls, x: Tensor, options: Tabular, layout: TableLayout) -> TableRegion:
         """The region of the changes that the options allow at each row of x.
+
+        Args:
+            x: examples (batch, *shape).
+            options: radii and steps.
+            layout: the roles of the features.
 
         Raises:
             UsageError: the options name features that x does not have, or the radii do not fit its features.
         """
         rows = exact(x.detach()).flatten(1)
         width = rows.shape[1]
-        grouped = list(itertools.chain.from_iterable(options.one_hot))
-        named = [*options.immutable, *options.integer, *grouped]
+        grouped = list(itertools.chain.from_iterable(layout.one_hot))
+        named = [*layout.immutable, *layout.integer, *grouped]
+        named += [feature for feature, _ in layout.radii]
         if named and max(named) >= width:
             raise UsageError(
                 f"tabular names feature {max(named)}, but examples have {width}, from 0 to {width - 1}"
@@ -77,15 +84,21 @@ class TableRegion(Region):
                 f"{len(radii)} radii do not fit {width} features: give one, or one per feature"
             )
         radius = rows.new_tensor([float(r) for r in radii])
-        radius[[*options.immutable, *grouped]] = 0
+        for feature, size in layout.radii:
+            radius[feature] = float(size)
+        radius[[*layout.immutable, *grouped]] = 0
         steps = options.step
         if not isinstance(steps, tuple):
-            steps = (steps,) * len(options.integer)
+            steps = (steps,) * len(layout.integer)
+        if len(steps) != len(layout.integer):
+            raise UsageError(
+                f"{len(layout.integer)} integer features need as many steps, or one for all"
+            )
         step = torch.zeros_like(radius)
-        for feature, size in zip(options.integer, steps, strict=True):
+        for feature, size in zip(layout.integer, steps, strict=True):
             step[feature] = float(size)
         infinite = torch.full_like(rows, torch.inf)
-        moves = rows.new_ones(len(rows), len(options.one_hot))
+        moves = rows.new_ones(len(rows), len(layout.one_hot))
         return cls(
             x.detach(),
             radius.expand(len(rows), -1),
@@ -93,7 +106,7 @@ class TableRegion(Region):
             -infinite,
             infinite,
             moves,
-            options.one_hot,
+            layout.one_hot,
         )
 
     @property

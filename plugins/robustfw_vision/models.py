@@ -163,6 +163,14 @@ class Resnet18Cifar(Model):
         return nets.preact_resnet18(spec, self.width)
 
 
+def _check_normalization(_: object, field: object, text: str) -> None:
+    """Refuse a text that names no normalisation, before anything is built."""
+    if text != "auto":
+        from robustfw.interop import Normalization
+
+        Normalization.read(text, channels=3)
+
+
 @final
 @attrs.frozen
 class Torchvision(Model):
@@ -175,7 +183,7 @@ class Torchvision(Model):
 
     builder: Annotated[
         str, "resnet18, convnext_tiny, … as in torchvision.models.list_models()"
-    ] = "resnet18"
+    ] = attrs.field(default="resnet18", metadata={"positional": True})
     weights: Annotated[
         str | None, "pretrained weights such as DEFAULT or IMAGENET1K_V1"
     ] = None
@@ -183,18 +191,24 @@ class Torchvision(Model):
         Literal["auto", "keep", "new"],
         "the pretrained last layer: keep it, make it new, or auto: keep it where the data has the weights' classes",
     ] = attrs.field(default="auto", validator=in_(("auto", "keep", "new")))
+    normalize: Annotated[
+        str,
+        "what the net expects: none, imagenet, cifar10, …, mean/std; auto: that of the weights, else of the data",
+    ] = attrs.field(default="auto", validator=_check_normalization)
 
     def build(self, spec: DataSpec) -> nn.Module:
         """``torchvision.models.get_model(builder)`` for the data; named weights are downloaded to torch's cache."""
         from robustfw_vision import ready_made
 
-        return ready_made.classifier(spec, self.builder, self.weights, self.head)
+        net = ready_made.classifier(spec, self.builder, self.weights, self.head)
+        return ready_made.normalize_by(net, self.normalize)
 
     def build_untrained(self, spec: DataSpec) -> nn.Module:
         """The net of `build` with fresh weights, for a checkpoint's to be loaded; nothing is downloaded."""
         from robustfw_vision import ready_made
 
-        return ready_made.architecture(spec, self.builder, self.weights, self.head)
+        net = ready_made.architecture(spec, self.builder, self.weights, self.head)
+        return ready_made.normalize_by(net, self.normalize)
 
 
 @final

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from robustfw import DataError, DataSpec, UsageError
+from robustfw.interop import Adapter, Normalization
 from robustfw_kernels.layers import Standardize
 from robustfw_vision.nets import require_answer_per_example
 from robustfw_vision.pixels import standardize
@@ -45,7 +46,7 @@ class PretrainedStandardize(Standardize):
 
 def classifier(
     spec: DataSpec, builder: str, weights: str | None, head: Head
-) -> nn.Module:
+) -> nn.Sequential:
     """The builder's net for this data, with pretrained weights where they are named.
 
     Args:
@@ -84,7 +85,7 @@ def classifier(
 
 def architecture(
     spec: DataSpec, builder: str, weights: str | None, head: Head
-) -> nn.Module:
+) -> nn.Sequential:
     """The net of `classifier` with fresh weights in place of pretrained ones: nothing is downloaded.
 
     Args:
@@ -181,7 +182,7 @@ def _options_of_size(builder: str, size: Sequence[int]) -> dict[str, Any]:
 
 def _assemble(
     spec: DataSpec, builder: str, net: nn.Module, pretrained: Any
-) -> nn.Module:
+) -> nn.Sequential:
     """Standardisation, the change to three channels, and the net, in a row."""
     if pretrained is None:
         standard = standardize(spec)
@@ -191,6 +192,21 @@ def _assemble(
     adapt = ThreeChannels() if spec.shape[0] == 1 else nn.Identity()
     _check_size(spec, builder, net)
     return nn.Sequential(standard, adapt, net)
+
+
+def normalize_by(net: nn.Sequential, normalize: str) -> nn.Sequential:
+    """The net of `classifier` or `architecture` with another normalisation.
+
+    Args:
+        net: standardisation, the change to three channels, and the classifier, in a row.
+        normalize: ``auto`` for the net as it is; otherwise what `robustfw.interop.Normalization.read` takes, for the
+            classifier's three channels.
+    """
+    if normalize == "auto":
+        return net
+    _, adapt, inner = net
+    normalization = Normalization.read(normalize, channels=3)
+    return nn.Sequential(adapt, Adapter(inner, normalization=normalization))
 
 
 def _check_size(spec: DataSpec, builder: str, net: nn.Module) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 from click.exceptions import Abort, ClickException, Exit, NoSuchOption, UsageError
 
+from robustfw.cli._adopt import adopt
 from robustfw.cli._analyze import analyze
 from robustfw.cli._attack import attack
 from robustfw.cli._audit import audit
@@ -137,6 +138,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 PARTS = (
     train,
+    adopt,
     evaluate,
     audit,
     analyze,

@@ -33,7 +33,7 @@ _EXAMPLES = click.option(
 
 
 @click.command(short_help="Look at a net's limits: classes, slopes, fooling images.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--only",
     type=click.Choice(ANALYSES),
@@ -56,7 +56,11 @@ _EXAMPLES = click.option(
 )
 @functools.partial(Choices.flags, examples=_EXAMPLES)
 def analyze(
-    run: Path, only: tuple[str, ...], steps: int, generations: int, **choices: Any
+    run: Path | None,
+    only: tuple[str, ...],
+    steps: int,
+    generations: int,
+    **choices: Any,
 ) -> None:
     """Look at a net's limits: how far apart its classes are, how steep it is, and which noise fools it.
 
@@ -80,7 +84,7 @@ def analyze(
         )
         if not subject.task.labelled or subject.spec.outputs < 2:
             raise UsageError(
-                f"analyze is for nets with a logit for each class, and the task of {run} is "
+                f"analyze is for nets with a logit for each class, and the task of {subject.name} is "
                 f"{subject.known.spell(subject.task)}: robustfw evaluate and sweep measure it"
             )
         analyses: dict[str, Callable[[Subject], dict[str, Any]]] = {

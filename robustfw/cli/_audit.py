@@ -36,7 +36,7 @@ _EXAMPLES = click.option(
 
 
 @click.command(short_help="Look for masked gradients, which overstate robust accuracy.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--uncertainty",
     metavar="SPEC",
@@ -60,7 +60,7 @@ _EXAMPLES = click.option(
 @click.option("--strict", is_flag=True, help="Exit with status 1 if a line failed.")
 @functools.partial(Choices.flags, examples=_EXAMPLES)
 def audit(
-    run: Path,
+    run: Path | None,
     uncertainty: str | None,
     attack: str,
     loss: str | None,
@@ -105,7 +105,7 @@ def audit(
             classes=subject.spec.classes,
             loss=loss_raised,
         )
-        text = f"looking for signs of masking in {run}"
+        text = f"looking for signs of masking in {subject.name}"
         lines = console.track(
             audits.lines(case), len(audits.CHECKS), text, quiet=chosen.as_json
         )

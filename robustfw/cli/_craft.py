@@ -36,7 +36,7 @@ ATTACK = "single-step"
 
 
 @click.command(short_help="Make a collection of adversarial examples against a net.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--uncertainty",
     "specs",
@@ -60,7 +60,7 @@ ATTACK = "single-step"
 @save_option
 @Choices.flags
 def craft(
-    run: Path,
+    run: Path | None,
     specs: tuple[str, ...],
     attack: str,
     loss: str | None,

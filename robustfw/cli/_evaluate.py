@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,21 +12,19 @@ import click
 
 from robustfw.cli import _stopping as stopping
 from robustfw.cli._choices import Choices, loss_option
+from robustfw.cli._duration import read_duration
+from robustfw.cli._outcomes import check_outcomes, write_outcomes
 from robustfw.cli._stdout import alone_on_stdout, print_json
+from robustfw.cli._summary import summarize, summarize_verdicts
 from robustfw.cli.subject import JUDGE, Subject
 from robustfw.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from robustfw.data.spec import DataSpec
-    from robustfw.data.splits import Split
-    from robustfw.evaluation import Evaluation, Verdicts
     from robustfw.storage._partial import Partial
 
 
 @click.command(short_help="Measure a trained net: clean and robust accuracy.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--uncertainty",
     metavar="SPEC",
@@ -50,34 +49,58 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="A file for each example's outcome: .csv or .safetensors.",
 )
+@click.option(
+    "--within",
+    metavar="TIME",
+    callback=read_duration,
+    help="As many random examples as fit into this time from the start: 60s, 2m …",
+)
 @Choices.flags
 def evaluate(
-    run: Path,
+    run: Path | None,
     uncertainty: str | None,
     attacks: tuple[str, ...],
     loss: str | None,
     collection: Path | None,
     outcomes: Path | None,
+    within: float | None,
     **choices: Any,
 ) -> None:
-    """Measure a trained net: clean and robust accuracy, each example's worst case over all attacks given.
+    """Measure a net: clean and robust accuracy, each example's worst case over all attacks given.
 
-    RUN is the directory of a training. Intervals are Wilson's, 95 %. The result is also kept in RUN/results. What
-    Ctrl-C interrupts is kept there as well: the same command goes on with it.
+    RUN is the directory of a training; --model, --weights and --dataset name a net of your own in its place. Intervals
+    are Wilson's, 95 %. The result is also kept in RUN/results. What Ctrl-C interrupts is kept there as well: the same
+    command goes on with it.
+
+    With --within, a first interval comes after the given time: of as many examples, drawn at random, as fit into it.
 
     With --on, the net is not attacked: it is shown the adversarial examples that robustfw craft made against another
     one, once it is made sure that each lies in its set, in the data range, and is what was written.
     """
+    began = time.perf_counter()
     chosen = Choices(**choices)
     if outcomes is not None:
-        _check_outcomes(outcomes, collection)
+        check_outcomes(outcomes, collection)
+    if within is not None and (collection or outcomes or chosen.examples):
+        raise UsageError(
+            "--within decides by itself which examples are measured: leave it out, or --examples, --outcomes, --on"
+        )
     if collection is not None and (uncertainty or attacks or loss):
         raise UsageError(
             "a collection has its own sets and attack: leave out --uncertainty, --attack, --loss, or --on"
         )
     with alone_on_stdout(chosen.as_json):
         subject = Subject.open(run, chosen)
-        if collection is None:
+        if within is not None:
+            result = _evaluate_within(
+                subject,
+                uncertainty=uncertainty,
+                specs=attacks,
+                loss=loss,
+                began=began,
+                seconds=within,
+            )
+        elif collection is None:
             result = _evaluate_under_attack(
                 subject,
                 uncertainty=uncertainty,
@@ -145,8 +168,55 @@ def _evaluate_under_attack(
     )
     subject.keep_worst_cases(circumstances, gallery)
     if outcomes is not None and evaluation.verdicts is not None:
-        _write_outcomes(outcomes, evaluation.verdicts)
+        write_outcomes(outcomes, evaluation.verdicts)
     return result
+
+
+def _evaluate_within(
+    subject: Subject,
+    uncertainty: str | None,
+    specs: tuple[str, ...],
+    loss: str | None,
+    began: float,
+    seconds: float,
+) -> dict[str, Any]:
+    """Attack as many random examples as fit into a time that began with the command, show and keep the result."""
+    from robustfw import console
+    from robustfw.evaluation import describe, verdicts_within
+
+    choices = subject.choices
+    threat = subject.threat(uncertainty)
+    attacks = [subject.attack(spec) for spec in specs or (JUDGE,)]
+    loss_raised = subject.loss(loss)
+    batches = verdicts_within(
+        began + seconds,
+        subject.model,
+        subject.split,
+        threat=threat,
+        attacks=attacks,
+        classes=subject.spec.classes,
+        task=subject.task,
+        loss=loss_raised,
+        batch_size=choices.batch_size,
+        seed=choices.seed,
+    )
+    shown = console.batches_until(
+        batches, began + seconds, choices.split, quiet=choices.as_json
+    )
+    evaluation = summarize(shown, subject.spec)
+    if not choices.as_json:
+        console.line(
+            f"{evaluation.n} of {len(subject.split)} {choices.split} examples, drawn at random, within {seconds:g} s"
+        )
+    circumstances = subject.circumstances(examples=evaluation.n, within=seconds)
+    circumstances |= subject.measurement_facts(threat, attacks, loss_raised)
+    brief_attacks = [subject.known.spell(attack, brief=True) for attack in attacks]
+    return subject.show_and_keep(
+        "evaluation",
+        circumstances,
+        describe(evaluation),
+        brief={"attacks": brief_attacks},
+    )
 
 
 def _batches_and_weights(subject: Subject) -> dict[str, Any]:
@@ -169,48 +239,6 @@ def _interruption_message(partial: Partial, n: int) -> str:
         f"stopped after {measured} of {n} examples, of which {robust} are robust so far ({robust / measured:.1%}); the "
         "same command goes on"
     )
-
-
-def _check_outcomes(path: Path, collection: Path | None) -> None:
-    """Raise a `UsageError` where outcomes cannot be written: before the measurement, not after it."""
-    if collection is not None:
-        raise UsageError("--outcomes is of attacked examples: leave it out, or --on")
-    if path.suffix not in (".csv", ".safetensors"):
-        raise UsageError(f"--outcomes {path} must end in .csv or .safetensors")
-    if path.is_dir() or not path.resolve().parent.is_dir():
-        raise UsageError(
-            f"--outcomes {path} cannot be written: name a file in a folder that is there"
-        )
-
-
-def _write_outcomes(path: Path, verdicts: Verdicts) -> None:
-    """A row for each example: its place in the split, whether it is right, and whether it stays so under attack."""
-    from robustfw.storage.files import write_whole
-
-    if path.suffix == ".csv":
-        lines = ["index,correct,robust"]
-        outcomes = zip(verdicts.clean.tolist(), verdicts.robust.tolist(), strict=True)
-        for index, (correct, robust) in enumerate(outcomes):
-            lines.append(f"{index},{int(correct)},{int(robust)}")
-        content = ("\n".join(lines) + "\n").encode()
-    else:
-        from safetensors.torch import save
-
-        tensors = {
-            "y": verdicts.y,
-            "correct": verdicts.clean,
-            "robust": verdicts.robust,
-            "clean_measure": verdicts.clean_measure,
-            "robust_measure": verdicts.robust_measure,
-        }
-        content = save(
-            {
-                name: tensor.contiguous()
-                for name, tensor in tensors.items()
-                if tensor is not None
-            }
-        )
-    write_whole(path, content)
 
 
 def _evaluate_collection(subject: Subject, path: Path) -> dict[str, Any]:
@@ -238,27 +266,3 @@ def _evaluate_collection(subject: Subject, path: Path) -> dict[str, Any]:
         "collection_sha256": collection.manifest["sha256"],
     }
     return subject.show_and_keep("transfer", circumstances, attrs.asdict(transfer))
-
-
-def summarize_verdicts(
-    batches: Iterable[Verdicts], split: Split, name: str, spec: DataSpec, *, quiet: bool
-) -> Evaluation:
-    """The evaluation of a split, with a bar while it goes on, and a warning where its numbers are doubtful.
-
-    Args:
-        batches: the verdicts, batch by batch.
-        split: the examples.
-        name: of the split, on the bar.
-        spec: classes and task of the data.
-        quiet: whether there is no bar.
-    """
-    from robustfw import console
-    from robustfw.evaluation import Evaluation, Verdicts
-
-    verdicts = Verdicts.concatenate(
-        console.batches(batches, len(split), name, quiet=quiet)
-    )
-    evaluation = Evaluation.from_verdicts(verdicts, spec.classes, spec.task)
-    for doubt in evaluation.doubts:
-        console.problem(doubt)
-    return evaluation

@@ -30,7 +30,7 @@ POINTS = 11
 
 
 @click.command(short_help="Measure accuracy against the size of the set.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--uncertainty",
     metavar="SPEC",
@@ -56,7 +56,7 @@ POINTS = 11
 )
 @Choices.flags
 def sweep(
-    run: Path,
+    run: Path | None,
     uncertainty: str | None,
     attack: str,
     loss: str | None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustfw.cli import _stopping as stopping
-from robustfw.cli._evaluate import summarize_verdicts
+from robustfw.cli._ending import measure_end
+from robustfw.cli._foreign import NamedNet
 from robustfw.cli._recipe_parts import (
     KINDS,
     collect_parts,
     merge_parts,
     read_recorded_recipe,
 )
-from robustfw.cli._records import attack_facts, keep_worst_cases, task_facts
+from robustfw.cli._start import read_start
 from robustfw.cli._stdout import alone_on_stdout, print_json
 from robustfw.errors import RunError, UsageError
 from robustfw.plugin import options, registry
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
     from robustfw.storage._locks import NewDirectory
     from robustfw.storage.runs import Run
     from robustfw.training._session import Session
-
-TESTED = 2000
-"""Test examples attacked at the end of a training; `robustfw evaluate` takes all."""
-STRONGER = "restarts:n=10,attack=(pgd:steps=100)"
-"""The attack that the last line of a training recommends."""
 
 
 def _part_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -95,6 +90,28 @@ class _Train(click.Command):
 @click.argument("recipe", required=False, type=click.Path(path_type=Path))
 @_part_options
 @click.option(
+    "--from",
+    "start",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="Begin with the net of this run, and train it further.",
+)
+@click.option(
+    "--weights",
+    metavar="NAME|FILE",
+    help="best or last of --from; or a file of weights for --model, which is then trained further.",
+)
+@click.option(
+    "--freeze",
+    metavar="LAYERS",
+    help="Layers of it that keep their weights: names or patterns with commas; body: all but the last.",
+)
+@click.option(
+    "--head",
+    type=click.Choice(["auto", "keep", "new"]),
+    help="Its last layer: keep, new, or new where the classes are others. [auto]",
+)
+@click.option(
     "--out", type=click.Path(path_type=Path), help="Run directory. [a new one in runs/]"
 )
 @click.option(
@@ -112,6 +129,10 @@ class _Train(click.Command):
 )
 def train(
     recipe: Path | None,
+    start: Path | None,
+    weights: str | None,
+    freeze: str | None,
+    head: str | None,
     out: Path | None,
     resume: bool,
     data_dir: Path | None,
@@ -123,6 +144,9 @@ def train(
     RECIPE is a TOML file with the keys dataset, model, uncertainty, attack, objective (specs, or tables with
     use = "name"; objective may be a list of them, a loss and penalties) and a table [train]; flags win over it. A
     resumed run needs neither: it keeps its own.
+
+    With --from, or with --model and --weights, a net that is trained already is trained further: at a tenth of the
+    learning rate, for 5 epochs, unless told otherwise. What that cost and bought is measured against the start.
 
     Ctrl-C (or SIGTERM, or a closed terminal) saves the state after the step under way and ends with exit status 130
     (143, 129); a second one stops at once. A run that was killed loses a minute at most: --resume goes on from the last
@@ -145,6 +169,20 @@ def train(
             raise RunError(
                 f"there is no run in {out} to go on with: check the name, or leave out --resume to start one there"
             )
+    beginning = read_start(start, weights=weights, freeze=freeze, head=head)
+    if beginning is not None and not (
+        resume and out and (out / "manifest.json").exists()
+    ):
+        named = NamedNet(
+            model=parts.get("model"),
+            dataset=parts.get("dataset"),
+            weights=weights,
+            device=str(parts["train"].get("device", "auto")),
+            threads=parts["train"].get("threads"),
+            data_dir=data_dir,
+            quiet=as_json,
+        )
+        parts = beginning.apply(parts, named)
     parsed = Recipe.read(parts, known)
     hardware.keep_freed_memory()
     with alone_on_stdout(as_json):
@@ -178,7 +216,7 @@ def _train_and_evaluate(session: Session, *, quiet: bool) -> dict[str, Any] | No
     go_on = f"to go on: {session.run.resume_command()}"
     try:
         _train(session, session.run, go_on, quiet=quiet)
-        return _finish(session, session.run, quiet=quiet)
+        return measure_end(session, session.run, quiet=quiet)
     except KeyboardInterrupt:
         raise stopping.Stopped(f"stopped at once; {go_on}") from None
     finally:
@@ -216,78 +254,3 @@ def _train(session: Session, run: Run, go_on: str, *, quiet: bool) -> None:
         for _ in console.training(records, epochs, str(run.path), quiet=quiet):
             if asked():
                 raise stopping.Stopped(f"stopped, all is saved; {go_on}", asked())
-
-
-def _finish(session: Session, run: Run, *, quiet: bool) -> dict[str, Any]:
-    """Evaluate on test examples, which training never saw, and say where everything is."""
-    from robustfw import console
-    from robustfw.evaluation import describe, verdicts
-    from robustfw.evaluation._gallery import Gallery
-    from robustfw.inner.threat import Threat
-    from robustfw.training import _reopen
-
-    recipe = session.recipe
-    splits = session.splits
-    known = session.registry
-    if not len(splits.test):
-        console.problem(f"there are no test examples; the net is in {run.path}")
-        return {"run": str(run.path)}
-    # 1. measure
-    split = splits.test.first(TESTED)
-    attack = recipe.train.validation_attack or recipe.attack
-    weights = _which_weights(run)
-    model = _reopen.rebuild(run, known, session.state.model, weights=weights)
-    gallery = Gallery(splits.spec.task, splits.spec.labels)
-    batches = verdicts(
-        model,
-        split,
-        threat=Threat(recipe.uncertainty, splits.spec.bounds),
-        attacks=[attack],
-        classes=splits.spec.classes,
-        task=splits.spec.task,
-        loss=recipe.train.loss,
-        see=gallery,
-    )
-    evaluation = summarize_verdicts(
-        batches, split=split, name="test", spec=splits.spec, quiet=quiet
-    )
-    facts = {"split": "test", "weights": weights} | task_facts(known, splits.spec.task)
-    circumstances = facts | attack_facts(known, recipe.uncertainty, [attack])
-    result = circumstances | describe(evaluation)
-
-    # 2. show
-    if not quiet:
-        console.show(
-            "evaluation", result | {"attacks": [known.spell(attack, brief=True)]}
-        )
-        console.line(f"run: {run.path}")
-        stronger = shlex.join(
-            ["robustfw", "evaluate", str(run.path), "--attack", STRONGER]
-        )
-        console.line(f"a stronger attack on all test examples: {stronger}")
-
-    # 3. keep
-    try:
-        run.write_manifest(run.manifest() | {"result": result})
-    except RunError as error:
-        # the numbers are worth more than their record
-        console.problem(str(error))
-    keep_worst_cases(
-        run.path,
-        circumstances={"run": str(run.path)} | circumstances,
-        gallery=gallery,
-        spec=splits.spec,
-    )
-    return {"run": str(run.path)} | result
-
-
-def _which_weights(run: Run) -> str:
-    """best, or last where no epoch counts as the best."""
-    from robustfw import console
-
-    if run.checkpoint_path("best").exists():
-        return "best"
-    console.problem(
-        "no epoch counts as the best, since all were overfitted: the last weights are evaluated"
-    )
-    return "last"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from robustfw.cli._choices import Choices
+from robustfw.cli._examples import check_data, first_examples
 from robustfw.cli._records import (
     attack_facts,
     command_line,
@@ -52,7 +53,7 @@ JUDGE = "restarts:n=5,attack=(pgd:steps=40)"
 class Subject:
     """A net with data and circumstances, ready to be measured: all that the measuring commands know.
 
-    It is a run that robustfw trained (`open`).
+    It is a run that robustfw trained, or one of a net that was trained elsewhere (`open`).
     """
 
     known: registry.Registry
@@ -76,17 +77,18 @@ class Subject:
 
     @classmethod
     def open(
-        cls, path: Path, choices: Choices, beside: Subject | None = None
+        cls, path: Path | None, choices: Choices, beside: Subject | None = None
     ) -> Subject:
-        """The net of a run directory, with the data that it was trained on.
+        """The net of a run directory with the data that it was trained on, or a net that is none's.
 
         Args:
-            path: the run directory.
+            path: the run directory; None: the net that ``choices.model`` names, which becomes a run.
             choices: which examples of which split, by which weights, on which device.
             beside: another subject, whose data is used again; the run's must be the same.
 
         Raises:
             RunError: there is no run.
+            UsageError: both a run and a net are named, or none.
             DataError: the data is not what the net was trained on, or there is no example.
         """
         from robustfw.storage.runs import Run
@@ -94,6 +96,10 @@ class Subject:
 
         # 1. what the run says of itself
         known = registry.installed()
+        if path is None:
+            path = choices.named_net.adopt()
+            choices = choices.adopted()
+        choices = choices.of_run()
         run = Run.open(path)
         manifest = run.manifest()
         recipe = _reopen.read_recipe(run, "dataset", "model")
@@ -108,8 +114,8 @@ class Subject:
         if beside is None:
             dataset = known.make("dataset", recipe["dataset"])
             splits = dataset.load(data_root(choices.data_dir, manifest))
-            _check_data(splits, data_hash, path)
-            split = _first_examples(splits, choices.split, choices.examples)
+            check_data(splits, data_hash, path)
+            split = first_examples(splits, choices.split, choices.examples)
         else:
             splits = beside.splits
             split = beside.split
@@ -174,10 +180,15 @@ class Subject:
         from robustfw.inner.threat import Threat
         from robustfw.training import _reopen
 
+        if not spec and "uncertainty" not in self.recipe:
+            raise UsageError(
+                f"the net in {self.name} was adopted, and no training says against which set it is to be measured: "
+                "name one by --uncertainty, such as linf:radius=8/255"
+            )
         if not spec:
             spec = _reopen.read_part(self.recipe, "uncertainty", self.name)
         uncertainty = self.known.make("uncertainty", spec)
-        threat = Threat(uncertainty, self.spec.bounds).fit(self.splits.learning_split())
+        threat = Threat.on(uncertainty, self.spec).fit(self.splits.learning_split())
         x, _ = next(self.split.first(8).iterate(8))
         threat.warn_of_unit(x)
         return threat
@@ -270,31 +281,3 @@ class Subject:
             shown = circumstances | measured | dict(brief or {})
             console.show(kind, shown, self.spec.labels, known=self.known)
         return self.keep(kind, circumstances, measured)
-
-
-def _check_data(splits: Splits, data_hash: str, path: Path) -> None:
-    """Raise a `DataError` unless the data is what a run was trained on."""
-    splits.check()
-    if splits.fingerprint() != data_hash:
-        raise DataError(
-            f"the data is not what {path} was trained on (another hash), so that test examples may be training "
-            "examples: give the folder of its own data by --data-dir"
-        )
-
-
-def _first_examples(splits: Splits, name: str, examples: int | None) -> Split:
-    """The first examples of a split; all of them if none are asked for."""
-    from robustfw.data.splits import StreamedSplit
-
-    split: Split | StreamedSplit = getattr(splits, name)
-    if isinstance(split, StreamedSplit):
-        raise UsageError(
-            f"the {name} examples come as a stream, and what is measured must be there: choose --split test"
-        )
-    if not len(split):
-        raise DataError(f"there are no {name} examples: choose another --split")
-    if examples is not None and examples > len(split):
-        raise UsageError(
-            f"there are {len(split)} {name} examples: leave out --examples {examples} to take them all"
-        )
-    return split.first(examples)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from robustfw.console._bars import batches, epoch_line, progress, track, training
+from robustfw.console._bars import (
+    batches,
+    batches_until,
+    epoch_line,
+    progress,
+    track,
+    training,
+)
 from robustfw.console._output import line, paragraph, problem, table
 from robustfw.console._results import (
     collection,
@@ -11,6 +18,7 @@ from robustfw.console._results import (
 
 __all__ = [
     "batches",
+    "batches_until",
     "collection",
     "epoch_line",
     "line",

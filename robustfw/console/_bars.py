@@ -119,6 +119,38 @@ def batches(
             yield part
 
 
+def batches_until(
+    parts: Iterable[Verdicts], deadline: float, name: str, *, quiet: bool
+) -> Iterator[Verdicts]:
+    """Yield verdicts while drawing a bar over the time; without a terminal, print a line once in a while.
+
+    Args:
+        parts: the verdicts of one batch after the other.
+        deadline: the end of the time, as `time.perf_counter` has it.
+        name: the name of the split.
+        quiet: draw and print nothing.
+    """
+    start = time.perf_counter()
+    last_line = time.monotonic()
+    robust = 0
+    attacked = 0
+    with _progress(quiet=quiet) as bar:
+        task = bar.add_task(
+            f"attacking {name} examples", total=max(1, round(deadline - start))
+        )
+        for part in parts:
+            robust += int(part.robust.sum())
+            attacked += len(part.y)
+            words = f"{attacked} {name} examples attacked, {robust / attacked:.1%} robust so far"
+            passed = time.perf_counter() - start
+            bar.update(task, completed=round(passed), description=words)
+            left = deadline - time.perf_counter()
+            if left > 0 and _is_due(last_line, quiet=quiet):
+                last_line = time.monotonic()
+                _output.progress_line(f"{words}, {left:.0f} s left")
+            yield part
+
+
 def track(
     items: Iterable[Item],
     n: int,

@@ -85,6 +85,11 @@ def _describe_failure(error: Exception) -> DataError | None:
         return DataError(
             "there is too little memory for a batch of these examples: take fewer at once, or smaller ones"
         )
+    if "stack expects each tensor to be equal size" in text:
+        sizes = text.rpartition("equal size, but got ")[2].splitlines()[0]
+        return DataError(
+            f"examples have different sizes ({sizes}): bring them to one, by a transform of the data set or size=…"
+        )
     ended = "exited unexpectedly" in text or "killed by signal" in text
     if "DataLoader worker" in text and ended:
         return DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 import attrs
@@ -17,6 +18,16 @@ def _read_bounds(bounds: Any) -> Any:
     if bounds is None:
         return None
     return tuple(tuple(end) if isinstance(end, list) else end for end in bounds)
+
+
+def _read_groups(groups: Any) -> tuple[tuple[int, ...], ...]:
+    """Groups as tuples in place of the lists that JSON has."""
+    return tuple(tuple(group) for group in groups)
+
+
+def _read_numbers(numbers: Any) -> tuple[int, ...]:
+    """Numbers as a tuple in place of the list that JSON has."""
+    return tuple(numbers)
 
 
 @attrs.frozen
@@ -40,6 +51,17 @@ class DataSpec:
     """Names of the classes, in their order."""
     task: Task = Classification()
     """The task: the form of targets, and when an output is wrong."""
+    features: tuple[str, ...] | None = attrs.field(default=None)
+    """Names of the features of a table, in their order; None: they have none."""
+    groups: tuple[tuple[int, ...], ...] = attrs.field(
+        default=(), converter=_read_groups
+    )
+    """One-hot groups of a table: the features of each, one of which is 1 and the others 0."""
+    immutable: tuple[int, ...] = attrs.field(default=(), converter=_read_numbers)
+    """Features that no perturbation changes, by their numbers in the flattened example."""
+    masked: bool = attrs.field(default=False)
+    """Whether examples are sequences (time, features) whose last feature is a mask, 0 at padded steps. No perturbation
+    changes a padded step or the mask."""
 
     @bounds.validator
     def _check_bounds(self, _: object, bounds: tuple[Bound, Bound] | None) -> None:
@@ -57,6 +79,33 @@ class DataSpec:
         for low, high in zip(lower, upper, strict=True):
             if not low <= high:
                 raise ValueError(f"bounds must ascend, not run from {low} to {high}")
+
+    @features.validator
+    def _check_features(self, _: object, features: tuple[str, ...] | None) -> None:
+        if features is not None and self.shape != (len(features),):
+            raise ValueError(
+                f"{len(features)} names of features do not fit examples of shape {self.shape}"
+            )
+
+    @groups.validator
+    @immutable.validator
+    def _check_numbers(self, field: attrs.Attribute[Any], value: Any) -> None:
+        numbers = value
+        if field.name == "groups":
+            numbers = [feature for group in value for feature in group]
+        size = math.prod(self.shape)
+        for number in numbers:
+            if not 0 <= number < size:
+                raise ValueError(
+                    f"{field.name} name feature {number}, and examples have {size}, from 0 to {size - 1}"
+                )
+
+    @masked.validator
+    def _check_masked(self, _: object, masked: bool) -> None:
+        if masked and len(self.shape) != 2:
+            raise ValueError(
+                f"a mask belongs to sequences (time, features), not to examples of shape {self.shape}"
+            )
 
     def _per_feature(self, end: Bound) -> tuple[float, ...]:
         """One end of the range as a number for each feature or channel."""

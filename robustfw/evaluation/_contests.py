@@ -234,6 +234,9 @@ def _distance_to_corner(case: AuditCase, factor: float) -> float | None:
     high = torch.as_tensor(upper).to(x)
     middle = (low + high) / 2
     corner = torch.where(x > middle, low, high)
+    frozen = case.threat.frozen(x)
+    if frozen is not None:
+        corner = torch.where(frozen, x, corner)
     violation = region.violation(corner - x)
     if bool((violation > TOLERANCE).any()):
         return float(violation.max())

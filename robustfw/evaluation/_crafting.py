@@ -16,7 +16,7 @@ from robustfw.evaluation._accuracy import check_measurable, device_of
 from robustfw.evaluation._batches import MeasuredBatch, measure_batches
 from robustfw.evaluation._checks import check_outputs, read_targets
 from robustfw.inner.adversary import Adversary
-from robustfw.inner.freezing import check_type, freeze, leave_inference
+from robustfw.inner.freezing import freeze, leave_inference, match_type
 from robustfw.inner.problem import InnerProblem
 from robustfw.inner.threat import Threat
 from robustfw.task import Classification, Task
@@ -150,13 +150,13 @@ def craft_batches(
         with freeze(model):
             # 1. what the net has right
             x = leave_inference(batch.x)
-            check_type(model, x)
+            net = match_type(model, x)
             for threat in threats:
                 check_range(x, threat.bounds)
             y = leave_inference(batch.y)
             targets = read_targets(task, x=x, y=y, classes=classes)
             with torch.no_grad():
-                outputs = task.read(model(x.clone()), len(x))
+                outputs = task.read(net(x.clone()), len(x))
             check_outputs(task, outputs, targets, classes)
             right = ~task.wrong(outputs, targets)
             index = batch.rows.to(x.device)[right]
@@ -169,7 +169,7 @@ def craft_batches(
                 region = threat.region(x[right], checked=True)
                 if problem is None:
                     problem = adversary.problem(
-                        model,
+                        net,
                         x[right],
                         targets[right],
                         criterion=task.wrong,

@@ -14,7 +14,7 @@ from robustfw.evaluation._checks import check_outputs, read_targets
 from robustfw.evaluation._outcomes import KeptExamples, WorstPoints
 from robustfw.evaluation._verdicts import Verdicts
 from robustfw.inner.adversary import Adversary, Attempt
-from robustfw.inner.freezing import check_type
+from robustfw.inner.freezing import match_type
 from robustfw.inner.problem import InnerProblem, Passes
 from robustfw.task import Task
 
@@ -72,9 +72,8 @@ class Measurement:
         Raises:
             DataError: x lies outside the data range, or targets do not fit x or the task.
         """
-        check_type(model, x)
         check_range(x, adversaries[0].threat.bounds)
-        self.model = model
+        self.model = match_type(model, x)
         self.x = x
         self.y = read_targets(task, x, y, classes)
         self.task = task

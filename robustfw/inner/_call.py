@@ -15,11 +15,11 @@ from robustfw.errors import DataError, RobustfwWarning, UsageError
 from robustfw.inner.adversary import Adversary
 from robustfw.inner.freezing import (
     AscentMode,
-    check_type,
     find_nets,
     freeze_all,
     hides_parameters,
     leave_inference,
+    match_type,
 )
 from robustfw.inner.problem import Criterion, Forward
 from robustfw.task import Classification, Task
@@ -76,15 +76,16 @@ def find_worst_cases(
     # 1. examples and targets in the right form, and what solves an example
     task = adversary.task
     threat = adversary.threat
-    x, targets = check_inputs(model, x, y, task)
+    x, targets = check_inputs(x, y, task)
     solved = choose_criterion(criterion, adversary.attack, task)
     nets = [*find_nets(model), *modules]
     if not nets:
         warn_of_hidden_nets(model, x)
+    forward = match_type(model, x)
 
     # 2. the attack
     with freeze_all(nets, mode):
-        problem = adversary.problem(model, x, targets, criterion=solved)
+        problem = adversary.problem(forward, x, targets, criterion=solved)
         if task is not None:
             problem = attrs.evolve(
                 problem, forward=check_targets_once(problem.forward, task, targets)
@@ -135,13 +136,10 @@ def guess_task(y: Tensor, loss: object) -> Task | None:
     )
 
 
-def check_inputs(
-    model: object, x: Tensor, y: Tensor, task: Task | None
-) -> tuple[Tensor, Tensor]:
-    """Check examples and targets against each other and the net.
+def check_inputs(x: Tensor, y: Tensor, task: Task | None) -> tuple[Tensor, Tensor]:
+    """Check examples and targets against each other.
 
     Args:
-        model: a net, or a function of x.
         x: examples (batch, *shape).
         y: targets.
         task: brings the targets into its form; None: they stay as they are.
@@ -156,7 +154,6 @@ def check_inputs(
     y = leave_inference(y)
     if len(x) != len(y):
         raise DataError(f"there are {len(x)} examples and {len(y)} targets")
-    check_type(model, x)
     if task is None:
         return x, y
     return x, task.targets(y)

@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from robustfw.errors import DataError
 from robustfw.inner.modes import restore_modes, switch_to_evaluation
+from robustfw.interop import Adapter
 
 AscentMode: TypeAlias = Literal["eval", "train"]
 """The modes of a net's modules during an attack: evaluation mode for all, or as they are."""
@@ -192,7 +193,7 @@ def check_type(net: object, x: Tensor) -> None:
 
     Either x is of another floating-point type than the parameters, or these were made inside
     ``torch.inference_mode``, which takes gradients from them for good. A half-precision context (``torch.autocast``)
-    casts by itself, and a callable that is no module is not looked at.
+    and a `robustfw.interop.Adapter` cast by themselves, and a callable that is no module is not looked at.
     """
     if not isinstance(net, nn.Module):
         return
@@ -201,12 +202,46 @@ def check_type(net: object, x: Tensor) -> None:
     if torch.is_autocast_enabled(x.device.type):
         return
     net_dtype = next((p.dtype for p in parameters if p.is_floating_point()), x.dtype)
-    if net_dtype != x.dtype and x.is_floating_point():
+    casts = any(isinstance(module, Adapter) for module in net.modules())
+    if net_dtype != x.dtype and x.is_floating_point() and not casts:
         given = str(x.dtype).removeprefix("torch.")
         wanted = str(net_dtype).removeprefix("torch.")
         raise DataError(
-            f"x is {given} and the net is {wanted}: give x.to(torch.{wanted}), or net.to(torch.{given})"
+            f"x is {given} and the net is {wanted}: give x.to(torch.{wanted}), net.to(torch.{given}), or "
+            "robustfw.adapt(net)"
         )
+
+
+def match_type(net: Any, x: Tensor) -> Any:
+    """The net for examples of the floating-point type of x: a net of another type gets x in its own.
+
+    The adversary works in the type of x, and the net sees x̃ rounded to its own, as it would any example. Outputs come
+    back in float32 at least.
+
+    Args:
+        net: a net, or any callable, which is left as it is.
+        x: examples.
+
+    Raises:
+        DataError: the net was made inside ``torch.inference_mode``.
+    """
+    if not isinstance(net, nn.Module):
+        return net
+    parameters = list(net.parameters())
+    _check_differentiable(parameters)
+    if torch.is_autocast_enabled(x.device.type) or not x.is_floating_point():
+        return net
+    net_dtype = next((p.dtype for p in parameters if p.is_floating_point()), x.dtype)
+    if net_dtype == x.dtype:
+        return net
+
+    def forward_in_type_of_net(x: Tensor) -> Any:
+        outputs = net(x.to(net_dtype))
+        if isinstance(outputs, Tensor) and outputs.is_floating_point():
+            outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+        return outputs
+
+    return forward_in_type_of_net
 
 
 def leave_inference(tensor: Tensor) -> Tensor:

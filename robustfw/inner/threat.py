@@ -15,6 +15,7 @@ from robustfw.regions import Region, coverage
 from robustfw.uncertainty import UncertaintySet
 
 if TYPE_CHECKING:
+    from robustfw.data.spec import DataSpec
     from robustfw.data.splits import Split
 
 
@@ -31,6 +32,40 @@ class Threat:
 
     uncertainty: UncertaintySet
     bounds: Bounds = (0.0, 1.0)
+    immutable: tuple[int, ...] = ()
+    """Features that no perturbation changes, by their numbers in the flattened example."""
+    masked: bool = False
+    """Whether x are sequences (batch, time, features) whose last feature is a mask, 0 at padded steps: these steps and
+    the mask do not change."""
+
+    @classmethod
+    def on(cls, uncertainty: UncertaintySet, spec: DataSpec) -> Threat:
+        """The threat of a set on data: within its range, and with all that must not change as it is.
+
+        Args:
+            uncertainty: the set, which learns the layout of the data's features (`UncertaintySet.lay_out`).
+            spec: the declared facts of the data.
+        """
+        return cls(
+            uncertainty=uncertainty.lay_out(spec),
+            bounds=spec.bounds,
+            immutable=spec.immutable,
+            masked=spec.masked,
+        )
+
+    def frozen(self, x: Tensor) -> Tensor | None:
+        """The mask of the values of x, (batch, *shape), that no perturbation changes; None where all may change."""
+        if not self.immutable and not self.masked:
+            return None
+        frozen = torch.zeros_like(x, dtype=torch.bool)
+        if self.masked:
+            frozen |= x[..., -1:] == 0
+            frozen[..., -1] = True
+        if self.immutable:
+            flat = frozen.reshape(len(x), -1)
+            flat[:, list(self.immutable)] = True
+            frozen = flat.reshape(x.shape)
+        return frozen
 
     def fit(self, train: Split) -> Threat:
         """The threat with its set fitted to the training examples (`UncertaintySet.fit`)."""
@@ -79,16 +114,23 @@ class Threat:
         return self.clip(self.uncertainty.at(x), x)
 
     def clip(self, region: Region, x: Tensor) -> Region:
-        """The region of the members δ of a region at x, (batch, *shape), whose x̃ is in the data range."""
-        if self.bounds is None:
+        """The region of the members δ of a region at x, (batch, *shape), whose x̃ is in the data range.
+
+        Members leave alone what is frozen (`frozen`).
+        """
+        frozen = self.frozen(x)
+        if self.bounds is None and frozen is None:
             return region
         # in float32 at least, since 1 − x rounds in half precision
         wide_x = x.to(torch.promote_types(x.dtype, torch.float32))
         lower, upper = ends(self.bounds, x)
         # x may be outside of its range by rounding, and a region contains 0 all the same
-        return region.clip(
-            (lower - wide_x).clamp_(max=0), (upper - wide_x).clamp_(min=0)
-        )
+        low = (lower - wide_x).clamp_(max=0)
+        high = (upper - wide_x).clamp_(min=0)
+        if frozen is not None:
+            low = low.masked_fill(frozen, 0)
+            high = high.masked_fill(frozen, 0)
+        return region.clip(low, high)
 
     def apply(self, region: Region, x: Tensor, delta: Tensor) -> Tensor:
         """The perturbed examples x̃, (batch, *shape), within the data range.
@@ -101,6 +143,9 @@ class Threat:
             delta: members of the region.
         """
         perturbed = region.apply(x, delta)
+        frozen = self.frozen(x)
+        if frozen is not None:
+            perturbed = torch.where(frozen, x, perturbed)
         if self.bounds is None:
             return perturbed
         lower, upper = ends(self.bounds, x)

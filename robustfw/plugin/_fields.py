@@ -42,6 +42,14 @@ def positional(cls: type) -> str | None:
     return None
 
 
+def collector(cls: type) -> str | None:
+    """The option that takes those without a field: a list of names and values, ``metadata={"collects": True}``."""
+    for field in fields(cls):
+        if field.metadata.get("collects"):
+            return name_of(field)
+    return None
+
+
 def resolve_names(cls: type, given: Mapping[str, Any], owner: str) -> dict[str, Any]:
     """Options by their own names, whatever alias or spelling they are given by.
 
@@ -56,8 +64,13 @@ def resolve_names(cls: type, given: Mapping[str, Any], owner: str) -> dict[str, 
     known = {name_of(field): field for field in fields(cls)}
     names = {name: aliases(field) for name, field in known.items()}
     options: dict[str, Any] = {}
+    collects = collector(cls)
+    collected = []
     for key, value in given.items():
         name = find_option(key, names)
+        if name is None and collects is not None:
+            collected.append([key, value])
+            continue
         if name is None:
             raise UsageError(f"{owner} has no option {cut(key)}; {suggest(key, known)}")
         if name in options:
@@ -68,6 +81,8 @@ def resolve_names(cls: type, given: Mapping[str, Any], owner: str) -> dict[str, 
                 value, key=key, text=f"{owner}: {key} is read as step, {explanation}"
             )
         options[name] = value
+    if collects is not None and collected:
+        options[collects] = [*options.get(collects, []), *collected]
     return options
 
 

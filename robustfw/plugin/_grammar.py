@@ -20,6 +20,8 @@ DEEPEST = 32
 """Brackets within brackets that a spec may have."""
 DECIMAL = re.compile(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 """Decimals that TOML refuses, though every programming language reads them: .1 and 5."""
+PAIR = re.compile(r"\[[^\[\]\"']*\]/\[[^\[\]\"']*\]")
+"""Two lists with a slash between, as a normalisation is written: no list, though brackets are at both ends."""
 
 
 def same_values(before: Any, now: Any) -> bool:
@@ -154,7 +156,7 @@ def _scan_outside_quotes(text: str) -> Iterator[tuple[int, str]]:
 def read_value(text: str) -> Any:
     """The value of an option's text: a TOML literal, a word, a ratio, a list, or a spec in brackets.
 
-    Words and ratios stay text, and so does a spec, without its brackets.
+    Words and ratios stay text, and so do a spec, without its brackets, and two lists with a slash between, ``[…]/[…]``.
 
     Raises:
         UsageError: a number is longer or larger than any that a computer holds, or brackets are not closed.
@@ -162,6 +164,8 @@ def read_value(text: str) -> Any:
     check_text(text)
     if text.startswith("(") and text.endswith(")"):
         return text[1:-1]
+    if PAIR.fullmatch(text):
+        return text
     if text.startswith("[") and text.endswith("]"):
         parts = split(text[1:-1])
         return [read_value(part.strip()) for part in parts]

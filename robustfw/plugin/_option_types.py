@@ -83,6 +83,7 @@ def describe_type(annotation: Any) -> str:
         int: "a whole number",
         float: "a number",
         Fraction: "a ratio like 8/255",
+        Any: "a value",
         bool: "true or false",
         str: "a word",
         Path: "a path",

@@ -202,6 +202,13 @@ class Reader:
             choice for choice in typing.get_args(annotation) if choice is not type(None)
         ]
         for choice in sorted(choices, key=lambda choice: choice is not Fraction):
+            words: tuple[Any, ...] = ()
+            if typing.get_origin(choice) is typing.Literal:
+                words = typing.get_args(choice)
+            if any(type(word) is type(value) and word == value for word in words):
+                return value
+            if words:
+                continue
             try:
                 return self._converter.structure(value, strip(choice))
             except (ValueError, TypeError, ArithmeticError):

@@ -245,6 +245,10 @@ class Registry:
         if isinstance(spec, str):
             options.check_text(spec)
             name = spec.partition(":")[0].strip()
+            if name.endswith(".py"):
+                # a file of Python code is what the plugin named python reads
+                name = "python"
+                spec = f"{name}:{spec.strip()}"
             entry = self.entry(kind, name)
             known = [options.name_of(field) for field in options.fields(entry.cls)]
             first = options.positional(entry.cls)

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 
 PARTS = ("dataset", "model", "uncertainty", "attack", "objective", "train")
-"""Parts that the recipe of a run must have."""
+"""Parts that the recipe of a training must have."""
+ADOPTED_PARTS = ("dataset", "model")
+"""Parts that the recipe of a net must have which was trained elsewhere."""
 
 
 def read_run(
@@ -86,7 +88,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise RunError(
             f"{file} is not the manifest of a run: name a directory that robustfw train made"
         )
-    for part in PARTS:
+    is_adopted = isinstance(manifest.get("adopted"), dict)
+    for part in ADOPTED_PARTS if is_adopted else PARTS:
         value = recipe.get(part)
         # an objective may be a list of a loss and penalties
         if part == "objective" and isinstance(value, list) and value:

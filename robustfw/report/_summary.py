@@ -95,6 +95,10 @@ def _describe_run(run: ReportedRun) -> str:
         attacks = abbreviate_attacks(evaluation.attacks)
         clean_words = _describe_clean_accuracy(run, evaluation)
         return f"{clean_words}; {robust} withstand {evaluation.uncertainty} under {attacks}."
+    if run.is_adopted:
+        return (
+            f"{run.name}, a net that was trained elsewhere, has not been evaluated yet."
+        )
     if not run.epochs:
         return f"{run.name} has not finished an epoch yet."
     last = run.epochs[-1]
@@ -171,6 +175,10 @@ def _facts(run: ReportedRun) -> dict[str, str]:
         "range of the data": manifest.get("bounds"),
         "processes": manifest.get("processes"),
     }
+    adopted = _dict_or_empty(manifest.get("adopted"))
+    facts["weights"] = _dict_or_empty(adopted.get("weights")).get("words")
+    facts["hash of the weights"] = _dict_or_empty(adopted.get("weights")).get("sha256")
+    facts["normalisation"] = _dict_or_empty(adopted.get("normalization")).get("words")
     facts |= _dict_or_empty(manifest.get("hardware"))
     for kind, version in _dict_or_empty(manifest.get("plugins")).items():
         facts[f"plugin of the {kind}"] = version
@@ -192,7 +200,7 @@ def _spell_recipe(recipe: Mapping[str, Any]) -> dict[str, str]:
         if kind != "train":
             parts[kind] = spell_value(part)
     train = {}
-    for name, value in recipe["train"].items():
+    for name, value in recipe.get("train", {}).items():
         train[name.replace("_", " ")] = spell_value(value)
     return parts | train
 

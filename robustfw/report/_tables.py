@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robustfw.report._schema import ClaimRow, GivenTable, Reproduction
+from robustfw.results._evaluation_fields import strongest
 from robustfw.results._material import Material, ReportedRun
 from robustfw.results._table import Table
 from robustfw.results._words import (
@@ -105,6 +106,8 @@ def _run_table(runs: Sequence[ReportedRun]) -> Table:
         "epochs",
     )
     when = "Measured on test examples when the training ended: its best weights, under its validation attack."
+    if any(run.is_adopted for run in runs):
+        when += " Nets from elsewhere: by the strongest evaluation."
     rows = [_run_row(run) for run in runs]
     again = commands(run.at_the_end.command for run in runs if run.at_the_end)
     return Table(
@@ -117,9 +120,11 @@ def _run_table(runs: Sequence[ReportedRun]) -> Table:
 
 
 def _run_row(run: ReportedRun) -> tuple[str, ...]:
-    if run.at_the_end:
-        clean = run.at_the_end.clean_share()
-        robust = run.at_the_end.robust_share()
+    # a net from elsewhere has no measurement at the end of a training
+    measured = strongest(run) if run.is_adopted else run.at_the_end
+    if measured:
+        clean = measured.clean_share()
+        robust = measured.robust_share()
     elif run.epochs:
         last = run.epochs[-1]
         clean = f"{percent(last.clean_accuracy)} of validation"
@@ -130,7 +135,10 @@ def _run_row(run: ReportedRun) -> tuple[str, ...]:
     recipe = run.manifest["recipe"]
     parts = []
     for kind in ("attack", "objective", "model", "dataset"):
-        parts.append(abbreviate(spell_value(recipe[kind]), kind))
+        spec = abbreviate(spell_value(recipe[kind]), kind) if kind in recipe else "–"
+        parts.append(spec)
+    if run.is_adopted:
+        return run.name, clean, robust, "elsewhere", *parts, "–"
     wanted_epochs = recipe["train"].get("epochs", "?")
     epochs = f"{len(run.epochs)} of {wanted_epochs}"
     uncertainty = spell_value(recipe["uncertainty"])

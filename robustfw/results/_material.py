@@ -40,6 +40,11 @@ class ReportedRun:
     """What the training itself measured when it was done."""
 
     @property
+    def is_adopted(self) -> bool:
+        """Whether the net was trained elsewhere, so that there is no training to report."""
+        return isinstance(self.manifest.get("adopted"), dict)
+
+    @property
     def group(self) -> str:
         """The name of its net with the mode; its own name where it has no net."""
         return ", ".join(part for part in (self.line, self.mode) if part)

@@ -251,14 +251,14 @@ def path_of(run: Path, kind: str, circumstances: Mapping[str, Any]) -> Path:
     return run / FOLDER / f"{kind}-{digest}.json"
 
 
-def load_results(run: Path, kinds: Sequence[str] = ()) -> list[dict[str, Any]]:
+def load_results(run: str | Path, kinds: Sequence[str] = ()) -> list[dict[str, Any]]:
     """The results beside a run, by file name; of these kinds only, if any are given.
 
     Raises:
         RunError: a file there is no result.
     """
     results = []
-    for path in sorted((run / FOLDER).glob("*.json")):
+    for path in sorted((Path(run) / FOLDER).glob("*.json")):
         try:
             result = read_json(path)
             kind = result["kind"]

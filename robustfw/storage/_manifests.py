@@ -10,6 +10,8 @@ from robustfw.storage.files import parse_json, read_bytes, read_json
 
 PARTS = ("dataset", "model", "uncertainty", "attack", "objective", "train")
 """The parts of the recipe in a manifest."""
+ADOPTED_PARTS = ("dataset", "model")
+"""The parts that the recipe of a net has which was trained elsewhere; it may have a set as well."""
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -53,6 +55,10 @@ def is_manifest(value: object) -> bool:
         return False
 
     # 1. the recipe: each part is an object, an objective with penalties a list of them
+    if isinstance(value.get("adopted"), dict):
+        if not all(isinstance(recipe.get(part), dict) for part in ADOPTED_PARTS):
+            return False
+        return _is_data(data)
     objective = recipe.get("objective")
     objectives = objective if isinstance(objective, list) and objective else [objective]
     other_parts = []
@@ -63,13 +69,18 @@ def is_manifest(value: object) -> bool:
         return False
 
     # 2. the data
-    if not (isinstance(data.get("hash"), str) and isinstance(data.get("spec"), dict)):
+    if not _is_data(data):
         return False
 
     # 3. what older runs do not have
     processes = value.get("processes", 1)
     tuning = value.get("tuning", {})
     return type(processes) is int and (tuning is None or isinstance(tuning, dict))
+
+
+def _is_data(data: dict[str, Any]) -> bool:
+    """Whether the data of a manifest can be told from other data, and nets be built for it."""
+    return isinstance(data.get("hash"), str) and isinstance(data.get("spec"), dict)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

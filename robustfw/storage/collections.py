@@ -150,7 +150,9 @@ class Collection:
         for part in self.manifest["sets"]:
             sets.append(known.make("uncertainty", part["uncertainty"]))
         train = splits.learning_split()
-        return [Threat(uncertainty, self.bounds).fit(train) for uncertainty in sets]
+        # the range that the manifest names, which `originals` compares with the data's
+        spec = attrs.evolve(splits.spec, bounds=self.bounds)
+        return [Threat.on(uncertainty, spec).fit(train) for uncertainty in sets]
 
     @classmethod
     def open(cls, path: Path) -> Collection:

@@ -208,6 +208,10 @@ class Run:
                 (self.path / "checkpoints").rmdir()
             self.lock.abandon()
 
+    def save_weights(self, weights: dict[str, Any]) -> None:
+        """Save the weights of a net that is not trained here, as the ``best`` ones."""
+        self._save_tensors("best", weights, {})
+
     def save(self, state: State) -> None:
         """Save the state as ``last``, unless its loss is not finite: then the previous checkpoint is worth more."""
         if math.isfinite(float(state.total_loss)):

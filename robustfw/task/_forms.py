@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from robustfw.errors import DataError
 
@@ -15,22 +16,58 @@ def dtype_name(y: Tensor) -> str:
     return str(y.dtype).removeprefix("torch.")
 
 
-def check_tensor(outputs: object, n: int) -> None:
-    """Raise a `DataError` unless outputs are a floating-point tensor with one row for each of n examples."""
+def find_logits(outputs: Any) -> Any:
+    """The logits among what a net gives: a tensor itself, ``.logits``, a mapping's ``logits``, or a tuple's first.
+
+    Raises:
+        DataError: what the net gives has none of these; the message says what it has.
+    """
     import torch
 
-    if not isinstance(outputs, torch.Tensor):
+    if isinstance(outputs, torch.Tensor):
+        return outputs
+    advice = "take its logits alone, as robustfw.adapt(net, output=…) does"
+    if isinstance(outputs, Mapping):
+        if "logits" in outputs:
+            return outputs["logits"]
         raise DataError(
-            f"the net gives a {type(outputs).__name__}, not a tensor: wrap it in a module that gives its logits alone"
+            f"the net gives a mapping with {', '.join(map(str, outputs))}, and no logits: {advice}"
         )
-    if not outputs.is_floating_point():
+    if hasattr(outputs, "logits"):
+        return outputs.logits
+    if isinstance(outputs, tuple | list):
+        if outputs and isinstance(outputs[0], torch.Tensor):
+            return outputs[0]
+        parts = ", ".join(type(part).__name__ for part in outputs)
         raise DataError(
-            f"the net's outputs are {dtype_name(outputs)}: give the logits, not the predicted classes"
+            f"the net gives a {type(outputs).__name__} of {parts or 'nothing'}, and no tensor first: {advice}"
         )
-    if not outputs.dim() or len(outputs) != n:
+    raise DataError(f"the net gives a {type(outputs).__name__}, not a tensor: {advice}")
+
+
+def read_logits(outputs: object, n: int) -> Tensor:
+    """The logits among what a net gives for n examples (`find_logits`), as floating point with a row for each.
+
+    Raises:
+        DataError: the net gives no such tensor.
+    """
+    import torch
+
+    logits = find_logits(outputs)
+    if not isinstance(logits, torch.Tensor):
         raise DataError(
-            f"the net's outputs have shape {tuple(outputs.shape)} for {n} examples: give a row for each"
+            f"the net gives a {type(logits).__name__}, not a tensor, as its logits: take another of its outputs, as "
+            "robustfw.adapt(net, output=…) does"
         )
+    if not logits.is_floating_point():
+        raise DataError(
+            f"the net's outputs are {dtype_name(logits)}: give the logits, not the predicted classes"
+        )
+    if not logits.dim() or len(logits) != n:
+        raise DataError(
+            f"the net's outputs have shape {tuple(logits.shape)} for {n} examples: give a row for each"
+        )
+    return logits
 
 
 def labels(y: Tensor) -> Tensor:

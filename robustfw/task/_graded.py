@@ -10,7 +10,7 @@ from attrs.validators import ge, gt, lt
 
 from robustfw.errors import DataError
 from robustfw.loss import Bce, CrossEntropy, Squared
-from robustfw.task._forms import check_labels, check_tensor, dtype_name
+from robustfw.task._forms import check_labels, dtype_name, read_logits
 from robustfw.task._interface import Task
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Multilabel(Task):
 
     def read(self, outputs: Tensor, n: int) -> Tensor:
         """Logits (n, K), as the net gives them."""
-        check_tensor(outputs, n)
+        outputs = read_logits(outputs, n)
         if outputs.dim() != 2:
             raise DataError(
                 f"the net's outputs have shape {tuple(outputs.shape)}, and the task multilabel needs (examples, labels)"
@@ -130,7 +130,7 @@ class Regression(Task):
 
     def read(self, outputs: Tensor, n: int) -> Tensor:
         """Outputs (n, d), from (n,) where d is 1."""
-        check_tensor(outputs, n)
+        outputs = read_logits(outputs, n)
         if outputs.dim() == 1:
             return outputs.reshape(n, 1)
         return outputs.flatten(1)
@@ -212,7 +212,7 @@ class Segmentation(Task):
         """Logits (n, K, height, width), with low numbers in place of −∞ (`robustfw.losses.replace_infinities`)."""
         from robustfw import losses
 
-        check_tensor(outputs, n)
+        outputs = read_logits(outputs, n)
         if outputs.dim() != 4 or outputs.shape[1] < 2:
             raise DataError(
                 f"the net's outputs have shape {tuple(outputs.shape)}, and the task segmentation needs (examples, "

@@ -8,7 +8,7 @@ import attrs
 
 from robustfw.errors import DataError
 from robustfw.loss import Bce, CrossEntropy
-from robustfw.task._forms import check_labels, check_tensor, labels
+from robustfw.task._forms import check_labels, labels, read_logits
 from robustfw.task._interface import Task
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Classification(Labelled):
         """Logits (n, K), K ≥ 2, with low numbers in place of −∞ (`robustfw.losses.replace_infinities`)."""
         from robustfw import losses
 
-        check_tensor(outputs, n)
+        outputs = read_logits(outputs, n)
         if outputs.dim() != 2 or outputs.shape[1] < 2:
             advice = ""
             if outputs.numel() == n:
@@ -95,7 +95,7 @@ class Binary(Labelled):
 
         from robustfw import losses
 
-        check_tensor(outputs, n)
+        outputs = read_logits(outputs, n)
         if outputs.numel() != n:
             raise DataError(
                 f"the net's outputs have shape {tuple(outputs.shape)}, and the task binary needs one logit per "

@@ -187,7 +187,7 @@ def _assemble_batch(
     # how far the training is, which decides the size of the set
     batches = updates_per_epoch(len(splits.train), options.batch_size)
     epochs = state.epoch + (state.batch + 1) / batches
-    threat = grow_threat(recipe, Threat(recipe.uncertainty, splits.spec.bounds), epochs)
+    threat = grow_threat(recipe, Threat.on(recipe.uncertainty, splits.spec), epochs)
     attack_generator = generator_for(options.seed, "attack", *_position(state))
 
     # data in memory was checked as a whole (`Splits.check`), and is as it was

@@ -35,6 +35,22 @@ def compose_manifest(
         device: where the training runs.
     """
     record = describe(registry.record(recipe), registry)
+    circumstances = describe_circumstances(record, registry, splits, device)
+    circumstances["data"]["hash"] = all_data.fingerprint()
+    return circumstances | {"ascent_mode": recipe.train.ascent_mode}
+
+
+def describe_circumstances(
+    recipe: Mapping[str, Any], registry: Registry, splits: Splits, device: torch.device
+) -> dict[str, Any]:
+    """What every manifest says: versions, the recipe or the parts of one, their plugins, the data, the machine.
+
+    Args:
+        recipe: the recorded parts by kind.
+        registry: the plugins.
+        splits: the data.
+        device: where the net is.
+    """
     spec = attrs.asdict(splits.spec, recurse=False) | {
         "task": registry.record(splits.spec.task)
     }
@@ -42,16 +58,15 @@ def compose_manifest(
         "robustfw": __version__,
         "commit": read_commit(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "recipe": record,
-        "plugins": find_origins(record, registry),
+        "recipe": dict(recipe),
+        "plugins": find_origins(recipe, registry),
         "data": {
-            "hash": all_data.fingerprint(),
+            "hash": splits.fingerprint(),
             "train": len(splits.train),
             "validation": len(splits.validation),
             "test": len(splits.test),
             "spec": describe(spec, registry),
         },
-        "ascent_mode": recipe.train.ascent_mode,
         "bounds": describe(splits.spec.bounds, registry),
         "processes": parallel.world(),
         "hardware": hardware.describe(device),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -10,6 +11,7 @@ from torch import nn
 from robustfw.data.spec import DataSpec
 from robustfw.errors import RunError
 from robustfw.plugin.registry import Registry
+from robustfw.storage.files import hash_file
 from robustfw.storage.runs import Run
 from robustfw.training._manifest import plugin_names
 
@@ -35,8 +37,13 @@ def read_part(recipe: Mapping[str, Any], kind: str, run: str) -> Any:
         run: the directory of the run, for the message.
 
     Raises:
-        RunError: the part was given as an object, which has no name.
+        RunError: the part was given as an object, which has no name, or the net was adopted and has no such part.
     """
+    if kind not in recipe:
+        raise RunError(
+            f"the net in {run} was trained elsewhere, so that there is no {kind} to go on with: robustfw train --from "
+            f"{run} trains it further"
+        )
     if any(":" in name for name in plugin_names(recipe[kind])):
         by = {
             "model": "robustfw.load(run, model=net)",
@@ -68,6 +75,7 @@ def rebuild(
         RunError: the weights are missing or do not fit, or the net was given as an object.
     """
     if model is None:
+        _check_files(run)
         model = _build_untrained(run, registry)
     try:
         model.load_state_dict(run.weights(weights))
@@ -96,6 +104,22 @@ def read_spec(run: Run, registry: Registry) -> DataSpec:
         raise RunError(
             f"the manifest of {run.path} does not describe its data ({error}); train again"
         ) from error
+
+
+def _check_files(run: Run) -> None:
+    """Raise a `RunError` where a file that an adopted net is built from is gone or is another one by now."""
+    for name, recorded in run.manifest().get("adopted", {}).get("files", {}).items():
+        try:
+            found = hash_file(Path(name))
+        except OSError as error:
+            raise RunError(
+                f"{name}, which the net in {run.path} is built from, cannot be read ({error.strerror}): put it back, "
+                "or adopt the net again"
+            ) from error
+        if found != recorded:
+            raise RunError(
+                f"{name}, which the net in {run.path} is built from, has changed since: adopt the net again"
+            )
 
 
 def _build_untrained(run: Run, registry: Registry) -> nn.Module:

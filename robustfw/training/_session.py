@@ -182,9 +182,7 @@ def _set_up(
 
     # 4. what learns from the data, and what is chosen by measuring
     fitted = _fit_to_data(recipe, splits)
-    Threat(fitted.uncertainty, splits.spec.bounds).warn_of_unit(
-        splits.first_examples(8)[0]
-    )
+    Threat.on(fitted.uncertainty, splits.spec).warn_of_unit(splits.first_examples(8)[0])
     chosen = _read_tuning(manifest_before) or tuning.choose(fitted, splits, state)
     tuned = settings.apply(chosen, fitted, state.model)
     state.parts = dict(stateful_parts(tuned))
@@ -235,7 +233,7 @@ def _check_measuring(recipe: Recipe) -> None:
 def _fit_to_data(recipe: Recipe, splits: Splits) -> Recipe:
     """Let the set and the objective learn from the training examples, and from no others."""
     train = splits.learning_split()
-    uncertainty = recipe.uncertainty.fit(train)
+    uncertainty = recipe.uncertainty.lay_out(splits.spec).fit(train)
     objective = recipe.objective.fit(train)
     return attrs.evolve(recipe, uncertainty=uncertainty, objective=objective)
 

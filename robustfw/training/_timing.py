@@ -71,7 +71,7 @@ def _run_updates(
     size = min(batch_size, ENOUGH) if device.type == "cpu" else batch_size
     x, y, meta = _first_batch(splits, size, device)
     adversary = Adversary(
-        threat=Threat(tuned.uncertainty, splits.spec.bounds),
+        threat=Threat.on(tuned.uncertainty, splits.spec),
         attack=tuned.attack,
         generator=generator_for(recipe.train.seed, "tuning"),
         task=splits.spec.task,

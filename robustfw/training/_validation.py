@@ -157,7 +157,7 @@ def validate(recipe: Recipe, splits: Splits, state: State) -> Validation:
         )
 
     # 2. accuracy under the validation attack
-    threat = Threat(recipe.uncertainty, spec.bounds)
+    threat = Threat.on(recipe.uncertainty, spec)
     evaluation = evaluate(
         state.net_to_evaluate,
         split,

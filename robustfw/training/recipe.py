@@ -35,7 +35,7 @@ DEFAULTS: dict[str, Any] = {
 """The recipe of ``robustfw train`` without options: names only, which the registry resolves."""
 
 
-def _make_by_name(kind: str, name: str) -> Any:
+def make_by_name(kind: str, name: str) -> Any:
     """An installed plugin by its name; the core imports no plugin by itself."""
     from robustfw.plugin.registry import installed
 
@@ -76,10 +76,10 @@ class TrainOptions:
         "spec of J, which training lowers and the attack raises; the task's if none",
     ] = None
     optimizer: Annotated[Optimizer, "spec of an optimizer"] = attrs.field(
-        factory=functools.partial(_make_by_name, "optimizer", "sgd")
+        factory=functools.partial(make_by_name, "optimizer", "sgd")
     )
     schedule: Annotated[Schedule, "spec of a schedule"] = attrs.field(
-        factory=functools.partial(_make_by_name, "schedule", "one-cycle")
+        factory=functools.partial(make_by_name, "schedule", "one-cycle")
     )
     update: Annotated[Update, "spec: how a batch changes the parameters"] = attrs.field(
         factory=Once

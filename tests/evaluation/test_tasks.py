@@ -124,7 +124,6 @@ def test_several_labels_and_pixels():
         ({"y": lambda y: y.masked_fill(y == 1, -1)}, "examples without a label"),
         ({"x": lambda x: (255 * x).to(torch.int64)}, "x is int64"),
         ({"x": lambda x: 2 * x}, "outside its bounds"),
-        ({"x": lambda x: x.double()}, "x is float64 and the net is float32"),
         ({"attack": []}, "there is not one attack"),
         ({"loss": nn.CrossEntropyLoss()}, "it must give one value per example"),
     ],
