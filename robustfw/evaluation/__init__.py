@@ -8,7 +8,7 @@ from robustfw.evaluation._evaluation import Evaluation, describe
 from robustfw.evaluation._intervals import wilson
 from robustfw.evaluation._sweep import sweep
 from robustfw.evaluation._sweep_result import Fooled, Sweep
-from robustfw.evaluation._verdicts import Evaluation, Verdicts, describe
+from robustfw.evaluation._verdicts import Verdicts
 from robustfw.evaluation._within import verdicts_within
 
 __all__ = [
