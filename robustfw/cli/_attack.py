@@ -40,7 +40,7 @@ _EXAMPLES = click.option("--examples", type=int, hidden=True)
 @click.option(
     "--run",
     type=click.Path(path_type=Path),
-    help="Directory of a training, whose net is attacked.",
+    help="Directory of a training, whose net is attacked; or name a net by --model and --dataset.",
 )
 @click.option(
     "--label", metavar="CLASS", help="Name or number. [what the net says of each]"

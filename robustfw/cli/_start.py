@@ -58,6 +58,7 @@ class Start:
             )
         manifest = Run.open(path).manifest()
         recipe = manifest["recipe"]
+        data = manifest["data"]["spec"]
 
         # 2. its net as the model, its other parts where none are given
         model = {
@@ -65,7 +66,9 @@ class Start:
             "run": str(path),
             "model": recipe["model"],
             "weights": weights,
-            "classes": manifest["data"]["spec"]["classes"],
+            "classes": data["classes"],
+            "mean": data.get("mean"),
+            "std": data.get("std"),
             "freeze": list(self.freeze),
             "head": self.head,
         }

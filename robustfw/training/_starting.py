@@ -32,11 +32,15 @@ def build(tuned: FineTuned, spec: DataSpec) -> nn.Module:
         RunError: the run's weights do not fit its net.
         UsageError: a name is that of no layer, or the last layer cannot be replaced.
     """
-    # 1. the net of the run, for as many classes as it was trained on
+    # 1. the net of the run, as it was built for the data of that run
     classes = tuned.classes or spec.classes
-    net = tuned.model.build_untrained(attrs.evolve(spec, classes=classes, labels=None))
-    if tuned.run is None and tuned.classes is None:
+    if tuned.classes is None:
         net = tuned.model.build(spec)
+    else:
+        earlier = attrs.evolve(
+            spec, classes=classes, mean=tuned.mean, std=tuned.std, labels=None
+        )
+        net = tuned.model.build_untrained(earlier)
     if tuned.run is not None:
         weights = Run.open(tuned.run).weights(tuned.weights)
         try:

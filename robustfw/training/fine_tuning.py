@@ -48,6 +48,13 @@ class FineTuned(Model):
     classes: Annotated[
         int | None, "classes of the data in that run; none: those of the data here"
     ] = attrs.field(default=None, validator=optional(ge(1)))
+    mean: Annotated[
+        tuple[float, ...] | None,
+        "mean of the data in that run, by which nets standardise",
+    ] = None
+    std: Annotated[
+        tuple[float, ...] | None, "standard deviation of the data in that run"
+    ] = None
     freeze: Annotated[
         tuple[str, ...],
         "layers that keep their weights, by name or pattern: [conv1, 'layer1*']; [body]: all but the last layer",
