@@ -14,7 +14,7 @@ ELSEWHERE = {
 }  # fmt: skip
 """Data sets whose files a machine may not have: tests/plugins/test_vision_datasets.py and tests/data have theirs."""
 FOREIGN = {"timm", "transformers", "hf-hub", "robustbench", "torchscript", "exported", "onnx"}
-"""Models of packages, hubs and files that a machine may not have: tests/plugins/test_foreign_models.py has those."""
+"""Models of packages, hubs and files that a machine may not have: tests/plugins/test_foreign_*.py have those."""
 
 VARIANTS = [
     ("uncertainty", "linf:radius=[0.1,0.2,0.3]"),
@@ -59,6 +59,7 @@ VARIANTS = [
     ("attack", "deepfool:norm=linf"),
     ("attack", "lbfgs:target=best"),
     ("attack", "targeted:target=random,attack=cw"),
+    ("model", "python:robustfw_models.small:build,width=8"),
     ("model", "paper-mnist:input_norm=batch"),
     ("model", "mlp:hidden=[]"),
     ("model", "fcn:width=4,layers=1"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import attrs
 import pytest
@@ -37,6 +37,33 @@ def read(text):
     given = options.parse(text)
     del given["use"]
     return READER.build(Everything, given, "everything")
+
+
+@attrs.frozen
+class Collecting:
+    """A class that hands options on to a function."""
+
+    size: int = 1
+    others: tuple[tuple[str, Any], ...] = attrs.field(default=(), metadata={"collects": True})
+
+
+@pytest.mark.parametrize(
+    ("given", "others"),
+    [
+        ({"size": 2}, ()),
+        ({"width": 3, "size": 2}, (("width", 3),)),
+        ({"size": 2, "depth": "x", "many": [1, 2]}, (("depth", "x"), ("many", [1, 2]))),
+        ({"others": [["size", 5]], "size": 2, "width": 3}, (("size", 5), ("width", 3))),
+    ],
+)
+def test_options_without_a_field_are_collected(given, others):
+    made = READER.build(Collecting, given, "collecting")
+    assert made == Collecting(size=2, others=others)
+
+
+def test_what_is_collected_must_be_names_and_values():
+    with pytest.raises(UsageError, match="others must be a list like"):
+        READER.build(Collecting, {"others": [1]}, "collecting")
 
 
 def test_parse_by_hand():

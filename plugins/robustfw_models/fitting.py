@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from robustfw import DataSpec, RobustfwError, RobustfwWarning, UsageError
+from robustfw.inner.modes import evaluation_mode
 from robustfw.interop import Adapter, Normalization
 from robustfw.task import Segmentation
 
@@ -65,7 +66,7 @@ def adapt_net(
     input: str | None,
     automatic: Callable[[], Normalization | None] | None = None,
 ) -> nn.Module:
-    """The net behind an `Adapter`, once it has answered two examples.
+    """The net behind an `Adapter`, once it has answered two examples; of masked data it is given x and the mask.
 
     Args:
         net: the net.
@@ -88,7 +89,14 @@ def adapt_net(
     if isinstance(net, Adapter) and normalization is None:
         adapted = net
     else:
-        adapted = Adapter(net, normalization=normalization, output=output, input=input)
+        # sequences have a mask as their last feature, which a net takes as its second argument
+        adapted = Adapter(
+            net,
+            normalization=normalization,
+            output=output,
+            input=input,
+            mask=spec.masked or None,
+        )
     _try(adapted, spec)
     return adapted
 
@@ -131,14 +139,13 @@ def adapt_graph(
 def _try(net: nn.Module, spec: DataSpec) -> None:
     """Raise a `UsageError` where the net cannot take two examples of the data's shape."""
     x = torch.full((ROWS, *spec.shape), 0.5)
-    modes = [
-        (module, module.training)
-        for module in net.modules()
-        if hasattr(module, "training")
-    ]
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            net.eval()(x)
+        with (
+            evaluation_mode(net),
+            torch.no_grad(),
+            torch.random.fork_rng(devices=[]),
+        ):
+            net(x)
     except RobustfwError as error:
         raise UsageError(str(error)) from error
     except Exception as error:  # a stranger's net may raise anything
@@ -146,9 +153,6 @@ def _try(net: nn.Module, spec: DataSpec) -> None:
         raise UsageError(
             f"the net cannot take {ROWS} examples of shape {spec.shape}: {reason}"
         ) from error
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def first_line(error: BaseException) -> str:

@@ -76,7 +76,10 @@ class Exported(Model):
 @final
 @attrs.frozen
 class Onnx(Model):
-    """A net in ONNX, as torch's layers, by onnx2torch: ``onnx:file.onnx``; its batch axis must be dynamic."""
+    """A net in ONNX, as torch's layers, by onnx2torch: ``onnx:file.onnx``; its batch axis must be dynamic.
+
+    It stays in evaluation mode.
+    """
 
     file: Annotated[Path, "the .onnx file"] = attrs.field(
         default=Path("model.onnx"), converter=absolute, metadata={"positional": True}

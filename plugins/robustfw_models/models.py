@@ -9,12 +9,12 @@ import attrs
 from attrs.validators import in_
 
 from robustfw import Model
+from robustfw.plugin.places import absolute_place
 from robustfw_models.options import (
     Arguments,
     Input,
     Output,
     absolute_folder,
-    absolute_place,
     arguments_option,
     normalize_option,
 )

@@ -51,14 +51,6 @@ def absolute(path: Path) -> Path:
     return Path(os.path.abspath(path)) if path.exists() else path
 
 
-def absolute_place(text: str) -> str:
-    """The file of ``file.py:name`` in full where there is one; any other text as it is."""
-    file, separator, name = text.rpartition(":")
-    if separator and file.endswith(".py"):
-        return f"{absolute(Path(file).expanduser())}:{name}"
-    return text
-
-
 def absolute_folder(text: str) -> str:
     """The folder in full where the text names one; any other text as it is."""
     path = Path(text).expanduser()

@@ -56,7 +56,7 @@ def verdicts_within(
     while start < len(order) and size >= 1:
         rows = order[start : start + size]
         began = time.perf_counter()
-        yield from verdicts(
+        parts = verdicts(
             model,
             split.subset(rows),
             threat=threat,
@@ -66,6 +66,11 @@ def verdicts_within(
             seed=seed + start,
             **options,
         )
+        for part in parts:
+            if part.batch_size < len(rows):
+                # memory had no room for the batch, and has none for a larger one
+                batch_size = part.batch_size
+            yield part
         start += len(rows)
         now = time.perf_counter()
         pace = (now - began) / len(rows)

@@ -20,6 +20,8 @@ from robustfw.errors import DataError
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".pth.tar", ".bin", ".ckpt")
 """Usual ends of the names of weights files."""
+TORCH = (b"PK", b"\x80")
+"""Beginnings of what torch saves: an archive, or in its old format a pickle."""
 GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 """The class that torch's reader refused, in its message."""
 
@@ -38,6 +40,8 @@ def read_file(path: Path) -> tuple[Any, str]:
             return load_safetensors(content), digest
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise _damaged(path, error) from error
+    if not content.startswith(TORCH):
+        raise _damaged(path, ValueError("it begins like neither"))
     del content
     return _load_torch(path), digest
 

@@ -93,7 +93,7 @@ def _run_file(path: Path) -> ModuleType:
     # dataclasses and pickle look for the module of a class here
     sys.modules[name] = module
     try:
-        with _search_in(path.parent), _explain_failure(str(path)):
+        with search_in(path.parent), _explain_failure(str(path)):
             spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
@@ -108,7 +108,7 @@ def _import_module(name: str) -> ModuleType:
         UsageError: there is no such module, or its code raises an error.
     """
     try:
-        with _search_in(Path.cwd()), _explain_failure(name):
+        with search_in(Path.cwd()), _explain_failure(name):
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise UsageError(
@@ -117,8 +117,8 @@ def _import_module(name: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _search_in(folder: Path) -> Iterator[None]:
-    """Search a folder first for imports inside the context."""
+def search_in(folder: Path) -> Iterator[None]:
+    """Search a folder first for imports inside the context, as those within a function of a loaded file."""
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:

@@ -107,6 +107,16 @@ def _cost(result: EvaluationFields) -> Iterator[str]:
     yield fact("cost", f"{passes} per example, {result.seconds:.1f} s{memory}")
 
 
+def _time_and_memory(evaluation: EvaluationFields) -> str:
+    """How long an evaluation took, and the most memory of its process, as far as both are known."""
+    parts = []
+    if evaluation.seconds is not None:
+        parts.append(f"{evaluation.seconds:.1f} s")
+    if evaluation.memory:
+        parts.append(format_bytes(evaluation.memory))
+    return ", ".join(parts) or "–"
+
+
 def _accuracy_table(runs: Sequence[ReportedRun]) -> list[Table]:
     """Every evaluation of every run; no table where it would repeat the table of runs."""
     if all(run.evaluations() in ([], [run.at_the_end]) for run in runs):
@@ -127,6 +137,7 @@ def _accuracy_table(runs: Sequence[ReportedRun]) -> list[Table]:
                     evaluation.robust_share(),
                     f"{evaluation.split}, {evaluation.weights}",
                     blind,
+                    _time_and_memory(evaluation),
                 )
             )
     columns = (
@@ -137,11 +148,12 @@ def _accuracy_table(runs: Sequence[ReportedRun]) -> list[Table]:
         "robust accuracy",
         "split, weights",
         "without gradient",
+        "time, memory",
     )
     note = (
         f"{INTERVALS} Robust: each example's worst case over all the attacks. An attack finds a lower bound of the "
         "worst case, so that robust accuracy is an upper bound. Without gradient: correct examples at which a gradient "
-        "attack is blind."
+        "attack is blind. Memory: the most that the process had, or that was allocated on a CUDA device."
     )
     again = commands(
         evaluation.command for run in runs for evaluation in run.evaluations()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from robustfw.data.splits import Splits
+from robustfw.data.splits import Batch, Splits, StreamedSplit
 from robustfw.errors import DataError
 from robustfw.evaluation import check_width
 from robustfw.inner.freezing import check_type
@@ -27,7 +27,7 @@ def build_net(model: Model, splits: Splits, *, has_weights: bool) -> nn.Module:
     if any(
         isinstance(p, nn.parameter.UninitializedParameter) for p in net.parameters()
     ):
-        x, _ = splits.first_examples(2)
+        x, _ = _two_examples(splits)
         with evaluation_mode(net), torch.no_grad():
             net(x)
     check_storable(net.state_dict())
@@ -45,7 +45,7 @@ def check_net(model: nn.Module, splits: Splits, device: torch.device) -> None:
     Raises:
         DataError: the net does not take the examples, or gives nothing that the task can read.
     """
-    x, _ = splits.first_examples(2)
+    x, _ = _two_examples(splits)
     x = x.to(device)
     check_type(model, x)
     try:
@@ -57,3 +57,13 @@ def check_net(model: nn.Module, splits: Splits, device: torch.device) -> None:
             f"the net does not take examples of shape {tuple(x.shape[1:])}: {reason}"
         ) from error
     check_width(splits.spec.task.read(outputs, len(x)), splits.spec.classes)
+
+
+def _two_examples(splits: Splits) -> Batch:
+    """Two examples of the training, or of another split where a net is to be measured and nothing is for training."""
+    for split in (splits.train, splits.validation, splits.test):
+        if isinstance(split, StreamedSplit):
+            return splits.first_examples(2)
+        if len(split):
+            return next(split.first(2).iterate(2))
+    raise DataError("there is not one example: name other data")

@@ -88,7 +88,7 @@ def test_a_line_of_metrics_that_was_cut_off_is_dropped(robustfw, run):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ("--epochs 5", "train.epochs is 1 there and 5 here"),
+        ("--batch-size 64", "train.batch_size is 128 there and 64 here"),
         ("--attack pgd:steps=9", "attack.steps is 1 there and 9 here"),
         ("--attack single-step", "attack.use is pgd there and single-step here"),
         ("--optimizer sgd:momentum=0", "train.optimizer.momentum is 0.9 there and 0.0 here"),

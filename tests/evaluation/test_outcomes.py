@@ -131,6 +131,14 @@ def test_a_random_net_is_doubted_and_rounding_is_not():
     assert rounding.doubts == ()
 
 
+def test_python_keeps_examples_on_request():
+    data = split()
+    options = {"uncertainty": "linf:radius=0.1", "attack": "single-step"}
+    examples = robustfw.evaluate(net(), data, keep_examples=True, **options).examples
+    assert torch.equal(examples.x, data.x)
+    assert int(examples.fooled.sum()) > 0
+
+
 def test_python_warns_of_a_random_net():
     with pytest.warns(robustfw.RobustfwWarning, match="the net is random"):
         robustfw.evaluate(Random(0.1), split(), uncertainty="linf:radius=0.1", attack="single-step")
