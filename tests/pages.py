@@ -7,6 +7,7 @@ import io
 import re
 import runpy
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,11 +69,14 @@ def run_page(path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     A block of Python whose first line is a comment with the name of a file is that file. Blocks of commands hold what
     each prints, warnings included; a line of ``…`` stands for lines that are left out.
     """
+    monkeypatch.syspath_prepend(Path.cwd())
     names: dict[str, Any] = {"__name__": "page"}
     for block in blocks_of(path.read_text()):
         file = re.match(r"# (\S+\.\w+)\n", block.text)
         if block.language == "python" and file:
             Path(file[1]).write_text(block.text)
+            # another page may have had a module of that name
+            monkeypatch.delitem(sys.modules, Path(file[1]).stem, raising=False)
         elif block.language == "python":
             with contextlib.redirect_stdout(io.StringIO()) as printed:
                 exec(compile(block.text, path.name, "exec"), names)

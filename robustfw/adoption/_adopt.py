@@ -55,6 +55,8 @@ class Adoption:
     """The normalisation in the net, as the option ``normalize`` spells it, and where it comes from."""
     fit: NormalizationFit | None
     """The clean accuracy with this normalisation and with others; None where the data are no images."""
+    data: str
+    """How many examples there are for what, in words."""
 
     @classmethod
     def read(cls, run: Run) -> Adoption:
@@ -63,7 +65,8 @@ class Adoption:
         Raises:
             RunError: the manifest has no record of an adoption.
         """
-        facts = run.manifest().get("adopted")
+        manifest = run.manifest()
+        facts = manifest.get("adopted")
         if not isinstance(facts, dict):
             raise RunError(f"the run in {run.path} was trained here, not adopted")
         fit = facts["fit"]
@@ -73,6 +76,7 @@ class Adoption:
             weights=facts["weights"]["words"],
             normalization=facts["normalization"]["words"],
             fit=None if fit is None else NormalizationFit(**fit),
+            data=_count_examples(manifest["data"]),
         )
 
 
@@ -218,6 +222,18 @@ def _describe_normalization(in_effect: Normalization | None) -> dict[str, Any]:
         "std": list(in_effect.std),
         "source": in_effect.source,
     }
+
+
+def _count_examples(data: Mapping[str, Any]) -> str:
+    """The sizes of the splits in words: what is measured, and what is kept for training."""
+    words = f"{data['test']} test examples"
+    others = []
+    for name in ("train", "validation"):
+        if data[name]:
+            others.append(f"{data[name]} for {'training' if name == 'train' else name}")
+    if others:
+        words += f", besides {' and '.join(others)}"
+    return words
 
 
 def _measurable(splits: Splits) -> Split | None:

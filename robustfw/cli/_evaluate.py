@@ -22,6 +22,9 @@ from robustfw.errors import UsageError
 if TYPE_CHECKING:
     from robustfw.storage._partial import Partial
 
+RESERVE = 0.05
+"""Share of the time of --within that is left for the start of the program and for what is written at the end."""
+
 
 @click.command(short_help="Measure a trained net: clean and robust accuracy.")
 @click.argument("run", required=False, type=click.Path(path_type=Path))
@@ -188,8 +191,9 @@ def _evaluate_within(
     threat = subject.threat(uncertainty)
     attacks = [subject.attack(spec) for spec in specs or (JUDGE,)]
     loss_raised = subject.loss(loss)
+    deadline = began + (1 - RESERVE) * seconds
     batches = verdicts_within(
-        began + seconds,
+        deadline,
         subject.model,
         subject.split,
         threat=threat,
@@ -201,7 +205,7 @@ def _evaluate_within(
         seed=choices.seed,
     )
     shown = console.batches_until(
-        batches, began + seconds, choices.split, quiet=choices.as_json
+        batches, deadline, choices.split, quiet=choices.as_json
     )
     evaluation = summarize(shown, subject.spec)
     if not choices.as_json:

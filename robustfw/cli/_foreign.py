@@ -79,5 +79,6 @@ def show_adoption(adoption: Adoption, *, quiet: bool) -> None:
         console.line(f"net               {adoption.run.path}")
         console.line(f"weights           {adoption.weights}")
         console.line(f"normalisation     {adoption.normalization}")
+        console.line(f"data              {adoption.data}")
     if adoption.fit is not None and adoption.fit.warning is not None:
         console.problem(adoption.fit.warning)

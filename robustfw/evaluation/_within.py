@@ -37,7 +37,8 @@ def verdicts_within(
     """The verdicts of as many random examples as can be attacked before a deadline; of one batch at least.
 
     The examples are drawn without replacement, so that their share is an estimate of the split's. The batches grow
-    from a few examples to what the pace allows. A batch that has begun is finished.
+    from a few examples to what the pace allows, and stop where another one would not fit. A batch that has begun is
+    finished.
 
     Args:
         deadline: a time of `time.perf_counter`.
@@ -53,7 +54,7 @@ def verdicts_within(
     order = torch.randperm(len(split), generator=generator)
     start = 0
     size = min(FIRST, batch_size)
-    while start < len(order) and size >= 1:
+    while start < len(order):
         rows = order[start : start + size]
         began = time.perf_counter()
         parts = verdicts(
@@ -73,6 +74,10 @@ def verdicts_within(
             yield part
         start += len(rows)
         now = time.perf_counter()
-        pace = (now - began) / len(rows)
-        affordable = int(SHARE * (deadline - now) / pace)
-        size = min(affordable, GROWTH * size, batch_size)
+        duration = now - began
+        left = deadline - now
+        if duration > left:
+            return
+        # another batch of this size fits; a larger one where the pace allows it
+        affordable = int(SHARE * left * len(rows) / duration)
+        size = min(max(affordable, size), GROWTH * size, batch_size)

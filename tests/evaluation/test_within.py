@@ -95,3 +95,10 @@ def test_the_pace_decides(split, clock):
 
 def test_a_split_that_is_smaller_than_the_first_batch(split, clock):
     assert sum(map(len, within(60, Slow(1e-9, clock), split.first(3)))) == 3
+
+
+def test_a_batch_that_would_not_fit_is_not_begun(split, clock):
+    seconds = 5 * 4 * 2.1  # the attack goes forward twice; five batches of four examples, and a tenth of one
+    parts = within(seconds, Slow(1.0, clock), split)
+    assert clock.now <= seconds
+    assert sum(map(len, parts)) >= 8, "and the time is used"
