@@ -1,132 +1,138 @@
-"""A net trained by a script that knows nothing of robustfw: which numbers does it give itself, and which do we give it?
+"""Does a net that was trained elsewhere get its own number by one command?
 
-    python -m benchmarks.plain_training --out plain            # normalisation outside the net: x is standardised before
-    python -m benchmarks.plain_training --out plain --inside   # normalisation as the first layer of the net
+Question: a script that knows nothing of robustfw trains a net and measures it; does `robustfw evaluate` give the same
+numbers for the file that it saves?
 
-It trains torchvision's ResNet-18 on CIFAR-10 as such scripts do, saves ``outside.pt`` or ``inside.pt`` (a checkpoint
-with ``state_dict``, the names as ``DataParallel`` leaves them), and prints clean accuracy and accuracy under the fast
-gradient sign method at 8/255, by loops of its own. Then the same numbers by one command each:
+Claim: the counts are equal, whether the normalisation is a layer of the net or was applied outside of it; and where it
+is forgotten, the command says so. The exit status is 1 if not.
 
-    robustfw evaluate --model torchvision:resnet18,normalize=cifar10 --weights plain/outside.pt \
-        --dataset cifar10 --uncertainty linf:radius=8/255 --attack single-step
-    robustfw evaluate --model python:benchmarks/plain_training.py:build --weights plain/inside.pt \
-        --dataset cifar10 --uncertainty linf:radius=8/255 --attack single-step
+Method: `benchmarks/plain_script.py` is such a script, in torch and torchvision alone: ResNet-18 on CIFAR-10, clean
+accuracy, and accuracy under the fast gradient sign method at 8/255 by a loop of its own. The names in its checkpoint are
+as ``DataParallel`` leaves them.
+
+    python -m benchmarks.plain_training [--epochs N] [--keep DIR] [--data-dir DIR] [--out FILE] [--json]
+
+``--keep`` is where the weights are left; what is there already is not trained again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import time
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
-import torchvision
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, pad
 
-MEAN = torch.tensor([0.4914, 0.4822, 0.4465])[:, None, None]
-STD = torch.tensor([0.2470, 0.2435, 0.2616])[:, None, None]
-RADIUS = 8 / 255
-BATCH = 250
+from benchmarks.circumstances import circumstances
+from benchmarks.plain_script import build, load, measure, train
+from benchmarks.tables import add_flags, leave, stream
+from robustfw.dataset import data_root
 
 
-class Normalize(nn.Module):
-    """The first layer of a net with its normalisation inside."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x - MEAN) / STD
-
-
-def build(inside: bool = True) -> nn.Module:
-    """ResNet-18 for ten classes, with the normalisation as its first layer or without it."""
-    net = torchvision.models.resnet18(num_classes=10)
-    return nn.Sequential(Normalize(), net) if inside else net
-
-
-def load(root: str, train: bool) -> tuple[Tensor, Tensor]:
-    """Images (n, 3, 32, 32) from 0 to 1, and labels."""
-    data = torchvision.datasets.CIFAR10(root, train=train)
-    x = torch.tensor(data.data).permute(0, 3, 1, 2).float() / 255
-    return x, torch.tensor(data.targets)
+def trained(file: Path, root: str, *, inside: bool, epochs: int) -> tuple[int, int]:
+    """Train a net and save it, if the file is not there; then its correct and its robust test images."""
+    net = build(inside)
+    if not file.exists():
+        torch.manual_seed(0)
+        net = build(inside)
+        train(net, *load(root, train=True), epochs=epochs, inside=inside)
+        state = {f"module.{name}": value for name, value in net.state_dict().items()}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"epoch": epochs, "state_dict": state}, file)
+    saved = torch.load(file, weights_only=True)["state_dict"]
+    net.load_state_dict({name.removeprefix("module."): saved[name] for name in saved})
+    return measure(net, *load(root, train=False), inside)
 
 
-def prepare(x: Tensor, inside: bool) -> Tensor:
-    """What the net is given for images from 0 to 1."""
-    return x if inside else (x - MEAN) / STD
+SCRIPT = Path(__file__).resolve().with_name("plain_script.py")
+MODELS = {
+    "outside": "torchvision:resnet18,normalize=cifar10",
+    "inside": f"python:{SCRIPT}:build",
+}
+"""The net of each file, as --model has it."""
+FORGOTTEN = "torchvision:resnet18,normalize=none"
+COLUMNS = {
+    "normalisation": "normalisation",
+    "script": "correct and robust of 10000, by the script",
+    "command": "by robustfw evaluate",
+    "warned": "warned of the normalisation",
+}
 
 
-def train(net: nn.Module, x: Tensor, y: Tensor, *, epochs: int, inside: bool) -> None:
-    """SGD with a one-cycle schedule, shifted and mirrored images."""
-    steps = epochs * (len(x) // 128)
-    optimizer = torch.optim.SGD(
-        net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=steps)
-    net.train()
-    for epoch in range(epochs):
-        started = time.perf_counter()
-        for rows in torch.randperm(len(x)).split(128)[: len(x) // 128]:
-            top, left = torch.randint(0, 9, (2,)).tolist()
-            shifted = pad(x[rows], (4, 4, 4, 4), mode="reflect")
-            images = shifted[:, :, top : top + 32, left : left + 32]
-            if torch.rand(()) < 0.5:
-                images = images.flip(-1)
-            loss = cross_entropy(net(prepare(images, inside)), y[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-        seconds = time.perf_counter() - started
-        print(f"epoch {epoch + 1}  loss {loss.item():.3f}  {seconds:.0f} s", flush=True)
-
-
-def measure(net: nn.Module, x: Tensor, y: Tensor, inside: bool) -> tuple[int, int]:
-    """How many test images are right, and how many stay so at x + 8/255 · sign ∇ within [0, 1]."""
-    net.eval()
-    correct = 0
-    robust = 0
-    for images, labels in zip(x.split(BATCH), y.split(BATCH), strict=True):
-        variable = images.clone().requires_grad_()
-        logits = net(prepare(variable, inside))
-        (gradient,) = torch.autograd.grad(
-            cross_entropy(logits, labels, reduction="sum"), variable
+def by_command(file: Path, model: str, root: str) -> tuple[int, int, bool]:
+    """Correct and robust test images by `robustfw evaluate`, and whether it warns of the normalisation."""
+    flags = ["--uncertainty", "linf:radius=8/255", "--attack", "single-step", "--json"]
+    net = ["--model", model, "--weights", str(file), "--dataset", "cifar10"]
+    command = [sys.executable, "-m", "robustfw", "evaluate", *net, *flags]
+    with tempfile.TemporaryDirectory() as folder:
+        answer = subprocess.run(
+            [*command, "--data-dir", root],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
         )
-        attacked = (images + RADIUS * gradient.sign()).clamp(0, 1)
-        with torch.no_grad():
-            still = net(prepare(attacked, inside)).argmax(1) == labels
-        right = logits.argmax(1) == labels
-        correct += int(right.sum())
-        robust += int((right & still).sum())
-    return correct, robust
+    result = json.loads(answer.stdout)
+    warned = "normalisation was probably forgotten" in answer.stderr
+    return result["correct"], result["robust"], warned
 
 
-def main() -> None:
-    """Train, save, measure."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--inside", action="store_true")
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--data", default=os.environ.get("ROBUSTFW_DATA", "data"))
-    given = parser.parse_args()
-    torch.manual_seed(0)
-    x, y = load(given.data, train=True)
-    net = build(given.inside)
-    train(net, x, y, epochs=given.epochs, inside=given.inside)
+def rows(folder: Path, root: str, epochs: int) -> Iterator[dict[str, Any]]:
+    """A row for each net, and one for a net whose normalisation is forgotten."""
+    for name, model in MODELS.items():
+        file = folder / f"{name}.pt"
+        script = trained(file, root, inside=name == "inside", epochs=epochs)
+        *command, warned = by_command(file, model, root)
+        yield {
+            "normalisation": f"{name} the net",
+            "script": list(script),
+            "command": command,
+            "warned": warned,
+        }
+    *command, warned = by_command(folder / "outside.pt", FORGOTTEN, root)
+    yield {
+        "normalisation": "forgotten",
+        "script": "",
+        "command": command,
+        "warned": warned,
+    }
 
-    given.out.mkdir(parents=True, exist_ok=True)
-    file = given.out / ("inside.pt" if given.inside else "outside.pt")
-    state = {f"module.{name}": value for name, value in net.state_dict().items()}
-    torch.save({"epoch": given.epochs, "state_dict": state}, file)
-    x, y = load(given.data, train=False)
-    correct, robust = measure(net, x, y, given.inside)
-    print(
-        json.dumps(
-            {"file": str(file), "n": len(x), "correct": correct, "robust": robust}
-        )
+
+def holds(table: list[dict[str, Any]]) -> bool:
+    """Whether the numbers are equal, and the forgotten normalisation alone is warned of."""
+    *nets, forgotten = table
+    are_equal = all(row["script"] == row["command"] for row in nets)
+    return are_equal and forgotten["warned"] and not any(row["warned"] for row in nets)
+
+
+def main() -> int:
+    """Print and keep the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.plain_training",
+        description=__doc__.splitlines()[0],
     )
+    parser.add_argument("--epochs", type=int, default=6, help="[6]")
+    parser.add_argument("--keep", type=Path, help="where weights are left [nowhere]")
+    add_flags(parser)
+    options = parser.parse_args()
+    root = str(data_root(options.data_dir))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
+        table = stream(options, rows(folder, root, options.epochs), COLUMNS)
+    leave(
+        options,
+        "plain_training",
+        [],
+        table,
+        circumstances(["torchvision"], epochs=options.epochs),
+    )
+    return 0 if holds(table) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -74,6 +74,8 @@ class Subject:
     """The hash of the data that the net was trained on."""
     choices: Choices
     """What the flags of the command say."""
+    normalization: str | None
+    """The normalisation of a net that was trained elsewhere, in words; None for one that was trained here."""
 
     @classmethod
     def open(
@@ -134,6 +136,7 @@ class Subject:
             recipe=recipe,
             data_hash=data_hash,
             choices=choices,
+            normalization=_read_normalization(manifest),
         )
 
     @property
@@ -224,6 +227,8 @@ class Subject:
 
     def circumstances(self, **more: Any) -> dict[str, Any]:
         """What was measured, and on what, as results record it; ``more`` is added."""
+        if self.normalization is not None:
+            more |= {"normalization": self.normalization}
         return {
             "run": self.name,
             "split": self.choices.split,
@@ -281,3 +286,11 @@ class Subject:
             shown = circumstances | measured | dict(brief or {})
             console.show(kind, shown, self.spec.labels, known=self.known)
         return self.keep(kind, circumstances, measured)
+
+
+def _read_normalization(manifest: Mapping[str, Any]) -> str | None:
+    """The normalisation that the manifest of an adopted net states; None where the net was trained here."""
+    adopted = manifest.get("adopted")
+    if adopted is None:
+        return None
+    return str(adopted["normalization"]["words"])

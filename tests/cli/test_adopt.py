@@ -31,6 +31,8 @@ def test_its_number_is_that_of_the_run(robustfw, run, net):
     for name in ("n", "correct", "robust", "per_class", "interval"):
         assert theirs[name] == ours[name]
     assert theirs["run"] == "runs/digits-mlp"
+    assert theirs["normalization"].startswith("(x − mean)/std by 0.3053/0.3761")
+    assert "normalization" not in ours
 
 
 def test_all_that_is_known_of_it_is_recorded(robustfw, run, net):
