@@ -7,8 +7,8 @@ Claim: the counts are equal, whether the normalisation is a layer of the net or 
 is forgotten, the command says so. The exit status is 1 if not.
 
 Method: `benchmarks/plain_script.py` is such a script, in torch and torchvision alone: ResNet-18 on CIFAR-10, clean
-accuracy, and accuracy under the fast gradient sign method at 8/255 by a loop of its own. The names in its checkpoint are
-as ``DataParallel`` leaves them.
+accuracy, and accuracy under the fast gradient sign method at 8/255 by a loop of its own. The names in its checkpoint
+are as ``DataParallel`` leaves them.
 
     python -m benchmarks.plain_training [--epochs N] [--keep DIR] [--data-dir DIR] [--out FILE] [--json]
 
