@@ -32,7 +32,7 @@ TABLE = {
     "sampler": "attrs errors hookspecs torch",
     "update": "attrs hookspecs",
     "loss": "attrs hookspecs losses",
-    "task": "attrs errors hookspecs loss losses task torch",
+    "task": "attrs errors hookspecs interop loss losses task torch",
     "data": "attrs data errors losses numpy task torch",
     "plugin": (
         "attack attrs averaging cattrs dataset errors hookspecs interface loss model numpy objective optim pluggy "

@@ -75,11 +75,11 @@ def test_labels_beyond_the_classes_are_refused(label, lowest):
         (torch.zeros(4, 3).long(), "outputs are int64: give the logits, not the predicted classes"),
         (
             ("a", torch.zeros(4, 3)),
-            r"gives a tuple of str, Tensor, and no tensor first: .*robustfw.adapt\(net, output=…\)",
+            r"returns tuple with 0: str, 1: \(4, 3\): write output=NAME .*robustfw.adapt\(net, output=…\)",
         ),
-        ({"scores": torch.zeros(4, 3)}, "a mapping with scores, and no logits: .*robustfw.adapt"),
-        ({"logits": None}, "gives a NoneType, not a tensor, as its logits"),
-        (None, "gives a NoneType, not a tensor: .*robustfw.adapt"),
+        ({"scores": torch.zeros(4, 3), "features": torch.zeros(4, 9)}, r"dict with scores: \(4, 3\), features: "),
+        ({"logits": None}, "returns dict with logits: NoneType"),
+        (None, "returns an object of type NoneType"),
     ],
 )
 def test_outputs_that_are_no_logits_are_refused(outputs, words):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from robustfw.interop._adapter import Adapter, adapt, normalization_in_effect
 from robustfw.interop._heads import last_layer, replace_head
 from robustfw.interop._normalization import Normalization
+from robustfw.interop._outputs import pick_output
 from robustfw.interop._weights import Weights, read_weights, split_entry
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "adapt",
     "last_layer",
     "normalization_in_effect",
+    "pick_output",
     "read_weights",
     "replace_head",
     "split_entry",

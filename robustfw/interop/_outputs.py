@@ -34,7 +34,8 @@ def pick_output(outputs: Any, output: str | int) -> Tensor:
         else f"no output {output!r}"
     )
     raise DataError(
-        f"the net has {asked}; it returns {_describe(outputs)}: write output=NAME or output=INDEX of the one to take"
+        f"the net has {asked}; it returns {_describe(outputs)}: write output=NAME or output=INDEX of the one to take "
+        "(in Python: robustfw.adapt(net, output=…))"
     )
 
 

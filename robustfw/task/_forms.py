@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robustfw.errors import DataError
 
@@ -16,49 +15,15 @@ def dtype_name(y: Tensor) -> str:
     return str(y.dtype).removeprefix("torch.")
 
 
-def find_logits(outputs: Any) -> Any:
-    """The logits among what a net gives: a tensor itself, ``.logits``, a mapping's ``logits``, or a tuple's first.
-
-    Raises:
-        DataError: what the net gives has none of these; the message says what it has.
-    """
-    import torch
-
-    if isinstance(outputs, torch.Tensor):
-        return outputs
-    advice = "take its logits alone, as robustfw.adapt(net, output=…) does"
-    if isinstance(outputs, Mapping):
-        if "logits" in outputs:
-            return outputs["logits"]
-        raise DataError(
-            f"the net gives a mapping with {', '.join(map(str, outputs))}, and no logits: {advice}"
-        )
-    if hasattr(outputs, "logits"):
-        return outputs.logits
-    if isinstance(outputs, tuple | list):
-        if outputs and isinstance(outputs[0], torch.Tensor):
-            return outputs[0]
-        parts = ", ".join(type(part).__name__ for part in outputs)
-        raise DataError(
-            f"the net gives a {type(outputs).__name__} of {parts or 'nothing'}, and no tensor first: {advice}"
-        )
-    raise DataError(f"the net gives a {type(outputs).__name__}, not a tensor: {advice}")
-
-
 def read_logits(outputs: object, n: int) -> Tensor:
-    """The logits among what a net gives for n examples (`find_logits`), as floating point with a row for each.
+    """The logits among what a net gives for n examples (`robustfw.interop.pick_output`), floating point, a row for each.
 
     Raises:
         DataError: the net gives no such tensor.
     """
-    import torch
+    from robustfw.interop import pick_output
 
-    logits = find_logits(outputs)
-    if not isinstance(logits, torch.Tensor):
-        raise DataError(
-            f"the net gives a {type(logits).__name__}, not a tensor, as its logits: take another of its outputs, as "
-            "robustfw.adapt(net, output=…) does"
-        )
+    logits = pick_output(outputs, "auto")
     if not logits.is_floating_point():
         raise DataError(
             f"the net's outputs are {dtype_name(logits)}: give the logits, not the predicted classes"
