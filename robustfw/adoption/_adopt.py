@@ -113,6 +113,11 @@ def adopt(
     """
     # 1. the parts and the data
     registry = registry or installed()
+    if isinstance(model, nn.Module):
+        raise UsageError(
+            "a net in memory cannot be built again from a run directory: name what builds it, python:file.py:build for "
+            "instance (robustfw.evaluate takes the net as it is)"
+        )
     model_made = registry.make("model", model)
     dataset_made = registry.make("dataset", dataset)
     recipe = {

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from robustfw.data.spec import DataSpec
 from robustfw.data.splits import Split
-from robustfw.evaluation import Comparison, device_of
+from robustfw.evaluation import Comparison, device_of, wilson
 from robustfw.inner.modes import evaluation_mode
 from robustfw.interop import Normalization
 from robustfw.task import Task
@@ -43,10 +43,23 @@ class NormalizationFit:
     """How many examples are right, by the normalisation."""
     better: str | None
     """Another normalisation under which significantly more are right; None: there is none."""
+    classes: int
+    """Number of classes of the data."""
+
+    @property
+    def is_guessing(self) -> bool:
+        """Whether no normalisation gives significantly more right answers than one in as many as there are classes."""
+        lowest, _ = wilson(max(self.correct.values()), self.n)
+        return lowest <= 1 / self.classes
 
     @property
     def warning(self) -> str | None:
         """What is probably wrong, and what to write; None where the normalisation fits."""
+        if self.is_guessing:
+            return (
+                f"of {self.n} examples the net has {self.correct[self.in_effect]} right, no more than by guessing "
+                f"among {self.classes} classes: its weights, or the order of its classes, may be those of other data"
+            )
         if self.better is None:
             return None
         as_it_is = self.correct[self.in_effect] / self.n
@@ -113,6 +126,7 @@ def fit_normalization(
         in_effect=own,
         correct={name: int(mask.sum()) for name, mask in masks.items()},
         better=best if is_better else None,
+        classes=spec.classes,
     )
 
 

@@ -16,7 +16,7 @@ def dtype_name(y: Tensor) -> str:
 
 
 def read_logits(outputs: object, n: int) -> Tensor:
-    """The logits among what a net gives for n examples (`robustfw.interop.pick_output`), floating point, a row for each.
+    """The logits among what a net gives for n examples (`robustfw.interop.pick_output`), a row for each.
 
     Raises:
         DataError: the net gives no such tensor.

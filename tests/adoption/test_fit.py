@@ -91,6 +91,14 @@ def test_chance_alone_is_no_reason(split):
     net = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
     fit = fit_normalization(net.eval(), TensorSplit(torch.rand(300, 3, 8, 8), torch.arange(300) % 2), SPEC, None)
     assert fit.better is None
+    assert fit.is_guessing
+    assert "no more than by guessing among 2 classes" in fit.warning
+
+
+def test_a_net_that_knows_something_is_not_said_to_guess():
+    assert not NormalizationFit(256, "none", {"none": 40, "imagenet": 60}, None, 10).is_guessing
+    assert NormalizationFit(256, "none", {"none": 20, "imagenet": 30}, None, 10).is_guessing
+    assert NormalizationFit(16, "none", {"none": 1}, None, 1000).warning is None, "one in a thousand is hard to guess"
 
 
 @pytest.mark.parametrize("slope", [0.5, 3.0])
@@ -112,5 +120,5 @@ def test_data_that_are_no_images_have_no_normalisation_to_try():
 
 
 def test_it_survives_json():
-    fit = NormalizationFit(10, "none", {"none": 3, "imagenet": 9}, "imagenet")
+    fit = NormalizationFit(10, "none", {"none": 3, "imagenet": 9}, "imagenet", 5)
     assert NormalizationFit(**fit.describe()) == fit
