@@ -165,7 +165,7 @@ def test_without_bounds_there_is_no_box(net, batch):
     [
         (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), "x is uint8: give floats in the data's range"),
         (torch.full((2, 1, 4, 4), 1.5), r"x ranges over \[1.5, 1.5\], outside its bounds \[0, 1\]"),
-        (torch.full((2, 1, 4, 4), -0.4), "standardisation belongs into the model"),
+        (torch.full((2, 1, 4, 4), -2.4), "standardisation belongs into the model"),
         (torch.full((2, 1, 4, 4), torch.nan), "not finite numbers, in 2 of 2 examples"),
     ],
 )

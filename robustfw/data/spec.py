@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from robustfw.errors import DataError
 from robustfw.task import Classification, Task
 
 Bound: TypeAlias = float | tuple[float, ...]
@@ -113,6 +114,19 @@ class DataSpec:
             return end
         features = self.shape[0] if self.shape else 1
         return (end,) * features
+
+    def with_bounds(self, bounds: Any) -> DataSpec:
+        """The spec with another range.
+
+        Raises:
+            DataError: it is none, or does not fit the shape.
+        """
+        try:
+            return attrs.evolve(self, bounds=bounds)
+        except ValueError as error:
+            raise DataError(
+                f"the range {bounds} is none that these data can have: {error}"
+            ) from error
 
     @property
     def outputs(self) -> int:

@@ -145,13 +145,16 @@ class Collection:
         Args:
             known: makes the sets from the specs in the manifest.
             splits: the data that the examples belong to; sets that learn from data see its training examples.
+
+        Raises:
+            DataError: the manifest names a range that is none, or not of these data.
         """
         sets = []
         for part in self.manifest["sets"]:
             sets.append(known.make("uncertainty", part["uncertainty"]))
         train = splits.learning_split()
         # the range that the manifest names, which `originals` compares with the data's
-        spec = attrs.evolve(splits.spec, bounds=self.bounds)
+        spec = splits.spec.with_bounds(self.bounds)
         return [Threat.on(uncertainty, spec).fit(train) for uncertainty in sets]
 
     @classmethod

@@ -61,11 +61,11 @@ def test_a_hole_is_a_square_of_one_colour_anywhere():
 
 
 def test_augmentations_of_cifar10_are_options():
-    from robustfw_vision.datasets import _augment
+    from robustfw_vision.datasets import make_augmentation
 
     x = torch.rand(8, 3, 32, 32)
-    assert _augment("none", side=32) is None
-    both = _augment("crop", side=32, shift=0, cutout=32, fill=(0.1, 0.2, 0.3))
+    assert make_augmentation("none", side=32) is None
+    both = make_augmentation("crop", side=32, shift=0, cutout=32, fill=(0.1, 0.2, 0.3))
     still = both(x, torch.Generator().manual_seed(0), 0)
     assert still.shape == x.shape
     assert (still[:, :, 16, 16] == torch.tensor([0.1, 0.2, 0.3])).all(), (
