@@ -9,6 +9,7 @@ import attrs
 
 from robustfw.report._schema import Reproduction
 from robustfw.results._audit import AuditFields
+from robustfw.results._comparison import ComparisonFields
 from robustfw.results._evaluation_fields import EvaluationFields, strongest
 from robustfw.results._material import Material, ReportedCollection, ReportedRun
 from robustfw.results._table import Table
@@ -17,6 +18,7 @@ from robustfw.results._words import (
     count_of,
     join_words,
     percent,
+    points,
     spell_value,
 )
 
@@ -39,7 +41,9 @@ def summarize(material: Material) -> Summary:
         sentences += reproduction.summary
         sentences += _describe_reproduction(reproduction)
     if not reproduction or not reproduction.summary:
-        sentences += [_describe_run(run) for run in material.runs]
+        for run in material.runs:
+            sentences.append(_describe_run(run))
+            sentences += _describe_comparisons(material, run)
     if not material.runs:
         sentences += [
             _describe_collection(material, collection)
@@ -106,6 +110,20 @@ def _describe_run(run: ReportedRun) -> str:
         f"{run.name} has not been evaluated on test examples; after epoch {last.epoch} it classified "
         f"{percent(last.clean_accuracy)} of validation examples correctly; {percent(last.robust_accuracy)} withstood."
     )
+
+
+def _describe_comparisons(material: Material, run: ReportedRun) -> list[str]:
+    """What distinguishes a run from the ones that it was compared with, such as the net that it began as."""
+    sentences = []
+    for result in run.results_of(ComparisonFields):
+        first, second = (material.name_of(path) for path in result.runs)
+        clean = points(result.clean.difference, result.clean.interval)
+        robust = points(result.robust.difference, result.robust.interval)
+        sentences.append(
+            f"{second} against {first}, on the same {result.n} examples: {clean} of clean accuracy, {robust} of robust "
+            f"accuracy in {result.uncertainty}."
+        )
+    return sentences
 
 
 def _describe_clean_accuracy(run: ReportedRun, evaluation: EvaluationFields) -> str:

@@ -33,6 +33,12 @@ class Pairs:
     interval: Interval
     p: float | None
 
+    @property
+    def accuracies(self) -> tuple[float, float]:
+        """The accuracy of the first run, and that of the second."""
+        n = max(self.both + self.only_first + self.only_second + self.neither, 1)
+        return (self.both + self.only_first) / n, (self.both + self.only_second) / n
+
 
 @attrs.frozen
 class ComparisonFields:
@@ -103,7 +109,8 @@ class ComparisonKind(ResultKind):
                 (*runs, under_attack, *_page_cells(result.robust), str(result.n))
             )
         counts = ("both", "only first", "only second", "neither")
-        columns = ("first", "second", "accuracy", "second − first", "p", *counts, "n")
+        head = ("first", "second", "accuracy", "of first", "of second")
+        columns = (*head, "second − first", "p", *counts, "n")
         note = "The same examples for both. p: of a difference as great or greater, if the two were equally good."
         again = commands(result.command for result in results)
         if rows:
@@ -120,12 +127,12 @@ class ComparisonKind(ResultKind):
 
 
 def _console_row(name: str, pairs: Pairs) -> tuple[str, ...]:
-    n = max(pairs.both + pairs.only_first + pairs.only_second + pairs.neither, 1)
+    first, second = pairs.accuracies
     low, high = pairs.interval
     return (
         name,
-        f"{(pairs.both + pairs.only_first) / n:.2%}",
-        f"{(pairs.both + pairs.only_second) / n:.2%}",
+        f"{first:.2%}",
+        f"{second:.2%}",
         f"{pairs.only_first}",
         f"{pairs.only_second}",
         f"{100 * pairs.difference:+.2f}",
@@ -135,7 +142,10 @@ def _console_row(name: str, pairs: Pairs) -> tuple[str, ...]:
 
 
 def _page_cells(pairs: Pairs) -> tuple[str, ...]:
+    first, second = pairs.accuracies
     return (
+        f"{100 * first:.2f} %",
+        f"{100 * second:.2f} %",
         points(pairs.difference, pairs.interval),
         chance(pairs.p),
         str(pairs.both),

@@ -54,6 +54,7 @@ def test_what_it_bought_is_compared_with_the_start(robustfw, run):
     page = Path("further/report.html").read_text()
     assert "Comparisons" in page
     assert "second − first" in page
+    assert f"further against {run.name}, on the same 359 examples: " in page
 
 
 def test_frozen_layers_stay(robustfw, run):
