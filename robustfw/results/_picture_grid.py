@@ -28,6 +28,8 @@ PAD = 0.04
 """Space between a picture and the words below it, in inches."""
 WORDS = 0.38
 """Space below a picture for two lines of words, in inches."""
+LINE = 13
+"""Letters that stand beneath a picture in one line."""
 FACTORS = (1, 2, 3, 5, 10, 20, 30, 50, 100)
 """Factors by which perturbations are magnified."""
 
@@ -83,14 +85,24 @@ def rows_of_changes(
             factor = magnification(delta)
             magnified.append(strongest_channel(delta) * factor)
             factors.append(f"×{factor}")
-        before_words = [truncate(word, 16) for word in before[block]]
-        after_words = [truncate(word, 16) for word in after[block]]
+        before_words = [_fit(word) for word in before[block]]
+        after_words = [_fit(word) for word in after[block]]
         rows += [
             Row("original", list(original[block]), before_words),
             Row("change", magnified, factors, diverging=True),
             Row("adversarial", list(adversarial[block]), after_words, apart=True),
         ]
     return rows
+
+
+def _fit(words: str) -> str:
+    """Words as wide as a picture at most: what follows a comma goes to a second line where both do not fit into one."""
+    if len(words) <= LINE:
+        return words
+    name, comma, rest = words.partition(", ")
+    if not comma:
+        return truncate(words, LINE)
+    return f"{truncate(name, LINE)}\n{truncate(rest, LINE)}"
 
 
 def draw_grid(rows: Sequence[Row]) -> Figure:

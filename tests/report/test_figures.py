@@ -14,7 +14,7 @@ from scipy import stats
 from robustfw.report._collection_examples import take_turns
 from robustfw.report._svg import SETTINGS, inline
 from robustfw.results._material import Material, ReportedRun
-from robustfw.results._picture_grid import magnification
+from robustfw.results._picture_grid import LINE, magnification, rows_of_changes
 from robustfw.results._style import show_percent
 from robustfw.results._sweep import SweepKind
 from robustfw.results._sweep_fields import SweepFields
@@ -119,3 +119,11 @@ def test_an_axis_of_shares_has_as_many_decimals_as_its_ticks_need(low, high, wri
     show_percent(axes, "accuracy")
     found = [label.get_text() for label in axes.get_yticklabels()]
     assert [label for label in found if label in written] == written
+
+
+def test_words_beneath_pictures_do_not_run_into_each_other():
+    pictures = np.zeros((3, 1, 4, 4), np.float32)
+    said = ["cat, 9 %", "automobile, 32 %", "a name longer than any picture is wide, 7 %"]
+    rows = rows_of_changes(pictures, pictures, ["cat"] * 3, said)
+    assert rows[-1].words == ["cat, 9 %", "automobile\n32 %", "a name longe…\n7 %"]
+    assert all(len(line) <= LINE for words in rows[-1].words for line in words.split("\n"))
