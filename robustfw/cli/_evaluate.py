@@ -7,19 +7,23 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
 
 from robustfw.cli import _stopping as stopping
 from robustfw.cli._choices import Choices, loss_option
 from robustfw.cli._duration import read_duration
+from robustfw.cli._known_cases import known_cases
 from robustfw.cli._outcomes import check_outcomes, write_outcomes
+from robustfw.cli._shown_collection import show_collection
 from robustfw.cli._stdout import alone_on_stdout, print_json
 from robustfw.cli._summary import summarize, summarize_verdicts
 from robustfw.cli.subject import JUDGE, Subject
 from robustfw.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from robustfw.evaluation import Evaluation, Verdicts
     from robustfw.storage._partial import Partial
 
 RESERVE = 0.05
@@ -58,6 +62,12 @@ RESERVE = 0.05
     callback=read_duration,
     help="As many random examples as fit into this time from the start: 60s, 2m …",
 )
+@click.option(
+    "--known/--no-known",
+    "known",
+    default=False,
+    help="Begin with the worst cases that earlier evaluations with this flag have found.  [default: no-known]",
+)
 @Choices.flags
 def evaluate(
     run: Path | None,
@@ -67,6 +77,7 @@ def evaluate(
     collection: Path | None,
     outcomes: Path | None,
     within: float | None,
+    known: bool,
     **choices: Any,
 ) -> None:
     """Measure a net: clean and robust accuracy, each example's worst case over all attacks given.
@@ -74,6 +85,8 @@ def evaluate(
     RUN is the directory of a training; --model, --weights and --dataset name a net of your own in its place. Intervals
     are Wilson's, 95 %. The result is also kept in RUN/results. What Ctrl-C interrupts is kept there as well: the same
     command goes on with it.
+
+    With --known, what has fooled the net before within the same set is kept, and tried first: the number can only fall.
 
     With --within, a first interval comes after the given time: of as many examples, drawn at random, as fit into it.
 
@@ -84,9 +97,10 @@ def evaluate(
     chosen = Choices(**choices)
     if outcomes is not None:
         check_outcomes(outcomes, collection)
-    if within is not None and (collection or outcomes or chosen.examples):
+    if within is not None and (collection or outcomes or chosen.examples or known):
         raise UsageError(
-            "--within decides by itself which examples are measured: leave it out, or --examples, --outcomes, --on"
+            "--within decides by itself which examples are measured: leave it out, or --examples, --outcomes, --on, "
+            "--known"
         )
     if collection is not None and (uncertainty or attacks or loss):
         raise UsageError(
@@ -110,9 +124,10 @@ def evaluate(
                 specs=attacks,
                 loss=loss,
                 outcomes=outcomes,
+                begin_with_known=known,
             )
         else:
-            result = _evaluate_collection(subject, collection)
+            result = show_collection(subject, collection)
     if chosen.as_json:
         print_json(result)
 
@@ -123,6 +138,8 @@ def _evaluate_under_attack(
     specs: tuple[str, ...],
     loss: str | None,
     outcomes: Path | None,
+    *,
+    begin_with_known: bool,
 ) -> dict[str, Any]:
     """Attack the net, show and keep the result; what an earlier command left unfinished goes on."""
     from robustfw import console
@@ -145,34 +162,50 @@ def _evaluate_under_attack(
         console.line(
             f"going on after {len(partial.verdicts)} of {len(subject.split)} examples"
         )
-    batches = subject.verdicts(
-        threat, attacks, loss_raised, after=partial.verdicts, see=gallery
-    )
-    with contextlib.closing(partial.collect(batches)) as saved_batches:
-        try:
-            evaluation = summarize_verdicts(
-                saved_batches,
-                split=subject.split,
-                name=choices.split,
-                spec=subject.spec,
-                quiet=choices.as_json,
-            )
-        except KeyboardInterrupt:
-            saved_batches.close()
-            raise stopping.Stopped(
-                _interruption_message(partial, len(subject.split))
-            ) from None
+    with known_cases(subject, threat, wanted=begin_with_known) as known:
+        batches = subject.verdicts(
+            threat,
+            attacks,
+            loss_raised,
+            after=partial.verdicts,
+            see=gallery,
+            known=known,
+        )
+        evaluation = _finish_or_keep(subject, partial, batches)
+    measured = describe(evaluation)
+    if known is not None:
+        measured["known"] = {"tried": known.tried, "fooled": known.fooled}
     brief_attacks = [subject.known.spell(attack, brief=True) for attack in attacks]
     result = subject.show_and_keep(
         "evaluation",
         circumstances,
-        describe(evaluation),
+        measured,
         brief={"attacks": brief_attacks},
     )
     subject.keep_worst_cases(circumstances, gallery)
     if outcomes is not None and evaluation.verdicts is not None:
         write_outcomes(outcomes, evaluation.verdicts)
     return result
+
+
+def _finish_or_keep(
+    subject: Subject, partial: Partial, batches: Iterator[Verdicts]
+) -> Evaluation:
+    """Measure to the end; what Ctrl-C interrupts is kept, and a `Stopped` says how far it is."""
+    with contextlib.closing(partial.collect(batches)) as saved_batches:
+        try:
+            return summarize_verdicts(
+                saved_batches,
+                split=subject.split,
+                name=subject.choices.split,
+                spec=subject.spec,
+                quiet=subject.choices.as_json,
+            )
+        except KeyboardInterrupt:
+            saved_batches.close()
+            raise stopping.Stopped(
+                _interruption_message(partial, len(subject.split))
+            ) from None
 
 
 def _evaluate_within(
@@ -243,30 +276,3 @@ def _interruption_message(partial: Partial, n: int) -> str:
         f"stopped after {measured} of {n} examples, of which {robust} are robust so far ({robust / measured:.1%}); the "
         "same command goes on"
     )
-
-
-def _evaluate_collection(subject: Subject, path: Path) -> dict[str, Any]:
-    """Show the net the adversarial examples of a collection, show and keep the result."""
-    from robustfw.evaluation._transfer import Transfer, verify
-    from robustfw.storage.collections import Collection
-
-    collection = Collection.open(path)
-    threats = collection.threats(subject.known, subject.splits)
-    verify(
-        collection.examples,
-        split=collection.originals(subject.splits),
-        threats=threats,
-        task=subject.task,
-    )
-    specs = [subject.known.spell(threat.uncertainty) for threat in threats]
-    transfer = Transfer.measure(
-        subject.model, collection.examples, specs, collection.bounds, subject.task
-    )
-    circumstances = {
-        "run": subject.name,
-        "weights": subject.choices.weights,
-        "collection": str(path),
-        "source": collection.source,
-        "collection_sha256": collection.manifest["sha256"],
-    }
-    return subject.show_and_keep("transfer", circumstances, attrs.asdict(transfer))

@@ -6,6 +6,7 @@ from robustfw.evaluation._comparison import Comparison
 from robustfw.evaluation._crafting import Examples, craft
 from robustfw.evaluation._evaluation import Evaluation, describe
 from robustfw.evaluation._intervals import wilson
+from robustfw.evaluation._known import KnownCases
 from robustfw.evaluation._sweep import sweep
 from robustfw.evaluation._sweep_result import Fooled, Sweep
 from robustfw.evaluation._verdicts import Verdicts
@@ -16,6 +17,7 @@ __all__ = [
     "Evaluation",
     "Examples",
     "Fooled",
+    "KnownCases",
     "Sweep",
     "Verdicts",
     "check_width",

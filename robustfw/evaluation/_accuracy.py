@@ -15,6 +15,7 @@ from robustfw.data.splits import Split
 from robustfw.errors import DataError, UsageError
 from robustfw.evaluation._batches import MeasuredBatch, measure_batches, peak_memory
 from robustfw.evaluation._evaluation import Evaluation
+from robustfw.evaluation._known import KnownCases
 from robustfw.evaluation._measurement import AttackedBatch, Measurement
 from robustfw.evaluation._verdicts import Verdicts
 from robustfw.inner.adversary import Adversary
@@ -87,6 +88,7 @@ def verdicts(
     after: Verdicts | None = None,
     see: Callable[[AttackedBatch], None] | None = None,
     keep_examples: bool = False,
+    known: KnownCases | None = None,
 ) -> Iterator[Verdicts]:
     """The verdicts batch by batch, so that a caller can show progress or stop.
 
@@ -111,6 +113,8 @@ def verdicts(
         after: verdicts on the first examples, by an earlier call that was stopped; only those that follow are given.
         see: is shown the worst case of each attack, once a batch is measured.
         keep_examples: keep x, its worst case and the outputs of both in the verdicts, in the memory of the CPU.
+        known: what has fooled the net before, by the places of the examples in the split. It is tried first, and what
+            the attacks find is added to it.
 
     Raises:
         PluginError: a perturbation lies outside its set or the data range.
@@ -142,8 +146,11 @@ def verdicts(
                 see=None if see is None else attacked.append,
                 keep_examples=keep_examples,
                 check_randomness=int(batch.rows[0]) == 0,
+                known=None if known is None else known.at(batch.rows),
             )
             verdicts = measurement.verdicts(start)
+        if known is not None:
+            known.note(batch.rows, measurement)
         for attacked_batch in attacked:
             if see is not None:
                 see(attacked_batch)

@@ -60,3 +60,17 @@ def check_width(outputs: Tensor, classes: int) -> None:
             f"the net has {outputs.shape[1]} outputs for {classes} classes: give classes={outputs.shape[1]}, or the "
             "net of this data"
         )
+
+
+def find_constant(x: Tensor, outputs: Tensor) -> Tensor | None:
+    """The output that all examples of a batch have, though they differ; None where it varies, or is not a number.
+
+    Args:
+        x: the examples, (batch, *shape).
+        outputs: of the net, (batch, …).
+    """
+    if bool((outputs != outputs[:1]).any()):
+        return None
+    if len(x) > 1 and not bool((x != x[:1]).any()):
+        return None
+    return outputs[0].detach().cpu()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustfw.data.bounds import check_range
-from robustfw.evaluation._checks import check_outputs, read_targets
+from robustfw.evaluation._checks import check_outputs, find_constant, read_targets
 from robustfw.evaluation._outcomes import KeptExamples, WorstPoints
 from robustfw.evaluation._verdicts import Verdicts
 from robustfw.inner.adversary import Adversary, Attempt
@@ -55,6 +55,7 @@ class Measurement:
         *,
         keep_examples: bool = False,
         check_randomness: bool = False,
+        known: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         """Check the batch.
 
@@ -68,6 +69,8 @@ class Measurement:
             see: is shown what each attack has found.
             keep_examples: keep each example with its worst case in the verdicts.
             check_randomness: take a second forward pass, and compare the outputs.
+            known: rows of the batch that were fooled before, and δ of each, which are tried first, unless the task says
+                how wrong an output is; None: there are none.
 
         Raises:
             DataError: x lies outside the data range, or targets do not fit x or the task.
@@ -82,6 +85,10 @@ class Measurement:
         self.see = see
         self.keep_examples = keep_examples
         self.check_randomness = check_randomness
+        self.known = known
+        self.known_tried = 0
+        self.known_fooled = 0
+        self.found: list[tuple[Tensor, Attempt]] = []
         self.worst: WorstPoints | None = None
         self.passes = Passes()
 
@@ -117,6 +124,8 @@ class Measurement:
             if graded:
                 self._attack_all(problem, robust, robust_measure)
             else:
+                if self.known is not None:
+                    self._try_known(problem, rows, robust, *self.known)
                 self._attack_standing(problem, rows, robust)
 
         return Verdicts(
@@ -176,17 +185,53 @@ class Measurement:
         self, problem: InnerProblem, rows: Tensor, robust: Tensor
     ) -> None:
         """Each attack in turn on what withstood the ones before; ``robust`` is changed in place."""
-        standing = torch.arange(len(problem), device=problem.x.device)
+        standing = robust[rows].nonzero()[:, 0]
         for adversary in self.adversaries:
-            remaining = problem[standing]
-            attempt = adversary.attempt(remaining)
-            self._show(remaining, rows[standing], attempt)
-            if self.worst is not None:
-                self.worst.put(rows[standing], attempt)
-            robust[rows[standing[attempt.wrong]]] = False
-            standing = standing[~attempt.wrong]
             if not len(standing):
                 return
+            remaining = problem[standing]
+            attempt = adversary.attempt(remaining)
+            self._take(remaining, rows[standing], attempt, robust)
+            standing = standing[~attempt.wrong]
+
+    def _try_known(
+        self,
+        problem: InnerProblem,
+        rows: Tensor,
+        robust: Tensor,
+        known_rows: Tensor,
+        delta: Tensor,
+    ) -> None:
+        """Try what has fooled the net before; ``robust`` is changed in place.
+
+        Args:
+            problem: the rows that are attacked.
+            rows: their places in the batch.
+            robust: which rows of the batch are right so far.
+            known_rows: rows of the batch with a known case.
+            delta: δ of each of these.
+        """
+        place = rows.new_full((len(robust),), -1)
+        place[rows] = torch.arange(len(rows), device=rows.device)
+        places = place[known_rows.to(rows.device)]
+        attacked = places >= 0
+        if not bool(attacked.any()):
+            return
+        part = problem[places[attacked]]
+        attempt = self.adversaries[0].replay(part, delta.to(rows.device)[attacked])
+        self.known_tried = len(part)
+        self.known_fooled = int(attempt.wrong.sum())
+        self._take(part, rows[places[attacked]], attempt, robust)
+
+    def _take(
+        self, problem: InnerProblem, rows: Tensor, attempt: Attempt, robust: Tensor
+    ) -> None:
+        """Note an attempt on some rows: for pictures, as worst cases, and in ``robust``, which is changed in place."""
+        self._show(problem, rows, attempt)
+        if self.worst is not None:
+            self.worst.put(rows, attempt)
+        self.found.append((rows, attempt))
+        robust[rows[attempt.wrong]] = False
 
     def _attack_all(
         self, problem: InnerProblem, robust: Tensor, robust_measure: Tensor | None
@@ -240,20 +285,6 @@ class Measurement:
                     rows=rows,
                 )
             )
-
-
-def find_constant(x: Tensor, outputs: Tensor) -> Tensor | None:
-    """The output that all examples of a batch have, though they differ; None where it varies, or is not a number.
-
-    Args:
-        x: the examples, (batch, *shape).
-        outputs: of the net, (batch, …).
-    """
-    if bool((outputs != outputs[:1]).any()):
-        return None
-    if len(x) > 1 and not bool((x != x[:1]).any()):
-        return None
-    return outputs[0].detach().cpu()
 
 
 def _count_zero_gradients(problem: InnerProblem) -> int:

@@ -207,3 +207,41 @@ class Adversary:
             outputs = problem.forward(perturbed.clone())
         wrong = judge(outputs, problem.y)
         return Attempt(delta, perturbed, outputs, wrong)
+
+    def replay(self, problem: InnerProblem, delta: Tensor) -> Attempt:
+        """Judge members that were found before, as `attempt` judges what the attack finds.
+
+        Nothing is raised for one that is not in its set, or not of its form: it fools nobody.
+
+        Args:
+            problem: the rows, with a criterion.
+            delta: a perturbation of each row.
+
+        Raises:
+            UsageError: the problem has no criterion.
+        """
+        if problem.criterion is None:
+            raise UsageError(
+                "a problem without a criterion has no verdict: say what is wrong"
+            )
+        region = problem.region
+        like = region.like
+        if delta.shape != like.shape:
+            delta = region.zero()
+        delta = delta.to(like)
+        violation = region.violation(delta)
+        is_member = violation <= TOLERANCE * (1 + norms(delta.double()))
+        is_member &= delta.flatten(1).isfinite().all(1)
+        # what is no member is not even looked at
+        delta = torch.where(_column(is_member, delta), delta, region.zero())
+        perturbed = self.threat.apply(region, problem.x, delta)
+        problem.passes.forward += len(problem)
+        with torch.no_grad():
+            outputs = problem.forward(perturbed.clone())
+        wrong = problem.criterion(outputs, problem.y) & is_member
+        return Attempt(delta, perturbed, outputs, wrong)
+
+
+def _column(mask: Tensor, like: Tensor) -> Tensor:
+    """A mask of rows, (batch,), as one that broadcasts to ``like``, (batch, *shape)."""
+    return mask.reshape(-1, *[1] * (like.dim() - 1))

@@ -76,6 +76,9 @@ class EvaluationKind(ResultKind):
             yield fact("task", result.task)
         yield fact("uncertainty", result.uncertainty)
         yield fact("attack", ", ".join(abbreviate(attack) for attack in result.attacks))
+        if result.known.get("tried"):
+            words = f"{result.known['tried']} tried first, {result.known['fooled']} fool the net again"
+            yield fact("known cases", words)
         yield from _cost(result)
 
     def tables(self, material: Material) -> list[Table]:
