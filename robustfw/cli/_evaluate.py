@@ -12,6 +12,11 @@ import click
 from robustfw.cli import _stopping as stopping
 from robustfw.cli._choices import Choices, loss_option
 from robustfw.cli._duration import read_duration
+from robustfw.cli._escalation import (
+    describe_escalation,
+    find_masking,
+    further_attacks,
+)
 from robustfw.cli._known_cases import known_cases
 from robustfw.cli._outcomes import check_outcomes, write_outcomes
 from robustfw.cli._shown_collection import show_collection
@@ -63,6 +68,11 @@ RESERVE = 0.05
     help="As many random examples as fit into this time from the start: 60s, 2m …",
 )
 @click.option(
+    "--escalate/--no-escalate",
+    default=False,
+    help="Look for masked gradients and randomness first, and attack through them.  [default: no-escalate]",
+)
+@click.option(
     "--known/--no-known",
     "known",
     default=False,
@@ -77,6 +87,7 @@ def evaluate(
     collection: Path | None,
     outcomes: Path | None,
     within: float | None,
+    escalate: bool,
     known: bool,
     **choices: Any,
 ) -> None:
@@ -85,6 +96,10 @@ def evaluate(
     RUN is the directory of a training; --model, --weights and --dataset name a net of your own in its place. Intervals
     are Wilson's, 95 %. The result is also kept in RUN/results. What Ctrl-C interrupts is kept there as well: the same
     command goes on with it.
+
+    With --escalate, evidence is looked for that gradient attacks are blind: rounding, thresholds and other steps
+    without a gradient, saturated outputs, randomness. Attacks then go through these (BPDA, the mean over draws), and
+    the result names what was found.
 
     With --known, what has fooled the net before within the same set is kept, and tried first: the number can only fall.
 
@@ -97,10 +112,13 @@ def evaluate(
     chosen = Choices(**choices)
     if outcomes is not None:
         check_outcomes(outcomes, collection)
-    if within is not None and (collection or outcomes or chosen.examples or known):
+    if within is not None and (collection or outcomes or chosen.examples):
         raise UsageError(
-            "--within decides by itself which examples are measured: leave it out, or --examples, --outcomes, --on, "
-            "--known"
+            "--within decides by itself which examples are measured: leave it out, or --examples, --outcomes, --on"
+        )
+    if (known or escalate) and (within is not None or collection is not None):
+        raise UsageError(
+            "--known and --escalate are for an attack on all examples: leave them out, or --within and --on"
         )
     if collection is not None and (uncertainty or attacks or loss):
         raise UsageError(
@@ -125,6 +143,7 @@ def evaluate(
                 loss=loss,
                 outcomes=outcomes,
                 begin_with_known=known,
+                escalate=escalate,
             )
         else:
             result = show_collection(subject, collection)
@@ -140,6 +159,7 @@ def _evaluate_under_attack(
     outcomes: Path | None,
     *,
     begin_with_known: bool,
+    escalate: bool,
 ) -> dict[str, Any]:
     """Attack the net, show and keep the result; what an earlier command left unfinished goes on."""
     from robustfw import console
@@ -154,6 +174,11 @@ def _evaluate_under_attack(
     circumstances = subject.circumstances() | subject.measurement_facts(
         threat, attacks, loss_raised
     )
+    escalation = None
+    if escalate:
+        escalation = find_masking(subject, threat, attacks, loss_raised)
+        attacks += further_attacks(subject, escalation)
+        circumstances |= describe_escalation(escalation)
     gallery = Gallery(subject.task, subject.spec.labels)
     partial = Partial.open(
         subject.home / "results", circumstances | _batches_and_weights(subject)
@@ -170,6 +195,7 @@ def _evaluate_under_attack(
             after=partial.verdicts,
             see=gallery,
             known=known,
+            escalation=escalation,
         )
         evaluation = _finish_or_keep(subject, partial, batches)
     measured = describe(evaluation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,3 +83,11 @@ def show_adoption(adoption: Adoption, *, quiet: bool) -> None:
         console.line(f"data              {adoption.data}")
     if adoption.fit is not None and adoption.fit.warning is not None:
         console.problem(adoption.fit.warning)
+
+
+def read_normalization(manifest: Mapping[str, Any]) -> str | None:
+    """The normalisation that the manifest of an adopted net states; None where the net was trained here."""
+    adopted = manifest.get("adopted")
+    if adopted is None:
+        return None
+    return str(adopted["normalization"]["words"])

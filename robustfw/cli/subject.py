@@ -10,6 +10,7 @@ import attrs
 
 from robustfw.cli._choices import Choices
 from robustfw.cli._examples import check_data, first_examples
+from robustfw.cli._foreign import read_normalization
 from robustfw.cli._records import (
     attack_facts,
     command_line,
@@ -136,7 +137,7 @@ class Subject:
             recipe=recipe,
             data_hash=data_hash,
             choices=choices,
-            normalization=_read_normalization(manifest),
+            normalization=read_normalization(manifest),
         )
 
     @property
@@ -286,11 +287,3 @@ class Subject:
             shown = circumstances | measured | dict(brief or {})
             console.show(kind, shown, self.spec.labels, known=self.known)
         return self.keep(kind, circumstances, measured)
-
-
-def _read_normalization(manifest: Mapping[str, Any]) -> str | None:
-    """The normalisation that the manifest of an adopted net states; None where the net was trained here."""
-    adopted = manifest.get("adopted")
-    if adopted is None:
-        return None
-    return str(adopted["normalization"]["words"])

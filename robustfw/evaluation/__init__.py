@@ -9,6 +9,7 @@ from robustfw.evaluation._intervals import wilson
 from robustfw.evaluation._known import KnownCases
 from robustfw.evaluation._sweep import sweep
 from robustfw.evaluation._sweep_result import Fooled, Sweep
+from robustfw.evaluation._triggers import find_escalation
 from robustfw.evaluation._verdicts import Verdicts
 from robustfw.evaluation._within import verdicts_within
 
@@ -25,6 +26,7 @@ __all__ = [
     "describe",
     "device_of",
     "evaluate",
+    "find_escalation",
     "sweep",
     "verdicts",
     "verdicts_within",

@@ -19,6 +19,7 @@ from robustfw.evaluation._known import KnownCases
 from robustfw.evaluation._measurement import AttackedBatch, Measurement
 from robustfw.evaluation._verdicts import Verdicts
 from robustfw.inner.adversary import Adversary
+from robustfw.inner.escalation import Escalation
 from robustfw.inner.freezing import freeze, leave_inference
 from robustfw.inner.threat import Threat
 from robustfw.task import Classification, Task
@@ -89,6 +90,7 @@ def verdicts(
     see: Callable[[AttackedBatch], None] | None = None,
     keep_examples: bool = False,
     known: KnownCases | None = None,
+    escalation: Escalation | None = None,
 ) -> Iterator[Verdicts]:
     """The verdicts batch by batch, so that a caller can show progress or stop.
 
@@ -115,6 +117,7 @@ def verdicts(
         keep_examples: keep x, its worst case and the outputs of both in the verdicts, in the memory of the CPU.
         known: what has fooled the net before, by the places of the examples in the split. It is tried first, and what
             the attacks find is added to it.
+        escalation: how the net is attacked where its gradients are masked (`robustfw.evaluation.find_escalation`).
 
     Raises:
         PluginError: a perturbation lies outside its set or the data range.
@@ -132,7 +135,10 @@ def verdicts(
         """The verdicts on one batch; what was attacked is shown when all of it has succeeded."""
         start = time.perf_counter()
         adversaries = [
-            Adversary(threat, attack, batch.generator, task, loss) for attack in attacks
+            Adversary(
+                threat, attack, batch.generator, task, loss, escalation or Escalation()
+            )
+            for attack in attacks
         ]
         attacked: list[AttackedBatch] = []
         with freeze(model):

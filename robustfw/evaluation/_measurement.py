@@ -97,7 +97,14 @@ class Measurement:
         # 1. the examples as they are
         outputs = self._outputs()
         random = self.check_randomness and self._outputs_differ(outputs)
-        clean = ~self.task.wrong(outputs, self.y)
+        first = self.adversaries[0]
+        if first.escalation.judges > 1:
+            outputs, wrong = first.decide(
+                first.read(self.model), self.x, self.y, self.task.wrong
+            )
+            clean = ~wrong
+        else:
+            clean = ~self.task.wrong(outputs, self.y)
         if self.keep_examples:
             self.worst = WorstPoints(self.x.clone(), outputs.clone())
         clean_measure = self.task.measure(outputs, self.y)

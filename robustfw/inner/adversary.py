@@ -12,6 +12,7 @@ from torch import Tensor
 from robustfw import losses
 from robustfw.attack import Attack
 from robustfw.errors import PluginError, UsageError
+from robustfw.inner.escalation import Escalation
 from robustfw.inner.problem import Criterion, Forward, InnerProblem, Passes
 from robustfw.inner.threat import Threat
 from robustfw.regions import Region, norms
@@ -70,6 +71,8 @@ class Adversary:
     """Brings outputs and targets into the form of the loss; None: the given loss takes them as they are."""
     loss: losses.LossFunction | None = None
     """The loss that the attack raises; None: the task's loss."""
+    escalation: Escalation = Escalation()
+    """How a net is attacked whose gradients are masked, or whose outputs are random."""
 
     @property
     def attack_loss(self) -> losses.LossFunction:
@@ -200,13 +203,36 @@ class Adversary:
             raise UsageError(
                 "a problem without a criterion has no verdict: say what is wrong"
             )
-        delta = self.maximize(problem)
+        delta = self.maximize(self.escalation.seen(problem))
         perturbed = self.threat.apply(problem.region, problem.x, delta)
-        with torch.no_grad():
-            # a net may change its input in place, so it gets a copy
-            outputs = problem.forward(perturbed.clone())
-        wrong = judge(outputs, problem.y)
+        outputs, wrong = self.decide(problem.forward, perturbed, problem.y, judge)
         return Attempt(delta, perturbed, outputs, wrong)
+
+    def decide(
+        self, forward: Forward, x: Tensor, y: Tensor, judge: Criterion
+    ) -> tuple[Tensor, Tensor]:
+        """The outputs at x, and which of them are wrong; of a random net by the majority of several passes.
+
+        Args:
+            forward: x ↦ outputs in the form of the task.
+            x: examples, perturbed or not, (batch, *shape).
+            y: targets in the form of the task.
+            judge: (outputs, targets) ↦ mask of the wrong ones, (batch,).
+
+        Returns:
+            Outputs, the mean of several passes where there are several, and the mask, (batch,).
+        """
+        judges = self.escalation.judges
+        outputs = []
+        votes = torch.zeros(len(x), device=x.device)
+        with torch.no_grad():
+            for _ in range(judges):
+                # a net may change its input in place, so it gets a copy
+                outputs.append(forward(x.clone()))
+                votes += judge(outputs[-1], y)
+        if judges == 1:
+            return outputs[0], votes > 0
+        return torch.stack(outputs).mean(0), 2 * votes > judges
 
     def replay(self, problem: InnerProblem, delta: Tensor) -> Attempt:
         """Judge members that were found before, as `attempt` judges what the attack finds.
@@ -236,10 +262,10 @@ class Adversary:
         delta = torch.where(_column(is_member, delta), delta, region.zero())
         perturbed = self.threat.apply(region, problem.x, delta)
         problem.passes.forward += len(problem)
-        with torch.no_grad():
-            outputs = problem.forward(perturbed.clone())
-        wrong = problem.criterion(outputs, problem.y) & is_member
-        return Attempt(delta, perturbed, outputs, wrong)
+        outputs, wrong = self.decide(
+            problem.forward, perturbed, problem.y, problem.criterion
+        )
+        return Attempt(delta, perturbed, outputs, wrong & is_member)
 
 
 def _column(mask: Tensor, like: Tensor) -> Tensor:

@@ -76,6 +76,8 @@ class EvaluationKind(ResultKind):
             yield fact("task", result.task)
         yield fact("uncertainty", result.uncertainty)
         yield fact("attack", ", ".join(abbreviate(attack) for attack in result.attacks))
+        for trigger in result.escalation:
+            yield fact("escalation", f"{trigger['evidence']}: {trigger['answer']}")
         if result.known.get("tried"):
             words = f"{result.known['tried']} tried first, {result.known['fooled']} fool the net again"
             yield fact("known cases", words)

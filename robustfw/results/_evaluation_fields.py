@@ -55,6 +55,8 @@ class EvaluationFields:
     """The spec of the task; empty for classification."""
     metrics: dict[str, dict[str, float | None]] = attrs.field(factory=dict)
     """Further numbers of the task, on clean examples and at the worst cases: {"mean error": {"clean": …, …}}."""
+    escalation: tuple[dict[str, str], ...] = ()
+    """Evidence that gradient attacks were blind, and what they did about it: name, evidence, answer."""
     known: dict[str, int] = attrs.field(factory=dict)
     """Worst cases of earlier evaluations: how many were tried, and how many of these fooled the net again."""
     command: str = ""

@@ -41,4 +41,4 @@ def test_a_damaged_file_is_passed_over(robustfw, run, content):
 
 
 def test_within_decides_by_itself(robustfw, run):
-    robustfw("evaluate", run, "--within", "5s", "--known").refused(2, "--within", "--known")
+    robustfw("evaluate", run, "--within", "5s", "--known").refused(2, "--known", "--within")
