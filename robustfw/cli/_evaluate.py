@@ -21,7 +21,11 @@ from robustfw.cli._known_cases import known_cases
 from robustfw.cli._outcomes import check_outcomes, write_outcomes
 from robustfw.cli._shown_collection import show_collection
 from robustfw.cli._stdout import alone_on_stdout, print_json
-from robustfw.cli._summary import summarize, summarize_verdicts
+from robustfw.cli._summary import (
+    interruption_message,
+    summarize,
+    summarize_verdicts,
+)
 from robustfw.cli.subject import JUDGE, Subject
 from robustfw.errors import UsageError
 
@@ -230,7 +234,7 @@ def _finish_or_keep(
         except KeyboardInterrupt:
             saved_batches.close()
             raise stopping.Stopped(
-                _interruption_message(partial, len(subject.split))
+                interruption_message(partial, len(subject.split))
             ) from None
 
 
@@ -290,15 +294,3 @@ def _batches_and_weights(subject: Subject) -> dict[str, Any]:
         "batch_size": subject.choices.batch_size,
         "sha256": hash_weights(subject.model.state_dict()),
     }
-
-
-def _interruption_message(partial: Partial, n: int) -> str:
-    """What is known so far, with its denominator, and how to go on."""
-    if partial.verdicts is None:
-        return "stopped before the first batch was measured"
-    measured = len(partial.verdicts)
-    robust = int(partial.verdicts.robust.sum())
-    return (
-        f"stopped after {measured} of {n} examples, of which {robust} are robust so far ({robust / measured:.1%}); the "
-        "same command goes on"
-    )

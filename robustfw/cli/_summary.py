@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from robustfw.data.spec import DataSpec
     from robustfw.data.splits import Split
     from robustfw.evaluation import Evaluation, Verdicts
+    from robustfw.storage._partial import Partial
 
 
 def summarize_verdicts(
@@ -39,3 +40,15 @@ def summarize(batches: Iterable[Verdicts], spec: DataSpec) -> Evaluation:
     for doubt in evaluation.doubts:
         console.problem(doubt)
     return evaluation
+
+
+def interruption_message(partial: Partial, n: int) -> str:
+    """What is known so far, with its denominator, and how to go on."""
+    if partial.verdicts is None:
+        return "stopped before the first batch was measured"
+    measured = len(partial.verdicts)
+    robust = int(partial.verdicts.robust.sum())
+    return (
+        f"stopped after {measured} of {n} examples, of which {robust} are robust so far ({robust / measured:.1%}); the "
+        "same command goes on"
+    )
