@@ -21,7 +21,7 @@ from robustfw.task import Classification, Task
 
 if TYPE_CHECKING:
     from robustfw.attack import Attack
-    from robustfw.evaluation import Evaluation, Examples
+    from robustfw.evaluation import Evaluation, Examples, KnownCases
     from robustfw.plugin.options import Spec
     from robustfw.uncertainty import UncertaintySet
 
@@ -90,6 +90,8 @@ def evaluate(
     batch_size: int = 500,
     seed: int = 0,
     keep_examples: bool = False,
+    escalate: bool = False,
+    known: KnownCases | None = None,
 ) -> Evaluation:
     """Measure a net's accuracy on clean examples and under attack, each with a 95 % interval.
 
@@ -115,6 +117,10 @@ def evaluate(
         seed: seeds the attack's randomness.
         keep_examples: keep x, its worst case x̃ and the outputs of both, for ``examples`` of the result. It takes twice
             the memory of the examples, on the CPU: 2.4 GB for 10,000 images of 3x100x100.
+        escalate: look for evidence that gradient attacks are blind to the net (steps without a gradient, saturated
+            outputs, randomness), and attack through them; ``escalation`` of the result names what was found.
+        known: what has fooled this net before, by the places of the examples (`robustfw.evaluation.KnownCases`): it is
+            tried first, and what is found is added to it.
 
     Returns:
         An `Evaluation`: ``clean_accuracy``, ``robust_accuracy`` and their Wilson intervals, counts per class, passes,
@@ -139,14 +145,32 @@ def evaluate(
         task=task,
         masked=masked,
     )
+    attacks_made = [make("attack", spec) for spec in attacks]
+    loss_made = make_loss(loss)
+    escalation = None
+    if escalate and attacks_made:
+        escalation = evaluation_.find_escalation(
+            model,
+            subject.split,
+            threat=subject.threats[0],
+            attack=attacks_made[0],
+            classes=subject.classes,
+            task=subject.task,
+            loss=loss_made,
+            seed=seed,
+        )
+        if escalation.has("useless"):
+            attacks_made.append(make("attack", evaluation_.SEARCH))
     evaluation = evaluation_.evaluate(
         model,
         subject.split,
         threat=subject.threats[0],
-        attacks=[make("attack", spec) for spec in attacks],
+        attacks=attacks_made,
         classes=subject.classes,
         task=subject.task,
-        loss=make_loss(loss),
+        loss=loss_made,
+        known=known,
+        escalation=escalation,
         batch_size=batch_size,
         seed=seed,
         keep_examples=keep_examples,

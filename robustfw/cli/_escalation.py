@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from robustfw.inner.threat import Threat
     from robustfw.loss import Loss
 
-SEARCH = "random:samples=500"
-"""What is tried as well on a net whose gradients lead nowhere."""
-
 
 def find_masking(
     subject: Subject, threat: Threat, attacks: list[Attack], loss: Loss
@@ -44,6 +41,8 @@ def find_masking(
 
 def further_attacks(subject: Subject, escalation: Escalation) -> list[Attack]:
     """Attacks that need no gradient, where gradients lead nowhere."""
+    from robustfw.evaluation import SEARCH
+
     if escalation.has("useless"):
         return [subject.attack(SEARCH)]
     return []

@@ -9,11 +9,12 @@ from robustfw.evaluation._intervals import wilson
 from robustfw.evaluation._known import KnownCases
 from robustfw.evaluation._sweep import sweep
 from robustfw.evaluation._sweep_result import Fooled, Sweep
-from robustfw.evaluation._triggers import find_escalation
+from robustfw.evaluation._triggers import SEARCH, find_escalation
 from robustfw.evaluation._verdicts import Verdicts
 from robustfw.evaluation._within import verdicts_within
 
 __all__ = [
+    "SEARCH",
     "Comparison",
     "Evaluation",
     "Examples",

@@ -37,6 +37,8 @@ def evaluate(
     batch_size: int = 500,
     seed: int = 0,
     keep_examples: bool = False,
+    known: KnownCases | None = None,
+    escalation: Escalation | None = None,
 ) -> Evaluation:
     """Clean and robust accuracy of a model on a split; `verdicts` says what is done.
 
@@ -51,6 +53,8 @@ def evaluate(
         batch_size: examples that are attacked together.
         seed: of the attacks' randomness; each batch has a generator of its own.
         keep_examples: keep x, its worst case and the outputs of both, for ``examples`` of the result.
+        known: what has fooled the net before, which is tried first and added to.
+        escalation: how the net is attacked where its gradients are masked.
 
     Returns:
         Counts, accuracies with 95 % intervals, costs, and the verdict on each example.
@@ -71,8 +75,12 @@ def evaluate(
         batch_size=batch_size,
         seed=seed,
         keep_examples=keep_examples,
+        known=known,
+        escalation=escalation,
     )
-    return Evaluation.from_verdicts(Verdicts.concatenate(batches), classes, task)
+    evaluation = Evaluation.from_verdicts(Verdicts.concatenate(batches), classes, task)
+    triggers = () if escalation is None else escalation.triggers
+    return attrs.evolve(evaluation, escalation=triggers)
 
 
 def verdicts(

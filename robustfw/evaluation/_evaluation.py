@@ -17,6 +17,7 @@ from robustfw.evaluation._views import (
     html_table,
     share_cells,
 )
+from robustfw.inner.escalation import Trigger
 from robustfw.task import Classification, Task
 
 
@@ -63,6 +64,8 @@ class Evaluation:
     elsewhere the resident memory; 0 where it is not known."""
     metrics: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
     """Further figures of the task by name, each ``clean`` and ``robust``: at the examples and at their worst cases."""
+    escalation: tuple[Trigger, ...] = ()
+    """Evidence that gradient attacks were blind to the net, and what they did about it."""
     verdicts: Verdicts | None = attrs.field(default=None, eq=False, repr=False)
     """What became of each example, in the order of the split."""
 
@@ -194,8 +197,10 @@ def _metrics(verdicts: Verdicts, task: Task) -> dict[str, dict[str, float]]:
 
 
 def describe(evaluation: Evaluation) -> dict[str, Any]:
-    """An evaluation as JSON; without single examples, and without metrics where the task has none."""
+    """An evaluation as JSON; without single examples, and without metrics and escalation where there are none."""
     facts = attrs.asdict(evaluation, filter=attrs.filters.exclude("verdicts"))
+    if not facts["escalation"]:
+        del facts["escalation"]
     if not facts["metrics"]:
         del facts["metrics"]
     return facts

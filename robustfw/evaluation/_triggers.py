@@ -20,6 +20,8 @@ from robustfw.inner.surrogates import find_steps, straight_through
 from robustfw.inner.threat import Threat
 from robustfw.task import Classification, Task
 
+SEARCH = "random:samples=500"
+"""The attack that is tried as well where gradients lead nowhere."""
 ROWS = 32
 """The most examples that evidence is looked for at."""
 RANDOM = 1e-4
