@@ -147,7 +147,7 @@ class Evaluation:
         if self.zero_gradients:
             sentences.append(
                 f"at {self.zero_gradients} of {self.n} examples the loss has no gradient: a gradient attack is blind "
-                "there, so robust accuracy may be overstated; try --loss margin"
+                "there, so robust accuracy may be overstated; try --escalate"
             )
         if self.ties:
             sentences.append(

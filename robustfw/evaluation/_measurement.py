@@ -127,7 +127,7 @@ class Measurement:
                 passes=self.passes,
                 checked=True,
             )
-            zero_gradients = _count_zero_gradients(problem)
+            zero_gradients = _count_zero_gradients(first.escalation.seen(problem))
             if graded:
                 self._attack_all(problem, robust, robust_measure)
             else:
