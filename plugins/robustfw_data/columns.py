@@ -92,7 +92,10 @@ def load_table(
         test=options.test,
         seed=options.seed,
     )
-    training_rows = cut.train.x[:, 0] if len(cut.train) else torch.arange(len(table))  # type: ignore[union-attr]
+    # where every example is for tests, the scale is that of all
+    training_rows = torch.arange(len(table))
+    if isinstance(cut.train, TensorSplit) and len(cut.train):
+        training_rows = cut.train.x[:, 0]
     scaled, bounds = scale_columns(
         values, training_rows, features.numbers, options.scale
     )

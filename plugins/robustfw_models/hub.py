@@ -52,7 +52,7 @@ def build(model: HfHub, spec: DataSpec, *, weights: bool) -> nn.Module:
         folder = huggingface_hub.snapshot_download(
             model.repository, allow_patterns=["*.json", "*.safetensors"], **options
         )
-    except Exception as error:  # as above
+    except Exception as error:  # the client and the network, again
         raise DataError(
             f"{model.repository} could not be downloaded: {first_line(error)}"
         ) from error
